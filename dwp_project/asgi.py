@@ -1,0 +1,47 @@
+"""The application: Django for pages and REST, consumers for what stays open."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
+
+from django.core.asgi import get_asgi_application
+
+django_app = get_asgi_application()  # first: it loads the apps that the rest imports
+
+from channels.consumer import AsyncConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.urls import path, re_path
+
+from dwp_project.asgi_types import ASGIApp, Receive, Scope, Send
+from dwp_project.gateway.body import BodyCap
+from dwp_project.gateway.checks import refuse_unsafe_start
+from dwp_project.gateway.prefix import StripPrefix
+from hitl.api import urls as hitl_urls
+from streaming.api import urls as streaming_urls
+
+refuse_unsafe_start()
+
+
+def _by_method(methods: tuple[str, ...], consumer: type[AsyncConsumer]) -> ASGIApp:
+    """Serve `methods` by the consumer and every other method (OPTIONS, 405) by Django."""
+    served = consumer.as_asgi()
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await (served if scope["method"] in methods else django_app)(scope, receive, send)
+
+    return app
+
+
+_http = URLRouter(
+    [
+        *(
+            path(route, _by_method(methods, consumer))
+            for route, methods, consumer in [*hitl_urls.consumers, *streaming_urls.consumers]
+        ),
+        re_path(r"", django_app),
+    ]
+)
+
+application = ProtocolTypeRouter({"http": StripPrefix(BodyCap(_http))})

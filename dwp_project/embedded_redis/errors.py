@@ -1,0 +1,5 @@
+"""What can go wrong with the embedded Redis."""
+
+
+class RedisNotStarted(Exception):
+    """The embedded Redis does not answer; the message says why and what to do."""

@@ -1,0 +1,166 @@
+"""One redis-server on one Unix socket: started, asked whether it answers, ended."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import redis
+import structlog
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from dwp_project.embedded_redis.binary import find_binary
+from dwp_project.embedded_redis.errors import RedisNotStarted
+
+logger = structlog.get_logger(__name__)
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+_LOG_TAIL_LINES = 15
+_NOBODY_LISTENS = (ConnectionRefusedError, FileNotFoundError)
+
+
+class RedisProcess:
+    """A redis-server that keeps its files in `directory` and listens on `socket` only.
+
+    Started in a session of its own: Ctrl-C in the terminal reaches this program, which
+    drains its clients first and then ends Redis.
+    """
+
+    def __init__(self, socket: Path, directory: Path) -> None:
+        self.socket = socket
+        self.directory = directory
+        self._log = directory / "redis.log"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start a redis-server and return when it answers; raise `RedisNotStarted`.
+
+        An append-only file that Redis itself calls damaged is put aside, with all its
+        folder, and Redis starts empty: the database is the truth, Redis the wake-up call.
+        """
+        binary = find_binary()
+        try:
+            self._start(binary)
+        except RedisNotStarted as exc:
+            if "redis-check-aof" not in str(exc):
+                raise
+            aside = self.directory.with_name(f"{self.directory.name}.damaged-{time.time_ns()}")
+            logger.warning("embedded_redis_file_damaged", kept_in=str(aside), starts="empty")
+            self.directory.rename(aside)
+            self._start(binary)
+
+    def answers(self) -> bool:
+        """Return whether PING is answered with PONG (not so while Redis loads its file)."""
+        with self.client() as client, suppress(redis.RedisError, OSError):
+            return bool(client.ping())
+        return False
+
+    def is_gone(self) -> bool:
+        """Return whether nobody listens on the socket: refused or missing, not merely slow."""
+        if self._child is not None and self._child.poll() is not None:
+            return True
+        with self.client() as client:
+            try:
+                client.ping()
+            except redis.TimeoutError:
+                return False
+            except redis.ConnectionError as exc:
+                return isinstance(exc.__context__ or exc.__cause__, _NOBODY_LISTENS)
+            except redis.RedisError:
+                return False
+        return False
+
+    def stop(self) -> None:
+        """End Redis with its files in order, whoever started it; return when it is gone."""
+        with self.client() as client, suppress(redis.RedisError, OSError):
+            client.shutdown()
+        deadline = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < deadline and not self.is_gone():
+            time.sleep(0.02)
+        if self._child is not None:
+            self._end_child()
+
+    def client(self) -> redis.Redis:
+        """Return a client that tries once and gives up after a second."""
+        return redis.Redis(
+            unix_socket_path=str(self.socket),
+            socket_timeout=1,
+            socket_connect_timeout=1,
+            retry=Retry(NoBackoff(), 0),
+        )
+
+    def _start(self, binary: Path) -> None:
+        if self._child is not None:
+            self._end_child()
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            # What the one before had to say when it died stays readable.
+            self._log.replace(self._log.with_suffix(".log.1"))
+        descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "wb") as log:
+            self._child = subprocess.Popen(
+                [binary, *self._options()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                start_new_session=True,
+            )
+        self._wait_until_it_answers(self._child)
+
+    def _options(self) -> list[str]:
+        options = {
+            "port": "0",
+            "unixsocket": str(self.socket),
+            "unixsocketperm": "700",
+            "dir": str(self.directory),
+            "appendonly": "yes",
+            # A file cut off by a power failure loads up to where it is whole.
+            "aof-load-truncated": "yes",
+            # The append-only file is enough; a snapshot would fork for nothing.
+            "save": "",
+            "daemonize": "no",
+        }
+        return [word for name, value in options.items() for word in (f"--{name}", value)]
+
+    def _wait_until_it_answers(self, child: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline:
+            if child.poll() is not None:
+                raise RedisNotStarted(
+                    f"The embedded Redis ended at once (exit code {child.returncode}). "
+                    f"{self._log} ends:\n{self._log_tail()}"
+                )
+            # Before the file is there, asking would only cost time.
+            if self.socket.exists() and self.answers():
+                return
+            time.sleep(0.02)
+        self._end_child()
+        raise RedisNotStarted(
+            f"The embedded Redis did not answer on {self.socket} within {START_SECONDS:.0f} s. "
+            f"{self._log} ends:\n{self._log_tail()}"
+        )
+
+    def _log_tail(self) -> str:
+        with suppress(OSError):
+            lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
+            return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])
+        return "  (no log)"
+
+    def _end_child(self) -> None:
+        child, self._child = self._child, None
+        if child is None:
+            return
+        for ending in (signal.SIGTERM, signal.SIGKILL):
+            if child.poll() is None:
+                child.send_signal(ending)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(STOP_SECONDS)
+        child.wait()
+

@@ -1,0 +1,34 @@
+"""System checks of the edge: what must hold before anything is served."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.exceptions import ImproperlyConfigured
+
+from dwp_project.gateway.tokens import MIN_SECRET_BYTES
+
+
+@register(Tags.security)
+def token_secret_is_strong(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a `JWT_SECRET` that HS256 cannot be safe with (wire.md, 1)."""
+    size = len(settings.JWT_SECRET.encode())
+    if size >= MIN_SECRET_BYTES:
+        return []
+    return [
+        Error(
+            f"JWT_SECRET has {size} bytes; at least {MIN_SECRET_BYTES} are needed.",
+            hint="Make one with: "
+            "python -c 'import secrets; print(secrets.token_urlsafe(48))' "
+            "and give the same to every service that mints or reads tokens.",
+            id="gateway.E001",
+        )
+    ]
+
+
+def refuse_unsafe_start() -> None:
+    """Raise `ImproperlyConfigured` where a server starts without running the checks."""
+    for complaint in token_secret_is_strong():
+        raise ImproperlyConfigured(f"{complaint.msg} {complaint.hint}")

@@ -1,0 +1,67 @@
+"""The base of the consumers that answer API paths outside Django's views.
+
+They hold the same rules as the views: identity, envelope, language, CORS and security
+headers, all of it read from the one request object that Django's middleware would see.
+"""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from corsheaders.middleware import CorsMiddleware
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, HttpResponse
+from django.middleware.security import SecurityMiddleware
+from django.utils import translation
+
+from dwp_project.gateway import envelope
+from dwp_project.gateway.identity import Identity, authenticate
+from dwp_project.sse.consumer import HttpConsumer
+
+
+class ApiConsumer(HttpConsumer):
+    """One API request answered by a coroutine: `answer`, which subclasses write."""
+
+    request: HttpRequest
+
+    async def respond(self, body: bytes) -> None:
+        self.request = ASGIRequest(dict(self.scope), BytesIO(body))
+        with translation.override(_language(self.request)):
+            try:
+                await self.answer()
+            except Exception as exc:
+                if self.is_started:
+                    raise
+                await self.send_response(envelope.render_error(envelope.as_error(exc), self.request))
+
+    async def answer(self) -> None:
+        """Answer `self.request`: raise an error of the wire, or send one response."""
+        raise NotImplementedError
+
+    def identity(self) -> Identity:
+        """Return who asks; raises what `gateway.identity.authenticate` raises."""
+        return authenticate(self.request)
+
+    async def send_json(self, body: dict[str, Any], status: int = 200) -> None:
+        """Send a complete JSON answer."""
+        await self.send_response(envelope.render(body, status))
+
+    async def send_response(self, response: HttpResponse) -> None:
+        """Send a complete Django response, with the headers of the edge."""
+        response["Content-Length"] = str(len(response.content))
+        await self.start(response.status_code, self.edge_headers(response))
+        await self.finish(response.content)
+
+    def edge_headers(self, response: HttpResponse) -> list[tuple[bytes, bytes]]:
+        """Return the headers of `response` with those that Django's middleware would add."""
+        cors = CorsMiddleware(lambda request: response)
+        cors.add_response_headers(self.request, response)
+        SecurityMiddleware(lambda request: response).process_response(self.request, response)
+        return [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+
+
+def _language(request: HttpRequest) -> str:
+    return translation.get_language_from_request(request)
+
+

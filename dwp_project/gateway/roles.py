@@ -1,0 +1,19 @@
+"""The roles of the deployment, as `Membership` rows and tokens name them."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Role(models.TextChoices):
+    VIEWER = "viewer", _("viewer")
+    APPROVER = "approver", _("approver")
+    ADMIN = "admin", _("admin")
+
+
+# The role of somebody whose token names none and who has no membership.
+USER = "user"
+
+# Who may decide on any request of the tenant; a requester may decide on their own.
+DECIDERS = frozenset({Role.APPROVER.value, Role.ADMIN.value})

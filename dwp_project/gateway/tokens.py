@@ -1,0 +1,121 @@
+"""Tokens: HS256 JWTs with Unix timestamps, minted here or by another issuer with the same
+secret (docs/reference/wire.md, 1).
+
+simplejwt checks signature, algorithm and expiry. What it lets pass is refused here: empty
+subjects, missing tenants, tokens of unlimited life or size.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext_lazy as _
+from rest_framework_simplejwt.exceptions import ExpiredTokenError, TokenError
+from rest_framework_simplejwt.state import token_backend
+from rest_framework_simplejwt.tokens import Token
+
+from dwp_project.gateway.errors import TokenExpired, TokenInvalid
+
+MIN_SECRET_BYTES = 32
+MAX_TOKEN_BYTES = 8 * 1024
+MAX_ID_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """The claims of a valid token; times in Unix seconds."""
+
+    user_id: str
+    tenant_id: str
+    role: str | None
+    email: str | None
+    issued_at: int
+    expires_at: int
+
+
+class _DeployedToken(Token):
+    """A token as the deployed issuers mint it: neither `token_type` nor `jti`."""
+
+    token_type = "access"  # noqa: S105 - simplejwt wants a name; no claim is compared with it
+    lifetime = timedelta(hours=1)
+
+
+def verify(raw: bytes) -> Claims:
+    """Return the claims of the encoded token `raw`.
+
+    Raises `TokenExpired` for one that was valid once, `TokenInvalid` for all else.
+    """
+    if len(raw) > MAX_TOKEN_BYTES:
+        raise TokenInvalid(_("The token is larger than 8 KB."))
+    try:
+        payload: dict[str, Any] = _DeployedToken(raw).payload  # type: ignore[arg-type]
+    except ExpiredTokenError as exc:
+        raise TokenExpired from exc
+    except (TokenError, ValueError, TypeError, ArithmeticError, OSError, RecursionError) as exc:
+        raise TokenInvalid from exc
+    issued_at, expires_at = _seconds(payload, "iat"), _seconds(payload, "exp")
+    if expires_at - issued_at > settings.JWT_MAX_LIFETIME:
+        raise TokenInvalid(_("The token's lifetime is longer than this deployment allows."))
+    return Claims(
+        user_id=_identifier(payload, "sub"),
+        tenant_id=_identifier(payload, "tenant_id"),
+        role=_optional(payload, "role"),
+        email=_optional(payload, "email"),
+        issued_at=issued_at,
+        expires_at=expires_at,
+    )
+
+
+def issue(
+    user_id: str,
+    tenant_id: str,
+    role: str | None = None,
+    *,
+    lifetime_seconds: int,
+    email: str | None = None,
+) -> str:
+    """Mint a token; `lifetime_seconds` at most `JWT_MAX_LIFETIME`, else `ValueError`."""
+    if not 0 < lifetime_seconds <= settings.JWT_MAX_LIFETIME:
+        raise ValueError(f"a token may live 1 to {settings.JWT_MAX_LIFETIME} seconds")
+    now = int(time.time())
+    payload: dict[str, Any] = {"sub": user_id, "tenant_id": tenant_id}
+    payload |= {"role": role} if role else {}
+    payload |= {"email": email} if email else {}
+    return token_backend.encode(payload | {"iat": now, "exp": now + lifetime_seconds})
+
+
+def is_identifier(value: object) -> bool:
+    """Say whether `value` may be a user's or a tenant's id: opaque, but storable text."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= MAX_ID_LENGTH
+        and value.isprintable()
+        and value.strip() == value
+    )
+
+
+def _identifier(payload: dict[str, Any], claim: str) -> str:
+    value = payload.get(claim)
+    if not is_identifier(value):
+        raise TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})
+    return str(value)
+
+
+def _optional(payload: dict[str, Any], claim: str) -> str | None:
+    value = payload.get(claim)
+    if value is None or value == "":
+        return None
+    if not is_identifier(value):
+        raise TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})
+    return str(value)
+
+
+def _seconds(payload: dict[str, Any], claim: str) -> int:
+    value = payload.get(claim)
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})
+    return value

@@ -1,0 +1,113 @@
+"""What every DRF view here shares: JSON whatever is asked for, the envelope, its errors."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.http import HttpRequest, HttpResponse
+from django.views import defaults
+from rest_framework import status as http
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from dwp_project.gateway import envelope
+from dwp_project.gateway.body import read_json
+from dwp_project.gateway.errors import DwpError, Forbidden, MethodNotAllowed, NotFound
+from dwp_project.gateway.identity import Identity
+
+# Where people look at pages instead of clients parsing envelopes.
+PAGES = ("/admin/", "/static/")
+
+
+class EnvelopeView(APIView):
+    """A view that needs a token and a tenant and answers in the envelope."""
+
+    def identity(self, request: Request) -> Identity:
+        """Return who sends the request."""
+        identity = request.user
+        assert isinstance(identity, Identity)
+        return identity
+
+    def body(self, request: Request, serializer: type[Serializer[Any]]) -> dict[str, Any]:
+        """Return the validated body; raise `ValidationFailed` or `BodyTooLarge`."""
+        checked = serializer(data=read_json(request._request))
+        checked.is_valid(raise_exception=True)
+        return dict(checked.validated_data)
+
+    def success(self, data: Any, message: str, status: int = http.HTTP_200_OK) -> Response:
+        """Return the envelope of an answer that worked."""
+        return Response(envelope.success(data, message), status=status)
+
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Answer an OPTIONS that is no CORS preflight with the methods there are."""
+        return self.success(None, "OK")
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        # OPTIONS carries neither token nor tenant (wire.md, 1: preflight).
+        if request.method != "OPTIONS":
+            super().initial(request, *args, **kwargs)
+        else:
+            self.format_kwarg = None
+            request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(  # type: ignore[attr-defined]
+                request
+            )
+
+
+class PublicView(EnvelopeView):
+    """A view without token or tenant; an `Authorization` that is sent is ignored."""
+
+    authentication_classes: ClassVar[list[Any]] = []  # type: ignore[misc]
+
+
+class ConsumerView(EnvelopeView):
+    """Stands in the URL table for a path whose GET and POST an ASGI consumer serves.
+
+    The router hands those methods to the consumer; every other one ends here. It is also
+    where the API description reads such a path from.
+    """
+
+    methods: ClassVar[tuple[str, ...]] = ("GET",)
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        return [*self.methods, "OPTIONS"]
+
+
+def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
+    """Turn any exception of a DRF view into the envelope (`REST_FRAMEWORK`)."""
+    error = envelope.as_error(exc)
+    request: HttpRequest = context["request"]._request
+    response = Response(envelope.failure(error, request), status=error.code.status)
+    for name, value in envelope.error_headers(error).items():
+        response[name] = value
+    if isinstance(error, MethodNotAllowed):
+        response["Allow"] = ", ".join(context["view"].allowed_methods)
+    return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer Django's own 400 in the envelope."""
+    return envelope.render_error(envelope.as_error(exception), request)
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer Django's own 403 in the envelope; the pages keep Django's."""
+    if request.path_info.startswith(PAGES):
+        return defaults.permission_denied(request, exception)
+    return envelope.render_error(Forbidden(), request)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer Django's own 404 in the envelope; the pages keep Django's."""
+    if request.path_info.startswith(PAGES):
+        return defaults.page_not_found(request, exception)
+    return envelope.render_error(NotFound(), request)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer Django's own 500, which Django has logged already, in the envelope."""
+    if request.path_info.startswith(PAGES):
+        return defaults.server_error(request)
+    return envelope.render_error(DwpError(), request)

@@ -1,0 +1,206 @@
+"""Every setting of the deployment, read from the environment by typed readers.
+
+What the environment does not say is embedded or generated under DATA_DIR, so that a bare
+machine needs nothing. docs/reference/settings.md lists every variable.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+
+from dwp_project.datadir import data_dir, redis_socket, secret
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# ENVIRONMENT is what /health reports; anything but "development" tightens the defaults.
+ENVIRONMENT: str = env.str("DWP_ENVIRONMENT", default="development")
+IS_DEVELOPMENT = ENVIRONMENT == "development"
+DATA_DIR = data_dir(BASE_DIR)
+
+DEBUG = False
+SECRET_KEY: str = env.str("DJANGO_SECRET_KEY", default="") or secret(DATA_DIR, "django_secret_key")
+JWT_SECRET: str = env.str("JWT_SECRET", default="") or secret(DATA_DIR, "jwt_secret")
+# Longest `exp - iat` a token may have, in seconds (docs/reference/wire.md, 1).
+JWT_MAX_LIFETIME: int = env.int("JWT_MAX_LIFETIME", default=24 * 3600)
+JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=8 * 3600)
+REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA_DIR)}"
+
+HOST: str = env.str("HOST", default="127.0.0.1")
+PORTS: list[int] = [int(port) for port in env.list("PORTS", default=["8080", "8081", "8001", "9000"])]
+ALLOWED_HOSTS: list[str] = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", HOST]
+)
+
+INSTALLED_APPS = [
+    "dwp_project.gateway",
+    "hitl",
+    "streaming",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "rest_framework",
+    "channels",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "dwp_project.urls"
+ASGI_APPLICATION = "dwp_project.asgi.application"
+APPEND_SLASH = False
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+
+# --- storage ---------------------------------------------------------------------------
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def _database() -> dict[str, Any]:
+    database: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/dwp.sqlite3")
+    options = database.setdefault("OPTIONS", {})
+    if database["ENGINE"].endswith("sqlite3"):
+        # IMMEDIATE: a transaction that will write takes the write lock when it begins, so it
+        # waits for its turn instead of failing half-way. FULL: a committed decision survives
+        # a power cut.
+        options.update(
+            transaction_mode="IMMEDIATE",
+            timeout=20,
+            init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
+        )
+    elif database["ENGINE"].endswith("postgresql"):
+        options["pool"] = {
+            "min_size": 1,
+            "max_size": env.int("DATABASE_POOL_SIZE", default=20),
+            "timeout": 5,
+        }
+        options.setdefault("connect_timeout", 5)
+    return database
+
+
+DATABASES = {"default": _database()}
+
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "dwp:layer"},
+    }
+}
+
+# --- language and time -----------------------------------------------------------------
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("ko", "한국어")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+USE_I18N = True
+USE_TZ = True
+# The "local" of the envelope's `timestamp`.
+TIME_ZONE: str = env.str("TIME_ZONE", default="UTC")
+
+# --- pages -----------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- the edge (docs/reference/wire.md, 1 and 2) ----------------------------------------
+# A body larger than this is refused on every path, with 413.
+MAX_BODY_BYTES = 256 * 1024
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
+CORS_ALLOWED_ORIGINS: list[str] = env.list(
+    "CORS_ALLOWED_ORIGINS",
+    default=["http://localhost:4200", "http://localhost:3000", "http://localhost:3039"]
+    if IS_DEVELOPMENT
+    else [],
+)
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+CORS_ALLOW_HEADERS = [
+    "Authorization",
+    "Content-Type",
+    "Accept",
+    "Accept-Language",
+    "X-Tenant-ID",
+    "X-User-ID",
+    "X-Agent-ID",
+    "X-DWP-Source",
+    "X-DWP-Caller-Type",
+    "Last-Event-ID",
+    "Idempotency-Key",
+    "X-Trace-Id",
+    "X-Gateway-Request-Id",
+]
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["dwp_project.gateway.identity.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": [],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "dwp_project.gateway.negotiation.JSONOnly",
+    "EXCEPTION_HANDLER": "dwp_project.gateway.views.exception_handler",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+}
+# Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
+SIMPLE_JWT = {
+    "ALGORITHM": "HS256",
+    "SIGNING_KEY": JWT_SECRET,
+    "USER_ID_CLAIM": "sub",
+    "TOKEN_TYPE_CLAIM": None,
+    "JTI_CLAIM": None,
+    "LEEWAY": 30,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "DWP approvals and agent stream",
+    "VERSION": "1.0.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "SERVERS": [{"url": "/api"}, {"url": "/"}],
+}
+
+# --- approvals and agents --------------------------------------------------------------
+# How long a question waits for its answer, unless the one who asks says otherwise.
+HITL_DEFAULT_TIMEOUT_SECONDS: int = env.int("HITL_DEFAULT_TIMEOUT_SECONDS", default=300)
+DWP_AGENTS: dict[str, dict[str, Any]] = {
+    "default": {"BACKEND": env.str("DWP_AGENT", default="streaming.agents.builtin.BuiltinAgent"), "OPTIONS": {}},
+}
+# Seconds of silence after which a stream carries a comment; clients expect one every 15 s.
+SSE_HEARTBEAT_SECONDS: float = env.float("SSE_HEARTBEAT_SECONDS", default=10.0)
+
+# --- logs ------------------------------------------------------------------------------
+LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
+LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if IS_DEVELOPMENT else "json")
+LOGGING_CONFIG = "dwp_project.logs.configure"
+LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}

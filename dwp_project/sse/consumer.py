@@ -1,0 +1,74 @@
+"""The base of a consumer whose answer may take long: it sees the client leave at once.
+
+`AsyncHttpConsumer` runs its handler inside the message loop and learns of a disconnect
+only by being cancelled about ten seconds later. Here the request starts a task and
+returns, so the loop is free to hear of the disconnect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from channels.consumer import AsyncConsumer
+from channels.exceptions import StopConsumer
+from structlog.stdlib import get_logger
+
+logger = get_logger(__name__)
+
+
+class HttpConsumer(AsyncConsumer):
+    """One HTTP exchange: `respond` runs as a task that ends when the client does."""
+
+    # No channel layer: each consumer would subscribe a channel of its own and need Redis.
+    channel_layer_alias = ""
+
+    is_started = False
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self._task: asyncio.Task[None] | None = None
+
+    async def http_request(self, message: dict[str, Any]) -> None:
+        """Collect the body; start answering when it is complete."""
+        self._body += message.get("body", b"")
+        if not message.get("more_body", False) and self._task is None:
+            self._task = asyncio.create_task(self._run(bytes(self._body)))
+
+    async def http_disconnect(self, message: dict[str, Any]) -> None:
+        """End the answer with the connection."""
+        if self._task is not None and not self._task.done():
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        raise StopConsumer
+
+    async def respond(self, body: bytes) -> None:
+        """Answer the request with `start`, `write` and `finish`."""
+        raise NotImplementedError
+
+    async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send the status and the headers."""
+        self.is_started = True
+        await self.send(
+            {"type": "http.response.start", "status": status, "headers": list(headers)}
+        )
+
+    async def write(self, data: bytes) -> None:
+        """Send a piece of the body; more may follow."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def finish(self, data: bytes = b"") -> None:
+        """Send the last piece and end the response."""
+        await self.send({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def _run(self, body: bytes) -> None:
+        # Nothing may escape once the headers are out: stock daphne never recovers from it.
+        try:
+            await self.respond(body)
+        except asyncio.CancelledError:
+            raise
+        except Exception as exc:
+            logger.error("response_broken", path=self.scope["path"], exc_info=exc)
+            if self.is_started:
+                await self.finish()

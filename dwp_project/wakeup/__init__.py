@@ -1,0 +1,13 @@
+"""Wake-up calls between processes: publish from anywhere, wait in async code.
+
+A wake-up may be lost, doubled or late. Whoever waits reads the database after subscribing
+and again at least every `REREAD_SECONDS`; the call only makes that sooner.
+"""
+
+from dwp_project.wakeup.hub import Hub, Subscription, hub
+from dwp_project.wakeup.publish import publish, redis_client
+
+# No waiter sleeps longer than this without reading the database again.
+REREAD_SECONDS = 5.0
+
+__all__ = ["REREAD_SECONDS", "Hub", "Subscription", "hub", "publish", "redis_client"]

@@ -1,0 +1,160 @@
+"""The one Redis connection on which a process listens, however many wait."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import weakref
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import redis.asyncio
+from django.conf import settings
+from redis.exceptions import RedisError
+from structlog.stdlib import get_logger
+
+from dwp_project.wakeup.publish import CHANNEL_PREFIX, attach
+from dwp_project.wakeup.subscription import Subscription
+
+logger = get_logger(__name__)
+
+# The hub pings itself this often, and takes a link on which nothing came for SILENCE_SECONDS
+# for dead: a frozen link neither fails nor delivers.
+PING_SECONDS = 3.0
+SILENCE_SECONDS = 10.0
+_RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+
+
+class Hub:
+    """Subscriptions of one event loop, carried by one pub/sub connection."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, set[Subscription]] = defaultdict(set)
+        self._wanted = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._pubsub: Any = None
+        self._confirmed: set[str] = set()
+        self._task: asyncio.Task[None] | None = None
+        # Subscribed first on every connection, so that the connection always has a channel.
+        self._own = f"{CHANNEL_PREFIX}hub:{os.getpid()}:{secrets.token_hex(4)}"
+
+    @asynccontextmanager
+    async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
+        """Hear `topic` for as long as the block runs."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="wakeup-hub")
+        subscription = Subscription(topic)
+        listeners = self._topics[topic]
+        listeners.add(subscription)
+        if topic in self._confirmed:
+            subscription.confirm()
+        elif len(listeners) == 1:
+            await self._command("subscribe", topic)
+        try:
+            yield subscription
+        finally:
+            listeners.discard(subscription)
+            if not listeners and self._topics.get(topic) is listeners:
+                del self._topics[topic]
+                self._confirmed.discard(topic)
+                # Shielded: a waiter that is being cancelled still lets the channel go.
+                with suppress(asyncio.CancelledError):
+                    await asyncio.shield(self._command("unsubscribe", topic))
+
+    def deliver(self, topic: str, payload: bytes) -> None:
+        """Wake this process's waiters on `topic` (event loop only)."""
+        for subscription in self._topics.get(topic, ()):
+            subscription.deliver(payload)
+
+    async def close(self) -> None:
+        """Stop listening; waiters go on by reading the database."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def _command(self, verb: str, topic: str) -> None:
+        """Subscribe or unsubscribe one topic, one command at a time on the connection."""
+        async with self._lock:
+            # Between the waiter's wish and this turn the last of its kind may have changed.
+            if (verb == "subscribe") != (topic in self._topics) or self._pubsub is None:
+                return
+            try:
+                await getattr(self._pubsub, verb)(CHANNEL_PREFIX + topic)
+            except (RedisError, OSError):
+                self._pubsub = None  # the reader notices and rebuilds
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._listen()
+            except (RedisError, OSError, TimeoutError) as exc:
+                if failures == 0:
+                    logger.warning("wakeup_link_lost", error=str(exc))
+                delay = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
+                failures = 0 if self._confirmed else failures + 1
+            self._confirmed.clear()
+            for subscription in [s for group in self._topics.values() for s in group]:
+                subscription.lost()
+            await asyncio.sleep(delay)
+
+    async def _listen(self) -> None:
+        """Connect, subscribe everything that is wanted, and hand out what arrives."""
+        client = redis.asyncio.Redis.from_url(
+            settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=None
+        )
+        pubsub = client.pubsub()
+        try:
+            async with self._lock:
+                names = [self._own, *(CHANNEL_PREFIX + topic for topic in self._topics)]
+                await pubsub.subscribe(*names)
+                self._pubsub = pubsub
+            await self._read(pubsub)
+        finally:
+            self._pubsub = None
+            with suppress(RedisError, OSError):
+                await pubsub.aclose()
+                await client.aclose()
+
+    async def _read(self, pubsub: Any) -> None:
+        loop = asyncio.get_running_loop()
+        heard = pinged = loop.time()
+        while self._pubsub is pubsub:
+            message = await pubsub.get_message(timeout=1.0)
+            now = loop.time()
+            if message is not None:
+                heard = now
+                self._take(message)
+            elif now - heard > SILENCE_SECONDS:
+                raise TimeoutError(f"nothing heard for {SILENCE_SECONDS:.0f} s")
+            if now - pinged >= PING_SECONDS:
+                pinged = now
+                async with self._lock:
+                    await pubsub.ping()
+        raise ConnectionError("a subscription could not be sent")
+
+    def _take(self, message: dict[str, Any]) -> None:
+        topic = (message.get("channel") or b"").decode().removeprefix(CHANNEL_PREFIX)
+        if message["type"] == "subscribe":
+            if topic in self._topics:
+                self._confirmed.add(topic)
+                for subscription in self._topics[topic]:
+                    subscription.confirm()
+        elif message["type"] == "message":
+            self.deliver(topic, message["data"])
+
+
+_hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    """Return the running event loop's hub, made on first use."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub()
+        attach(loop, _hubs[loop].deliver)
+    return _hubs[loop]

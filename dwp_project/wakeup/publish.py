@@ -1,0 +1,61 @@
+"""Sending wake-ups: to this process at once, to the others through Redis."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from functools import cache
+
+import redis
+from django.conf import settings
+from redis.exceptions import RedisError
+from structlog.stdlib import get_logger
+
+logger = get_logger(__name__)
+
+# Never `hitl:channel:*`: a listener of ours there would be counted as the agent.
+CHANNEL_PREFIX = "dwp:wake:"
+# After a failure Redis is left alone this long: a frozen link costs a second a try.
+_PAUSE_SECONDS = 1.0
+
+_loops: dict[asyncio.AbstractEventLoop, Callable[[str, bytes], None]] = {}
+_lock = threading.Lock()
+_paused_until = 0.0
+
+
+@cache
+def redis_client() -> redis.Redis:
+    """Return the process's Redis client for commands; every call fails within a second."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
+    )
+
+
+def publish(topic: str, payload: bytes = b"") -> None:
+    """Wake whoever waits on `topic`, in any process, from any thread; never raises.
+
+    `payload` may carry what happened, so that the waiter need not read it. With Redis away
+    only this process is woken at once; the others read the database in time.
+    """
+    global _paused_until
+    for loop, deliver in list(_loops.items()):
+        if loop.is_closed():
+            with _lock:
+                _loops.pop(loop, None)
+        else:
+            loop.call_soon_threadsafe(deliver, topic, payload)
+    if time.monotonic() < _paused_until:
+        return
+    try:
+        redis_client().publish(CHANNEL_PREFIX + topic, payload)
+    except (RedisError, OSError) as exc:
+        _paused_until = time.monotonic() + _PAUSE_SECONDS
+        logger.warning("wakeup_not_published", topic=topic, error=str(exc))
+
+
+def attach(loop: asyncio.AbstractEventLoop, deliver: Callable[[str, bytes], None]) -> None:
+    """Have `deliver` called in `loop` for every wake-up published in this process."""
+    with _lock:
+        _loops[loop] = deliver

@@ -1,0 +1,63 @@
+"""One waiter's ear: a bounded queue of wake-ups on one topic."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+# A waiter that is further behind than this reads the database instead of the queue.
+QUEUE_LIMIT = 256
+
+
+class Subscription:
+    """What one waiter hears on one topic, from `Hub.subscribe`.
+
+    Queues are bounded: on overflow everything is dropped and one empty wake-up kept, which
+    tells the waiter to read the database.
+    """
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self._messages: deque[bytes] = deque()
+        self._arrived = asyncio.Event()
+        self._confirmed = asyncio.Event()
+
+    async def confirmed(self, timeout: float) -> bool:
+        """Wait until Redis has confirmed the subscription, at most `timeout` seconds.
+
+        False means that Redis is away: the waiter still hears its own process, and for the
+        rest reads the database in time.
+        """
+        try:
+            await asyncio.wait_for(self._confirmed.wait(), timeout)
+        except TimeoutError:
+            return False
+        return True
+
+    async def next(self, timeout: float) -> bytes | None:
+        """Return the next wake-up's payload, empty if there was none to carry, or None after
+        `timeout` seconds of silence. Nothing is lost when the caller is cancelled."""
+        if not self._messages:
+            self._arrived.clear()
+            try:
+                await asyncio.wait_for(self._arrived.wait(), timeout)
+            except TimeoutError:
+                return None
+        return self._messages.popleft() if self._messages else b""
+
+    def deliver(self, payload: bytes) -> None:
+        """Put a wake-up in the queue (event loop only)."""
+        if len(self._messages) >= QUEUE_LIMIT:
+            self._messages.clear()
+            payload = b""
+        self._messages.append(payload)
+        self._arrived.set()
+
+    def confirm(self) -> None:
+        """Note that Redis has confirmed the subscription (event loop only)."""
+        self._confirmed.set()
+
+    def lost(self) -> None:
+        """Note that the link broke: what came meanwhile is gone, so wake to read."""
+        self._confirmed.clear()
+        self.deliver(b"")

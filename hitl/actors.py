@@ -1,0 +1,41 @@
+"""Who acts on a request, and from where: what the audit keeps of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dwp_project.gateway.roles import DECIDERS
+from hitl.states import ActorKind, Channel
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A person or process within one tenant."""
+
+    id: str
+    tenant_id: str
+    kind: ActorKind
+    channel: Channel
+    role: str = ""
+    address: str = ""
+    user_agent: str = ""
+    # `X-DWP-Source` and `X-DWP-Caller-Type`, where the actor came over HTTP.
+    source: str = ""
+    caller_type: str = ""
+
+    @property
+    def recorded(self) -> dict[str, str]:
+        """What the audit keeps of the caller besides its own columns."""
+        told = {"source": self.source, "callerType": self.caller_type, "role": self.role}
+        return {name: value for name, value in told.items() if value}
+
+    def may_decide_for(self, requester_id: str) -> bool:
+        """Say whether this actor may decide what `requester_id` asked (wire.md, 3.2)."""
+        if self.role in DECIDERS:
+            return True
+        return self.kind is ActorKind.USER and self.id == requester_id
+
+
+def the_clock(tenant_id: str) -> Actor:
+    """Return the actor of what happens because time has passed."""
+    return Actor(id="clock", tenant_id=tenant_id, kind=ActorKind.CLOCK, channel=Channel.CLOCK)

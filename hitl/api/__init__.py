@@ -1,0 +1,1 @@
+"""REST: parse, authorise, call the services, render (docs/reference/wire.md, 3)."""

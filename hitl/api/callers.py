@@ -1,0 +1,27 @@
+"""The actor behind an HTTP request."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from dwp_project.gateway.identity import Identity, recorded
+from hitl.actors import Actor
+from hitl.states import ActorKind, Channel
+
+
+def caller(request: HttpRequest, identity: Identity, channel: Channel = Channel.REST) -> Actor:
+    """Return who sends `request`, with what the audit keeps of them.
+
+    Asks the database for the role when the token names none.
+    """
+    return Actor(
+        id=identity.user_id,
+        tenant_id=identity.tenant_id,
+        kind=ActorKind.USER,
+        channel=channel,
+        role=identity.role,
+        address=str(request.META.get("REMOTE_ADDR") or "")[:64],
+        user_agent=recorded(request, "User-Agent"),
+        source=recorded(request, "X-DWP-Source", "FRONTEND"),
+        caller_type=recorded(request, "X-DWP-Caller-Type", "USER"),
+    )

@@ -1,0 +1,47 @@
+"""The tenant's requests, newest first, a page at a time."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qs, urlsplit
+
+from django.utils.translation import gettext as _
+from rest_framework.exceptions import NotFound
+from rest_framework.pagination import CursorPagination
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from dwp_project.gateway.errors import InvalidValue
+from hitl.models import ID_PATTERN, ApprovalRequest, ApprovalRequestQuerySet
+from hitl.states import Status
+
+
+class NewestFirst(CursorPagination):
+    page_size = 50
+    ordering = "-id"
+
+
+def page_of(
+    request: Request, requests: ApprovalRequestQuerySet, view: APIView
+) -> tuple[list[ApprovalRequest], str | None]:
+    """Return one page of `requests` by `status`, `sessionId` and `cursor`, and the next cursor.
+
+    Raises `InvalidValue` for a status or a cursor that there is not.
+    """
+    if status := request.query_params.get("status"):
+        if status not in Status.values:
+            raise InvalidValue(
+                _("status is one of: %(names)s.") % {"names": ", ".join(Status.values)}
+            )
+        requests = requests.filter(status=status)
+    if session_id := request.query_params.get("sessionId"):
+        if not ID_PATTERN.fullmatch(session_id):
+            return [], None
+        requests = requests.filter(session_id=session_id)
+    paginator = NewestFirst()
+    try:
+        found = paginator.paginate_queryset(requests, request, view)
+    except (NotFound, ValueError) as exc:
+        raise InvalidValue(_("cursor is not one that this list gave out.")) from exc
+    link = paginator.get_next_link()
+    cursor = parse_qs(urlsplit(link).query).get("cursor", [None])[0] if link else None
+    return list(found or []), cursor

@@ -1,0 +1,160 @@
+"""Open, read, list, approve, reject and cancel approval requests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from redis.exceptions import RedisError
+from rest_framework import status as http
+from rest_framework.request import Request
+from rest_framework.response import Response
+from structlog.stdlib import get_logger
+
+from dwp_project.gateway.errors import UserMismatch
+from dwp_project.gateway.identity import recorded
+from dwp_project.gateway.views import ConsumerView, EnvelopeView
+from dwp_project.jsontext import compact
+from hitl import errors, outbox, representation, services, signalling
+from hitl.actors import Actor
+from hitl.api import schema
+from hitl.api.callers import caller
+from hitl.api.pagination import page_of
+from hitl.api.serializers import DecisionBody, OpeningBody, RejectionBody
+from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.states import Origin
+
+logger = get_logger(__name__)
+
+
+class RequestView(EnvelopeView):
+    """Base of what answers with the decision that stands."""
+
+    def actor(self, request: Request) -> Actor:
+        return caller(request._request, self.identity(request))
+
+    def decision(self, request: Request, body: dict[str, Any]) -> Actor:
+        """Return the actor of a decision; nobody decides in another's name (wire.md, 3.2)."""
+        identity = self.identity(request)
+        if body.get("userId") and body["userId"] != identity.user_id:
+            raise UserMismatch
+        return self.actor(request)
+
+    def standing(self, already: errors.AlreadyDecided) -> Response:
+        return self.success(
+            representation.decision(already.request),
+            "Request was already processed (idempotent)",
+            http.HTTP_409_CONFLICT,
+        )
+
+
+@schema.approve
+class ApproveView(RequestView):
+    def post(self, request: Request, request_id: str) -> Response:
+        actor = self.decision(request, self.body(request, DecisionBody))
+        try:
+            approved = services.approve(request_id, actor)
+        except errors.AlreadyDecided as already:
+            return self.standing(already)
+        return self.success(representation.decision(approved), "Request approved successfully")
+
+
+@schema.reject
+class RejectView(RequestView):
+    def post(self, request: Request, request_id: str) -> Response:
+        body = self.body(request, RejectionBody)
+        actor = self.decision(request, body)
+        try:
+            rejected = services.reject(request_id, actor, reason=body.get("reason") or "")
+        except errors.AlreadyDecided as already:
+            return self.standing(already)
+        return self.success(representation.decision(rejected), "Request rejected")
+
+
+@schema.cancel
+class CancelView(RequestView):
+    def post(self, request: Request, request_id: str) -> Response:
+        actor = self.decision(request, self.body(request, DecisionBody))
+        try:
+            cancelled = services.cancel(request_id, actor)
+        except errors.AlreadyDecided as already:
+            return self.standing(already)
+        return self.success(representation.decision(cancelled), "Request cancelled")
+
+
+@schema.requests
+class RequestsView(RequestView):
+    def get(self, request: Request) -> Response:
+        tenant_id = self.identity(request).tenant_id
+        found, next_cursor = page_of(
+            request, ApprovalRequest.objects.filter(tenant_id=tenant_id), self
+        )
+        items = [representation.document(services.settle(item)) for item in found]
+        page: dict[str, Any] = {"items": items}
+        if next_cursor:
+            page["nextCursor"] = next_cursor
+        return self.success(page, "Approval requests retrieved")
+
+    def post(self, request: Request) -> Response:
+        body = self.body(request, OpeningBody)
+        question = services.Question(
+            session_id=body["sessionId"],
+            action_type=body["actionType"],
+            message=body.get("message") or "",
+            context=body.get("context") or {},
+            timeout_seconds=body.get("timeoutSeconds"),
+            request_id=body.get("requestId"),
+            agent_id=recorded(request._request, "X-Agent-ID"),
+        )
+        opened, is_new = services.open_request(question, self.actor(request), Origin.REST)
+        return self.success(
+            representation.document(opened),
+            "Approval request opened" if is_new else "Approval request already opened",
+            http.HTTP_201_CREATED if is_new else http.HTTP_200_OK,
+        )
+
+
+@schema.request
+class OneRequestView(RequestView):
+    def get(self, request: Request, request_id: str) -> Response:
+        found = services.find(request_id, self.identity(request).tenant_id)
+        # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
+        return self.success(
+            compact(representation.document(found)), "Approval request retrieved"
+        )
+
+
+@schema.signal
+class SignalView(EnvelopeView):
+    def get(self, request: Request, session_id: str) -> Response:
+        if not ID_PATTERN.fullmatch(session_id):
+            raise errors.SessionNotFound
+        signal = self._signal(session_id)
+        if signal is None or not self._is_ours(signal, self.identity(request).tenant_id):
+            return self.success(None, "No signal found for session")
+        return self.success(signal, "Signal retrieved")
+
+    def _signal(self, session_id: str) -> str | None:
+        try:
+            return signalling.current_signal(session_id)
+        except (RedisError, OSError) as exc:
+            # The signal's five minutes are known to the database as well.
+            logger.warning("redis_away", error=str(exc))
+            return outbox.current_signal(session_id)
+
+    def _is_ours(self, signal: str, tenant_id: str) -> bool:
+        """Say whether the signal is of a request of this tenant: keys carry no tenant."""
+        try:
+            request_id = json.loads(signal)["requestId"]
+        except (ValueError, KeyError, TypeError):
+            return False
+        return ApprovalRequest.objects.filter(
+            request_id=request_id, tenant_id=tenant_id
+        ).exists()
+
+
+@schema.wait
+class WaitView(ConsumerView):
+    """Served by `hitl.api.wait.WaitConsumer`."""
+
+    methods: ClassVar[tuple[str, ...]] = ("GET",)

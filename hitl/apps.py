@@ -1,0 +1,10 @@
+from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
+
+
+class HitlConfig(AppConfig):
+    name = "hitl"
+    verbose_name = _("approvals")
+
+    def ready(self) -> None:
+        from hitl import checks  # noqa: F401 - registers the system checks

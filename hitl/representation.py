@@ -1,0 +1,68 @@
+"""An approval request as clients and agents see it (docs/reference/wire.md, 3.3)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from hitl.models import ApprovalRequest
+from hitl.states import Status
+
+
+def document(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the request as JSON object; what is not known yet is left out."""
+    body: dict[str, Any] = {
+        "requestId": request.request_id,
+        "sessionId": request.session_id,
+        "userId": request.user_id,
+        "tenantId": request.tenant_id,
+        "actionType": request.action_type,
+        "context": request.context,
+        "status": str(request.status),
+        "createdAt": milliseconds(request.created_at),
+    }
+    if request.decided_at is not None and request.status == Status.APPROVED:
+        body |= {"approvedBy": request.decided_by, "approvedAt": milliseconds(request.decided_at)}
+    if request.decided_at is not None and request.status == Status.REJECTED:
+        body |= {
+            "rejectedBy": request.decided_by,
+            "rejectedAt": milliseconds(request.decided_at),
+            "reason": request.reason,
+        }
+    if request.message:
+        body["message"] = request.message
+    return body | {
+        "expiresAt": milliseconds(request.expires_at),
+        "contextDigest": request.context_digest,
+    }
+
+
+def decision(request: ApprovalRequest) -> dict[str, Any]:
+    """Return what approve and reject answer: the decision that stands (wire.md, 3.2)."""
+    body = {
+        "requestId": request.request_id,
+        "sessionId": request.session_id,
+        "status": str(request.status),
+    }
+    if request.status == Status.REJECTED:
+        body["reason"] = request.reason
+    return body
+
+
+def signal(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the signal of a decided request: exactly these members (wire.md, 5.2)."""
+    if request.decided_at is None:
+        raise ValueError(f"{request.request_id} is not decided")
+    body: dict[str, Any] = {
+        "type": "approval" if request.status == Status.APPROVED else "rejection",
+        "requestId": request.request_id,
+        "status": str(request.status),
+    }
+    if request.status == Status.REJECTED:
+        body["reason"] = request.reason
+    return body | {"timestamp": int(request.decided_at.timestamp())}
+
+
+def milliseconds(moment: datetime) -> int:
+    """Return Unix milliseconds."""
+    return int(moment.timestamp() * 1000)

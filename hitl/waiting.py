@@ -1,0 +1,52 @@
+"""Waiting for a request's end: subscribe, confirmed, read, sleep, read again."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+from structlog.stdlib import get_logger
+
+from dwp_project.offload import run_sync
+from dwp_project.wakeup import REREAD_SECONDS, hub
+from hitl import services
+from hitl.models import ApprovalRequest
+from hitl.states import Status
+
+logger = get_logger(__name__)
+
+_CONFIRM_SECONDS = 1.0
+
+
+async def until_ended(request_id: str, *, seconds: float | None = None) -> ApprovalRequest:
+    """Wait until the request has left `pending` and return it; holds no thread meanwhile.
+
+    With `seconds`, return it as it stands after that time. A database that is away is
+    waited for; `DoesNotExist` is raised if the request is not there.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = None if seconds is None else loop.time() + seconds
+    async with hub().subscribe(services.wake_topic(request_id)) as subscription:
+        await subscription.confirmed(_CONFIRM_SECONDS)
+        while True:
+            request = await _read(request_id)
+            left = REREAD_SECONDS if deadline is None else deadline - loop.time()
+            if request is not None:
+                if request.status != Status.PENDING or left <= 0:
+                    return request
+                due = (request.expires_at - timezone.now()).total_seconds()
+                left = min(left, max(due, 0.01))
+            await subscription.next(min(left, REREAD_SECONDS))
+
+
+async def _read(request_id: str) -> ApprovalRequest | None:
+    try:
+        return await run_sync(_settled, request_id)
+    except (OperationalError, InterfaceError) as exc:
+        logger.warning("database_away", request_id=request_id, error=str(exc).strip())
+        return None
+
+
+def _settled(request_id: str) -> ApprovalRequest:
+    return services.settle(ApprovalRequest.objects.get(request_id=request_id))

@@ -1,0 +1,33 @@
+"""The configured agents: `DWP_AGENTS`, shaped like `CACHES`."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
+
+from streaming.agents.base import Agent
+
+DEFAULT = "default"
+
+
+@cache
+def agent(alias: str = DEFAULT) -> Agent:
+    """Return the agent configured under `alias`; raises `ImproperlyConfigured`."""
+    try:
+        configured = settings.DWP_AGENTS[alias]
+        backend = import_string(configured["BACKEND"])
+    except KeyError as exc:
+        raise ImproperlyConfigured(
+            f"DWP_AGENTS[{alias!r}] needs a BACKEND: the dotted path of an Agent class."
+        ) from exc
+    except ImportError as exc:
+        raise ImproperlyConfigured(f"DWP_AGENTS[{alias!r}]: {exc}.") from exc
+    if not (isinstance(backend, type) and issubclass(backend, Agent)):
+        raise ImproperlyConfigured(f"DWP_AGENTS[{alias!r}]: {backend!r} is no Agent class.")
+    try:
+        return backend(**configured.get("OPTIONS", {}))
+    except TypeError as exc:
+        raise ImproperlyConfigured(f"DWP_AGENTS[{alias!r}]: {exc}.") from exc

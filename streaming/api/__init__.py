@@ -1,0 +1,1 @@
+"""REST of sessions, and the paths of the stream (docs/reference/wire.md, 4)."""

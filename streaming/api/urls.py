@@ -1,0 +1,20 @@
+"""Paths of sessions and streams, below the gateway's `/api` or without it."""
+
+from django.urls import path
+
+from streaming.api import views
+from streaming.consumers import AttachConsumer, StartConsumer
+
+START_PATHS = ("aura/test/stream", "agent/chat-stream")
+ATTACH_PATH = "aura/sessions/<str:session_id>/stream"
+
+urlpatterns = [
+    *(path(start, views.StartView.as_view()) for start in START_PATHS),
+    path(ATTACH_PATH, views.AttachView.as_view()),
+    path("aura/sessions/<str:session_id>/cancel", views.CancelView.as_view()),
+]
+# What ASGI consumers serve: path, methods, consumer.
+consumers = [
+    *((start, ("GET", "POST"), StartConsumer) for start in START_PATHS),
+    (ATTACH_PATH, ("GET",), AttachConsumer),
+]

