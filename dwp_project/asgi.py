@@ -3,28 +3,30 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
 
 from django.core.asgi import get_asgi_application
 
-django_app = get_asgi_application()  # first: it loads the apps that the rest imports
+django_app: Any = get_asgi_application()  # first: it loads the apps that the rest imports
 
+# ruff: noqa: E402 - see above
 from channels.consumer import AsyncConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
-from dwp_project.asgi_types import ASGIApp, Receive, Scope, Send
+from dwp_project.asgi_types import Receive, Scope, Send
 from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
 from dwp_project.gateway.prefix import StripPrefix
 from hitl.api import urls as hitl_urls
-from streaming.api import urls as streaming_urls
+from streaming import urls as streaming_urls
 
 refuse_unsafe_start()
 
 
-def _by_method(methods: tuple[str, ...], consumer: type[AsyncConsumer]) -> ASGIApp:
+def _by_method(methods: tuple[str, ...], consumer: type[AsyncConsumer]) -> Any:
     """Serve `methods` by the consumer and every other method (OPTIONS, 405) by Django."""
     served = consumer.as_asgi()
 

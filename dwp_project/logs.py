@@ -43,9 +43,7 @@ def configure(settings: dict[str, Any]) -> None:
                     ],
                 }
             },
-            "handlers": {
-                "stderr": {"class": "logging.StreamHandler", "formatter": "structured"}
-            },
+            "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": settings["level"]},
             "loggers": {
                 # A 4xx is the client's mistake and its answer says so; the log stays quiet.

@@ -30,7 +30,7 @@ JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=8 * 3600)
 REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA_DIR)}"
 
 HOST: str = env.str("HOST", default="127.0.0.1")
-PORTS: list[int] = [int(port) for port in env.list("PORTS", default=["8080", "8081", "8001", "9000"])]
+PORTS: list[int] = env.list("PORTS", cast=int, default=[8080, 8081, 8001, 9000])
 ALLOWED_HOSTS: list[str] = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", HOST]
 )
@@ -85,7 +85,9 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def _database() -> dict[str, Any]:
-    database: dict[str, Any] = env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/dwp.sqlite3")
+    database: dict[str, Any] = env.db_url(
+        "DATABASE_URL", default=f"sqlite:///{DATA_DIR}/dwp.sqlite3"
+    )
     options = database.setdefault("OPTIONS", {})
     if database["ENGINE"].endswith("sqlite3"):
         # IMMEDIATE: a transaction that will write takes the write lock when it begins, so it
@@ -194,7 +196,10 @@ SPECTACULAR_SETTINGS = {
 # How long a question waits for its answer, unless the one who asks says otherwise.
 HITL_DEFAULT_TIMEOUT_SECONDS: int = env.int("HITL_DEFAULT_TIMEOUT_SECONDS", default=300)
 DWP_AGENTS: dict[str, dict[str, Any]] = {
-    "default": {"BACKEND": env.str("DWP_AGENT", default="streaming.agents.builtin.BuiltinAgent"), "OPTIONS": {}},
+    "default": {
+        "BACKEND": env.str("DWP_AGENT", default="streaming.agents.builtin.BuiltinAgent"),
+        "OPTIONS": env.json("DWP_AGENT_OPTIONS", default={}),
+    },
 }
 # Seconds of silence after which a stream carries a comment; clients expect one every 15 s.
 SSE_HEARTBEAT_SECONDS: float = env.float("SSE_HEARTBEAT_SECONDS", default=10.0)

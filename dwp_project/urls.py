@@ -8,7 +8,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
 urlpatterns = [
     path("", include("dwp_project.gateway.urls")),
     path("", include("hitl.api.urls")),
-    path("", include("streaming.api.urls")),
+    path("", include("streaming.urls")),
     path("schema/", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
     path("docs/", SpectacularSwaggerView.as_view(authentication_classes=[], url="../schema/")),
     path("", RedirectView.as_view(url="/admin/")),

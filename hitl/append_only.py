@@ -12,6 +12,7 @@ from typing import Any
 TABLE = "hitl_auditrecord"
 _REFUSAL = "audit records are append-only"
 
+# Names are constants of this module; none comes from outside.
 _SQLITE = {
     "audit_no_update": f"""
         CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE}
@@ -24,7 +25,7 @@ _SQLITE = {
         CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE}
         WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE id = NEW.id
                      OR (tenant_id = NEW.tenant_id AND sequence = NEW.sequence))
-        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",
+        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",  # noqa: S608
 }
 _POSTGRESQL_FUNCTION = f"""
     CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$

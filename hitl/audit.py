@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -140,7 +140,8 @@ def _after_the_head(tenant_id: str) -> int:
     return int(last["first"]) if last["first"] is not None and last["first"] < 1 else 0
 
 
-def tenants() -> Iterator[str]:
-    """Yield the tenant of every chain, whether known by its head or only by its records."""
-    heads = AuditChain.objects.values_list("tenant_id")
-    yield from sorted(t for (t,) in heads.union(AuditRecord.objects.values_list("tenant_id")))
+def tenants() -> list[str]:
+    """Return the tenant of every chain, whether known by its head or only by its records."""
+    heads = AuditChain.objects.order_by().values_list("tenant_id", flat=True)
+    records = AuditRecord.objects.order_by().values_list("tenant_id", flat=True)
+    return sorted(heads.union(records))

@@ -91,9 +91,7 @@ def find(request_id: str, tenant_id: str) -> ApprovalRequest:
     """Return the tenant's request, expired first if it is overdue; else `RequestNotFound`."""
     request = None
     if ID_PATTERN.fullmatch(request_id):  # PostgreSQL takes no NUL, and odd ids name nothing
-        request = ApprovalRequest.objects.filter(
-            request_id=request_id, tenant_id=tenant_id
-        ).first()
+        request = ApprovalRequest.objects.filter(request_id=request_id, tenant_id=tenant_id).first()
     if request is None:
         raise errors.RequestNotFound
     return settle(request)
@@ -143,9 +141,10 @@ def expire_overdue(*, now: datetime | None = None, limit: int = 500) -> int:
 def _open(
     question: Question, actor: Actor, origin: Origin, now: datetime
 ) -> tuple[ApprovalRequest, bool]:
-    if question.request_id is not None and ApprovalRequest.objects.filter(
-        request_id=question.request_id
-    ).exists():
+    if (
+        question.request_id is not None
+        and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
+    ):
         return _standing(question, actor)
     seconds = question.timeout_seconds or settings.HITL_DEFAULT_TIMEOUT_SECONDS
     request = ApprovalRequest.objects.create(

@@ -104,9 +104,7 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int) -> int | Non
 
 def refresh(request: ApprovalRequest) -> None:
     """Bring the request's own key up to date; raises `redis.RedisError`."""
-    redis_client().set(
-        _request_key(request.request_id), compact(document(request)), ex=REQUEST_TTL
-    )
+    redis_client().set(_request_key(request.request_id), compact(document(request)), ex=REQUEST_TTL)
 
 
 def current_signal(session_id: str) -> str | None:

@@ -16,9 +16,7 @@ class Status(models.TextChoices):
 
 # Every decision, and every end without one, starts from `pending` and is final.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.PENDING: frozenset(
-        {Status.APPROVED, Status.REJECTED, Status.EXPIRED, Status.CANCELLED}
-    ),
+    Status.PENDING: frozenset({Status.APPROVED, Status.REJECTED, Status.EXPIRED, Status.CANCELLED}),
     Status.APPROVED: frozenset(),
     Status.REJECTED: frozenset(),
     Status.EXPIRED: frozenset(),

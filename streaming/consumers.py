@@ -18,7 +18,7 @@ from dwp_project.offload import run_sync
 from dwp_project.sse import frames
 from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
 from streaming import events, log, runner, sessions
-from streaming.api.serializers import MessageQuery, PromptBody
+from streaming.serializers import MessageQuery, PromptBody
 
 logger = get_logger(__name__)
 

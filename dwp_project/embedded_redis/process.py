@@ -163,4 +163,3 @@ class RedisProcess:
                 with suppress(subprocess.TimeoutExpired):
                     child.wait(STOP_SECONDS)
         child.wait()
-

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
-from dwp_project.asgi_types import Message, Receive, Scope, Send, ASGIApp
+from dwp_project.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from dwp_project.gateway import errors
 from dwp_project.jsontext import InvalidJSON, parse
 

@@ -33,7 +33,9 @@ class ApiConsumer(HttpConsumer):
             except Exception as exc:
                 if self.is_started:
                     raise
-                await self.send_response(envelope.render_error(envelope.as_error(exc), self.request))
+                await self.send_response(
+                    envelope.render_error(envelope.as_error(exc), self.request)
+                )
 
     async def answer(self) -> None:
         """Answer `self.request`: raise an error of the wire, or send one response."""
@@ -63,5 +65,3 @@ class ApiConsumer(HttpConsumer):
 
 def _language(request: HttpRequest) -> str:
     return translation.get_language_from_request(request)
-
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import DatabaseError, connection
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.http import HttpRequest, HttpResponse
 from django.views import View
 from redis.exceptions import RedisError
 
@@ -18,7 +18,9 @@ class JSONView(View):
 
     http_method_names = ["get", "head", "options"]
 
-    def http_method_not_allowed(self, request: HttpRequest, *args: object) -> HttpResponseBase:
+    def http_method_not_allowed(
+        self, request: HttpRequest, *args: object, **kwargs: object
+    ) -> HttpResponse:
         response = envelope.render_error(MethodNotAllowed(), request)
         response["Allow"] = "GET, HEAD, OPTIONS"
         return response

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,10 +81,8 @@ def header(request: HttpRequest, name: str, default: str | None = None) -> str |
     value = request.headers.get(name)
     if value is None or not value.strip():
         return default
-    try:
+    with suppress(UnicodeError):  # not UTF-8: the Latin-1 reading stands
         value = value.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        pass  # not UTF-8: the Latin-1 reading stands
     return value.strip()
 
 

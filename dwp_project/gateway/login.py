@@ -130,5 +130,3 @@ class MenusView(EnvelopeView):
 
 def _display_name(identity: Identity, user: User | None) -> str:
     return (user.get_full_name() if user else "") or identity.user_id
-
-

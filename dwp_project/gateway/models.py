@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dwp_project.gateway.roles import Role
+from dwp_project.gateway.roles import DECIDERS, Role
 from dwp_project.gateway.tokens import is_identifier
 
 
@@ -47,3 +47,11 @@ def role_in(username: str, tenant_id: str) -> str | None:
         .values_list("role", flat=True)
         .first()
     )
+
+
+def tenants_of(username: str, *, deciding: bool = False) -> list[str]:
+    """Return the tenants an active user belongs to; with `deciding`, where they may decide."""
+    found = Membership.objects.filter(user__username=username, user__is_active=True)
+    if deciding:
+        found = found.filter(role__in=DECIDERS)
+    return list(found.values_list("tenant_id", flat=True))

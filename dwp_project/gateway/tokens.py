@@ -101,7 +101,7 @@ def is_identifier(value: object) -> bool:
 def _identifier(payload: dict[str, Any], claim: str) -> str:
     value = payload.get(claim)
     if not is_identifier(value):
-        raise TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})
+        raise _unusable(claim)
     return str(value)
 
 
@@ -110,12 +110,16 @@ def _optional(payload: dict[str, Any], claim: str) -> str | None:
     if value is None or value == "":
         return None
     if not is_identifier(value):
-        raise TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})
+        raise _unusable(claim)
     return str(value)
 
 
 def _seconds(payload: dict[str, Any], claim: str) -> int:
     value = payload.get(claim)
     if type(value) is not int or not 0 <= value < 2**53:
-        raise TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})
+        raise _unusable(claim)
     return value
+
+
+def _unusable(claim: str) -> TokenInvalid:
+    return TokenInvalid(_("The token's claim %(claim)s is missing or unusable.") % {"claim": claim})

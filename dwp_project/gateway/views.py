@@ -40,7 +40,7 @@ class EnvelopeView(APIView):
         """Return the envelope of an answer that worked."""
         return Response(envelope.success(data, message), status=status)
 
-    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+    def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
         """Answer an OPTIONS that is no CORS preflight with the methods there are."""
         return self.success(None, "OK")
 
@@ -50,9 +50,8 @@ class EnvelopeView(APIView):
             super().initial(request, *args, **kwargs)
         else:
             self.format_kwarg = None
-            request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(  # type: ignore[attr-defined]
-                request
-            )
+            negotiated = self.perform_content_negotiation(request)
+            request.accepted_renderer, request.accepted_media_type = negotiated
 
 
 class PublicView(EnvelopeView):

@@ -50,9 +50,7 @@ class HttpConsumer(AsyncConsumer):
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the status and the headers."""
         self.is_started = True
-        await self.send(
-            {"type": "http.response.start", "status": status, "headers": list(headers)}
-        )
+        await self.send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def write(self, data: bytes) -> None:
         """Send a piece of the body; more may follow."""

@@ -92,11 +92,11 @@ class Hub:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError, TimeoutError) as exc:
+            except (RedisError, OSError) as exc:
                 if failures == 0:
                     logger.warning("wakeup_link_lost", error=str(exc))
-                delay = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
-                failures = 0 if self._confirmed else failures + 1
+            delay = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
+            failures = 0 if self._confirmed else failures + 1
             self._confirmed.clear()
             for subscription in [s for group in self._topics.values() for s in group]:
                 subscription.lost()

@@ -39,7 +39,7 @@ def publish(topic: str, payload: bytes = b"") -> None:
     `payload` may carry what happened, so that the waiter need not read it. With Redis away
     only this process is woken at once; the others read the database in time.
     """
-    global _paused_until
+    global _paused_until  # noqa: PLW0603 - one breaker per process
     for loop, deliver in list(_loops.items()):
         if loop.is_closed():
             with _lock:

@@ -53,7 +53,7 @@ class OpeningBody(serializers.Serializer[Any]):
     message = serializers.CharField(
         required=False, allow_null=True, allow_blank=True, max_length=MAX_TEXT
     )
-    context = serializers.DictField(required=False, allow_null=True)
+    context = serializers.DictField(required=False, allow_null=True)  # type: ignore[assignment]
     timeoutSeconds = serializers.IntegerField(  # noqa: N815
         required=False, allow_null=True, min_value=1, max_value=MAX_TIMEOUT_SECONDS
     )

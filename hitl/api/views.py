@@ -119,9 +119,7 @@ class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
         found = services.find(request_id, self.identity(request).tenant_id)
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
-        return self.success(
-            compact(representation.document(found)), "Approval request retrieved"
-        )
+        return self.success(compact(representation.document(found)), "Approval request retrieved")
 
 
 @schema.signal
@@ -148,9 +146,7 @@ class SignalView(EnvelopeView):
             request_id = json.loads(signal)["requestId"]
         except (ValueError, KeyError, TypeError):
             return False
-        return ApprovalRequest.objects.filter(
-            request_id=request_id, tenant_id=tenant_id
-        ).exists()
+        return ApprovalRequest.objects.filter(request_id=request_id, tenant_id=tenant_id).exists()
 
 
 @schema.wait

@@ -5,111 +5,309 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AuditChain',
+            name="AuditChain",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tenant_id', models.CharField(max_length=255, unique=True, verbose_name='tenant')),
-                ('last_sequence', models.BigIntegerField(default=0)),
-                ('last_hash', models.CharField(default='0000000000000000000000000000000000000000000000000000000000000000', max_length=64)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant_id", models.CharField(max_length=255, unique=True, verbose_name="tenant")),
+                ("last_sequence", models.BigIntegerField(default=0)),
+                (
+                    "last_hash",
+                    models.CharField(
+                        default="0000000000000000000000000000000000000000000000000000000000000000",
+                        max_length=64,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='SessionOwner',
+            name="SessionOwner",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('session_id', models.CharField(max_length=128, unique=True, verbose_name='session')),
-                ('tenant_id', models.CharField(max_length=255, verbose_name='tenant')),
-                ('user_id', models.CharField(max_length=255, verbose_name='user')),
-                ('origin', models.CharField(choices=[('agent', 'built-in agent'), ('rest', 'REST client'), ('redis', 'agent on Redis')], max_length=8, verbose_name='origin')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "session_id",
+                    models.CharField(max_length=128, unique=True, verbose_name="session"),
+                ),
+                ("tenant_id", models.CharField(max_length=255, verbose_name="tenant")),
+                ("user_id", models.CharField(max_length=255, verbose_name="user")),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[
+                            ("agent", "built-in agent"),
+                            ("rest", "REST client"),
+                            ("redis", "agent on Redis"),
+                        ],
+                        max_length=8,
+                        verbose_name="origin",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
             ],
             options={
-                'verbose_name': 'session owner',
-                'verbose_name_plural': 'session owners',
+                "verbose_name": "session owner",
+                "verbose_name_plural": "session owners",
             },
         ),
         migrations.CreateModel(
-            name='ApprovalRequest',
+            name="ApprovalRequest",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('request_id', models.CharField(max_length=128, unique=True, verbose_name='request id')),
-                ('session_id', models.CharField(max_length=128, verbose_name='session')),
-                ('tenant_id', models.CharField(max_length=255, verbose_name='tenant')),
-                ('user_id', models.CharField(max_length=255, verbose_name='requester')),
-                ('origin', models.CharField(choices=[('agent', 'built-in agent'), ('rest', 'REST client'), ('redis', 'agent on Redis')], max_length=8, verbose_name='origin')),
-                ('agent_id', models.CharField(blank=True, max_length=255, verbose_name='agent')),
-                ('action_type', models.CharField(max_length=128, verbose_name='action')),
-                ('message', models.TextField(blank=True, verbose_name='message')),
-                ('context_text', models.TextField(verbose_name='context')),
-                ('context_digest', models.CharField(max_length=64, verbose_name='context digest')),
-                ('body_digest', models.CharField(max_length=64)),
-                ('status', models.CharField(choices=[('pending', 'pending'), ('approved', 'approved'), ('rejected', 'rejected'), ('expired', 'expired'), ('cancelled', 'cancelled')], default='pending', max_length=16, verbose_name='status')),
-                ('created_at', models.DateTimeField(verbose_name='opened at')),
-                ('expires_at', models.DateTimeField(verbose_name='expires at')),
-                ('decided_at', models.DateTimeField(blank=True, null=True, verbose_name='decided at')),
-                ('decided_by', models.CharField(blank=True, max_length=255, verbose_name='decided by')),
-                ('decided_channel', models.CharField(blank=True, choices=[('rest', 'REST'), ('admin', 'admin'), ('stream', 'stream'), ('redis', 'Redis'), ('clock', 'clock')], max_length=8, verbose_name='decided in')),
-                ('reason', models.TextField(blank=True, verbose_name='reason')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "request_id",
+                    models.CharField(max_length=128, unique=True, verbose_name="request id"),
+                ),
+                ("session_id", models.CharField(max_length=128, verbose_name="session")),
+                ("tenant_id", models.CharField(max_length=255, verbose_name="tenant")),
+                ("user_id", models.CharField(max_length=255, verbose_name="requester")),
+                (
+                    "origin",
+                    models.CharField(
+                        choices=[
+                            ("agent", "built-in agent"),
+                            ("rest", "REST client"),
+                            ("redis", "agent on Redis"),
+                        ],
+                        max_length=8,
+                        verbose_name="origin",
+                    ),
+                ),
+                ("agent_id", models.CharField(blank=True, max_length=255, verbose_name="agent")),
+                ("action_type", models.CharField(max_length=128, verbose_name="action")),
+                ("message", models.TextField(blank=True, verbose_name="message")),
+                ("context_text", models.TextField(verbose_name="context")),
+                ("context_digest", models.CharField(max_length=64, verbose_name="context digest")),
+                ("body_digest", models.CharField(max_length=64)),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("approved", "approved"),
+                            ("rejected", "rejected"),
+                            ("expired", "expired"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                ("created_at", models.DateTimeField(verbose_name="opened at")),
+                ("expires_at", models.DateTimeField(verbose_name="expires at")),
+                (
+                    "decided_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="decided at"),
+                ),
+                (
+                    "decided_by",
+                    models.CharField(blank=True, max_length=255, verbose_name="decided by"),
+                ),
+                (
+                    "decided_channel",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            ("rest", "REST"),
+                            ("admin", "admin"),
+                            ("stream", "stream"),
+                            ("redis", "Redis"),
+                            ("clock", "clock"),
+                        ],
+                        max_length=8,
+                        verbose_name="decided in",
+                    ),
+                ),
+                ("reason", models.TextField(blank=True, verbose_name="reason")),
             ],
             options={
-                'verbose_name': 'approval request',
-                'verbose_name_plural': 'approval requests',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['tenant_id', '-id'], name='request_of_tenant'), models.Index(fields=['tenant_id', 'status', '-id'], name='request_of_tenant_by_status'), models.Index(fields=['session_id', '-id'], name='request_of_session'), models.Index(condition=models.Q(('status', 'pending')), fields=['expires_at'], name='request_due')],
-                'constraints': [models.CheckConstraint(condition=models.Q(models.Q(('decided_at__isnull', True), ('status', 'pending')), models.Q(models.Q(('status', 'pending'), _negated=True), ('decided_at__isnull', False)), _connector='OR'), name='request_decided_when_final')],
+                "verbose_name": "approval request",
+                "verbose_name_plural": "approval requests",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["tenant_id", "-id"], name="request_of_tenant"),
+                    models.Index(
+                        fields=["tenant_id", "status", "-id"], name="request_of_tenant_by_status"
+                    ),
+                    models.Index(fields=["session_id", "-id"], name="request_of_session"),
+                    models.Index(
+                        condition=models.Q(("status", "pending")),
+                        fields=["expires_at"],
+                        name="request_due",
+                    ),
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            models.Q(("decided_at__isnull", True), ("status", "pending")),
+                            models.Q(
+                                models.Q(("status", "pending"), _negated=True),
+                                ("decided_at__isnull", False),
+                            ),
+                            _connector="OR",
+                        ),
+                        name="request_decided_when_final",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='AuditRecord',
+            name="AuditRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('tenant_id', models.CharField(blank=True, max_length=255, verbose_name='tenant')),
-                ('sequence', models.BigIntegerField(verbose_name='sequence')),
-                ('event', models.CharField(choices=[('request:opened', 'request opened'), ('request:approved', 'request approved'), ('request:rejected', 'request rejected'), ('request:expired', 'request expired'), ('request:cancelled', 'request cancelled'), ('session:refused', "use of another's session refused")], max_length=32, verbose_name='event')),
-                ('request_id', models.CharField(blank=True, max_length=128, verbose_name='request')),
-                ('session_id', models.CharField(blank=True, max_length=128, verbose_name='session')),
-                ('actor', models.CharField(max_length=255, verbose_name='actor')),
-                ('actor_kind', models.CharField(choices=[('user', 'user'), ('operator', 'operator'), ('agent', 'agent'), ('clock', 'clock')], max_length=16, verbose_name='kind of actor')),
-                ('channel', models.CharField(choices=[('rest', 'REST'), ('admin', 'admin'), ('stream', 'stream'), ('redis', 'Redis'), ('clock', 'clock')], max_length=8, verbose_name='channel')),
-                ('at', models.DateTimeField(verbose_name='at')),
-                ('source_address', models.CharField(blank=True, max_length=64, verbose_name='address')),
-                ('user_agent', models.CharField(blank=True, max_length=255, verbose_name='user agent')),
-                ('context_digest', models.CharField(blank=True, max_length=64, verbose_name='context digest')),
-                ('details', models.TextField(default='{}', verbose_name='details')),
-                ('previous_hash', models.CharField(max_length=64, verbose_name='hash before')),
-                ('hash', models.CharField(max_length=64, verbose_name='hash')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("tenant_id", models.CharField(blank=True, max_length=255, verbose_name="tenant")),
+                ("sequence", models.BigIntegerField(verbose_name="sequence")),
+                (
+                    "event",
+                    models.CharField(
+                        choices=[
+                            ("request:opened", "request opened"),
+                            ("request:approved", "request approved"),
+                            ("request:rejected", "request rejected"),
+                            ("request:expired", "request expired"),
+                            ("request:cancelled", "request cancelled"),
+                            ("session:refused", "use of another's session refused"),
+                        ],
+                        max_length=32,
+                        verbose_name="event",
+                    ),
+                ),
+                (
+                    "request_id",
+                    models.CharField(blank=True, max_length=128, verbose_name="request"),
+                ),
+                (
+                    "session_id",
+                    models.CharField(blank=True, max_length=128, verbose_name="session"),
+                ),
+                ("actor", models.CharField(max_length=255, verbose_name="actor")),
+                (
+                    "actor_kind",
+                    models.CharField(
+                        choices=[
+                            ("user", "user"),
+                            ("operator", "operator"),
+                            ("agent", "agent"),
+                            ("clock", "clock"),
+                        ],
+                        max_length=16,
+                        verbose_name="kind of actor",
+                    ),
+                ),
+                (
+                    "channel",
+                    models.CharField(
+                        choices=[
+                            ("rest", "REST"),
+                            ("admin", "admin"),
+                            ("stream", "stream"),
+                            ("redis", "Redis"),
+                            ("clock", "clock"),
+                        ],
+                        max_length=8,
+                        verbose_name="channel",
+                    ),
+                ),
+                ("at", models.DateTimeField(verbose_name="at")),
+                (
+                    "source_address",
+                    models.CharField(blank=True, max_length=64, verbose_name="address"),
+                ),
+                (
+                    "user_agent",
+                    models.CharField(blank=True, max_length=255, verbose_name="user agent"),
+                ),
+                (
+                    "context_digest",
+                    models.CharField(blank=True, max_length=64, verbose_name="context digest"),
+                ),
+                ("details", models.TextField(default="{}", verbose_name="details")),
+                ("previous_hash", models.CharField(max_length=64, verbose_name="hash before")),
+                ("hash", models.CharField(max_length=64, verbose_name="hash")),
             ],
             options={
-                'verbose_name': 'audit record',
-                'verbose_name_plural': 'audit records',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['request_id', 'id'], name='audit_of_request'), models.Index(fields=['tenant_id', '-id'], name='audit_of_tenant')],
-                'constraints': [models.UniqueConstraint(fields=('tenant_id', 'sequence'), name='audit_sequence_once')],
+                "verbose_name": "audit record",
+                "verbose_name_plural": "audit records",
+                "ordering": ["-id"],
+                "indexes": [
+                    models.Index(fields=["request_id", "id"], name="audit_of_request"),
+                    models.Index(fields=["tenant_id", "-id"], name="audit_of_tenant"),
+                ],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("tenant_id", "sequence"), name="audit_sequence_once"
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
-            name='OutboxEntry',
+            name="OutboxEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('signal', models.TextField(verbose_name='signal')),
-                ('created_at', models.DateTimeField(verbose_name='created at')),
-                ('attempts', models.PositiveIntegerField(default=0, verbose_name='attempts')),
-                ('receivers', models.PositiveIntegerField(default=0, verbose_name='receivers')),
-                ('outcome', models.CharField(choices=[('pending', 'pending'), ('delivered', 'delivered'), ('superseded', 'superseded'), ('unheard', 'unheard')], default='pending', max_length=16, verbose_name='outcome')),
-                ('attempted_at', models.DateTimeField(blank=True, null=True, verbose_name='last attempt at')),
-                ('request', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='outbox_entry', to='hitl.approvalrequest')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("signal", models.TextField(verbose_name="signal")),
+                ("created_at", models.DateTimeField(verbose_name="created at")),
+                ("attempts", models.PositiveIntegerField(default=0, verbose_name="attempts")),
+                ("receivers", models.PositiveIntegerField(default=0, verbose_name="receivers")),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[
+                            ("pending", "pending"),
+                            ("delivered", "delivered"),
+                            ("superseded", "superseded"),
+                            ("unheard", "unheard"),
+                        ],
+                        default="pending",
+                        max_length=16,
+                        verbose_name="outcome",
+                    ),
+                ),
+                (
+                    "attempted_at",
+                    models.DateTimeField(blank=True, null=True, verbose_name="last attempt at"),
+                ),
+                (
+                    "request",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="outbox_entry",
+                        to="hitl.approvalrequest",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'outbox entry',
-                'verbose_name_plural': 'outbox entries',
+                "verbose_name": "outbox entry",
+                "verbose_name_plural": "outbox entries",
             },
         ),
     ]

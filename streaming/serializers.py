@@ -16,7 +16,7 @@ class MessageQuery(serializers.Serializer[Any]):
 
 class PromptBody(serializers.Serializer[Any]):
     prompt = serializers.CharField(trim_whitespace=False)
-    context = serializers.DictField(required=False, allow_null=True)
+    context = serializers.DictField(required=False, allow_null=True)  # type: ignore[assignment]
     thread_id = serializers.CharField(
         required=False, allow_null=True, allow_blank=True, max_length=255
     )

@@ -1,0 +1,112 @@
+# What a developer runs; `make` alone lists it. Needs Python 3.11 or 3.12 and make.
+# HOST, PORTS, DATA_DIR, DATABASE_URL, REDIS_URL … pass through to what is run.
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
+PYTEST := $(BIN)/python -m pytest
+# Checks import the settings; what those generate stays out of the real DATA_DIR.
+CHECK := DATA_DIR=build/check
+UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE)
+
+# A stamp is as old as the last install; a lock file that changed since is installed again.
+MADE := $(VENV)/.made
+RUNTIME := $(VENV)/.runtime
+DEVELOPMENT := $(VENV)/.development
+
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
+
+.PHONY: run
+run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
+	@exec $(BIN)/python manage.py serve
+
+.PHONY: demo
+demo: $(RUNTIME) ## Play the three scenarios against a server of their own
+	@exec $(BIN)/python manage.py demo
+
+.PHONY: test
+test: test-unit test-sqlite test-postgres test-acceptance ## Run every test on every database
+
+.PHONY: test-unit
+test-unit: $(DEVELOPMENT) ## Run the unit tests
+	$(PYTEST) tests/unit
+
+.PHONY: test-sqlite
+test-sqlite: $(DEVELOPMENT) ## Run the integration tests on SQLite
+	TEST_DATABASE=sqlite $(PYTEST) tests/integration
+
+.PHONY: test-postgres
+test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
+	TEST_DATABASE=postgres $(PYTEST) tests/integration
+
+.PHONY: test-acceptance
+test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
+	$(PYTEST) tests/acceptance
+
+.PHONY: coverage
+coverage: $(DEVELOPMENT) ## Measure what unit and integration tests reach
+	@mkdir -p build
+	rm -f build/coverage build/coverage.*
+	$(BIN)/coverage run -m pytest -q tests/unit tests/integration
+	TEST_DATABASE=postgres $(BIN)/coverage run -m pytest -q tests/integration
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+.PHONY: lint
+lint: $(DEVELOPMENT) ## Check style, types, layers, migrations and settings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(CHECK) $(BIN)/mypy
+	$(BIN)/lint-imports
+	$(CHECK) $(BIN)/python manage.py makemigrations --check --dry-run
+	$(CHECK) $(BIN)/python manage.py check
+
+.PHONY: format
+format: $(DEVELOPMENT) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+.PHONY: lock
+lock: $(DEVELOPMENT) ## Lock requirements*.txt anew; UPGRADE=--upgrade for newer versions
+	$(UV) --output-file requirements.lock requirements.txt
+	$(UV) --constraints requirements.lock --output-file requirements-dev.lock requirements-dev.txt
+
+.PHONY: messages
+messages: $(DEVELOPMENT) ## Compile the translations under locale/
+	$(BIN)/pybabel compile --domain django --directory locale
+
+.PHONY: clean
+clean: ## Remove the venv, caches and build/; DATA_DIR stays
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUNTIME): requirements.lock $(MADE)
+	@echo "Installing what requirements.lock names into $(VENV) …"
+	@$(PIP) install --require-hashes --requirement requirements.lock
+	@touch $@
+
+$(DEVELOPMENT): requirements-dev.lock requirements.lock $(MADE)
+	@echo "Installing what requirements-dev.lock names into $(VENV) …"
+	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@touch $@ $(RUNTIME)
+
+$(MADE):
+	@for python in "$(PYTHON)" python3.12 python3.11; do \
+		if "$$python" -c 'import sys; sys.exit(sys.version_info[:2] not in ((3, 11), (3, 12)))' \
+			2>/dev/null; then found=$$python; break; fi; \
+	done; \
+	if [ -z "$$found" ]; then \
+		echo "No Python 3.11 or 3.12 found as $(PYTHON), python3.12 or python3.11." >&2; \
+		echo "Install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; \
+	fi; \
+	"$$found" -m venv --clear $(VENV) || { \
+		echo "venv failed. On Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }
+	@touch $@

@@ -1,0 +1,36 @@
+"""What the analyses of a sentence, English and Korean, hand over."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import NamedTuple
+
+
+class Outcome(StrEnum):
+    """What a verb in a prompt means for the agent."""
+
+    ACT = "act"  # wanted, and it changes something
+    READ = "read"  # wanted, and it changes nothing
+    HELD = "held"  # negated or only asked about
+    DESCRIBED = "described"  # a noun, a past, a condition: nothing is wanted
+
+
+class Needs(StrEnum):
+    """What a verb must stand with to be an action: `run` alone may be anything."""
+
+    NOTHING = ""
+    TARGET = "target"  # anything to act on: a known noun, a name, a file, a pronoun
+    NOUN = "noun"  # a noun of the vocabulary
+
+
+class Finding(NamedTuple):
+    """A verb in a sentence: tokens `start` to `end` (exclusive), and what is known of it."""
+
+    outcome: Outcome
+    verb: str
+    start: int
+    end: int
+    needs: Needs = Needs.NOTHING
+    names: str = ""  # the object that the verb itself names: to `email` is to send a mail
+    is_korean: bool = False
+    in_token: int = 0  # where in its token a Korean verb begins
