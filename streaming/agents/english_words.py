@@ -26,17 +26,22 @@ class Entry(NamedTuple):
     is_noun_too: bool
     needs: Needs
     names: str
+    is_light: bool
     is_reading: bool
 
 
 class Row(NamedTuple):
-    """Verbs of one meaning; `+` doubles the last consonant, `/` gives irregular pasts."""
+    """Verbs of one meaning; `+` doubles the last consonant, `/` gives irregular pasts.
+
+    A light verb takes its meaning from a deed: `issue a refund`, `make a payment`.
+    """
 
     verb: str
     words: str
     is_noun_too: bool = False
     needs: Needs = Needs.NOTHING
     names: str = ""
+    is_light: bool = False
 
 
 _ACTIONS = (
@@ -66,8 +71,8 @@ _ACTIONS = (
     Row("rollback", "roll_back rollback revert", True),
     Row("release", "release", True),
     Row("create", "create generate provision insert recreate re-create register set_up/set_up"),
-    Row("create", "make/made write/wrote/written draft compose build/built", True, Needs.NOUN),
-    Row("create", "issue", True, Needs.NOUN),
+    Row("create", "write/wrote/written draft compose build/built", True, Needs.NOUN),
+    Row("create", "make/made issue", True, Needs.NOUN, is_light=True),
     Row("add", "add append", False, Needs.TARGET),
     Row("upload", "upload reupload re-upload", True),
     Row("save", "save", False, Needs.TARGET),
@@ -81,17 +86,16 @@ _ACTIONS = (
     Row("publish", "publish republish re-publish"),
     Row("publish", "post tweet announce", True),
     Row("share", "share", True, Needs.TARGET),
-    Row("run", "run+/ran execute invoke", True, Needs.NOUN),
-    Row("run", "trigger", True, Needs.NOUN),
-    Row("start", "start begin+/began/begun initiate kick_off spin+_up/spun_up launch", True,
-        Needs.NOUN),
+    Row("run", "run+/ran execute invoke trigger", True, Needs.NOUN, is_light=True),
+    Row("start", "start begin+/began/begun initiate kick_off spin+_up/spun_up", True, Needs.NOUN,
+        is_light=True),
     Row("stop", "stop+ halt kill shut+_down/shut_down spin+_down/spun_down pause suspend", True,
         Needs.TARGET),
     Row("stop", "turn_off switch_off tear_down/tore_down", False, Needs.TARGET),
     Row("restart", "restart reboot re-start"),
     Row("close", "close", True, Needs.TARGET),
     Row("open", "open reopen re-open", True, Needs.NOUN),
-    Row("approve", "approve accept confirm", False, Needs.NOUN),
+    Row("approve", "approve", False, Needs.TARGET),
     Row("reject", "reject decline deny", False, Needs.TARGET),
     Row("install", "install reinstall"),
     Row("uninstall", "uninstall"),
@@ -100,7 +104,7 @@ _ACTIONS = (
     Row("revoke", "revoke"),
     Row("enable", "enable activate turn_on switch_on"),
     Row("disable", "disable deactivate"),
-    Row("submit", "submit+ file", True, Needs.NOUN),
+    Row("submit", "file", True, Needs.NOUN),
     Row("submit", "submit+", False, Needs.TARGET),
     Row("reset", "reset+/reset"),
     Row("sign", "sign", True, Needs.NOUN),
@@ -109,7 +113,9 @@ _ACTIONS = (
     Row("book", "book reserve", True, Needs.TARGET),
     Row("invite", "invite"),
     Row("subscribe", "subscribe"),
-    Row("process", "process carry_out perform do proceed_with finalize", True, Needs.NOUN),
+    Row("process", "process", True, Needs.NOUN, is_light=True),
+    Row("process", "perform do/did/done complete finalize carry_out/carried_out proceed_with "
+        "go_ahead_with", True, Needs.DEED, is_light=True),
 )
 _READINGS = (
     Row("search", "search find/found look query browse retrieve fetch locate scan+", True),
@@ -123,8 +129,6 @@ _READINGS = (
         "understand/understood recommend suggest discuss", True),
     Row("translate", "translate"),
 )
-_DOUBT_WHETHER_READING = frozenset({"help", "give"})
-
 _VOWELS = "aeiou"
 
 
@@ -185,7 +189,7 @@ def _entries() -> dict[str, list[tuple[tuple[str, ...], Entry]]]:
                 if known is not None and known.form is Form.BASE and form is not Form.BASE:
                     continue
                 entries[words] = Entry(
-                    row.verb, form, row.is_noun_too, row.needs, row.names, is_reading
+                    row.verb, form, row.is_noun_too, row.needs, row.names, row.is_light, is_reading
                 )
     by_first: dict[str, list[tuple[tuple[str, ...], Entry]]] = {}
     for words, entry in sorted(entries.items(), key=lambda item: -len(item[0])):
@@ -203,6 +207,26 @@ def _nouns() -> dict[str, str]:
 
 
 NOUNS = _nouns()
+# Nouns that mean a deed, with its verb.
+DEED_NOUNS: dict[str, str] = {
+    noun: verb
+    for verb, nouns in {
+        "buy": "purchase purchases order",
+        "cancel": "cancellation",
+        "delete": "deletion deletions cleanup purge",
+        "deploy": "deployment deploy rollout",
+        "merge": "merge",
+        "pay": "payment payments",
+        "publish": "publication",
+        "refund": "refund refunds reimbursement",
+        "release": "release",
+        "remove": "removal",
+        "rollback": "rollback revert",
+        "transfer": "transfer transfers remittance withdrawal deposit",
+        "update": "update updates upgrade",
+    }.items()
+    for noun in nouns.split()
+}
 # Two words that are one object.
 NOUN_PAIRS: dict[tuple[str, str], str] = {
     (first, second): name

@@ -21,6 +21,7 @@ class Needs(StrEnum):
     NOTHING = ""
     TARGET = "target"  # anything to act on: a known noun, a name, a file, a pronoun
     NOUN = "noun"  # a noun of the vocabulary
+    DEED = "deed"  # a noun that is a deed: `perform the deletion`
 
 
 class Finding(NamedTuple):
@@ -32,5 +33,6 @@ class Finding(NamedTuple):
     end: int
     needs: Needs = Needs.NOTHING
     names: str = ""  # the object that the verb itself names: to `email` is to send a mail
+    is_light: bool = False
     is_korean: bool = False
     in_token: int = 0  # where in its token a Korean verb begins

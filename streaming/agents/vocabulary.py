@@ -208,17 +208,6 @@ OBJECT_LABELS: dict[str, str] = {
     name: korean.split()[0] for name, (_, korean) in OBJECTS.items()
 } | {"item": "항목"}
 
-# What is done when a step with a general verb has a deed as its object: `issue a refund`,
-# `결제를 진행해줘`.
-DEEDS: dict[str, str] = {
-    "deployment": "deploy",
-    "order": "buy",
-    "payment": "pay",
-    "refund": "refund",
-    "release": "release",
-    "transfer": "transfer",
-}
-
 ENVIRONMENTS: dict[str, str] = {
     "production": "production",
     "prod": "production",

@@ -1,0 +1,155 @@
+"""The approve and the reject scenario over real HTTP, checked against wire.md as they run."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dwp_project.gateway import tokens
+
+TENANT, USER = "tenant1", "user123"
+TIMEOUT_SECONDS = 30
+
+_STANDING = {"approve": "approved", "reject": "rejected"}
+
+Say = Callable[[str], None]
+
+
+class NotAsPromised(Exception):
+    """A step did not go as wire.md says."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One event of the stream; `[DONE]` has the name `[DONE]` and no payload."""
+
+    name: str
+    payload: dict[str, Any]
+
+
+class Client:
+    """A browser's and an operator's part: streams, reads, decides."""
+
+    def __init__(self, host: str, port: int, say: Say) -> None:
+        self._host, self._port, self._say = host, port, say
+        token = tokens.issue(USER, TENANT, lifetime_seconds=600)
+        self._headers = {
+            "Authorization": f"Bearer {token}",
+            "X-Tenant-ID": TENANT,
+            "X-User-ID": USER,
+            "Content-Type": "application/json",
+        }
+
+    def is_served(self) -> bool:
+        """Say whether a server answers at all."""
+        try:
+            status, _ = self.call("GET", "/api/health")
+        except OSError:
+            return False
+        return status == 200
+
+    def call(self, method: str, path: str, body: Any = None) -> tuple[int, dict[str, Any]]:
+        """Send one request; return the status and the envelope."""
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        try:
+            text = None if body is None else json.dumps(body)
+            connection.request(method, path, text, self._headers)
+            response = connection.getresponse()
+            return response.status, json.loads(response.read())
+        finally:
+            connection.close()
+
+    def stream(self, prompt: str) -> Iterator[Frame]:
+        """Start a session and yield its frames as they arrive, `[DONE]` last."""
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
+        try:
+            body = json.dumps({"prompt": prompt})
+            connection.request("POST", "/api/aura/test/stream", body, self._headers)
+            response = connection.getresponse()
+            expect(response.status == 200, f"the stream answered {response.status}")
+            kind = response.getheader("Content-Type")
+            expect(kind == "text/event-stream", f"its content type is {kind}")
+            name = ""
+            while line := response.readline().decode().rstrip("\n"):
+                if line.startswith("event: "):
+                    name = line.removeprefix("event: ")
+                elif line == "data: [DONE]":
+                    yield Frame("[DONE]", {})
+                    return
+                elif line.startswith("data: "):
+                    yield Frame(name, json.loads(line.removeprefix("data: ")))
+                if line.startswith((":", "data: ")):
+                    response.readline()  # the empty line that ends a frame
+            raise NotAsPromised("the stream ended without [DONE]")
+        finally:
+            connection.close()
+
+
+def play_approval(client: Client, say: Say) -> str:
+    """Ask, approve, and see the agent go on; return the request's id."""
+    request_id, names = "", []
+    for frame in client.stream("메일 3개를 삭제해주세요"):
+        names.append(frame.name)
+        say(line(frame))
+        if frame.name == "hitl":
+            request_id = frame.payload["requestId"]
+            _decide(client, say, "approve", request_id, "Request approved successfully")
+            _expect_signal(client, frame.payload["sessionId"], "approval")
+    asked = names.index("hitl") if "hitl" in names else len(names)
+    expect("tool_execution" in names[asked:], "nothing was done after the approval")
+    expect(names[0] == "start", "the stream did not begin with start")
+    expect(names[-3:] == ["content", "end", "[DONE]"], f"it ended with {names[-3:]}")
+    return request_id
+
+
+def play_rejection(client: Client, say: Say) -> str:
+    """Ask, reject, and see the agent stop; return the request's id."""
+    request_id, frames = "", []
+    for frame in client.stream("delete 3 mails"):
+        frames.append(frame)
+        say(line(frame))
+        if frame.name == "hitl":
+            request_id = frame.payload["requestId"]
+            _decide(client, say, "reject", request_id, "Request rejected")
+            _expect_signal(client, frame.payload["sessionId"], "rejection")
+    names = [frame.name for frame in frames]
+    expect(names[-3:] == ["hitl", "error", "[DONE]"], f"it ended with {names[-3:]}")
+    error = frames[-2].payload
+    expect(error["errorType"] == "RejectionError", f"its error is {error['errorType']}")
+    expect(error["error"] == "too many", "the stream does not give the reason")
+    return request_id
+
+
+def expect(holds: bool, otherwise: str) -> None:
+    """Raise `NotAsPromised` unless `holds`."""
+    if not holds:
+        raise NotAsPromised(otherwise)
+
+
+def line(frame: Frame) -> str:
+    """Return a frame in one line for people."""
+    told = {k: v for k, v in frame.payload.get("data", {}).items() if v not in (None, [], {})}
+    text = json.dumps(told, ensure_ascii=False) if told else ""
+    return f"  {frame.name:<20} {text[:110]}{'…' if len(text) > 110 else ''}"
+
+
+def _decide(client: Client, say: Say, verb: str, request_id: str, message: str) -> None:
+    body = {"userId": USER} | ({"reason": "too many"} if verb == "reject" else {})
+    path = f"/api/aura/hitl/{verb}/{request_id}"
+    status, envelope = client.call("POST", path, body)
+    expect((status, envelope.get("message")) == (200, message), f"{verb}: {status} {envelope}")
+    say(f"→ POST {path}: 200 {message}")
+    status, envelope = client.call("POST", path, body)
+    expect(status == 409 and envelope["success"], f"{verb} again: {status} {envelope}")
+    status, envelope = client.call("GET", f"/api/aura/hitl/requests/{request_id}")
+    standing = json.loads(envelope["data"])["status"]
+    expect(standing == _STANDING[verb], f"the request is {standing}")
+
+
+def _expect_signal(client: Client, session_id: str, kind: str) -> None:
+    status, envelope = client.call("GET", f"/api/aura/hitl/signals/{session_id}")
+    told = json.loads(envelope.get("data", "{}")).get("type")
+    expect((status, told) == (200, kind), f"the session's signal is {told}, not {kind}")

@@ -1,0 +1,76 @@
+"""Play both scenarios against a running server, or against one started for it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+
+from hitl import audit
+from hitl.models import AuditRecord
+from streaming import demo
+
+_START_SECONDS = 60
+
+
+class Command(BaseCommand):
+    help = "Play the approve and the reject scenario over HTTP; exit 0 only if all was as promised."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        client = demo.Client(settings.HOST, settings.PORTS[0], self.stdout.write)
+        with self._server(client):
+            try:
+                self.stdout.write("Approve and resume: 메일 3개를 삭제해주세요")
+                approved = demo.play_approval(client, self.stdout.write)
+                self.stdout.write("\nReject and stop: delete 3 mails")
+                rejected = demo.play_rejection(client, self.stdout.write)
+                self._audit_trail(approved, rejected)
+            except (demo.NotAsPromised, OSError, KeyError, ValueError) as exc:
+                raise CommandError(f"Not as promised: {exc}") from exc
+        self.stdout.write("\nEverything was as docs/reference/wire.md says.")
+
+    @contextmanager
+    def _server(self, client: demo.Client) -> Iterator[None]:
+        """Use the server that answers on HOST and the first of PORTS, or start one."""
+        if client.is_served():
+            self.stdout.write(f"Using the server on {settings.HOST}:{settings.PORTS[0]}.\n")
+            yield
+            return
+        self.stdout.write(f"Starting a server on {settings.HOST}:{settings.PORTS[0]} …\n")
+        serve = subprocess.Popen([sys.executable, sys.argv[0], "serve"], stdout=subprocess.DEVNULL)
+        try:
+            deadline = time.monotonic() + _START_SECONDS
+            while not client.is_served():
+                if serve.poll() is not None or time.monotonic() > deadline:
+                    raise CommandError("The server did not start; `make run` says why.")
+                time.sleep(0.2)
+            yield
+        finally:
+            serve.send_signal(signal.SIGTERM)
+            serve.wait(timeout=30)
+
+    def _audit_trail(self, *request_ids: str) -> None:
+        self.stdout.write("\nAudit trail:")
+        records = AuditRecord.objects.filter(request_id__in=request_ids).order_by("sequence")
+        for entry in records:
+            self.stdout.write(
+                f"  #{entry.sequence} {entry.at:%H:%M:%S} {entry.event:<18} {entry.request_id} "
+                f"by {entry.actor} ({entry.actor_kind}, {entry.channel}) {entry.hash[:12]}…"
+            )
+        told = [entry.event for entry in records]
+        expected = ["request:opened", "request:approved", "request:opened", "request:rejected"]
+        demo.expect(
+            told == expected,
+            f"the audit trail in this DATA_DIR's database reads {told}. "
+            "Does the server use another DATA_DIR or DATABASE_URL?",
+        )
+        verified = audit.verify(demo.TENANT)
+        demo.expect(isinstance(verified, audit.Verified), f"its chain is broken: {verified}")
+        self.stdout.write(f"  the chain of {demo.TENANT} holds")
