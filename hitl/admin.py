@@ -68,7 +68,6 @@ class ReadOnlyAdmin(ModelAdmin):
 @admin.register(ApprovalRequest)
 class ApprovalRequestAdmin(ReadOnlyAdmin):
     list_display = (
-        "request_id",
         "action_type",
         "user_id",
         "tenant_id",
@@ -76,6 +75,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         "created_at",
         "expires_at",
         "decided_by",
+        "request_id",
     )
     list_filter = ("status", "tenant_id", "action_type")
     search_fields = ("request_id", "session_id", "action_type", "user_id")
