@@ -24,6 +24,9 @@ DEVELOPMENT := $(VENV)/.development
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
+.PHONY: install
+install: $(RUNTIME) ## Make the venv with what running needs; the other targets do it themselves
+
 .PHONY: run
 run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
 	@exec $(BIN)/python manage.py serve

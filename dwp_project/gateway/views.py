@@ -73,6 +73,12 @@ class ConsumerView(EnvelopeView):
     def allowed_methods(self) -> list[str]:
         return [*self.methods, "OPTIONS"]
 
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Refuse: a method of `methods` never arrives, and is only described here."""
+        raise MethodNotAllowed
+
+    post = get
+
 
 def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
     """Turn any exception of a DRF view into the envelope (`REST_FRAMEWORK`)."""

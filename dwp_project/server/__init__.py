@@ -1,6 +1,6 @@
 """The daphne that `serve` starts: several ports, an orderly end, no request that stops it."""
 
-from dwp_project.server.ports import NoPort, OpenPort, TakenPort, bind
+from dwp_project.server.ports import NoPort, OpenPort, TakenPort, bind, listen
 from dwp_project.server.server import Server
 
-__all__ = ["NoPort", "OpenPort", "Server", "TakenPort", "bind"]
+__all__ = ["NoPort", "OpenPort", "Server", "TakenPort", "bind", "listen"]

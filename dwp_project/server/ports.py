@@ -20,14 +20,7 @@ class OpenPort:
     """A bound socket; nobody can connect before `listen`."""
 
     socket: socket.socket
-
-    @property
-    def port(self) -> int:
-        return int(self.socket.getsockname()[1])
-
-    def listen(self) -> None:
-        """Let clients connect."""
-        self.socket.listen(BACKLOG)
+    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +43,36 @@ def bind(host: str, ports: Sequence[int]) -> tuple[list[OpenPort], list[TakenPor
     taken: list[TakenPort] = []
     for port in dict.fromkeys(ports):
         try:
-            opened.append(OpenPort(_bound_socket(host, port)))
+            bound = _bound_socket(host, port)
         except (OSError, OverflowError) as exc:
             reason = _reason(host, port, exc)
             if not opened:
                 raise NoPort(reason) from exc
             taken.append(TakenPort(port, reason))
+        else:
+            opened.append(OpenPort(bound, bound.getsockname()[1]))
     return opened, taken
+
+
+def listen(host: str, ports: Sequence[OpenPort]) -> tuple[list[OpenPort], list[TakenPort]]:
+    """Let clients connect to bound `ports`; raise `NoPort` if the first cannot be had after all.
+
+    Two programs may have bound a port; the one that listens first has it.
+    """
+    listening: list[OpenPort] = []
+    taken: list[TakenPort] = []
+    for port in ports:
+        try:
+            port.socket.listen(BACKLOG)
+        except OSError as exc:
+            port.socket.close()
+            reason = _reason(host, port.port, exc)
+            if not listening:
+                raise NoPort(reason) from exc
+            taken.append(TakenPort(port.port, reason))
+        else:
+            listening.append(port)
+    return listening, taken
 
 
 def _bound_socket(host: str, port: int) -> socket.socket:

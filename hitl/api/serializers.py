@@ -8,6 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from hitl.models import ID_PATTERN
+from hitl.states import Status
 
 MAX_TEXT = 10_000
 MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
@@ -35,31 +36,64 @@ class PrintableField(serializers.CharField):
 
 
 class DecisionBody(serializers.Serializer[Any]):
+    """Who decides, for clients that say it twice."""
+
     userId = serializers.CharField(  # noqa: N815 - the wire's name
-        required=False, allow_null=True, allow_blank=True, help_text="Must equal the token's sub."
+        required=False, allow_null=True, allow_blank=True, help_text="Must be the token's `sub`."
     )
 
 
 class RejectionBody(DecisionBody):
+    """Who rejects, and why."""
+
     reason = serializers.CharField(
-        required=False, allow_null=True, allow_blank=True, max_length=MAX_TEXT
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=MAX_TEXT,
+        help_text="Why not; the agent's client shows it. `User rejected` if you give none.",
     )
 
 
 class OpeningBody(serializers.Serializer[Any]):
-    requestId = IdField(required=False, allow_null=True)  # noqa: N815
-    sessionId = IdField()  # noqa: N815
-    actionType = PrintableField(max_length=128)  # noqa: N815
-    message = serializers.CharField(
-        required=False, allow_null=True, allow_blank=True, max_length=MAX_TEXT
+    """A question of an agent."""
+
+    requestId = IdField(  # noqa: N815
+        required=False,
+        allow_null=True,
+        help_text="Your own id for it; one is made if you give none.",
     )
-    context = serializers.DictField(required=False, allow_null=True)  # type: ignore[assignment]
+    sessionId = IdField(help_text="The session that waits for the answer.")  # noqa: N815
+    actionType = PrintableField(  # noqa: N815
+        max_length=128, help_text="What the agent wants to do, such as `delete_mail`."
+    )
+    message = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=MAX_TEXT,
+        help_text="The question, for people.",
+    )
+    context = serializers.DictField(  # type: ignore[assignment]
+        required=False, allow_null=True, help_text="The particulars of the action: any JSON object."
+    )
     timeoutSeconds = serializers.IntegerField(  # noqa: N815
-        required=False, allow_null=True, min_value=1, max_value=MAX_TIMEOUT_SECONDS
+        required=False,
+        allow_null=True,
+        min_value=1,
+        max_value=MAX_TIMEOUT_SECONDS,
+        help_text="How long the question waits before it expires; 300 unless the deployment says "
+        "otherwise.",
     )
 
 
 class ListQuery(serializers.Serializer[Any]):
-    status = serializers.CharField(required=False)
-    sessionId = serializers.CharField(required=False)  # noqa: N815
-    cursor = serializers.CharField(required=False)
+    """Which requests to list; what the description shows, `hitl.api.pagination` reads."""
+
+    status = serializers.ChoiceField(
+        choices=Status.choices, required=False, help_text="Only requests in this state."
+    )
+    sessionId = serializers.CharField(  # noqa: N815
+        required=False, help_text="Only requests of this session."
+    )
+    cursor = serializers.CharField(required=False, help_text="The `nextCursor` of the page before.")

@@ -34,5 +34,21 @@ class Finding(NamedTuple):
     needs: Needs = Needs.NOTHING
     names: str = ""  # the object that the verb itself names: to `email` is to send a mail
     is_light: bool = False
+    is_passive: bool = False  # its object stands before it: `I want the mails deleted`
     is_korean: bool = False
-    in_token: int = 0  # where in its token a Korean verb begins
+    prefix: str = ""  # what is written before a Korean verb in its token: 메일 in 메일삭제
+
+
+class Target(NamedTuple):
+    """What an action is done to: an object's name on the wire, how many, or all of them.
+
+    `name` is empty when the prompt does not say, and `REFERRED` when it says `it`.
+    """
+
+    name: str = ""
+    how_many: int | None = None
+    is_all: bool = False
+    deed: str = ""  # the verb, where the object is a deed: a refund is to refund
+
+
+REFERRED = "it"

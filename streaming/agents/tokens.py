@@ -46,6 +46,11 @@ _FILE_ENDINGS = (
     "|xml|sql|db|sqlite|py|js|tsx?|jsx|java|kt|go|rs|rb|php|c|h|cpp|sh|bat|exe|dll|zip|tar|gz|tgz"
     "|7z|rar|png|jpe?g|gif|svg|webp|bmp|mp[34]|mov|avi|wav|iso|img|bak|tmp|pem|key|crt"
 )
+_PATH = (
+    r"(?:[\w.~-]{0,60}+/){0,8}+(?:[\w-]{1,80}+\.){1,4}+"
+    rf"(?:{_FILE_ENDINGS})(?![A-Za-z0-9_])"
+)
+_FILE = re.compile(_PATH)
 _ASCII_QUOTE = r'"[^"\n]{1,200}+"'
 _QUOTES = r"""
     “[^”\n]{1,200}+” | 「[^」\n]{1,200}+」 | 『[^』\n]{1,200}+』 | `[^`\n]{1,200}+`
@@ -76,8 +81,7 @@ _GROUPS = rf"""
   (?P<url>https?://[!-~]++)
 | (?P<email>[A-Za-z0-9._%+-]{{1,64}}+@[A-Za-z0-9-]{{1,63}}+(?:{_LABEL}){{1,8}}+)
 | (?P<branch>{_BRANCH})
-| (?P<file>(?<![\w/])(?:[\w.~-]{{0,60}}+/){{0,8}}+(?:[\w-]{{1,80}}+\.){{1,4}}+
-    (?:{_FILE_ENDINGS})(?![A-Za-z0-9_]))
+| (?P<file>(?<![\w/]){_PATH})
 | (?P<money>{_MONEY})
 | (?P<time>{_TIME})
 | (?P<version>(?<![\w.])(?:[vV]\d{{1,5}}+(?:\.\d{{1,5}}+){{0,4}}+|\d{{1,3}}+(?:\.\d{{1,5}}+){{2}})
@@ -100,12 +104,27 @@ SENTENCE_ENDS = frozenset(".!?;")
 _SAME_MARK = str.maketrans("。！？，、·…；：", ".!?,,,.;:")
 
 _INVISIBLE = dict.fromkeys(
-    [*range(0x20), 0x7F, 0xAD, *range(0x200B, 0x2010), *range(0x2060, 0x2065), 0xFEFF]
-    + [*range(0xD800, 0xE000)]
+    code
+    for first, end in (
+        (0x00, 0x20),
+        (0x7F, 0xA0),
+        (0xAD, 0xAE),
+        (0x200B, 0x2010),
+        (0x2060, 0x2065),
+        (0xFEFF, 0xFF00),
+        (0xD800, 0xE000),
+    )
+    for code in range(first, end)
 )
 _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _CLEAN: dict[int, int | None] = {
-    **_INVISIBLE, **_FULL_WIDTH, 0x09: 0x20, 0x0A: 0x0A, 0x0D: 0x0A, 0x2028: 0x0A, 0x2029: 0x0A
+    **_INVISIBLE,
+    **_FULL_WIDTH,
+    0x09: 0x20,
+    0x0A: 0x0A,
+    0x0D: 0x0A,
+    0x2028: 0x0A,
+    0x2029: 0x0A,
 }
 _JAMO = re.compile("([\u1100-\u1112])([\u1161-\u1175])([\u11a8-\u11c2]?)")
 
@@ -155,6 +174,7 @@ def _tokens(text: str) -> Iterator[Token]:
                 value = match["sign"].translate(_SAME_MARK)
             elif kind is Kind.QUOTE:
                 value = value[1:-1].strip()
+                kind = Kind.FILE if _FILE.fullmatch(value) else kind
             spaced = match.start() != before
             before = match.end()
             yield Token(kind, value, start + match.start(), start + before, spaced)

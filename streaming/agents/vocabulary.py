@@ -8,6 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
+def word_set(text: str) -> frozenset[str]:
+    """Return the words of a table's cell."""
+    return frozenset(text.split())
+
+
 class Verb(NamedTuple):
     """An action with side effects: how it reads when done, in Korean, and its usual object."""
 
@@ -21,12 +26,15 @@ VERBS: dict[str, Verb] = {
     "approve": Verb("approved", "승인", "request"),
     "archive": Verb("archived", "보관"),
     "assign": Verb("assigned", "배정", "task"),
+    "backup": Verb("backed up", "백업", "data"),
     "block": Verb("blocked", "차단", "user"),
     "book": Verb("booked", "예약", "reservation"),
     "buy": Verb("bought", "구매"),
     "cancel": Verb("cancelled", "취소"),
-    "close": Verb("closed", "닫기"),
+    "charge": Verb("charged", "청구", "payment"),
+    "close": Verb("closed", "닫기", "issue"),
     "commit": Verb("committed", "커밋", "change"),
+    "copy": Verb("copied", "복사"),
     "create": Verb("created", "생성"),
     "delete": Verb("deleted", "삭제"),
     "deploy": Verb("deployed", "배포", "service"),
@@ -53,7 +61,7 @@ VERBS: dict[str, Verb] = {
     "restore": Verb("restored", "복구"),
     "revoke": Verb("revoked", "회수", "permission"),
     "rollback": Verb("rolled back", "롤백", "deployment"),
-    "run": Verb("ran", "실행", "job"),
+    "run": Verb("ran", "실행", "command"),
     "save": Verb("saved", "저장"),
     "schedule": Verb("scheduled", "일정 등록", "event"),
     "send": Verb("sent", "발송", "mail"),
@@ -77,7 +85,10 @@ READS: dict[str, tuple[str, str]] = {
     "analyze": ("Analyse", "분석"),
     "explain": ("Explain", "설명"),
     "translate": ("Translate", "번역"),
+    "write": ("Write", "작성"),
 }
+# Only these are opened with an effect; to open a file is to read it.
+OPENED = word_set("account issue pull_request request ticket")
 
 # Each object by its name on the wire: English words, Korean words (the first is the label).
 OBJECTS: dict[str, tuple[str, str]] = {

@@ -1,0 +1,104 @@
+"""Start everything that a bare machine needs, and end it again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack, suppress
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from django.db import DatabaseError, connections
+
+# Importing `server` installs daphne's reactor; Django imports a command only to run it.
+from dwp_project import background, server
+from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
+from dwp_project.gateway import first_run, welcome
+
+_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Command(BaseCommand):
+    help = "Serve on HOST and PORTS, with an embedded Redis unless REDIS_URL names one."
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        # Until the server answers signals itself: SIGTERM ends what was started, like Ctrl-C.
+        _on_signals(signal.default_int_handler)
+        try:
+            with ExitStack() as started:
+                self._serve(started, options["verbosity"])
+                # From here on only the end is left; a signal must not cut it short.
+                _on_signals(signal.SIG_IGN)
+        except (server.NoPort, RedisNotStarted) as exc:
+            raise CommandError(str(exc)) from exc
+        except KeyboardInterrupt:
+            self._say("Ended before it was ready.")
+        else:
+            self._say("Ended.")
+
+    def _say(self, text: str) -> None:
+        # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
+        with suppress(OSError):
+            self.stderr.write(text, str)
+
+    def _serve(self, started: ExitStack, verbosity: int) -> None:
+        bound, taken = server.bind(settings.HOST, settings.PORTS)
+        for port in bound:
+            started.callback(port.socket.close)
+        for missed in taken:
+            self.stderr.write(self.style.WARNING(f"Warning: {missed.reason}"))
+        redis = self._start_redis(started)
+        started.callback(_close_databases)
+        operator = self._prepare_database(verbosity)
+
+        from dwp_project.asgi import application
+
+        ports, lost = server.listen(settings.HOST, bound)
+
+        def say_ready() -> None:
+            self.stdout.write(
+                welcome.text(
+                    [port.port for port in ports],
+                    [f"{port.port} is not served. {port.reason}" for port in [*taken, *lost]],
+                    operator,
+                    redis,
+                )
+            )
+            self.stdout.flush()
+
+        server.Server(application, ports, background=background.run, on_ready=say_ready).run()
+
+    def _start_redis(self, started: ExitStack) -> str:
+        """Have a Redis until the end; return which one, for people to read."""
+        if os.environ.get("REDIS_URL"):
+            return "the one REDIS_URL names"
+        embedded = EmbeddedRedis(settings.DATA_DIR)
+        started.callback(embedded.stop)
+        # Also after a failure or Ctrl-C: a second signal would leave Redis behind.
+        started.callback(_on_signals, signal.SIG_IGN)
+        embedded.start()
+        return "embedded" if embedded.is_owner else "embedded, shared with another process"
+
+    def _prepare_database(self, verbosity: int) -> first_run.Operator | None:
+        try:
+            first_run.migrate(settings.DATA_DIR, verbosity - 1)
+            self.check(databases=["default"])
+            return first_run.ensure_operator(settings.DATA_DIR)
+        except DatabaseError as exc:
+            raise CommandError(
+                f"The database cannot be prepared: {str(exc).strip()}\n"
+                "Check DATABASE_URL and that its server runs; nothing was served."
+            ) from exc
+
+
+def _on_signals(action: Any) -> None:
+    for number in _ENDING_SIGNALS:
+        signal.signal(number, action)
+
+
+def _close_databases() -> None:
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        if hasattr(connection, "close_pool"):
+            connection.close_pool()

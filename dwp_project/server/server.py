@@ -1,0 +1,193 @@
+"""daphne's server with an orderly end, on sockets that were bound beforehand."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import structlog
+from daphne.server import Server as DaphneServer
+from twisted.internet import defer
+from twisted.internet import reactor as installed_reactor
+from twisted.logger import LogLevel, globalLogPublisher
+
+from dwp_project.asgi_types import ASGIApp
+from dwp_project.server.ports import OpenPort
+from dwp_project.server.request import Factory, Request
+
+logger = structlog.get_logger(__name__)
+# Twisted assembles it at run time; its declared types name a part of it each.
+reactor: Any = installed_reactor
+_twisted_log: Any = globalLogPublisher
+
+_STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SWEEP_SECONDS = 1.0
+# How long applications may take to end once they are cancelled.
+_CANCEL_SECONDS = 10.0
+_BACKGROUND_PAUSE_SECONDS = 5.0
+
+
+class Server(DaphneServer):
+    """Serves `application` on listening `ports` until a signal.
+
+    `background` runs beside it and `on_ready` is called once clients are answered. No application's
+    failure, whenever it happens, reaches another request or the process.
+    """
+
+    def __init__(
+        self,
+        application: ASGIApp,
+        ports: Sequence[OpenPort],
+        *,
+        background: Callable[[], Coroutine[Any, Any, None]] | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        super().__init__(
+            application,
+            # daphne wants descriptions; what it listens on are the sockets.
+            endpoints=[f"port {port.port}" for port in ports],
+            signal_handlers=False,
+            ready_callable=self._open,
+            server_name="",
+        )
+        self.connections: dict[Any, dict[str, Any]] = {}
+        self._ports = list(ports)
+        self._listeners: list[Any] = []
+        self._background = background
+        self._background_task: asyncio.Task[None] | None = None
+        self._on_ready = on_ready
+        self._is_stopping = False
+
+    def run(self) -> None:
+        """Serve; return after SIGINT, SIGTERM or SIGHUP, when everything has ended."""
+        self.endpoints: list[str] = []
+        before = {number: signal.signal(number, self._on_signal) for number in _STOPPING_SIGNALS}
+        try:
+            super().run()
+        finally:
+            for number, previous in before.items():
+                signal.signal(number, previous)
+
+    def stop(self) -> None:
+        """Begin the end, once; safe from a signal's frame."""
+        if not self._is_stopping:
+            self._is_stopping = True
+            reactor.callFromThread(reactor.stop)
+
+    # --- the start ---------------------------------------------------------------------
+
+    def _open(self) -> None:
+        """Accept; daphne calls this when its factories exist, just before its loop runs."""
+        _twisted_log.addObserver(_log_failure)
+        self.http_factory = Factory(self)
+        for port in self._ports:
+            self._listeners.append(
+                reactor.adoptStreamPort(port.socket.fileno(), port.socket.family, self.http_factory)
+            )
+            # The listener has a descriptor of its own; ours would keep the port open.
+            port.socket.close()
+        reactor.callWhenRunning(self._on_running)
+
+    def _on_running(self) -> None:
+        if self._background is not None:
+            self._background_task = asyncio.ensure_future(_keep_running(self._background))
+        if self._on_ready is not None:
+            self._on_ready()
+
+    # --- one request -------------------------------------------------------------------
+
+    def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        queue = super().create_application(protocol, scope)
+        running = self.connections.get(protocol, {}).get("application_instance")
+        if running is not None:
+            running.add_done_callback(partial(self._on_application_ended, protocol))
+        return queue
+
+    def _on_application_ended(self, protocol: Any, ended: asyncio.Future[None]) -> None:
+        """Give the client its end at once; daphne looks once a second, and not at all after
+        the first failure behind the headers."""
+        exception = None if ended.cancelled() else ended.exception()
+        if exception is not None:
+            logger.error("application_failed", exc_info=exception)
+        is_connected = "disconnected" not in self.connections.get(protocol, {"disconnected": 0})
+        if not is_connected or self._is_stopping:
+            return
+        if exception is None and not isinstance(protocol, Request):
+            return
+        try:
+            protocol.handle_exception(exception or RuntimeError("the application sent no answer"))
+        except Exception:
+            logger.exception("failure_not_answered")
+
+    def protocol_disconnected(self, protocol: Any) -> None:
+        if protocol in self.connections:
+            super().protocol_disconnected(protocol)
+
+    def application_checker(self) -> None:
+        """Forget connections that ended; cancel applications that outlive theirs too long."""
+        now = time.time()
+        for protocol, connection in list(self.connections.items()):
+            disconnected_at = connection.get("disconnected")
+            running = connection.get("application_instance")
+            if disconnected_at is None:
+                continue
+            if running is None or running.done():
+                del self.connections[protocol]
+            elif now - disconnected_at > self.application_close_timeout:
+                logger.warning("application_outlived_its_client", protocol=repr(protocol))
+                running.cancel()
+        reactor.callLater(_SWEEP_SECONDS, self.application_checker)
+
+    # --- the end -----------------------------------------------------------------------
+
+    def _on_signal(self, *_: Any) -> None:
+        self.stop()
+
+    def kill_all_applications(self) -> Any:
+        """Stop listening and cancel everything; daphne calls this before its loop ends.
+
+        A request that is still being received has no application yet.
+        """
+        self._is_stopping = True
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end_everything()))
+
+    async def _end_everything(self) -> None:
+        for listener in self._listeners:
+            listener.stopListening()
+        running = [
+            connection["application_instance"]
+            for connection in self.connections.values()
+            if "application_instance" in connection
+        ]
+        if self._background_task is not None:
+            running.append(self._background_task)
+        pending = [task for task in running if not task.done()]
+        for task in pending:
+            task.cancel()
+        if pending:
+            _, stuck = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
+            for task in stuck:
+                logger.warning("task_did_not_end", task=repr(task))
+
+
+async def _keep_running(background: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run `background` for as long as the process serves; a failure is logged, then again."""
+    while True:
+        try:
+            await background()
+        except Exception:
+            logger.exception("background_failed", again_in_seconds=_BACKGROUND_PAUSE_SECONDS)
+        else:
+            return
+        await asyncio.sleep(_BACKGROUND_PAUSE_SECONDS)
+
+
+def _log_failure(event: Any) -> None:
+    """Pass on what Twisted itself found broken; daphne throws its log away."""
+    if event.get("log_level") is LogLevel.critical:
+        failure = event.get("log_failure")
+        logger.error("twisted_failure", exc_info=failure.value if failure else None)

@@ -1,0 +1,213 @@
+"""What `serve` promises to whoever starts it and ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.acceptance.server import CHECKOUT, RunningServer, free_ports
+
+Maker = Callable[..., RunningServer]
+
+
+@contextmanager
+def taken_port() -> Iterator[int]:
+    """Listen on a port as another program would."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        yield other.getsockname()[1]
+
+
+def password_in(output: str) -> str:
+    found = re.search(r"password  (\S+)", output)
+    assert found, output
+    return found[1]
+
+
+def test_serve_answers_on_every_port_with_and_without_prefix(server: RunningServer) -> None:
+    for port in server.ports:
+        for path in ("/health", "/api/health"):
+            assert server.get(path, port=port).json()["status"] == "healthy"
+
+
+def test_serve_shows_tokens_that_are_valid(server: RunningServer) -> None:
+    tokens = set(re.findall(r"Bearer (\S+)'", server.output))
+    assert len(tokens) == 1
+    headers = {"Authorization": f"Bearer {tokens.pop()}", "X-Tenant-ID": "tenant1"}
+    assert server.get("/auth/me", headers).json()["data"]["userId"] == "user123"
+
+
+def test_serve_shows_commands_for_three_scenarios(server: RunningServer) -> None:
+    streams = re.findall(r"curl .*--data-urlencode 'message=(.*?)' (\S+)", server.output)
+    base = f"http://127.0.0.1:{server.ports[0]}"
+    url = f"{base}/api/aura/test/stream"
+    assert streams == [("test", url), ("메일 3개를 삭제해주세요", url)]
+    decisions = re.findall(rf'"{base}/api/aura/hitl/(\w+)/\$ID"', server.output)
+    assert decisions == ["approve", "reject"]
+
+
+def test_serve_makes_an_operator_who_can_log_in(server: RunningServer) -> None:
+    credentials = {
+        "username": "operator",
+        "password": password_in(server.output),
+        "tenantId": "tenant1",
+    }
+    answer = server.request("POST", "/api/auth/login", body=credentials)
+    assert answer.status == 200, answer.body
+    kept = server.data_dir / "operator.json"
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+
+def test_serve_refuses_when_its_first_port_is_taken(own_server: Maker) -> None:
+    with taken_port() as port:
+        server = own_server(ports=[port, *free_ports(1)])
+        server.launch()
+        assert server.wait() == 1
+    assert f"Port {port} is taken" in server.output
+    assert "set PORTS" in server.output
+    assert "Traceback" not in server.output
+    # Nothing was begun: the next attempt finds a clean folder.
+    assert not (server.data_dir / "redis").exists()
+    assert not (server.data_dir / "dwp.sqlite3").exists()
+
+
+def test_serve_goes_without_another_port_that_is_taken(own_server: Maker) -> None:
+    with taken_port() as port:
+        first, last = free_ports(2)
+        server = own_server(ports=[first, port, last]).start()
+        assert f"Warning: Port {port} is taken" in server.output
+        assert server.get("/health", port=first).status == 200
+        assert server.get("/health", port=last).status == 200
+        assert server.stop() == 0
+
+
+def test_serve_refuses_a_weak_secret_and_says_how_to_make_one(own_server: Maker) -> None:
+    server = own_server(env={"JWT_SECRET": "short"})
+    server.launch()
+    assert server.wait() != 0
+    assert "JWT_SECRET has 5 bytes; at least 32 are needed" in server.output
+    assert "secrets.token_urlsafe(48)" in server.output
+    assert "Traceback" not in server.output
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_serve_ends_everything_on_a_signal(own_server: Maker, number: int) -> None:
+    server = own_server().start()
+    redis_pid = server.redis().info()["process_id"]
+    assert server.stop(number) == 0
+    assert "Traceback" not in server.output
+    assert not server.has_redis()
+    with pytest.raises(ProcessLookupError):
+        os.kill(redis_pid, 0)
+
+
+def test_serve_ends_everything_with_a_request_half_sent(own_server: Maker) -> None:
+    server = own_server().start()
+    with server.connect() as half, server.connect() as silent:
+        half.send(b"POST /aura/test/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        server.get("/health")
+        assert server.stop() == 0
+        assert silent.receive_all() == b""
+    assert "Traceback" not in server.output
+    assert not server.has_redis()
+
+
+def test_serve_cuts_open_streams_when_it_ends(own_server: Maker) -> None:
+    server = own_server().start()
+    path = "/aura/test/stream"
+    prompt = {"prompt": "delete 3 mails"}
+    with server.stream(path, server.headers(), prompt, method="POST") as stream:
+        stream.until("hitl")
+        assert server.stop() == 0
+        assert not [frame for frame in stream.events() if frame.is_done]
+        assert stream.ended == "cut"
+
+
+def test_serve_started_after_a_kill_finds_everything(own_server: Maker) -> None:
+    server = own_server().start()
+    password = password_in(server.output)
+    redis_pid = server.redis().info()["process_id"]
+    server.redis().set("yesterday", "here")
+    server.kill()
+    assert server.has_redis()
+    server.start()
+    assert server.redis().info()["process_id"] == redis_pid
+    assert server.redis().get("yesterday") == "here"
+    assert password_in(server.output) == password
+    assert server.stop() == 0
+    assert not server.has_redis()
+
+
+def test_serve_keeps_redis_data_from_one_day_to_the_next(own_server: Maker) -> None:
+    server = own_server().start()
+    server.redis().set("yesterday", "here", ex=300)
+    assert server.stop() == 0
+    server.start()
+    assert server.redis().get("yesterday") == "here"
+
+
+def test_serve_beside_another_leaves_it_its_redis(own_server: Maker) -> None:
+    first = own_server().start()
+    second = own_server(first.data_dir).start()
+    assert "shared with another process" in second.output
+    assert second.stop() == 0
+    assert first.has_redis()
+    assert first.get("/ready").status == 200
+
+
+def test_serve_starts_redis_again_when_it_died(own_server: Maker) -> None:
+    server = own_server().start()
+    os.kill(server.redis().info()["process_id"], signal.SIGKILL)
+    deadline = time.monotonic() + 10
+    while not server.has_redis():
+        assert time.monotonic() < deadline, server.output
+        time.sleep(0.1)
+    assert server.stop() == 0
+    assert not server.has_redis()
+
+
+def test_serve_does_not_show_a_password_that_was_changed(own_server: Maker) -> None:
+    server = own_server().start()
+    password = password_in(server.output)
+    assert server.stop() == 0
+    change = (
+        "from django.contrib.auth import get_user_model as model;"
+        "user = model().objects.get(username='operator');"
+        "user.set_password('another one'); user.save()"
+    )
+    subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", change],
+        cwd=CHECKOUT,
+        env=server.environment,
+        check=True,
+        capture_output=True,
+    )
+    server.start()
+    assert password not in server.output
+    assert "changed by you" in server.output
+
+
+def test_serve_outside_development_prints_no_secret(own_server: Maker) -> None:
+    server = own_server(env={"DWP_ENVIRONMENT": "production"}).start()
+    kept = json.loads((server.data_dir / "operator.json").read_text(encoding="utf-8"))
+    assert kept["password"] not in server.output
+    assert "Bearer" not in server.output
+
+
+def test_stream_of_the_shared_server_ends_cleanly(server: RunningServer) -> None:
+    with server.stream("/aura/test/stream?message=test", server.headers()) as stream:
+        frames = list(stream.events())
+    assert frames[-1].is_done
+    assert stream.ended == "clean"

@@ -1,0 +1,55 @@
+"""What integration tests share: a REST client, and a Redis that is away or frozen."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+from django.conf import settings as configured
+from pytest_django import Settings
+
+from dwp_project.wakeup import hub
+from tests.integration import outages
+from tests.integration.calls import Api
+
+# Nothing is collected in a checkout, and whitenoise warns of the folder that is missing.
+configured.STATIC_ROOT = None
+
+# The module: the package offers its function under the same name.
+_publish: Any = importlib.import_module("dwp_project.wakeup.publish")
+
+
+@pytest.fixture
+def api() -> Api:
+    """Return a client of the REST API."""
+    return Api()
+
+
+@pytest.fixture
+def redis_away(settings: Settings) -> Iterator[None]:
+    """Have nobody listen where Redis should be."""
+    with outages.no_redis(settings):
+        yield
+
+
+@pytest.fixture
+def redis_frozen(settings: Settings) -> Iterator[None]:
+    """Have somebody accept where Redis should be, and never answer."""
+    with outages.frozen_redis(settings):
+        yield
+
+
+@pytest.fixture
+async def fresh_hub() -> AsyncIterator[None]:
+    """Close the wake-up hub of the test's event loop when the test is over."""
+    yield
+    await hub().close()
+
+
+@pytest.fixture(autouse=True)
+def _no_pause_after_failures() -> Iterator[None]:
+    """Let the next test publish, even if this one's Redis failed a moment ago."""
+    yield
+    _publish._paused_until = 0.0

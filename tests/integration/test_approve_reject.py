@@ -1,0 +1,229 @@
+"""`POST /aura/hitl/approve` and `/reject` (docs/reference/wire.md, 3.1 and 3.2)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from hitl import services
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.states import Status
+from tests import factories
+from tests.integration.calls import Answer, Api
+from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
+
+pytestmark = pytest.mark.django_db
+
+BYSTANDER = Person("bystander", REQUESTER.tenant_id, "user")
+VIEWER = Person("viewer1", REQUESTER.tenant_id, "viewer")
+ADMIN = Person("admin1", REQUESTER.tenant_id, "admin")
+
+
+def decide(api: Api, verb: str, request_id: str, by: Person, body: Any = b"") -> Answer:
+    return api.post(f"/aura/hitl/{verb}/{request_id}", by, body)
+
+
+def test_approve_answers_as_the_contract_shows(api: Api) -> None:
+    request = factories.opened()
+
+    answer = decide(api, "approve", request.request_id, REQUESTER, {"userId": "user123"})
+
+    body = answer.body
+    assert body.pop("timestamp")
+    assert (answer.status, body) == (
+        200,
+        {
+            "status": "SUCCESS",
+            "message": "Request approved successfully",
+            "data": {
+                "requestId": request.request_id,
+                "sessionId": request.session_id,
+                "status": "approved",
+            },
+            "success": True,
+        },
+    )
+
+
+def test_reject_answers_as_the_contract_shows(api: Api) -> None:
+    request = factories.opened()
+
+    answer = decide(
+        api, "reject", request.request_id, REQUESTER, {"userId": "user123", "reason": "아직 아님"}
+    )
+
+    assert (answer.status, answer.body["message"]) == (200, "Request rejected")
+    assert answer.data == {
+        "requestId": request.request_id,
+        "sessionId": request.session_id,
+        "status": "rejected",
+        "reason": "아직 아님",
+    }
+
+
+@pytest.mark.parametrize("body", [b"", b"  ", {}, {"userId": None}, {"userId": ""}])
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_decision_needs_no_user_id_in_its_body(api: Api, verb: str, body: Any) -> None:
+    request = factories.opened()
+
+    assert decide(api, verb, request.request_id, REQUESTER, body).status == 200
+
+
+@pytest.mark.parametrize("body", [b"", {"reason": None}, {"reason": ""}, {"reason": "  "}])
+def test_reject_without_a_reason_says_user_rejected(api: Api, body: Any) -> None:
+    request = factories.opened()
+
+    answer = decide(api, "reject", request.request_id, REQUESTER, body)
+
+    assert answer.data["reason"] == "User rejected"
+
+
+@pytest.mark.parametrize("first", ["approve", "reject"])
+@pytest.mark.parametrize("second", ["approve", "reject"])
+def test_second_decision_is_told_which_one_stands(api: Api, first: str, second: str) -> None:
+    request = factories.opened()
+    stands = decide(api, first, request.request_id, REQUESTER, {"reason": "first"}).data
+    if first == "reject":
+        assert stands["reason"] == "first"
+
+    answer = decide(api, second, request.request_id, APPROVER, {"reason": "second"})
+
+    assert answer.status == 409
+    assert answer.body["status"] == "SUCCESS"
+    assert answer.body["success"] is True
+    assert answer.body["message"] == "Request was already processed (idempotent)"
+    assert answer.data == stands
+    assert "errorCode" not in answer.body
+
+
+@pytest.mark.parametrize("second", ["approve", "reject"])
+def test_second_decision_leaves_no_trace(api: Api, second: str) -> None:
+    request = factories.opened()
+    decide(api, "approve", request.request_id, REQUESTER)
+
+    decide(api, second, request.request_id, APPROVER)
+
+    request.refresh_from_db()
+    assert (request.status, request.decided_by) == ("approved", "user123")
+    assert list(
+        AuditRecord.objects.filter(request_id=request.request_id)
+        .order_by("sequence")
+        .values_list("event", flat=True)
+    ) == ["request:opened", "request:approved"]
+    assert OutboxEntry.objects.filter(request=request).count() == 1
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_decision_on_an_expired_request_is_gone(api: Api, verb: str) -> None:
+    request = factories.opened(now=timezone.now() - timedelta(seconds=301))
+
+    assert decide(api, verb, request.request_id, REQUESTER).refusal == (410, "E3002")
+
+    request.refresh_from_db()
+    assert request.status == Status.EXPIRED
+    assert not OutboxEntry.objects.filter(request=request).exists()
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_decision_on_a_cancelled_request_is_gone(api: Api, verb: str) -> None:
+    request = factories.opened()
+    services.cancel(request.request_id, factories.actor())
+
+    assert decide(api, verb, request.request_id, REQUESTER).refusal == (410, "E3002")
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject", "cancel"])
+def test_decision_on_an_unknown_request_is_not_found(api: Api, verb: str) -> None:
+    path = f"requests/req_x/{verb}" if verb == "cancel" else f"{verb}/req_x"
+
+    assert api.post(f"/aura/hitl/{path}", REQUESTER).refusal == (404, "E1004")
+
+
+@pytest.mark.parametrize(
+    "person", [REQUESTER, APPROVER, ADMIN], ids=["requester", "approver", "admin"]
+)
+def test_decision_is_for_requester_approver_and_admin(api: Api, person: Person) -> None:
+    request = factories.opened()
+
+    assert decide(api, "approve", request.request_id, person).status == 200
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("person", [BYSTANDER, VIEWER], ids=["user", "viewer"])
+def test_decision_is_for_nobody_else(api: Api, verb: str, person: Person) -> None:
+    request = factories.opened()
+
+    assert decide(api, verb, request.request_id, person).refusal == (403, "E2001")
+
+    request.refresh_from_db()
+    assert request.status == Status.PENDING
+
+
+def test_permission_is_judged_before_state(api: Api) -> None:
+    request = factories.opened()
+    decide(api, "approve", request.request_id, REQUESTER)
+
+    assert decide(api, "approve", request.request_id, BYSTANDER).refusal == (403, "E2001")
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("person", [REQUESTER, APPROVER], ids=["requester", "approver"])
+def test_nobody_decides_in_anothers_name(api: Api, verb: str, person: Person) -> None:
+    request = factories.opened()
+
+    answer = decide(api, verb, request.request_id, person, {"userId": "somebody-else"})
+
+    assert answer.refusal == (403, "E2001")
+    assert ApprovalRequest.objects.get().status == Status.PENDING
+
+
+def test_body_is_judged_before_the_request_is_looked_up(api: Api) -> None:
+    assert decide(api, "approve", "req_unknown", REQUESTER, b"{").refusal == (400, "E4000")
+    assert decide(api, "approve", "req_unknown", REQUESTER, {"userId": "else"}).refusal == (
+        403,
+        "E2001",
+    )
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_another_tenants_request_is_not_found(api: Api, verb: str) -> None:
+    request = factories.opened()
+
+    missing = decide(api, verb, "req_there_is_none", OUTSIDER)
+
+    assert missing.refusal == (404, "E1004")
+    assert decide(api, verb, request.request_id, OUTSIDER).facts == missing.facts
+
+
+def test_decision_is_recorded_with_its_maker_and_time(api: Api) -> None:
+    request = factories.opened()
+    before = timezone.now()
+
+    decide(api, "reject", request.request_id, APPROVER, {"reason": "no"})
+
+    request.refresh_from_db()
+    assert request.decided_by == "approver1"
+    assert request.decided_channel == "rest"
+    assert request.decided_at is not None
+    assert before <= request.decided_at <= timezone.now()
+
+
+@pytest.mark.xfail(strict=True, reason="Idempotency-Key (wire.md, 3.2) is not implemented")
+def test_idempotency_key_replays_the_first_answer(api: Api) -> None:
+    request = factories.opened()
+    path, key = f"/aura/hitl/approve/{request.request_id}", {"Idempotency-Key": "k1"}
+    first = api.post(path, REQUESTER, headers=key)
+
+    assert api.post(path, REQUESTER, headers=key).facts == first.facts
+
+
+@pytest.mark.xfail(strict=True, reason="Idempotency-Key (wire.md, 3.2) is not implemented")
+def test_idempotency_key_is_not_for_another_payload(api: Api) -> None:
+    request = factories.opened()
+    path, key = f"/aura/hitl/reject/{request.request_id}", {"Idempotency-Key": "k1"}
+    api.post(path, REQUESTER, {"reason": "a"}, headers=key)
+
+    assert api.post(path, REQUESTER, {"reason": "b"}, headers=key).refusal == (422, "E3007")

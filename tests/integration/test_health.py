@@ -1,0 +1,71 @@
+"""Liveness and readiness (docs/reference/wire.md, 2.1)."""
+
+from __future__ import annotations
+
+import pytest
+from pytest_django import DjangoAssertNumQueries
+
+from tests.integration.calls import Api
+from tests.integration.outages import no_database
+
+PATHS = ["/health", "/aura/health", "/aura/agents/health", "/main/health", "/auth/health"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", PATHS)
+def test_health_asks_nobody_and_has_no_envelope(
+    api: Api,
+    path: str,
+    redis_away: None,
+    django_assert_num_queries: DjangoAssertNumQueries,
+) -> None:
+    with django_assert_num_queries(0):
+        answer = api.get(path)
+
+    assert answer.status == 200
+    assert answer.content == b'{"status":"healthy","environment":"development"}'
+    assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", PATHS)
+def test_health_is_answered_while_the_database_is_away(api: Api, path: str) -> None:
+    with no_database():
+        assert api.get(path).status == 200
+
+
+@pytest.mark.parametrize("path", [*PATHS, "/ready"])
+def test_health_refuses_other_methods_in_the_envelope(api: Api, path: str) -> None:
+    answer = api.post(path)
+
+    assert answer.refusal == (405, "E1002")
+
+
+@pytest.mark.django_db
+def test_ready_is_200_when_both_answer(api: Api) -> None:
+    assert api.get("/ready").status == 200
+
+
+@pytest.mark.django_db
+def test_ready_names_redis_when_it_is_away(api: Api, redis_away: None) -> None:
+    answer = api.get("/ready")
+
+    assert answer.status == 503
+    assert b"redis" in answer.content
+    assert b"database" not in answer.content
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ready_names_the_database_when_it_is_away(api: Api) -> None:
+    with no_database():
+        answer = api.get("/ready")
+
+    assert answer.status == 503
+    assert b"database" in answer.content
+    assert b"redis" not in answer.content
+    assert api.get("/ready").status == 200
+
+
+@pytest.mark.django_db
+def test_ready_names_redis_when_it_is_frozen(api: Api, redis_frozen: None) -> None:
+    assert api.get("/ready").status == 503

@@ -1,0 +1,67 @@
+"""A Redis that is away or frozen never turns a committed change into an error."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from hitl import outbox
+from hitl.models import AuditRecord, OutboxEntry
+from tests import factories
+from tests.integration.calls import Api
+from tests.integration.outages import no_redis
+from tests.integration.test_redis_keys import Ear
+from tests.people import REQUESTER
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.mark.parametrize("trouble", ["redis_away", "redis_frozen"])
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_decision_without_redis_is_200_and_its_signal_pending(
+    api: Api, request: pytest.FixtureRequest, verb: str, trouble: str
+) -> None:
+    request.getfixturevalue(trouble)
+    body = {"sessionId": "s1", "actionType": "x", "requestId": "req-1"}
+    assert api.post("/aura/hitl/requests", REQUESTER, body).status == 201
+
+    answer = api.post(f"/aura/hitl/{verb}/req-1", REQUESTER)
+
+    assert answer.status == 200
+    entry = OutboxEntry.objects.get()
+    assert (entry.outcome, entry.attempts, entry.receivers) == ("pending", 1, 0)
+    assert AuditRecord.objects.filter(event=f"request:{answer.data['status']}").count() == 1
+
+
+def test_everything_else_works_without_redis(api: Api, redis_away: None) -> None:
+    request = factories.opened("s1")
+
+    assert api.get("/aura/hitl/requests", REQUESTER).status == 200
+    assert api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).status == 200
+    assert api.get("/aura/hitl/signals/s1", REQUESTER).status == 200
+    assert api.post(f"/aura/hitl/requests/{request.request_id}/cancel", REQUESTER).status == 200
+
+
+def test_signal_kept_while_redis_was_away_can_be_sent_later(
+    api: Api, settings: Settings, redis_client: redis.Redis
+) -> None:
+    opened = factories.opened("s1")
+    with no_redis(settings):
+        api.post(f"/aura/hitl/approve/{opened.request_id}", REQUESTER)
+    ear = Ear(redis_client, "s1")
+
+    outbox.send(OutboxEntry.objects.get())
+
+    assert ear.hear() is not None
+    assert OutboxEntry.objects.get().outcome == "delivered"
+    ear.close()
+
+
+def test_key_of_the_wrong_kind_stops_no_decision(api: Api, redis_client: redis.Redis) -> None:
+    opened = factories.opened("s1")
+    redis_client.delete("hitl:session:s1")
+    redis_client.hset("hitl:session:s1", "a", "b")
+
+    assert api.post(f"/aura/hitl/approve/{opened.request_id}", REQUESTER).status == 200
+    assert OutboxEntry.objects.get().outcome == "pending"

@@ -1,0 +1,207 @@
+"""The one connection on which a process hears wake-ups, with a real Redis."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from dwp_project import wakeup
+from dwp_project.offload import run_sync
+from dwp_project.wakeup import Hub, Subscription, hub
+from dwp_project.wakeup.publish import CHANNEL_PREFIX
+from dwp_project.wakeup.subscription import QUEUE_LIMIT
+from tests.integration.outages import frozen_redis, no_redis
+from tests.integration.polling import until
+
+pytestmark = pytest.mark.usefixtures("fresh_hub")
+
+WAITERS = 500
+
+
+def from_elsewhere(client: redis.Redis, topic: str, payload: bytes = b"") -> None:
+    """Publish as another process does: through Redis only."""
+    client.publish(CHANNEL_PREFIX + topic, payload)
+
+
+def listening_connections(client: redis.Redis) -> int:
+    return sum(1 for found in client.client_list() if int(found["sub"]) > 0)  # type: ignore[union-attr]
+
+
+async def test_subscription_hears_what_is_published_elsewhere(redis_client: redis.Redis) -> None:
+    async with hub().subscribe("topic") as ear:
+        assert await ear.confirmed(5)
+        from_elsewhere(redis_client, "topic", b"payload")
+
+        assert await ear.next(5) == b"payload"
+
+
+async def test_subscription_hears_its_own_process_without_redis(redis_away: None) -> None:
+    async with hub().subscribe("topic") as ear:
+        assert not await ear.confirmed(0.1)
+        await run_sync(wakeup.publish, "topic", b"payload")
+
+        assert await ear.next(5) == b"payload"
+
+
+async def test_subscription_hears_no_other_topic(redis_client: redis.Redis) -> None:
+    async with hub().subscribe("topic") as ear:
+        await ear.confirmed(5)
+        from_elsewhere(redis_client, "topics", b"x")
+        from_elsewhere(redis_client, "topi", b"x")
+
+        assert await ear.next(0.3) is None
+
+
+async def test_500_waiters_share_one_connection(redis_client: redis.Redis) -> None:
+    async with AsyncExitStack() as stack:
+        ears = [
+            await stack.enter_async_context(hub().subscribe(f"topic-{number}"))
+            for number in range(WAITERS)
+        ]
+        assert all(await asyncio.gather(*(ear.confirmed(15) for ear in ears)))
+        assert listening_connections(redis_client) == 1
+
+        for number in range(WAITERS):
+            from_elsewhere(redis_client, f"topic-{number}", str(number).encode())
+
+        heard = await asyncio.gather(*(ear.next(15) for ear in ears))
+        assert heard == [str(number).encode() for number in range(WAITERS)]
+
+
+async def test_500_waiters_may_subscribe_at_once(redis_client: redis.Redis) -> None:
+    ready = asyncio.Semaphore(0)
+
+    async def wait(number: int) -> bytes | None:
+        async with hub().subscribe(f"topic-{number % 50}") as ear:
+            assert await ear.confirmed(15)
+            ready.release()
+            return await ear.next(15)
+
+    waiters = [asyncio.create_task(wait(number)) for number in range(WAITERS)]
+    for _ in range(WAITERS):
+        await ready.acquire()
+    for number in range(50):
+        from_elsewhere(redis_client, f"topic-{number}", str(number).encode())
+
+    heard = await asyncio.gather(*waiters)
+    assert heard == [str(number % 50).encode() for number in range(WAITERS)]
+
+
+async def test_channel_is_left_with_the_last_waiter(redis_client: redis.Redis) -> None:
+    def subscribers() -> int:
+        [(_, count)] = redis_client.pubsub_numsub(CHANNEL_PREFIX + "topic")  # type: ignore[misc]
+        return int(count)
+
+    async with hub().subscribe("topic") as first:
+        async with hub().subscribe("topic") as second:
+            assert await first.confirmed(5)
+            assert await second.confirmed(5)
+            assert subscribers() == 1
+        assert subscribers() == 1
+    await until(lambda: subscribers() == 0, within=5)
+
+
+async def test_channel_left_and_taken_again_at_once_is_heard(redis_client: redis.Redis) -> None:
+    for turn in range(20):
+        async with hub().subscribe("topic") as ear:
+            assert await ear.confirmed(5)
+            if turn % 2:
+                from_elsewhere(redis_client, "topic", b"x")
+                assert await ear.next(5) == b"x"
+
+
+async def test_killed_link_is_rebuilt_and_its_waiters_woken(redis_client: redis.Redis) -> None:
+    async with hub().subscribe("topic") as ear:
+        assert await ear.confirmed(5)
+
+        redis_client.client_kill_filter(_type="pubsub")
+
+        # Woken to read the database: what was published meanwhile is lost.
+        assert await ear.next(5) == b""
+        assert await ear.confirmed(5)
+        from_elsewhere(redis_client, "topic", b"payload")
+        assert await ear.next(5) == b"payload"
+
+
+async def test_link_is_built_when_redis_comes_back(
+    settings: Settings, redis_client: redis.Redis
+) -> None:
+    with no_redis(settings):
+        stack = AsyncExitStack()
+        ear = await stack.enter_async_context(hub().subscribe("topic"))
+        assert not await ear.confirmed(0.5)
+    async with stack:
+        assert await ear.confirmed(5)
+        while await ear.next(0.2) is not None:
+            pass
+        from_elsewhere(redis_client, "topic", b"payload")
+        assert await ear.next(5) == b"payload"
+
+
+async def test_publish_to_a_frozen_redis_wakes_this_process_at_once(settings: Settings) -> None:
+    with frozen_redis(settings):
+        async with hub().subscribe("topic") as ear:
+            publishing = asyncio.create_task(run_sync(wakeup.publish, "topic", b"payload"))
+
+            assert await ear.next(5) == b"payload"
+            await publishing
+
+
+async def test_hub_that_was_closed_opens_again(redis_client: redis.Redis) -> None:
+    async with hub().subscribe("topic"):
+        await hub().close()
+    async with hub().subscribe("topic") as ear:
+        assert await ear.confirmed(5)
+
+
+async def test_hub_is_one_per_event_loop() -> None:
+    assert hub() is hub()
+    assert isinstance(hub(), Hub)
+
+
+# --- one waiter's queue -------------------------------------------------------------------
+
+
+async def test_queue_that_overflows_wakes_with_an_empty_payload() -> None:
+    ear = Subscription("topic")
+    for number in range(QUEUE_LIMIT + 1):
+        ear.deliver(str(number).encode())
+
+    assert await ear.next(1) == b""
+    assert await ear.next(0.01) is None
+
+
+async def test_queue_keeps_order_and_goes_on_after_an_overflow() -> None:
+    ear = Subscription("topic")
+    for number in range(QUEUE_LIMIT):
+        ear.deliver(str(number).encode())
+    assert [await ear.next(1) for _ in range(3)] == [b"0", b"1", b"2"]
+
+    for _ in range(4):
+        ear.deliver(b"late")
+
+    assert await ear.next(1) == b""
+    assert await ear.next(0.01) is None
+    ear.deliver(b"next")
+    assert await ear.next(1) == b"next"
+
+
+async def test_wake_up_is_not_lost_with_a_cancelled_wait() -> None:
+    ear = Subscription("topic")
+    waiting = asyncio.create_task(ear.next(5))
+    await asyncio.sleep(0)
+    ear.deliver(b"payload")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    assert await ear.next(1) == b"payload"
+
+
+async def test_silence_is_told_as_none() -> None:
+    assert await Subscription("topic").next(0.01) is None
+    assert await Subscription("topic").next(-1) is None
