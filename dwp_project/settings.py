@@ -31,6 +31,8 @@ REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA
 
 HOST: str = env.str("HOST", default="127.0.0.1")
 PORTS: list[int] = env.list("PORTS", cast=int, default=[8080, 8081, 8001, 9000])
+# Believe X-Forwarded-For and its kin: only where a proxy sets them, whatever clients send.
+BEHIND_PROXY: bool = env.bool("BEHIND_PROXY", default=False)
 ALLOWED_HOSTS: list[str] = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", HOST]
 )
@@ -128,7 +130,7 @@ TIME_ZONE: str = env.str("TIME_ZONE", default="UTC")
 
 # --- pages -----------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATIC_ROOT = BASE_DIR / "staticfiles"
+# Served from where the packages keep them; nothing has to be collected.
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])

@@ -134,9 +134,9 @@ class AttachConsumer(StreamConsumer):
             tenant_id=identity.tenant_id,
             user_id=identity.user_id,
         )
-        cursor = events.cursor_of(header(self.request, "Last-Event-ID"))
-        leads_here = cursor is not None and cursor[0] == session.pk
-        await self.stream(session.pk, cursor[1] if cursor and leads_here else 0)
+        session_pk, sequence = events.cursor_of(header(self.request, "Last-Event-ID")) or (0, 0)
+        leads_here = session_pk == session.pk and sequence <= session.last_sequence
+        await self.stream(session.pk, sequence if leads_here else 0)
 
 
 async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:

@@ -10,12 +10,20 @@ from django.http import HttpRequest
 
 from dwp_project.gateway import envelope, errors
 from dwp_project.jsontext import compact
+from dwp_project.sse.consumer import CUT
 
 logger = structlog.get_logger(__name__)
 
 
 class Request(WebRequest):
     """A request whose failure ends itself and nothing else."""
+
+    def handle_reply(self, message: Any) -> None:
+        """Pass on what the application sends, and cut the connection where it asks for that."""
+        if message.get("type") != CUT:
+            super().handle_reply(message)
+        elif not self.finished and self.channel is not None:
+            self.cut()
 
     def handle_exception(self, exception: BaseException) -> None:
         """Answer 500, or cut the connection if an answer has begun.

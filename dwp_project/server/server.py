@@ -29,6 +29,12 @@ _SWEEP_SECONDS = 1.0
 # How long applications may take to end once they are cancelled.
 _CANCEL_SECONDS = 10.0
 _BACKGROUND_PAUSE_SECONDS = 5.0
+# What a reverse proxy tells of its client. Anybody can send these: only read behind one.
+_PROXY_HEADERS: dict[str, Any] = {
+    "proxy_forwarded_address_header": "X-Forwarded-For",
+    "proxy_forwarded_port_header": "X-Forwarded-Port",
+    "proxy_forwarded_proto_header": "X-Forwarded-Proto",
+}
 
 
 class Server(DaphneServer):
@@ -45,6 +51,7 @@ class Server(DaphneServer):
         *,
         background: Callable[[], Coroutine[Any, Any, None]] | None = None,
         on_ready: Callable[[], None] | None = None,
+        is_behind_proxy: bool = False,
     ) -> None:
         super().__init__(
             application,
@@ -53,6 +60,7 @@ class Server(DaphneServer):
             signal_handlers=False,
             ready_callable=self._open,
             server_name="",
+            **_PROXY_HEADERS if is_behind_proxy else {},
         )
         self.connections: dict[Any, dict[str, Any]] = {}
         self._ports = list(ports)

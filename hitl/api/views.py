@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any, ClassVar
 
 from redis.exceptions import RedisError
@@ -12,9 +11,10 @@ from rest_framework.response import Response
 from structlog.stdlib import get_logger
 
 from dwp_project.gateway.errors import UserMismatch
-from dwp_project.gateway.identity import recorded
+from dwp_project.gateway.identity import Identity, recorded
+from dwp_project.gateway.roles import DECIDERS
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
-from dwp_project.jsontext import compact
+from dwp_project.jsontext import InvalidJSON, compact, parse
 from hitl import errors, outbox, representation, services, signalling
 from hitl.actors import Actor
 from hitl.api import schema
@@ -89,7 +89,10 @@ class RequestsView(RequestView):
         found, next_cursor = page_of(
             request, ApprovalRequest.objects.filter(tenant_id=tenant_id), self
         )
-        items = [representation.document(services.settle(item)) for item in found]
+        # What was due expires by being read, and is then no longer what was asked for.
+        settled = [services.settle(item) for item in found]
+        status = request.query_params.get("status") or None
+        items = [representation.document(i) for i in settled if status in (None, i.status)]
         page: dict[str, Any] = {"items": items}
         if next_cursor:
             page["nextCursor"] = next_cursor
@@ -128,7 +131,7 @@ class SignalView(EnvelopeView):
         if not ID_PATTERN.fullmatch(session_id):
             raise errors.SessionNotFound
         signal = self._signal(session_id)
-        if signal is None or not self._is_ours(signal, self.identity(request).tenant_id):
+        if signal is None or not self._is_ours(signal, self.identity(request)):
             return self.success(None, "No signal found for session")
         return self.success(signal, "Signal retrieved")
 
@@ -140,13 +143,23 @@ class SignalView(EnvelopeView):
             logger.warning("redis_away", error=str(exc))
             return outbox.current_signal(session_id)
 
-    def _is_ours(self, signal: str, tenant_id: str) -> bool:
-        """Say whether the signal is of a request of this tenant: keys carry no tenant."""
+    def _is_ours(self, signal: str, identity: Identity) -> bool:
+        """Say whether the signal is of a session of this caller's: keys carry no tenant.
+
+        Theirs are the sessions they asked in and, for who may decide, the whole tenant's.
+        """
         try:
-            request_id = json.loads(signal)["requestId"]
-        except (ValueError, KeyError, TypeError):
+            request_id = parse(signal)["requestId"]
+        except (InvalidJSON, KeyError, TypeError):
             return False
-        return ApprovalRequest.objects.filter(request_id=request_id, tenant_id=tenant_id).exists()
+        if not (isinstance(request_id, str) and ID_PATTERN.fullmatch(request_id)):
+            return False
+        found = ApprovalRequest.objects.filter(
+            request_id=request_id, tenant_id=identity.tenant_id
+        ).first()
+        return found is not None and (
+            found.user_id == identity.user_id or identity.role in DECIDERS
+        )
 
 
 @schema.wait

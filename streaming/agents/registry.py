@@ -29,5 +29,5 @@ def agent(alias: str = DEFAULT) -> Agent:
         raise ImproperlyConfigured(f"DWP_AGENTS[{alias!r}]: {backend!r} is no Agent class.")
     try:
         return backend(**configured.get("OPTIONS", {}))
-    except TypeError as exc:
+    except (TypeError, ValueError) as exc:
         raise ImproperlyConfigured(f"DWP_AGENTS[{alias!r}]: {exc}.") from exc

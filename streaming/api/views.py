@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.serializers import Serializer
 
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
 from hitl.api.callers import caller
@@ -16,6 +17,7 @@ from streaming.api import schema
 @schema.cancel
 class CancelView(EnvelopeView):
     def post(self, request: Request, session_id: str) -> Response:
+        self.body(request, Serializer)  # nothing is expected in it, but it must be readable
         actor = caller(request._request, self.identity(request))
         session, was_running = sessions.cancel(session_id, actor)
         status = "cancelled" if was_running else str(session.status)

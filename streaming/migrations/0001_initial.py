@@ -5,54 +5,90 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Session',
+            name="Session",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('session_id', models.CharField(max_length=128, unique=True, verbose_name='session')),
-                ('tenant_id', models.CharField(max_length=255, verbose_name='tenant')),
-                ('user_id', models.CharField(max_length=255, verbose_name='user')),
-                ('agent', models.CharField(max_length=64, verbose_name='agent')),
-                ('agent_id', models.CharField(blank=True, max_length=255, verbose_name='agent id')),
-                ('source', models.CharField(max_length=255, verbose_name='source')),
-                ('caller_type', models.CharField(max_length=255, verbose_name='kind of caller')),
-                ('prompt', models.TextField(verbose_name='prompt')),
-                ('context_text', models.TextField(default='{}', verbose_name='context')),
-                ('thread_id', models.CharField(blank=True, max_length=255, verbose_name='thread')),
-                ('status', models.CharField(choices=[('running', 'running'), ('completed', 'completed'), ('rejected', 'rejected'), ('failed', 'failed'), ('cancelled', 'cancelled')], default='running', max_length=16, verbose_name='status')),
-                ('last_sequence', models.PositiveIntegerField(default=0)),
-                ('cancel_requested_at', models.DateTimeField(blank=True, null=True)),
-                ('created_at', models.DateTimeField(verbose_name='started at')),
-                ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended at')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                (
+                    "session_id",
+                    models.CharField(max_length=128, unique=True, verbose_name="session"),
+                ),
+                ("tenant_id", models.CharField(max_length=255, verbose_name="tenant")),
+                ("user_id", models.CharField(max_length=255, verbose_name="user")),
+                ("agent", models.CharField(max_length=64, verbose_name="agent")),
+                ("agent_id", models.CharField(blank=True, max_length=255, verbose_name="agent id")),
+                ("source", models.CharField(max_length=255, verbose_name="source")),
+                ("caller_type", models.CharField(max_length=255, verbose_name="kind of caller")),
+                ("prompt", models.TextField(verbose_name="prompt")),
+                ("context_text", models.TextField(default="{}", verbose_name="context")),
+                ("thread_id", models.CharField(blank=True, max_length=255, verbose_name="thread")),
+                (
+                    "status",
+                    models.CharField(
+                        choices=[
+                            ("running", "running"),
+                            ("completed", "completed"),
+                            ("rejected", "rejected"),
+                            ("failed", "failed"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        default="running",
+                        max_length=16,
+                        verbose_name="status",
+                    ),
+                ),
+                ("last_sequence", models.PositiveIntegerField(default=0)),
+                ("cancel_requested_at", models.DateTimeField(blank=True, null=True)),
+                ("created_at", models.DateTimeField(verbose_name="started at")),
+                ("ended_at", models.DateTimeField(blank=True, null=True, verbose_name="ended at")),
             ],
             options={
-                'verbose_name': 'session',
-                'verbose_name_plural': 'sessions',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['tenant_id', '-id'], name='session_of_tenant')],
+                "verbose_name": "session",
+                "verbose_name_plural": "sessions",
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["tenant_id", "-id"], name="session_of_tenant")],
             },
         ),
         migrations.CreateModel(
-            name='Event',
+            name="Event",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('sequence', models.PositiveIntegerField(verbose_name='sequence')),
-                ('name', models.CharField(max_length=32, verbose_name='event')),
-                ('payload', models.TextField(verbose_name='payload')),
-                ('created_at', models.DateTimeField(verbose_name='sent at')),
-                ('session', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='events', to='streaming.session')),
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("sequence", models.PositiveIntegerField(verbose_name="sequence")),
+                ("name", models.CharField(max_length=32, verbose_name="event")),
+                ("payload", models.TextField(verbose_name="payload")),
+                ("created_at", models.DateTimeField(verbose_name="sent at")),
+                (
+                    "session",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="events",
+                        to="streaming.session",
+                    ),
+                ),
             ],
             options={
-                'verbose_name': 'event',
-                'verbose_name_plural': 'events',
-                'constraints': [models.UniqueConstraint(fields=('session', 'sequence'), name='event_sequence_once')],
+                "verbose_name": "event",
+                "verbose_name_plural": "events",
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("session", "sequence"), name="event_sequence_once"
+                    )
+                ],
             },
         ),
     ]

@@ -107,7 +107,7 @@ def test_decision_reaches_a_subscribed_agent_as_exactly_the_signal(server: Runni
         session_id, request_id = asked["sessionId"], asked["requestId"]
         with server.redis() as client, client.pubsub() as listener:
             listener.subscribe(f"hitl:channel:{session_id}")
-            assert listener.get_message(timeout=5)["type"] == "subscribe"  # type: ignore[index]
+            assert listener.get_message(timeout=5)["type"] == "subscribe"
             decide(server, "reject", request_id, {"reason": "no"}, user_id="kim", role="approver")
             message = listener.get_message(timeout=5)
             assert message is not None

@@ -67,7 +67,13 @@ class Command(BaseCommand):
             )
             self.stdout.flush()
 
-        server.Server(application, ports, background=background.run, on_ready=say_ready).run()
+        server.Server(
+            application,
+            ports,
+            background=background.run,
+            on_ready=say_ready,
+            is_behind_proxy=settings.BEHIND_PROXY,
+        ).run()
 
     def _start_redis(self, started: ExitStack) -> str:
         """Have a Redis until the end; return which one, for people to read."""
