@@ -62,7 +62,7 @@ def missing(connection: Any) -> list[str]:
     """Return the names of triggers that should exist on this database and do not."""
     if connection.vendor == "postgresql":
         query = (
-            "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled <> 'D' "
+            "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') "
             "AND tgrelid = to_regclass(%s)"
         )
     else:

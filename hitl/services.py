@@ -87,14 +87,14 @@ def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin)
     return (owner.tenant_id, owner.user_id, owner.origin) == (tenant_id, user_id, origin)
 
 
-def find(request_id: str, tenant_id: str) -> ApprovalRequest:
+def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
     """Return the tenant's request, expired first if it is overdue; else `RequestNotFound`."""
     request = None
     if ID_PATTERN.fullmatch(request_id):  # PostgreSQL takes no NUL, and odd ids name nothing
         request = ApprovalRequest.objects.filter(request_id=request_id, tenant_id=tenant_id).first()
     if request is None:
         raise errors.RequestNotFound
-    return settle(request)
+    return settle(request, now=now)
 
 
 def settle(request: ApprovalRequest, *, now: datetime | None = None) -> ApprovalRequest:
@@ -202,7 +202,7 @@ def _end(
     request_id: str, to: Status, actor: Actor, *, reason: str = "", now: datetime | None = None
 ) -> ApprovalRequest:
     now = now or timezone.now()
-    request = find(request_id, actor.tenant_id)
+    request = find(request_id, actor.tenant_id, now=now)
     if not actor.may_decide_for(request.user_id):
         raise errors.MayNotDecide
     with transaction.atomic():

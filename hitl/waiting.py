@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from django.db import InterfaceError, OperationalError
 from django.utils import timezone
@@ -23,29 +24,26 @@ async def until_ended(request_id: str, *, seconds: float | None = None) -> Appro
     """Wait until the request has left `pending` and return it; holds no thread meanwhile.
 
     With `seconds`, return it as it stands after that time. A database that is away is
-    waited for; `DoesNotExist` is raised if the request is not there.
+    waited for as long, then its error is raised; `DoesNotExist` if there is no such request.
     """
     loop = asyncio.get_running_loop()
-    deadline = None if seconds is None else loop.time() + seconds
+    deadline = loop.time() + (math.inf if seconds is None else seconds)
     async with hub().subscribe(services.wake_topic(request_id)) as subscription:
         await subscription.confirmed(_CONFIRM_SECONDS)
         while True:
-            request = await _read(request_id)
-            left = REREAD_SECONDS if deadline is None else deadline - loop.time()
-            if request is not None:
+            left = deadline - loop.time()
+            try:
+                request = await run_sync(_settled, request_id)
+            except (OperationalError, InterfaceError) as exc:
+                if left <= 0:
+                    raise
+                logger.warning("database_away", request_id=request_id, error=str(exc).strip())
+            else:
                 if request.status != Status.PENDING or left <= 0:
                     return request
                 due = (request.expires_at - timezone.now()).total_seconds()
                 left = min(left, max(due, 0.01))
             await subscription.next(min(left, REREAD_SECONDS))
-
-
-async def _read(request_id: str) -> ApprovalRequest | None:
-    try:
-        return await run_sync(_settled, request_id)
-    except (OperationalError, InterfaceError) as exc:
-        logger.warning("database_away", request_id=request_id, error=str(exc).strip())
-        return None
 
 
 def _settled(request_id: str) -> ApprovalRequest:

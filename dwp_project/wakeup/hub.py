@@ -109,9 +109,11 @@ class Hub:
         )
         pubsub = client.pubsub()
         try:
+            # Connecting may take seconds and is nobody's business yet: no lock is held.
+            await pubsub.subscribe(self._own)
             async with self._lock:
-                names = [self._own, *(CHANNEL_PREFIX + topic for topic in self._topics)]
-                await pubsub.subscribe(*names)
+                if self._topics:
+                    await pubsub.subscribe(*(CHANNEL_PREFIX + topic for topic in self._topics))
                 self._pubsub = pubsub
             await self._read(pubsub)
         finally:

@@ -29,7 +29,8 @@ class Subscription:
         rest reads the database in time.
         """
         try:
-            await asyncio.wait_for(self._confirmed.wait(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._confirmed.wait()
         except TimeoutError:
             return False
         return True
@@ -40,7 +41,10 @@ class Subscription:
         if not self._messages:
             self._arrived.clear()
             try:
-                await asyncio.wait_for(self._arrived.wait(), timeout)
+                # Not wait_for: on Python 3.11 it swallows a cancellation that comes with the
+                # wake-up.
+                async with asyncio.timeout(timeout):
+                    await self._arrived.wait()
             except TimeoutError:
                 return None
         return self._messages.popleft() if self._messages else b""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from urllib.parse import parse_qs, urlsplit
 
 from django.utils.translation import gettext as _
@@ -39,6 +40,8 @@ def page_of(
         requests = requests.filter(session_id=session_id)
     paginator = NewestFirst()
     try:
+        # DRF skips over what is no base64.
+        b64decode(request.query_params.get("cursor", ""), validate=True)
         found = paginator.paginate_queryset(requests, request, view)
     except (NotFound, ValueError) as exc:
         raise InvalidValue(_("cursor is not one that this list gave out.")) from exc

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from django.utils.translation import gettext as _
 
 from dwp_project.gateway import envelope
@@ -34,6 +36,6 @@ class WaitConsumer(ApiConsumer):
 
     def _seconds(self) -> int:
         text = self.request.GET.get("timeout", str(DEFAULT_SECONDS))
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= MOST_SECONDS):
+        if not (re.fullmatch(r"[0-9]{1,2}", text) and 1 <= int(text) <= MOST_SECONDS):
             raise InvalidValue(_("timeout is a whole number of seconds from 1 to 60."))
         return int(text)

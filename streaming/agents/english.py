@@ -21,7 +21,13 @@ _SIGNS = frozenset("'\"`*_#")
 
 def findings(sentence: Sequence[Token]) -> list[Finding]:
     """Return the verbs of `sentence` in order, each with what it means for the agent."""
+    if not any(token.kind is Kind.WORD and _may_be_verb(token.text) for token in sentence):
+        return []
     return _Reading(sentence).run()
+
+
+def _may_be_verb(word: str) -> bool:
+    return word in VERBS or "-" in word
 
 
 class _Reading:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 from streaming.agents import korean_words as words
@@ -23,6 +24,8 @@ ACT, HELD, DESCRIBED = Outcome.ACT, Outcome.HELD, Outcome.DESCRIBED
 _AHEAD = 5
 _REST = 24
 _JOINED_REACH = 8
+# Even without spaces, no word holds more verbs than this.
+_VERBS_IN_A_WORD = 50
 
 _DO = re.compile(
     r"하(?!나|루|늘|반기|지만$|드|위|락)|해(?=$|줘|주|라|요|서|야|도|봐|보|놔|놓|버|달|두|둬|드)"
@@ -65,9 +68,12 @@ class _Reading:
         self.next_token = len(sentence)
 
     def run(self) -> list[Finding]:
+        candidates = self._candidates()
+        if not candidates:
+            return []
         asked = self._asked()
         found: list[Finding] = []
-        for candidate in reversed(self._candidates()):
+        for candidate in reversed(candidates):
             judgement = self._judge(candidate)
             if judgement is None or judgement.outcome is DESCRIBED:
                 continue
@@ -98,7 +104,7 @@ class _Reading:
         for index, token in enumerate(self.tokens):
             if token.kind is Kind.HANGUL:
                 end = 0
-                for at, surface in words.stems_in(token.text):
+                for at, surface in islice(words.stems_in(token.text), _VERBS_IN_A_WORD):
                     prefix = token.text[end:at]
                     candidates.append(_Candidate(index, at, surface, prefix, STEMS[surface]))
                     end = at + len(surface)

@@ -13,7 +13,8 @@ from streaming.agents.spans import Span, spans
 from streaming.agents.tokens import Kind, Token
 from streaming.agents.vocabulary import OPENED, VERBS
 
-# More steps than a person would follow are not planned, and the agent says so.
+# More steps than a person would follow are not planned, and the agent says so. The prompt is
+# not read any further.
 MAX_STEPS = 20
 _MAX_EXCERPT = 160
 _WRITING_REACH = 8
@@ -44,13 +45,13 @@ class Step:
 class Plan:
     """The steps of a prompt's text, in order.
 
-    `omitted` counts the steps beyond `MAX_STEPS`, `forborne` holds the verbs that the prompt
-    forbids or only asks about.
+    `is_cut` says that there are more than `MAX_STEPS`, `forborne` holds the verbs that the
+    prompt forbids or only asks about.
     """
 
     def __init__(self, text: str) -> None:
         self.steps: list[Step] = []
-        self.omitted = 0
+        self.is_cut = False
         self.forborne: dict[str, None] = {}
         self._text = text
         self._last_object = ""
@@ -62,22 +63,25 @@ class Plan:
         if not found:
             self._remember(english_objects.targets_before(sentence[-_REMEMBERED:]))
             return
-        complete = [span.finding for span in spans(sentence, found) if self._is_complete(span)]
-        for span in spans(sentence, complete):
+        dealt = spans(sentence, found)
+        complete = [span.finding for span in dealt if self._is_complete(span)]
+        if len(complete) < len(dealt):
+            dealt = spans(sentence, complete)
+        for span in dealt:
             if span.finding.outcome is Outcome.HELD:
                 self._forbear(span)
-            elif len(self.steps) >= MAX_STEPS:
-                self.omitted += 1
             else:
                 self.extend(self._steps(span))
+            if self.is_cut:
+                break
 
     def extend(self, steps: Iterable[Step]) -> None:
         """Add `steps` as far as they are not too many."""
         for step in steps:
-            if len(self.steps) < MAX_STEPS:
-                self.steps.append(step)
-            else:
-                self.omitted += 1
+            if len(self.steps) >= MAX_STEPS:
+                self.is_cut = True
+                break
+            self.steps.append(step)
 
     # --- objects ----------------------------------------------------------------------
 

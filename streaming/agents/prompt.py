@@ -24,13 +24,13 @@ _LETTERS_OF_A_SYLLABLE = 3
 class Understanding:
     """What a prompt asks for.
 
-    `omitted` counts the steps beyond `MAX_STEPS`; `forborne` names the verbs that the prompt
-    forbids or only asks about; `opening` is its beginning.
+    `is_cut` says that there are more than `MAX_STEPS` steps; `forborne` names the verbs that
+    the prompt forbids or only asks about; `opening` is its beginning.
     """
 
     is_korean: bool
     steps: tuple[Step, ...]
-    omitted: int
+    is_cut: bool
     forborne: tuple[str, ...]
     opening: str
 
@@ -56,9 +56,11 @@ def understand(prompt: str) -> Understanding:
                 hangul += len(token.text)
             elif token.kind is Kind.WORD:
                 letters += len(token.text)
+        if plan.is_cut:
+            break
     is_korean = is_korean or (hangul > 0 and hangul * _LETTERS_OF_A_SYLLABLE >= letters)
     return Understanding(
-        is_korean, tuple(plan.steps), plan.omitted, tuple(plan.forborne), shortened(text)
+        is_korean, tuple(plan.steps), plan.is_cut, tuple(plan.forborne), shortened(text)
     )
 
 
@@ -73,7 +75,7 @@ def _add_quoted(plan: Plan, sentence: Sequence[Token]) -> None:
             for inner in sentences(token.text):
                 quoted.add(inner, _findings(inner))
             plan.extend(quoted.steps)
-            plan.omitted += quoted.omitted
+            plan.is_cut = plan.is_cut or quoted.is_cut
 
 
 def _findings(sentence: Sequence[Token]) -> list[Finding]:

@@ -100,6 +100,7 @@ _WITHOUT_ASCII_QUOTES = re.compile(rf"(?P<quote>{_QUOTES})|{_GROUPS}", re.VERBOS
 _KINDS = {kind.value: kind for kind in Kind}
 
 NEWLINE = "\n"
+_LONGEST = 1_000
 SENTENCE_ENDS = frozenset(".!?;")
 _SAME_MARK = str.maketrans("。！？，、·…；：", ".!?,,,.;:")
 
@@ -147,12 +148,14 @@ def _composed(match: re.Match[str]) -> str:
 def sentences(text: str) -> Iterator[list[Token]]:
     """Yield the sentences of cleaned `text`, each with its closing mark.
 
-    A line's end is a mark inside the sentence: it may part two wishes or break one.
+    A line's end is a mark inside the sentence: it may part two wishes or break one. What goes
+    on for more than `_LONGEST` tokens is cut there, so that work on a sentence is bounded.
     """
     sentence: list[Token] = []
     for token in _tokens(text):
         sentence.append(token)
-        if token.kind is Kind.MARK and token.text in SENTENCE_ENDS:
+        is_end = token.kind is Kind.MARK and token.text in SENTENCE_ENDS
+        if is_end or len(sentence) >= _LONGEST:
             yield sentence
             sentence = []
     if sentence:

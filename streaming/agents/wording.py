@@ -138,13 +138,11 @@ class Wording:
         return plan + self._cut()
 
     def _cut(self) -> str:
-        omitted = self._understanding.omitted
-        if not omitted:
+        if not self._understanding.is_cut:
             return ""
         return self._say(
-            f" The prompt asks for more: I plan the first {MAX_STEPS} steps and leave "
-            f"{omitted} undone.",
-            f" 요청이 더 있지만 처음 {MAX_STEPS}단계만 계획했고, {omitted}건은 하지 않습니다.",
+            f" The prompt asks for more than {MAX_STEPS} steps: the rest is left undone.",
+            f" 요청이 {MAX_STEPS}단계를 넘어 나머지는 하지 않습니다.",
         )
 
     def answering(self) -> tuple[str, str]:

@@ -162,6 +162,18 @@ async def test_waiter_outlives_a_database_that_is_away(redis_client: redis.Redis
         assert (await task).status == "approved"
 
 
+@pytest.mark.xfail(
+    strict=True, reason="hub._command waits for the lock that a connect attempt holds"
+)
+async def test_waiter_with_redis_frozen_reads_at_once(redis_frozen: None) -> None:
+    request = await opened()
+    await run_sync(decided_elsewhere, request)
+
+    async with asyncio.timeout(SOON):
+        for _ in range(2):
+            await waiting.until_ended(request.request_id)
+
+
 @pytest.mark.xfail(strict=True, reason="past its limit the wait asks a dead database in a hot loop")
 async def test_wait_past_its_limit_does_not_storm_a_database_that_is_away(
     redis_client: redis.Redis, caplog: pytest.LogCaptureFixture, settings: Settings

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
 
 import pytest
@@ -14,7 +15,7 @@ from dwp_project.offload import run_sync
 from dwp_project.wakeup import Hub, Subscription, hub
 from dwp_project.wakeup.publish import CHANNEL_PREFIX
 from dwp_project.wakeup.subscription import QUEUE_LIMIT
-from tests.integration.outages import frozen_redis, no_redis
+from tests.integration.outages import no_redis
 from tests.integration.polling import until
 
 pytestmark = pytest.mark.usefixtures("fresh_hub")
@@ -25,6 +26,13 @@ WAITERS = 500
 def from_elsewhere(client: redis.Redis, topic: str, payload: bytes = b"") -> None:
     """Publish as another process does: through Redis only."""
     client.publish(CHANNEL_PREFIX + topic, payload)
+
+
+async def payload_of(ear: Subscription) -> bytes | None:
+    """Return the next payload, past the empty wake-ups that tell of a lost link."""
+    while (heard := await ear.next(5)) == b"":
+        pass
+    return heard
 
 
 def listening_connections(client: redis.Redis) -> int:
@@ -44,7 +52,7 @@ async def test_subscription_hears_its_own_process_without_redis(redis_away: None
         assert not await ear.confirmed(0.1)
         await run_sync(wakeup.publish, "topic", b"payload")
 
-        assert await ear.next(5) == b"payload"
+        assert await payload_of(ear) == b"payload"
 
 
 async def test_subscription_hears_no_other_topic(redis_client: redis.Redis) -> None:
@@ -136,19 +144,26 @@ async def test_link_is_built_when_redis_comes_back(
         assert not await ear.confirmed(0.5)
     async with stack:
         assert await ear.confirmed(5)
-        while await ear.next(0.2) is not None:
-            pass
         from_elsewhere(redis_client, "topic", b"payload")
+        assert await payload_of(ear) == b"payload"
+
+
+async def test_publish_to_a_frozen_redis_wakes_this_process_at_once(redis_frozen: None) -> None:
+    async with hub().subscribe("topic") as ear:
+        publishing = asyncio.create_task(run_sync(wakeup.publish, "topic", b"payload"))
+
         assert await ear.next(5) == b"payload"
+        await publishing
 
 
-async def test_publish_to_a_frozen_redis_wakes_this_process_at_once(settings: Settings) -> None:
-    with frozen_redis(settings):
-        async with hub().subscribe("topic") as ear:
-            publishing = asyncio.create_task(run_sync(wakeup.publish, "topic", b"payload"))
-
-            assert await ear.next(5) == b"payload"
-            await publishing
+@pytest.mark.xfail(
+    strict=True, reason="hub._command waits for the lock that a connect attempt holds"
+)
+async def test_frozen_redis_holds_up_nobody_who_comes_or_goes(redis_frozen: None) -> None:
+    async with asyncio.timeout(3):
+        for _ in range(2):
+            async with hub().subscribe("topic") as ear:
+                await ear.next(0.1)
 
 
 async def test_hub_that_was_closed_opens_again(redis_client: redis.Redis) -> None:
@@ -190,7 +205,12 @@ async def test_queue_keeps_order_and_goes_on_after_an_overflow() -> None:
     assert await ear.next(1) == b"next"
 
 
-async def test_wake_up_is_not_lost_with_a_cancelled_wait() -> None:
+@pytest.mark.xfail(
+    sys.version_info < (3, 12),
+    strict=True,
+    reason="wait_for of Python 3.11 swallows a cancellation that comes with the wake-up",
+)
+async def test_wait_that_is_cancelled_as_it_is_woken_ends_and_loses_nothing() -> None:
     ear = Subscription("topic")
     waiting = asyncio.create_task(ear.next(5))
     await asyncio.sleep(0)

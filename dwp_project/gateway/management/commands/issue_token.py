@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway import tokens
+from dwp_project.gateway.roles import USER, Role
 
 
 class Command(BaseCommand):
@@ -15,7 +16,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--user", required=True, help="the token's sub")
         parser.add_argument("--tenant", required=True, help="the token's tenant_id")
-        parser.add_argument("--role", help="user, viewer, approver or admin; default: none named")
+        parser.add_argument(
+            "--role", choices=[USER, *Role.values], help="default: none named, membership decides"
+        )
         parser.add_argument("--hours", type=float, default=1.0, help="lifetime, default 1")
 
     def handle(self, *args: Any, **options: Any) -> None:
