@@ -78,10 +78,24 @@ def user(
     role: str | None = None,
     tenant_id: str = TENANT,
     password: str | None = None,
-    **columns: Any,
+    email: str = "",
+    first_name: str = "",
+    last_name: str = "",
+    is_active: bool = True,
+    is_staff: bool = False,
+    is_superuser: bool = False,
 ) -> User:
     """Make a user, with a membership in `tenant_id` if `role` is given."""
-    made = User.objects.create_user(username, password=password, **columns)
+    made = User.objects.create_user(
+        username,
+        email,
+        password,
+        first_name=first_name,
+        last_name=last_name,
+        is_active=is_active,
+        is_staff=is_staff,
+        is_superuser=is_superuser,
+    )
     if role is not None:
         Membership.objects.create(user=made, tenant_id=tenant_id, role=role)
     return made

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+# The largest integer that every JSON reader keeps.
+_LARGEST_EXACT = 2**53
+
 Amount = dict[str, int | float | str]
 
 _CURRENCIES = {
@@ -50,7 +53,8 @@ def _number(text: str) -> int | float:
     return float(plain) if "." in plain else int(plain)
 
 
-def _plain(value: float) -> int | float:
-    """Return whole amounts as integers: 1200, not 1200.0."""
-    rounded = round(value, 4)
-    return int(rounded) if rounded == int(rounded) else rounded
+def _plain(value: float) -> int | float | str:
+    """Return whole amounts as integers, 1200 and not 1200.0; what JSON readers round, as text."""
+    rounded = round(value, 6)
+    plain = int(rounded) if rounded == int(rounded) else rounded
+    return plain if plain <= _LARGEST_EXACT else str(plain)

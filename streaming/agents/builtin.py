@@ -12,7 +12,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from typing import Any, ClassVar
 
 from streaming.agents.base import Agent, AgentEvent, AgentTask, Gate
-from streaming.agents.prompt import Step, Understanding, understand
+from streaming.agents.planning import Step
+from streaming.agents.prompt import Understanding, understand
 from streaming.agents.wording import Wording
 
 _MAX_DELAY = 60.0

@@ -68,6 +68,8 @@ class _Reading:
         self.clause = Clause(is_asked=self._opens_question(index))
 
     def _opens_question(self, index: int) -> bool:
+        if self._said(index) not in words.QUESTION_OPENERS:
+            return False
         opening = [self._said(index + step) for step in range(_OPENING)]
         return opens_question(opening, self.is_question)
 
@@ -117,7 +119,7 @@ class _Reading:
         self._next_clause(
             index + 1,
             keeps_negation=is_list and (clause.reach > 0 or clause.held_at >= 0),
-            keeps_question=clause.is_asked and joiner != "then" and (is_list or self.is_question),
+            keeps_question=clause.is_asked and (is_list or (joiner == "and" and self.is_question)),
             is_joined=True,
         )
 
@@ -133,7 +135,8 @@ class _Reading:
             is_whether = clause.before in VERBS or clause.before in {"me", "out"}
             if word == "if" and clause.is_reading and is_whether:
                 clause.is_asked = True  # `check if I should delete it`
-        if word in words.LIFTS or (word in words.OFFERS and following == "you"):
+        is_offer = word in words.OFFERS and following == "you" and clause.before == END
+        if word in words.LIFTS or is_offer:
             clause.is_asked = False
         if word in words.WISHES:
             clause.has_wish = True
@@ -155,8 +158,10 @@ class _Reading:
 
     def _negates(self, word: str, following: str) -> bool:
         before = self.clause.before
-        if following in words.NO_NEGATION_BEFORE or (before == "why" and following == "you"):
-            return False  # `don't forget to delete it`, `why don't you delete it?`
+        if following in words.NO_NEGATION_BEFORE:
+            return False  # `don't forget to delete it`
+        if following == "you" and (before == "why" or word in words.NEGATED_OFFERS):
+            return False  # `why don't you delete it?`, `can't you delete it?`
         if word == "not":
             # `do not`, but not `is not needed`
             return before == END or before in words.AUXILIARIES
@@ -199,7 +204,7 @@ class _Reading:
 
     def _find(self, entry: Entry, index: int, end: int) -> None:
         clause = self.clause
-        outcome = self._outcome(entry)
+        outcome = self._outcome(entry, index, end)
         if outcome is Outcome.HELD:
             clause.held_at = end
         # `get` may as well introduce a wish: `get the mails deleted`
@@ -219,9 +224,23 @@ class _Reading:
             )
         )
 
-    def _outcome(self, entry: Entry) -> Outcome:
+    def _is_negated(self, entry: Entry, index: int) -> bool:
         clause = self.clause
-        if clause.reach > 0 or (entry.form is Form.PAST and clause.has_none):
+        if entry.form is Form.PAST and clause.has_none:
+            return True
+        if clause.reach == 0 or entry.form is not Form.BASE:
+            return clause.reach > 0
+        # `don't want you to delete it`, but not `I don't need it delete it`
+        before = clause.before
+        return (
+            before == END
+            or before in words.AFTER_NEGATIONS
+            or self._negates(before, self._said(index))
+        )
+
+    def _outcome(self, entry: Entry, index: int, end: int) -> Outcome:
+        clause = self.clause
+        if self._is_negated(entry, index) or self._said(end) in words.NOTHING:
             return Outcome.HELD
         if entry.is_reading:
             return Outcome.READ

@@ -63,6 +63,9 @@ def opens_question(opening: Sequence[str], is_question: bool) -> bool:
     wish all the same, and so is `why don't you delete it?`.
     """
     first, second, third = opening[:3]
+    if first == "before":
+        # `before you delete it, show it`, but not `before Friday delete it`
+        return second in {"i", "we", "you"} or second.endswith("ing")
     if first in words.QUESTION_WORDS:
         if second in {"about", "not"} or (second, third) == ("don't", "you"):
             return False
@@ -116,8 +119,10 @@ def _is_wanted_base(entry: Entry, word: str, clause: Clause, following: Token | 
     if not entry.is_noun_too:
         return leads or not clause.is_reading or _starts_object(following)
     if not leads:
-        # `PR 42 merge`: a telegram, not a noun.
-        return before == THING and not clause.is_reading and after == END
+        # `in production deploy v2.0`, not `refund order 42`; and the telegram `PR 42 merge`
+        has_object = after in words.CERTAIN_OBJECTS and before not in VERBS
+        is_telegram = before == THING and after == END
+        return (has_object or is_telegram) and not clause.is_reading
     return not _is_noun_at_start(word, clause, following)
 
 

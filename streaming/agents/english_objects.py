@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from streaming.agents import english_words as words
+from streaming.agents.english_clauses import END, said
 from streaming.agents.finding import REFERRED, Target
 from streaming.agents.korean_words import COUNTERS
 from streaming.agents.korean_words import noun as korean_noun
-from streaming.agents.tokens import NEWLINE, Kind, Token
+from streaming.agents.tokens import NEWLINE, Kind, Token, whole
 from streaming.agents.vocabulary import word_set
 
 # An object that begins later than this many tokens after its verb is not its object.
@@ -27,6 +28,7 @@ _IMPLIED = {
 }
 _RELATIVES = word_set("that which who where if unless when because until so but then")
 _BEFORE_PASSIVES = frozenset((*words.WISHES, "that", "sure", NEWLINE, ","))
+_AFTER_PHRASES = words.PREPOSITIONS | words.JOINERS | {END, "to"}
 _JOINERS = frozenset(("and", "or", "plus"))
 _SIGNS = frozenset(("'", '"', "`", "*", ":", "#", "-"))
 
@@ -36,12 +38,13 @@ class _Phrase:
 
     def __init__(self) -> None:
         self.name = ""
-        self.count: int | None = None
+        self.count: int | str | None = None
         self.is_all = False
         self.deed = ""
         self.has_words = False
         self.is_given = False  # a token stands for it: a file, a number
         self.is_implied = True  # no noun was read
+        self.is_writing = False  # a word of text was read: `a summary of the mails`
         self.is_of = False  # what a deed is done to is being read
 
     @property
@@ -132,9 +135,13 @@ def _read_word(phrase: _Phrase, tokens: Sequence[Token], index: int) -> bool:
         if not phrase.name and not _is_unit(following):
             phrase.count = words.NUMBERS[word]
     elif word in {*words.PREPOSITIONS, "to"}:
-        # `send to kim the report`, `3 of the mails`, `the deletion of the mails`
+        # `send to kim the report`, `3 of the mails`, `the status of the issue`
         phrase.is_of = word == "of" and bool(phrase.deed)
-        return not is_begun or phrase.is_of
+        return (
+            not is_begun
+            or phrase.is_of
+            or (word == "of" and not phrase.name and not phrase.is_writing)
+        )
     elif word in words.NOUNS and not _is_half(tokens, index):
         phrase.name = words.NOUNS[word]
         phrase.is_implied = False
@@ -148,6 +155,7 @@ def _read_word(phrase: _Phrase, tokens: Sequence[Token], index: int) -> bool:
             phrase.name = REFERRED
     elif word not in words.DETERMINERS and word not in words.AFTER_PASSIVE:
         phrase.has_words = True
+        phrase.is_writing = word in words.WRITINGS
     return True
 
 
@@ -161,9 +169,11 @@ def _read_other(phrase: _Phrase, tokens: Sequence[Token], index: int) -> None:
     following = tokens[index + 1] if index + 1 < len(tokens) else None
     if token.kind is Kind.NUMBER:
         is_counted = following is not None and following.text.startswith(COUNTERS)
-        is_before = not phrase.name and not _is_unit(following)
-        if token.text.isdigit() and (is_before or is_counted):
-            phrase.count = int(token.text)
+        # `remove part 3 from it` counts nothing.
+        is_name = phrase.has_words and said(following) in _AFTER_PHRASES
+        is_before = not phrase.name and not is_name and not _is_unit(following)
+        if is_before or is_counted:
+            phrase.count = whole(token.text)
     elif token.kind is Kind.HANGUL:
         if (known := korean_noun(token.text)) is not None:
             phrase.name = known[0]

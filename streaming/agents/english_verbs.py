@@ -140,7 +140,7 @@ _ACTIONS = (
     ),
 )
 _READINGS = (
-    Row("search", "search find/found look query browse retrieve fetch locate scan+", True),
+    Row("search", "search find/found look query browse retrieve fetch locate scan+ download", True),
     Row("search", "get+/got", False),
     Row("summarize", "summarize summarise recap+ condense", True),
     Row("list", "list show display view see/saw/seen read/read preview print count", True),

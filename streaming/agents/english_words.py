@@ -102,6 +102,7 @@ OPENING_HELPERS = word_set(
 )
 NEVER_A_WISH = word_set("is are was were am did does has had isn't aren't wasn't hasn't haven't")
 ALWAYS_ASKING = word_set("did does has was were")
+QUESTION_OPENERS = QUESTION_WORDS | OPENING_HELPERS | NEVER_A_WISH | {"before"}
 OFFERS = word_set("can could will would")
 AFTER_HELPERS = word_set("not you i we")
 LIFTS = word_set("please pls plz then kindly")
@@ -175,6 +176,11 @@ WRITINGS = word_set(
     "essay suggestion joke function regex query sentence paragraph translation answer "
     "suggestions recommendation recommendations difference introduction example examples idea"
 )
+# Between a negation and its verb these may stand last: `don't want you to delete`.
+AFTER_NEGATIONS = LEADS | word_set("not ever even try dare want have like about")
+NEGATED_OFFERS = word_set("can't couldn't won't wouldn't cannot")
+# After a verb these say that nothing is done: `delete nothing`, `send no mails`.
+NOTHING = word_set("nothing none no")
 CONDITIONS = word_set("if unless because since while")
 NEGATING_PAIRS = frozenset(
     {("instead", "of"), ("rather", "than"), ("refrain", "from"), ("no", "need")}
@@ -184,4 +190,6 @@ BEFORE_BREAKS = word_set("not don't never without")
 # After a word that may be a noun these make it one: `payment and refund for March`.
 AFTER_NOUNS = word_set("for in of from by during per")
 NOT_BEFORE_PASSIVES = DETERMINERS | word_set("have has had i you we been")
+# After a word that may be a noun these make it a verb, whatever stands before it.
+CERTAIN_OBJECTS = NUMBERS.keys() | word_set("the a an my your our all it them everything pr prs #")
 OBJECT_STARTS = DETERMINERS | PRONOUNS | NUMBERS.keys() | NOUNS.keys() | {"#"}

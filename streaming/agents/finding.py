@@ -46,7 +46,7 @@ class Target(NamedTuple):
     """
 
     name: str = ""
-    how_many: int | None = None
+    how_many: int | str | None = None
     is_all: bool = False
     deed: str = ""  # the verb, where the object is a deed: a refund is to refund
 

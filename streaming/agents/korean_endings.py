@@ -53,6 +53,7 @@ _TABLE = (
         (("않으면안", "않을수없", "않으면"), ACT),
         ((*_NO, *(f"{particle}{no}" for particle in "도는를만" for no in _NO), "진마", "않"), HELD),
     )),
+    _Ending("지도", HELD),
     _Ending("지는", DESCRIBED, ((_NO, HELD),)),
     _Ending("지면", DESCRIBED),
     _Ending("진", DESCRIBED, ((_NO, HELD),)),
@@ -99,14 +100,15 @@ _TABLE = (
     _Ending("냐", HELD),
     _Ending("느냐", HELD),
     _Ending("기", DESCRIBED, (
-        ((END, ",", "전", "바", "를바", "를부탁", "부탁", "위해", "로", "만하면", "를원"), ACT),
+        ((END, ",", "바", "를바", "를부탁", "부탁", "위해", "로", "만하면", "를원"), ACT),
     )),
     _Ending("길", DESCRIBED, ((("바", "부탁", "원"), ACT),)),
     _Ending("고", ACT, (
         (("싶지않", "싶지는않"), HELD),
         (("있는", "있던", "있었", "있나", "있습니", "있어?", "있지", "싶은지"), DESCRIBED),
     )),
-    _Ending("도", ACT, ((_NOT_ALLOWED, HELD), (_ASKS, HELD))),
+    _Ending("도", ACT, ((_NOT_ALLOWED, HELD), (("되는지", "되는가"), HELD),
+                       (("되는", "될만", "괜찮은"), DESCRIBED), (_ASKS, HELD))),
     _Ending("도록", ACT, ((("하지마", "하지말", "하지않"), HELD),)),
     _Ending("야", ACT, (
         (("하는데",), ACT),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from streaming.agents import english_words
 from streaming.agents import korean_words as words
 from streaming.agents.finding import REFERRED, Target
-from streaming.agents.tokens import Kind, Token
+from streaming.agents.tokens import Kind, Token, whole
 
 # An object that stands further before its verb than this many tokens is not its object.
 _REACH = 60
@@ -38,7 +38,7 @@ class _Named(NamedTuple):
 
     name: str
     particle: str
-    how_many: int | None
+    how_many: int | str | None
     is_all: bool
     is_noun: bool
 
@@ -69,10 +69,10 @@ def without_exception(tokens: Sequence[Token]) -> tuple[Sequence[Token], Sequenc
     return tokens, ()
 
 
-def _named(tokens: Sequence[Token]) -> tuple[list[_Named], int | None, bool]:
+def _named(tokens: Sequence[Token]) -> tuple[list[_Named], int | str | None, bool]:
     """Return the nouns in order, a count that stands before its noun or alone, and `all`."""
     named: list[_Named] = []
-    count: int | None = None
+    count: int | str | None = None
     is_all_before = is_all = False
     index = 0
     while index < len(tokens):
@@ -134,13 +134,13 @@ def _unspaced(text: str) -> _Named | None:
     return _Named(known[0], match["particle"], words.COUNTS[match["count"]], False, True)
 
 
-def _count(tokens: Sequence[Token], index: int) -> tuple[int, str, int] | None:
+def _count(tokens: Sequence[Token], index: int) -> tuple[int | str, str, int] | None:
     """Read `3개를`, `세 통의`, `두건`: the number, the particle, and where it ends."""
     token = tokens[index]
     following = tokens[index + 1] if index + 1 < len(tokens) else None
-    if token.kind is Kind.NUMBER and token.text.isdigit():
+    if token.kind is Kind.NUMBER and (number := whole(token.text)) is not None:
         if following is not None and following.kind is Kind.HANGUL:
-            return _counted(int(token.text), following.text, index + 2)
+            return _counted(number, following.text, index + 2)
         return None
     if token.kind is not Kind.HANGUL:
         return None
@@ -154,7 +154,7 @@ def _count(tokens: Sequence[Token], index: int) -> tuple[int, str, int] | None:
     return None
 
 
-def _counted(value: int, text: str, end: int) -> tuple[int, str, int] | None:
+def _counted(value: int | str, text: str, end: int) -> tuple[int | str, str, int] | None:
     for counter in words.COUNTERS:
         if text.startswith(counter) and (
             text[len(counter) :] in words.COUNTED_PARTICLES or text == counter
@@ -165,13 +165,12 @@ def _counted(value: int, text: str, end: int) -> tuple[int, str, int] | None:
 
 def _chosen(named: Sequence[_Named]) -> list[_Named]:
     """Return the object and what is joined to it: the last that is marked, else the last bare."""
-    for is_noun in (True, False):
-        for particles in words.PARTICLES_OF_OBJECTS:
-            for last in range(len(named) - 1, -1, -1):
-                if named[last].is_noun is is_noun and named[last].particle in particles:
-                    first = last
-                    while first > 0 and named[first - 1].particle in words.JOINING_PARTICLES:
-                        first -= 1
-                    joined = [one for one in named[first : last + 1] if one.is_noun]
-                    return joined or [named[last]]
+    for is_noun, particles in words.WAYS_TO_OBJECTS:
+        for last in range(len(named) - 1, -1, -1):
+            if named[last].is_noun is is_noun and named[last].particle in particles:
+                first = last
+                while first > 0 and named[first - 1].particle in words.JOINING_PARTICLES:
+                    first -= 1
+                joined = [one for one in named[first : last + 1] if one.is_noun]
+                return joined or [named[last]]
     return []

@@ -18,12 +18,12 @@ _VERBAL_NOUNS = {
     "block": "차단",
     "book": "예약",
     "buy": "구매 구입 주문 발주",
-    "cancel": "취소 해지 철회",
+    "cancel": "취소 해지 철회 탈퇴",
     "charge": "청구 과금",
     "close": "마감",
     "commit": "커밋",
     "copy": "복사 복제",
-    "create": "생성 작성 개설 발급 신설",
+    "create": "생성 작성 개설 발급 신설 등록",
     "delete": "삭제 폐기 말소 파기",
     "deploy": "배포 디플로이 반영",
     "disable": "비활성화",
@@ -54,14 +54,14 @@ _VERBAL_NOUNS = {
     "start": "가동 기동",
     "stop": "중지 중단 종료 정지",
     "submit": "제출 신청",
-    "subscribe": "구독",
+    "subscribe": "구독 가입",
     "transfer": "송금 이체 출금 인출 입금",
     "uninstall": "언인스톨",
     "update": "수정 변경 업데이트 갱신 교체 편집 패치",
-    "upload": "업로드 등록",
+    "upload": "업로드",
 }
 _VERBAL_READINGS = {
-    "analyze": "분석 비교 검토 집계 계산 파악 점검 평가 추정",
+    "analyze": "리뷰 분석 비교 검토 집계 계산 파악 점검 평가 추정",
     "explain": "설명 추천 소개 안내",
     "list": "조회 확인 열람 출력 나열 표시",
     "search": "검색 탐색",
@@ -71,7 +71,7 @@ _VERBAL_READINGS = {
 # Verbs of their own, by the forms of the stem that endings are written onto. Stems of one
 # syllable stand with an ending already: 열 alone may as well be ten.
 _STEMS = {
-    "add": "넣어 넣고",
+    "add": "담아 담고 넣어 넣고 달아 달고 남겨 남기",
     "block": "막아 막고",
     "close": "닫아 닫고",
     "create": "만들 만드 써줘 써주",
@@ -81,6 +81,7 @@ _STEMS = {
     "move": "옮기 옮겨",
     "open": "열어 열고",
     "pay": "갚아 갚고",
+    "refund": "환불받",
     "remove": "빼줘 빼주 떼어",
     "restore": "되살리 되살려",
     "rollback": "되돌리 되돌려",
@@ -99,9 +100,9 @@ _READING_STEMS = {
 }
 _NEEDS = {
     Needs.NOUN: "열어 열고 돌리 돌려 띄우 띄워 켜줘 켜주 켜고 꺼줘 꺼주 끄고 내려줘 내려주 막아 "
-    "막고 떼어 빼줘 빼주 쏴줘 쏴주 버리 버려 날리 날려 멈추 멈춰 넣어 넣고 닫아 닫고 써줘 써주 "
-    "부치 부쳐 실행 구동 작성 신청 반영",
-    Needs.TARGET: "추가 변경 이동 마감 등록 공개 설치 저장 바꾸 바꿔 고치 고쳐 올리 올려 옮기 옮겨",
+    "막고 담아 담고 떼어 빼줘 빼주 쏴줘 쏴주 버리 버려 날리 날려 멈추 멈춰 넣어 넣고 달아 "
+    "달고 남겨 남기 닫아 닫고 써줘 써주 부치 부쳐 실행 구동 작성 신청 반영",
+    Needs.TARGET: "바꾸 바꿔 고치 고쳐 올리 올려 옮기 옮겨",
 }
 
 _CLOSING = {4: "ㄴ", 8: "ㄹ", 16: "ㅁ", 17: "ㅂ", 20: "ㅆ"}
@@ -191,8 +192,16 @@ _PARTICLES = sorted(
 OBJECT_PARTICLES = ("을", "를", "들을", "만을")
 BARE_PARTICLES = ("", "은", "는", "도", "만", "들", "들은", "들도", "들만", "번호")
 JOINING_PARTICLES = ("와", "과", "랑", "이랑", "하고", "들과", "이나", "나")
-# By which particle the object is found: marked, bare, by its means, or as the subject.
-PARTICLES_OF_OBJECTS = (OBJECT_PARTICLES, BARE_PARTICLES, ("로", "으로"), ("이", "가", "들이"))
+# How the object is found: whether it is a noun, and its particle. Marked, bare, by its means
+# (메일로 보내줘), or at last as the subject.
+WAYS_TO_OBJECTS = (
+    (True, OBJECT_PARTICLES),
+    (True, BARE_PARTICLES),
+    (False, OBJECT_PARTICLES),
+    (False, BARE_PARTICLES),
+    (True, ("로", "으로")),
+    (True, ("이", "가", "들이")),
+)
 
 
 def noun(word: str) -> tuple[str, str] | None:
@@ -222,12 +231,12 @@ ALL_AFTER = ("모두", "전부", "다", "싹", "싹다", "전체를", "몽땅", 
 PRONOUNS = ("그것", "이것", "그거", "이거", "저것", "그걸", "이걸", "그것들", "이것들", "해당")
 EXCEPTIONS = ("제외", "빼고", "말고", "외에")
 
-QUESTION_WORDS = (
-    *("어떻게", "왜", "언제", "누가", "누구", "어디"),
-    *("무엇", "뭐", "뭘", "무슨", "몇", "얼마"),
-)
+# These ask by themselves; the others only where the sentence ends with a question mark.
+PLAIN_QUESTIONS = ("어떻게", "왜")
+QUESTION_WORDS = ("언제", "누가", "누구", "어디", "무엇", "뭐가", "뭐를", "뭘", "무슨")
+NO_QUESTION_ENDS = ("든", "든지", "나", "이나", "도")
 # After one of these endings a question inside the sentence is over: 왔는지 보고 삭제해줘.
-QUESTION_ENDS = ("지", "고", "서", "든", "든지")
+QUESTION_ENDS = ("지", "고", "서", "든", "든지", "도")
 FILLERS = word_set("좀 바로 지금 즉시 꼭 다시 먼저 모두 전부 다 도 일괄 한번")
 JOINERS = word_set("및 와 과 그리고 또는 혹은 이나")
 AFTERWARDS = word_set("후 후에 뒤 뒤에 이후 이후에")

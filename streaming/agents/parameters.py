@@ -11,7 +11,7 @@ from typing import Any
 
 from streaming.agents import english_words, korean_words
 from streaming.agents.amounts import amount
-from streaming.agents.tokens import Kind, Token
+from streaming.agents.tokens import Kind, Token, whole
 from streaming.agents.vocabulary import ENVIRONMENTS, word_set
 
 Parameters = dict[str, Any]
@@ -35,12 +35,14 @@ _NAMES = {
     "file": ("file", "files"),
     "url": ("url", "urls"),
     "name": ("name", "names"),
+    "time": ("time", "times"),
 }
 
 # Verbs whose addresses are the people that get something.
 _GIVING = word_set("send share invite transfer refund pay grant assign add schedule subscribe")
 # Verbs whose `to` names people, also without an address.
 _ADDRESSING = word_set("send share transfer refund pay")
+_AFTER_AUDIENCE = english_words.JOINERS | english_words.PREPOSITIONS | english_words.AFTER_PASSIVE
 _PEOPLE = word_set("account channel contact customer group inbox list member team user")
 _SOURCES = word_set("from by of")
 _SOURCE_PARTICLES = ("에서", "의", "이", "가", "로부터", "으로부터", "한테서", "에게서", "님이")
@@ -143,9 +145,9 @@ class _Span:
 
     def read_number(self, index: int) -> None:
         """Read `issue 42`, `issues 42, 43 and 44`, `42번 이슈`; counts belong to the object."""
-        digits, particle = self.tokens[index].text, self.particle(index)
-        if digits.isdigit() and self._is_number_of(index, particle):
-            self.add("number", int(digits))
+        number = whole(self.tokens[index].text)
+        if number is not None and self._is_number_of(index, self.particle(index)):
+            self.add("number", number)
             self.last_numbered = index
 
     def _is_number_of(self, index: int, particle: str) -> bool:
@@ -162,10 +164,9 @@ class _Span:
             return False  # `10MB`, `3rd`, `30 days`
         if self.last_numbered == index - 2 and index >= 2:
             return self.tokens[index - 1].text in {",", "and", "or", "&", "와", "과"}
-        return (
-            self.word(index - 1) in _NUMBERED
-            or korean_words.noun(self.hangul(index - 1) or "-") is not None
-        )
+        hangul = self.hangul(index - 1)
+        is_after_noun = hangul and korean_words.noun(hangul) is not None
+        return self.word(index - 1) in _NUMBERED or bool(is_after_noun)
 
     def read_word(self, index: int) -> None:
         word, before = self.tokens[index].text, self.word(index - 1)
@@ -195,7 +196,7 @@ class _Span:
         end = index
         while end < index + _MAX_AUDIENCE_WORDS:
             word = self.word(end)
-            if not word or word in english_words.JOINERS | english_words.PREPOSITIONS:
+            if not word or word in _AFTER_AUDIENCE or word.endswith("ing"):
                 break
             if word in ENVIRONMENTS:
                 return
@@ -249,6 +250,7 @@ _READERS: dict[Kind, Callable[[_Span, int], None]] = {
     Kind.NUMBER: _Span.read_number,
     Kind.QUOTE: _plain("name"),
     Kind.REFERENCE: _Span.read_reference,
+    Kind.TIME: _plain("time"),
     Kind.URL: _plain("url"),
     Kind.VERSION: _plain("version"),
     Kind.WORD: _Span.read_word,

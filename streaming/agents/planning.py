@@ -13,13 +13,18 @@ from streaming.agents.spans import Span, spans
 from streaming.agents.tokens import Kind, Token
 from streaming.agents.vocabulary import OPENED, VERBS
 
-# More steps than a person would follow are not planned, and the agent says so. The prompt is
-# not read any further.
-MAX_STEPS = 20
+# More than a person would follow is not planned, and the agent says so. Readings have a limit
+# of their own: pasted text is full of them, and they must not crowd out an action.
+MAX_ACTIONS = 20
+MAX_READINGS = 5
 _MAX_EXCERPT = 160
 _WRITING_REACH = 8
 _RUN_REACH = 4
+# What a general verb means where money is its object: 돈을 돌려주세요.
+_WITH_MONEY = {"send": "transfer", "run": "refund"}
 _REMEMBERED = 60
+# So many verbs of one sentence are dealt with at once: a longer plan is not made anyway.
+_BATCH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +50,14 @@ class Step:
 class Plan:
     """The steps of a prompt's text, in order.
 
-    `is_cut` says that there are more than `MAX_STEPS`, `forborne` holds the verbs that the
-    prompt forbids or only asks about.
+    `is_cut` says that the prompt asks for more, `is_full` that it need not be read further;
+    `forborne` holds the verbs that it forbids or only asks about.
     """
 
     def __init__(self, text: str) -> None:
         self.steps: list[Step] = []
         self.is_cut = False
+        self.is_full = False
         self.forborne: dict[str, None] = {}
         self._text = text
         self._last_object = ""
@@ -63,25 +69,43 @@ class Plan:
         if not found:
             self._remember(english_objects.targets_before(sentence[-_REMEMBERED:]))
             return
-        dealt = spans(sentence, found)
+        first = 0
+        for begin in range(0, len(found), _BATCH):
+            rest = found[begin + _BATCH : begin + _BATCH + 1]
+            last = rest[0].start if rest else len(sentence)
+            self._add_batch(sentence, found[begin : begin + _BATCH], first, last)
+            if self.is_full:
+                break
+            first = last
+
+    def _add_batch(
+        self, sentence: Sequence[Token], found: Sequence[Finding], first: int, last: int
+    ) -> None:
+        dealt = spans(sentence, found, first, last)
         complete = [span.finding for span in dealt if self._is_complete(span)]
         if len(complete) < len(dealt):
-            dealt = spans(sentence, complete)
+            dealt = spans(sentence, complete, first, last)
         for span in dealt:
             if span.finding.outcome is Outcome.HELD:
                 self._forbear(span)
             else:
                 self.extend(self._steps(span))
-            if self.is_cut:
+            if self.is_full:
                 break
 
     def extend(self, steps: Iterable[Step]) -> None:
-        """Add `steps` as far as they are not too many."""
+        """Add `steps` as far as they are not too many; nothing is read twice."""
         for step in steps:
-            if len(self.steps) >= MAX_STEPS:
-                self.is_cut = True
-                break
-            self.steps.append(step)
+            is_known = not step.is_action and self._has_reading(step)
+            planned = sum(other.is_action is step.is_action for other in self.steps)
+            if planned >= (MAX_ACTIONS if step.is_action else MAX_READINGS):
+                self.is_cut = self.is_cut or not is_known
+                self.is_full = self.is_full or step.is_action
+            elif not is_known:
+                self.steps.append(step)
+
+    def _has_reading(self, step: Step) -> bool:
+        return any(other.name == step.name and other.target == step.target for other in self.steps)
 
     # --- objects ----------------------------------------------------------------------
 
@@ -175,8 +199,8 @@ class Plan:
         if finding.is_light and target.deed:
             verb = target.deed
             name = "" if name in english_words.DEED_OBJECTS else name
-        if verb == "send" and name == "money":
-            verb = "transfer"
+        if name == "money":
+            verb = _WITH_MONEY.get(verb, verb)
         usual = VERBS[verb].usual_object
         if name == REFERRED or (not name and usual == "item" and self._has_object_here):
             name = self._last_object  # `find the old mails to delete`

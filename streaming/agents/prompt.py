@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from streaming.agents import english, korean, korean_words
 from streaming.agents.finding import Finding
 from streaming.agents.parameters import shortened
-from streaming.agents.planning import MAX_STEPS, Plan, Step
+from streaming.agents.planning import Plan, Step
 from streaming.agents.tokens import Kind, Token, clean, sentences
-
-__all__ = ["MAX_STEPS", "Step", "Understanding", "understand"]
 
 # A Korean syllable says as much as three letters.
 _LETTERS_OF_A_SYLLABLE = 3
@@ -24,8 +22,8 @@ _LETTERS_OF_A_SYLLABLE = 3
 class Understanding:
     """What a prompt asks for.
 
-    `is_cut` says that there are more than `MAX_STEPS` steps; `forborne` names the verbs that
-    the prompt forbids or only asks about; `opening` is its beginning.
+    `is_cut` says that the prompt asks for more than is planned; `forborne` names the verbs that
+    it forbids or only asks about; `opening` is its beginning.
     """
 
     is_korean: bool
@@ -56,7 +54,7 @@ def understand(prompt: str) -> Understanding:
                 hangul += len(token.text)
             elif token.kind is Kind.WORD:
                 letters += len(token.text)
-        if plan.is_cut:
+        if plan.is_full:
             break
     is_korean = is_korean or (hangul > 0 and hangul * _LETTERS_OF_A_SYLLABLE >= letters)
     return Understanding(
@@ -76,6 +74,8 @@ def _add_quoted(plan: Plan, sentence: Sequence[Token]) -> None:
                 quoted.add(inner, _findings(inner))
             plan.extend(quoted.steps)
             plan.is_cut = plan.is_cut or quoted.is_cut
+        if plan.is_full:
+            break
 
 
 def _findings(sentence: Sequence[Token]) -> list[Finding]:

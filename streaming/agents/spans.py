@@ -31,12 +31,12 @@ class Span(NamedTuple):
         return [*self.before, *self.after]
 
 
-def spans(sentence: Sequence[Token], found: Sequence[Finding]) -> list[Span]:
-    """Return a span for each verb of `found`, in order.
+def spans(sentence: Sequence[Token], found: Sequence[Finding], first: int, last: int) -> list[Span]:
+    """Return a span for each verb of `found`, in order, of the tokens from `first` to `last`.
 
     A token belongs to one verb, but `delete and archive the mails` shares its object.
     """
-    dealt = list(_dealt(sentence, found))
+    dealt = list(_dealt(sentence, found, first, last))
     for position in range(len(dealt) - 2, -1, -1):
         span, following = dealt[position], dealt[position + 1]
         is_bare = not any(map(_says, span.after))
@@ -51,12 +51,12 @@ def _says(token: Token) -> bool:
     return token.kind is not Kind.MARK and token.text not in english_words.JOINERS
 
 
-def _dealt(sentence: Sequence[Token], found: Sequence[Finding]) -> Iterator[Span]:
-    last = len(found) - 1
-    begin = 0
+def _dealt(
+    sentence: Sequence[Token], found: Sequence[Finding], begin: int, last: int
+) -> Iterator[Span]:
     for position, finding in enumerate(found):
-        following = found[position + 1] if position < last else None
-        end = _border(sentence, finding, following) if following else len(sentence)
+        following = found[position + 1] if position + 1 < len(found) else None
+        end = _border(sentence, finding, following) if following else last
         before = [*sentence[begin : finding.start], *_prefix(sentence, finding)]
         begin = max(end, finding.end)
         after = sentence[finding.end : end]

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     VERSION = "version"
     REFERENCE = "reference"
     CODE = "code"
+    PERCENT = "percent"
     NUMBER = "number"
     WORD = "word"
     HANGUL = "hangul"
@@ -57,19 +58,20 @@ _QUOTES = r"""
   | ‘[^’\n]{1,200}+’(?!\w) | (?<!\w)'[^'\n]{1,100}+'(?![A-Za-z0-9_])
 """
 _WON = r"(?:원(?=[을를은이의에도만씩짜어으까입정권치]|[^가-힣]|\Z)|달러|유로|엔(?![가-힣]{2}))"
+# A number is read whole or not at all: an approver must never see a part of an amount.
+_SUM = r"(?:\d{1,30}+(?:,\d{3}(?!\d)){0,9}+(?:\.\d{1,20}+)?(?![\d]|[.,]\d))"
 _MONEY = rf"""
-    (?:US\$|[$€£¥₩])\s?\d{{1,15}}+(?:,\d{{3}}){{0,5}}+(?:\.\d{{1,4}}+)?
+    (?:US\$|[$€£¥₩])\s?{_SUM}
       (?:\s?(?:k|m|thousand|million)\b)?
-  | (?<!\w)(?i:USD|EUR|GBP|JPY|KRW)\s?\d{{1,15}}+(?:,\d{{3}}){{0,5}}+(?:\.\d{{1,4}}+)?(?![\w.]\d)
-  | (?<![\w.])\d{{1,15}}+(?:,\d{{3}}){{0,5}}+(?:\.\d{{1,4}}+)?(?:k\b)?\s?
+  | (?<!\w)(?i:USD|EUR|GBP|JPY|KRW)\s?{_SUM}(?![\w.]\d)
+  | (?<![\w.]){_SUM}(?:k\b)?\s?(?:(?:thousand|million)\s)?
       (?i:USD|EUR|GBP|JPY|KRW|dollars?|bucks|euros?|pounds?|won|yen)\b
-  | (?<![\w.])\d{{1,15}}+(?:,\d{{3}}){{0,5}}+(?:\.\d{{1,4}}+)?\s?[십백천만억조]{{0,3}}+
+  | (?<![\w.]){_SUM}\s?[십백천만억조]{{0,3}}+
       (?:\s?\d{{1,4}}\s?[십백천만억]{{1,3}}+){{0,3}}+\s?{_WON}
   | (?<![가-힣])[일이삼사오육칠팔구십백천만억]{{0,7}}[십백천만억]\s?{_WON}
 """
 _TIME = r"""
     (?<![\w.])\d{4}[-./]\d{1,2}[-./]\d{1,2}(?!\d) | (?<!\w)\d{1,2}:\d{2}(?::\d{2})?(?!\d)
-  | (?<!\w)\d{1,6}+(?:\.\d{1,4}+)?\s?%
 """
 _BRANCH = r"""
     (?<![\w/])(?:feature|feat|bugfix|hotfix|chore|(?:release|fix)(?=/[A-Za-z0-9]{0,40}[-._\d]))
@@ -77,8 +79,10 @@ _BRANCH = r"""
 """
 # A label that goes on as a capitalised word is the next sentence without its space.
 _LABEL = r"\.(?:[a-z0-9-]++(?![A-Z])|[A-Z0-9-]++(?![a-z]))"
+# Most words stand between spaces and can be nothing else: they are tried first.
 _GROUPS = rf"""
-  (?P<url>https?://[!-~]++)
+  (?P<plain>(?!(?i:USD|EUR|GBP|JPY|KRW)\s)[A-Za-z]++(?=[ ]|\Z))
+| (?P<url>https?://[!-~]++)
 | (?P<email>[A-Za-z0-9._%+-]{{1,64}}+@[A-Za-z0-9-]{{1,63}}+(?:{_LABEL}){{1,8}}+)
 | (?P<branch>{_BRANCH})
 | (?P<file>(?<![\w/]){_PATH})
@@ -86,9 +90,11 @@ _GROUPS = rf"""
 | (?P<time>{_TIME})
 | (?P<version>(?<![\w.])(?:[vV]\d{{1,5}}+(?:\.\d{{1,5}}+){{0,4}}+|\d{{1,3}}+(?:\.\d{{1,5}}+){{2}})
     (?:-[a-z0-9]{{1,20}}+(?:\.\d{{1,5}}+)?)?(?![A-Za-z0-9_]|\.\d))
-| (?P<reference>\#\d{{1,12}}+|(?<!\w)(?:PR|MR)[\#-]?\d{{1,12}}+(?![A-Za-z0-9_]))
-| (?P<code>(?<!\w)[A-Z]{{2,10}}+(?:-\d{{1,12}}+){{1,4}}+(?![A-Za-z0-9_-]))
-| (?P<number>\d{{1,18}}+(?:,\d{{3}}(?!\d)){{0,5}}+(?:\.\d{{1,6}}+)?)
+| (?P<reference>\#\d{{1,15}}+(?!\d)|(?<!\w)(?:PR|MR)[\#-]?\d{{1,12}}+(?![A-Za-z0-9_]))
+| (?P<code>(?<!\w)[A-Z]{{2,10}}+(?:-\d{{1,12}}+){{1,4}}+(?![A-Za-z0-9_-])
+    |(?<![\w-])\d{{2,8}}+(?:-\d{{2,12}}+){{1,4}}+(?![A-Za-z0-9_-]))
+| (?P<percent>\d{{1,6}}+(?:\.\d{{1,4}}+)?\s?%)
+| (?P<number>\d++(?:,\d{{3}}(?!\d))*+(?:\.\d++)?)
 | (?P<word>[A-Za-z_À-ɏ][A-Za-z0-9_À-ɏ]*+(?:['’-][A-Za-z0-9_À-ɏ]++)*+)
 | (?P<hangul>[가-힣]++)
 | (?P<other>[^\W가-힣A-Za-z0-9_]++)
@@ -97,10 +103,11 @@ _GROUPS = rf"""
 _WITH_ASCII_QUOTES = re.compile(rf"(?P<quote>{_ASCII_QUOTE}|{_QUOTES})|{_GROUPS}", re.VERBOSE)
 _WITHOUT_ASCII_QUOTES = re.compile(rf"(?P<quote>{_QUOTES})|{_GROUPS}", re.VERBOSE)
 
-_KINDS = {kind.value: kind for kind in Kind}
+_KINDS = {kind.value: kind for kind in Kind} | {"plain": Kind.WORD}
 
 NEWLINE = "\n"
-_LONGEST = 1_000
+_EXACT_DIGITS = 15
+_LONGEST_NUMBER = 100
 SENTENCE_ENDS = frozenset(".!?;")
 _SAME_MARK = str.maketrans("。！？，、·…；：", ".!?,,,.;:")
 
@@ -139,6 +146,14 @@ def clean(text: str) -> str:
     return _JAMO.sub(_composed, text.translate(_CLEAN))
 
 
+def whole(text: str) -> int | str | None:
+    """Return the whole number that `text` is; as text where JSON readers would round it."""
+    plain = text.replace(",", "")
+    if not plain.isdigit():
+        return None
+    return int(plain) if len(plain) <= _EXACT_DIGITS else plain[:_LONGEST_NUMBER]
+
+
 def _composed(match: re.Match[str]) -> str:
     lead, vowel, tail = match.groups()
     index = ((ord(lead) - 0x1100) * 21 + ord(vowel) - 0x1161) * 28
@@ -148,14 +163,12 @@ def _composed(match: re.Match[str]) -> str:
 def sentences(text: str) -> Iterator[list[Token]]:
     """Yield the sentences of cleaned `text`, each with its closing mark.
 
-    A line's end is a mark inside the sentence: it may part two wishes or break one. What goes
-    on for more than `_LONGEST` tokens is cut there, so that work on a sentence is bounded.
+    A line's end is a mark inside the sentence: it may part two wishes or break one.
     """
     sentence: list[Token] = []
     for token in _tokens(text):
         sentence.append(token)
-        is_end = token.kind is Kind.MARK and token.text in SENTENCE_ENDS
-        if is_end or len(sentence) >= _LONGEST:
+        if token.kind is Kind.MARK and token.text in SENTENCE_ENDS:
             yield sentence
             sentence = []
     if sentence:

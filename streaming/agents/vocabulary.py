@@ -103,6 +103,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "bucket": ("bucket", "버킷"),
     "build": ("build", "빌드"),
     "cache": ("cache", "캐시"),
+    "campaign": ("campaign", "캠페인"),
     "calendar": ("calendar", "캘린더 달력"),
     "card": ("card", "카드"),
     "cart": ("cart basket", "장바구니"),
@@ -111,6 +112,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "channel": ("channel", "채널"),
     "cluster": ("cluster", "클러스터"),
     "code": ("code", "코드"),
+    "command": ("command", "명령 명령어"),
     "comment": ("comment", "댓글 코멘트"),
     "commit": ("commit", "커밋"),
     "configuration": ("configuration config setting option preference", "설정 구성 환경설정"),
@@ -126,13 +128,15 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "document": ("document doc", "문서 서류"),
     "draft": ("draft", "초안"),
     "email_address": ("", "이메일주소"),
-    "entry": ("entry", "항목"),
+    "entry": ("entry", "엔트리"),
     "event": ("event meeting appointment", "일정 회의 미팅 이벤트 약속"),
     "feature": ("feature flag", "기능 플래그"),
     "fee": ("fee", "요금 수수료 회비"),
     "file": ("file", "파일"),
+    "flight": ("flight", "항공권 비행기표 항공편"),
     "folder": ("folder", "폴더"),
     "form": ("form application", "양식 신청서"),
+    "hotel": ("hotel", "호텔 숙소"),
     "group": ("group", "그룹"),
     "history": ("history", "내역 이력 기록"),
     "image": ("image photo picture", "이미지 사진"),
@@ -141,6 +145,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "invitation": ("invitation invite", "초대 초대장"),
     "invoice": ("invoice bill", "청구서 송장 인보이스 고지서 계산서 세금계산서"),
     "issue": ("issue bug", "이슈 버그"),
+    "item": ("item", "항목"),
     "job": ("job batch", "작업 배치"),
     "key": ("key", "키"),
     "label": ("label", "라벨 레이블"),
@@ -148,6 +153,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "list": ("list", "목록 리스트 명단"),
     "log": ("log", "로그"),
     "mail": ("mail email e-mail spam", "메일 이메일 전자우편 스팸"),
+    "minutes": ("", "회의록"),
     "member": ("member", "회원 멤버"),
     "memo": ("memo note", "메모 노트"),
     "message": ("message sms dm text", "메시지 메세지 문자 쪽지 답장 회신"),
@@ -157,6 +163,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "notice": ("notice announcement", "공지 공지사항 안내문"),
     "notification": ("notification", "알림 통지"),
     "order": ("order purchase", "주문 발주"),
+    "ownership": ("ownership", "소유권"),
     "package": ("package library", "패키지 라이브러리"),
     "page": ("page wiki", "페이지 위키"),
     "parcel": ("parcel shipment", "택배 소포"),
@@ -182,6 +189,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "release": ("release", "릴리스 릴리즈"),
     "reminder": ("reminder", "리마인더"),
     "report": ("report", "보고서 리포트 레포트"),
+    "rent": ("rent", "월세 임대료"),
     "repository": ("repository repo", "저장소 레포지토리 리포지토리 레포"),
     "request": ("request", "요청 요청서 신청"),
     "reservation": ("reservation", "예약"),
@@ -190,7 +198,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "rule": ("rule policy", "규칙 정책"),
     "salary": ("salary payroll wage", "급여 월급 임금"),
     "schema": ("schema", "스키마"),
-    "script": ("script command", "스크립트 명령 명령어"),
+    "script": ("script", "스크립트"),
     "secret": ("secret credential", "시크릿 자격증명"),
     "server": ("server host", "서버"),
     "service": ("service app api", "서비스 앱 애플리케이션 어플"),
@@ -199,6 +207,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "snapshot": ("snapshot", "스냅샷"),
     "subscription": ("subscription membership", "구독 멤버십 정기구독"),
     "survey": ("survey", "설문 설문지"),
+    "tax": ("tax", "세금"),
     "table": ("table", "테이블"),
     "tag": ("tag", "태그"),
     "task": ("task todo", "할일 태스크 업무"),
@@ -214,10 +223,7 @@ OBJECTS: dict[str, tuple[str, str]] = {
     "volume": ("volume disk", "볼륨 디스크"),
     "webhook": ("webhook", "웹훅"),
 }
-# Objects that have no word of their own but are called by their verb's default.
-OBJECT_LABELS: dict[str, str] = {
-    name: korean.split()[0] for name, (_, korean) in OBJECTS.items()
-} | {"item": "항목"}
+OBJECT_LABELS: dict[str, str] = {name: korean.split()[0] for name, (_, korean) in OBJECTS.items()}
 
 ENVIRONMENTS: dict[str, str] = {
     "production": "production",

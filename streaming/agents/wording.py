@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from streaming.agents.parameters import MAX_VALUES, shortened
-from streaming.agents.prompt import MAX_STEPS, Step, Understanding
+from streaming.agents.planning import MAX_ACTIONS, MAX_READINGS, Step
+from streaming.agents.prompt import Understanding
 from streaming.agents.vocabulary import OBJECT_LABELS, READS, VERBS
 
 _MAX_VALUE = 200
@@ -39,6 +40,8 @@ _KOREAN_PARAMETERS = {
     "urls": "URL",
     "name": "이름",
     "names": "이름",
+    "time": "일시",
+    "times": "일시",
     "amount": "금액",
     "amounts": "금액",
     "currency": "통화",
@@ -141,8 +144,10 @@ class Wording:
         if not self._understanding.is_cut:
             return ""
         return self._say(
-            f" The prompt asks for more than {MAX_STEPS} steps: the rest is left undone.",
-            f" 요청이 {MAX_STEPS}단계를 넘어 나머지는 하지 않습니다.",
+            f" I plan {MAX_ACTIONS} actions and {MAX_READINGS} readings at most: the prompt asks "
+            "for more, and the rest is left undone.",
+            f" 작업은 {MAX_ACTIONS}건, 읽기는 {MAX_READINGS}건까지만 계획합니다. 요청의 나머지는 "
+            "하지 않습니다.",
         )
 
     def answering(self) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from django.conf import settings as configured
 from pytest_django import Settings
 
 from dwp_project.wakeup import hub
+from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
 
@@ -46,6 +47,13 @@ async def fresh_hub() -> AsyncIterator[None]:
     """Close the wake-up hub of the test's event loop when the test is over."""
     yield
     await hub().close()
+
+
+@pytest.fixture
+def agents_reset() -> Iterator[None]:
+    """Let the next test configure other agents."""
+    yield
+    registry.agent.cache_clear()
 
 
 @pytest.fixture(autouse=True)

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
+from dwp_project.sse.consumer import CUT
 from tests.integration.calls import Answer
 from tests.people import Person
 
@@ -50,7 +51,13 @@ class Exchange:
             self._inbox.put_nowait({"type": "http.request", "body": piece, "more_body": True})
         self._inbox.put_nowait({"type": "http.request", "body": pieces[-1], "more_body": False})
         self._task: asyncio.Task[None] | None = None
-        self.is_complete = False
+        self.is_complete = self.was_cut = False
+
+    def forget_the_last_piece(self) -> None:
+        """Leave the body unfinished; call it before the block."""
+        pieces = [self._inbox.get_nowait() for _ in range(self._inbox.qsize())]
+        for piece in pieces[:-1]:
+            self._inbox.put_nowait(piece)
 
     async def __aenter__(self) -> Self:
         from dwp_project.asgi import application
@@ -83,9 +90,13 @@ class Exchange:
         }
 
     async def piece(self, within: float = 15.0) -> bytes:
-        """Return the next piece of the body; `is_complete` after the last."""
+        """Return the next piece of the body; `is_complete` after the last, `was_cut` if the
+        connection was to be broken off instead."""
         assert not self.is_complete, "the response has ended"
         message = await self._message(within)
+        if message["type"] == CUT:
+            self.is_complete = self.was_cut = True
+            return b""
         assert message["type"] == "http.response.body", message
         self.is_complete = not message.get("more_body", False)
         return bytes(message.get("body", b""))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from hashlib import sha256
 
 import pytest
@@ -16,23 +16,11 @@ from hitl import audit, services
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent, Origin
 from tests import factories
+from tests.integration.chains import NOON, chain_of, record
 from tests.integration.threads import together
 from tests.people import OUTSIDER, REQUESTER, Person
 
 pytestmark = pytest.mark.django_db
-
-NOON = datetime(2026, 1, 16, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def record(person: Person = REQUESTER, *, session_id: str = "") -> AuditRecord:
-    with transaction.atomic():
-        return audit.record(
-            AuditEvent.SESSION_REFUSED, factories.actor(person), NOON, session_id=session_id
-        )
-
-
-def chain_of(count: int) -> list[AuditRecord]:
-    return [record(session_id=f"session-{number}") for number in range(1, count + 1)]
 
 
 def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
@@ -139,7 +127,6 @@ def test_reason_of_a_rejection_is_recorded() -> None:
     assert details == {"reason": "아직 아님", "role": "approver"}
 
 
-@pytest.mark.xfail(strict=True, reason="services._end lets find() settle by the real time")
 def test_decision_takes_its_time_from_the_caller() -> None:
     request = factories.opened(now=NOON)
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from hitl import append_only, audit
 from hitl.models import AuditChain, AuditRecord
-from tests.integration.test_audit_chain import chain_of, record
+from tests.integration.chains import chain_of, record
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db

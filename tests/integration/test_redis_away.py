@@ -10,8 +10,8 @@ from hitl import outbox
 from hitl.models import AuditRecord, OutboxEntry
 from tests import factories
 from tests.integration.calls import Api
+from tests.integration.ears import Ear
 from tests.integration.outages import no_redis
-from tests.integration.test_redis_keys import Ear
 from tests.people import REQUESTER
 
 pytestmark = pytest.mark.django_db(transaction=True)

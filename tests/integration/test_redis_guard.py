@@ -14,7 +14,7 @@ from hitl import outbox, services, signalling
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration.calls import Api
-from tests.integration.test_redis_keys import Ear
+from tests.integration.ears import Ear
 from tests.people import REQUESTER
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -185,7 +185,7 @@ def test_repeated_signal_keeps_to_its_first_300_seconds(
     outbox.send(entry)
 
     assert ear.hear() is not None
-    assert 0 < redis_client.ttl(f"hitl:signal:{SESSION}") <= 10  # type: ignore[operator]
+    assert 0 < redis_client.ttl(f"hitl:signal:{SESSION}") <= 10
 
 
 def test_signal_is_not_sent_after_300_seconds(redis_client: redis.Redis, ear: Ear) -> None:

@@ -1,0 +1,223 @@
+"""Deciding from the operators' pages: the same service, and the operator in the audit."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from dwp_project.gateway.models import Membership
+from hitl import services
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from tests import factories
+from tests.people import OUTSIDER
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/hitl/approvalrequest/"
+
+
+def signed_in(
+    role: str | None = "approver", username: str = "desk", *, is_superuser: bool = False
+) -> Client:
+    return client_of(factories.user(username, role=role, is_staff=True, is_superuser=is_superuser))
+
+
+def client_of(user: User) -> Client:
+    client = Client(headers={"user-agent": "browser/1"})
+    client.force_login(user)
+    return client
+
+
+def page_of(request: ApprovalRequest) -> str:
+    return f"{LIST}{request.pk}/change/"
+
+
+def decide(client: Client, request: ApprovalRequest, **fields: str) -> str:
+    """Send the page's form and return the page that follows."""
+    answer = client.post(f"{LIST}{request.pk}/decide/", fields, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def act(client: Client, action: str, *requests: ApprovalRequest) -> HttpResponse:
+    data = {"action": action, "_selected_action": [request.pk for request in requests]}
+    answer = client.post(LIST, data, follow=True)
+    assert isinstance(answer, HttpResponse)
+    return answer
+
+
+@pytest.mark.parametrize("role", ["approver", "admin"])
+def test_page_approves_and_records_the_operator(role: str) -> None:
+    request = factories.opened()
+    client = signed_in(role)
+    page = client.get(page_of(request)).content.decode()
+    assert 'name="approve"' in page
+    assert 'name="reject"' in page
+
+    assert "is now approved" in decide(client, request, approve="1")
+
+    request.refresh_from_db()
+    assert (request.status, request.decided_by) == ("approved", "desk")
+    assert request.decided_channel == "admin"
+    record = AuditRecord.objects.get(event="request:approved")
+    assert (record.actor, record.actor_kind, record.channel) == ("desk", "operator", "admin")
+    assert (record.source_address, record.user_agent) == ("127.0.0.1", "browser/1")
+    assert OutboxEntry.objects.get().request == request
+
+
+@pytest.mark.parametrize(
+    ("typed", "kept"),
+    [("아직 아님", "아직 아님"), ("  ", "User rejected"), ("x" * 11_000, "x" * 10_000)],
+)
+def test_page_rejects_with_a_reason(typed: str, kept: str) -> None:
+    request = factories.opened()
+
+    decide(signed_in(), request, reject="1", reason=typed)
+
+    request.refresh_from_db()
+    assert (request.status, request.reason) == ("rejected", kept)
+    assert AuditRecord.objects.get(event="request:rejected").actor_kind == "operator"
+
+
+@pytest.mark.parametrize(
+    ("action", "status"), [("approve_selected", "approved"), ("reject_selected", "rejected")]
+)
+def test_action_decides_what_is_selected(action: str, status: str) -> None:
+    first, second, other = (factories.opened() for _ in range(3))
+
+    page = act(signed_in(), action, first, second).content.decode()
+
+    assert "2 requests decided" in page
+    states = dict(ApprovalRequest.objects.values_list("pk", "status"))
+    assert states == {first.pk: status, second.pk: status, other.pk: "pending"}
+    records = AuditRecord.objects.filter(event=f"request:{status}")
+    assert {record.actor for record in records} == {"desk"}
+
+
+def test_action_tells_what_it_could_not_decide() -> None:
+    decided, pending = factories.opened(), factories.opened()
+    services.reject(decided.request_id, factories.actor(), reason="no")
+
+    page = act(signed_in(), "approve_selected", decided, pending).content.decode()
+
+    assert "1 request decided" in page
+    # Django writes the first letter of every message large.
+    assert f"{decided.request_id[1:]} was already rejected by approver1" in page
+    decided.refresh_from_db()
+    assert decided.status == "rejected"
+
+
+def test_decision_that_comes_second_changes_nothing() -> None:
+    request = factories.opened()
+    services.reject(request.request_id, factories.actor(), reason="no")
+
+    page = decide(signed_in(), request, approve="1")
+
+    assert "was already rejected by approver1. Nothing was changed." in page
+    request.refresh_from_db()
+    assert (request.status, request.decided_by) == ("rejected", "approver1")
+    assert OutboxEntry.objects.count() == 1
+
+
+def test_page_of_what_is_over_offers_no_decision() -> None:
+    expired = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    cancelled = factories.opened()
+    services.cancel(cancelled.request_id, factories.actor())
+    client = signed_in()
+
+    for request in (expired, cancelled):
+        assert 'name="approve"' not in client.get(page_of(request)).content.decode()
+        decide(client, request, approve="1")
+        request.refresh_from_db()
+        assert request.status in ("expired", "cancelled")
+
+
+def test_viewer_may_look_and_not_decide() -> None:
+    request = factories.opened()
+    client = signed_in("viewer")
+
+    assert 'name="approve"' not in client.get(page_of(request)).content.decode()
+    assert "approve_selected" not in client.get(LIST).content.decode()
+    for _ in (decide(client, request, approve="1"), act(client, "approve_selected", request)):
+        request.refresh_from_db()
+        assert request.status == "pending"
+
+
+def test_operator_decides_nothing_in_a_tenant_where_only_viewing() -> None:
+    request = factories.opened(by=OUTSIDER)
+    client = signed_in("approver")
+    Membership.objects.create(
+        user=User.objects.get(username="desk"), tenant_id="tenant2", role="viewer"
+    )
+    assert "approve_selected" in client.get(LIST).content.decode()
+    assert 'name="approve"' not in client.get(page_of(request)).content.decode()
+
+    act(client, "approve_selected", request)
+    decide(client, request, reject="1")
+
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
+def test_operator_may_not_decide_what_they_asked_themselves_as_a_viewer() -> None:
+    request = factories.opened()  # by user123
+    client = signed_in("viewer", username="user123")
+
+    decide(client, request, approve="1")
+
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
+@pytest.mark.parametrize("role", [None, "approver"])
+def test_superuser_decides_in_no_tenant_they_do_not_belong_to(role: str | None) -> None:
+    request = factories.opened(by=OUTSIDER)
+    client = signed_in(role, is_superuser=True)
+    if role is None:
+        assert "approve_selected" not in client.get(LIST).content.decode()
+
+    decide(client, request, approve="1")
+    act(client, "approve_selected", request)
+
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
+@pytest.mark.parametrize(("is_staff", "is_active"), [(False, True), (True, False)])
+def test_decision_is_for_active_staff_only(is_staff: bool, is_active: bool) -> None:
+    request = factories.opened()
+    user = factories.user("desk", role="approver", is_staff=is_staff, is_active=is_active)
+    client = client_of(user)
+
+    assert client.post(f"{LIST}{request.pk}/decide/", {"approve": "1"}).status_code == 302
+
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
+def test_decision_needs_the_forms_token() -> None:
+    request = factories.opened()
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(factories.user("desk", role="approver", is_staff=True))
+
+    assert client.post(f"{LIST}{request.pk}/decide/", {"approve": "1"}).status_code == 403
+
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
+def test_looking_at_the_decision_address_decides_nothing() -> None:
+    request = factories.opened()
+    client = signed_in()
+
+    assert client.get(f"{LIST}{request.pk}/decide/?approve=1").status_code == 302
+    assert client.post(f"{LIST}{request.pk}/decide/").status_code == 302
+    assert client.post(f"{LIST}999999/decide/", {"approve": "1"}).status_code == 302
+
+    request.refresh_from_db()
+    assert request.status == "pending"

@@ -1,0 +1,40 @@
+"""Defaults that the contract names (docs/reference/wire.md)."""
+
+from __future__ import annotations
+
+from pytest_django import Settings
+
+from dwp_project import wakeup
+from hitl import signalling
+
+
+def test_time_limits_are_those_of_the_contract(settings: Settings) -> None:
+    assert settings.HITL_DEFAULT_TIMEOUT_SECONDS == 300
+    assert settings.MAX_BODY_BYTES == 256 * 1024
+    assert settings.JWT_MAX_LIFETIME == 24 * 3600
+    assert settings.SSE_HEARTBEAT_SECONDS <= 15
+    assert (signalling.REQUEST_TTL, signalling.SESSION_TTL, signalling.SIGNAL_TTL) == (
+        1800,
+        3600,
+        300,
+    )
+
+
+def test_waiters_sleep_at_most_five_seconds() -> None:
+    assert wakeup.REREAD_SECONDS <= 5
+
+
+def test_origins_of_the_front_end_are_allowed_in_development(settings: Settings) -> None:
+    assert settings.CORS_ALLOWED_ORIGINS == [
+        "http://localhost:4200",
+        "http://localhost:3000",
+        "http://localhost:3039",
+    ]
+
+
+def test_nothing_of_a_request_is_shown_when_it_fails(settings: Settings) -> None:
+    assert settings.DEBUG is False
+
+
+def test_redis_is_named_once(settings: Settings) -> None:
+    assert settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] == [settings.REDIS_URL]

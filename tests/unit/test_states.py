@@ -1,0 +1,186 @@
+"""The states of a request, who may decide, and what each side shows of it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from dwp_project.gateway.roles import DECIDERS, USER, Role
+from hitl import append_only, representation
+from hitl.actors import Actor, the_clock
+from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, ActorKind, AuditEvent, Channel, Status
+
+NOON = datetime(2026, 1, 16, 12, 0, 0, 123_900, tzinfo=UTC)
+
+
+def test_every_end_starts_from_pending_and_is_final() -> None:
+    assert TRANSITIONS.keys() == set(Status)
+    assert TRANSITIONS[Status.PENDING] == set(Status) - {Status.PENDING}
+    assert all(not TRANSITIONS[status] for status in Status if status != Status.PENDING)
+
+
+def test_states_are_named_as_on_the_wire() -> None:
+    assert Status.values == ["pending", "approved", "rejected", "expired", "cancelled"]
+    assert {Status.APPROVED, Status.REJECTED} == DECIDED
+
+
+def test_every_way_out_of_pending_has_an_audit_event() -> None:
+    assert EVENT_OF.keys() == TRANSITIONS[Status.PENDING]
+    assert {status: f"request:{status}" for status in EVENT_OF} == {
+        status: str(event) for status, event in EVENT_OF.items()
+    }
+    assert all(":" in event for event in AuditEvent.values)
+
+
+def test_approvers_and_admins_decide_and_nobody_else() -> None:
+    assert Role.values == ["viewer", "approver", "admin"]
+    assert {"approver", "admin"} == DECIDERS
+    assert USER == "user"
+
+
+@pytest.mark.parametrize(
+    ("kind", "role", "for_others", "for_oneself"),
+    [
+        (ActorKind.USER, "user", False, True),
+        (ActorKind.USER, "", False, True),
+        (ActorKind.USER, "viewer", False, True),
+        (ActorKind.USER, "Admin", False, True),
+        (ActorKind.USER, "approver", True, True),
+        (ActorKind.USER, "admin", True, True),
+        (ActorKind.OPERATOR, "", False, False),
+        (ActorKind.OPERATOR, "viewer", False, False),
+        (ActorKind.OPERATOR, "approver", True, True),
+        (ActorKind.AGENT, "user", False, False),
+        (ActorKind.CLOCK, "", False, False),
+    ],
+)
+def test_actor_decides_by_role_or_as_requester(
+    kind: ActorKind, role: str, for_others: bool, for_oneself: bool
+) -> None:
+    actor = Actor("kim", "tenant1", kind, Channel.REST, role)
+
+    assert actor.may_decide_for("lee") is for_others
+    assert actor.may_decide_for("kim") is for_oneself
+
+
+def test_actor_records_what_the_caller_said_and_no_empty_text() -> None:
+    actor = Actor(
+        "kim", "t", ActorKind.USER, Channel.REST, "user", source="BATCH", caller_type="AGENT"
+    )
+
+    assert actor.recorded == {"source": "BATCH", "callerType": "AGENT", "role": "user"}
+    assert the_clock("t").recorded == {}
+    assert (the_clock("t").id, the_clock("t").kind) == ("clock", "clock")
+
+
+@pytest.mark.parametrize("name", ["req_1", "a", "x" * 128, "A.b_c:d~e@f-9"])
+def test_id_may_be(name: str) -> None:
+    assert ID_PATTERN.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "x" * 129, "../x", "a b", "a\n", "a\x00", "🙂", "가", "a/b", "²"]
+)
+def test_id_may_not_be(name: str) -> None:
+    assert not ID_PATTERN.fullmatch(name)
+
+
+# --- representation (wire.md, 3.3 and 5.2) ------------------------------------------------
+
+
+def request(status: Status, *, message: str = "?") -> ApprovalRequest:
+    """Return a request that no database has seen."""
+    return ApprovalRequest(
+        request_id="req_1",
+        session_id="session_1",
+        tenant_id="tenant1",
+        user_id="user123",
+        action_type="delete_mail",
+        message=message,
+        context_text='{"b":1,"a":2}',
+        context_digest="0" * 64,
+        status=status,
+        created_at=NOON,
+        expires_at=NOON + timedelta(seconds=300),
+        decided_at=None if status == Status.PENDING else NOON + timedelta(seconds=5),
+        decided_by="" if status == Status.PENDING else "kim",
+        reason="no" if status == Status.REJECTED else "",
+    )
+
+
+ALWAYS = {
+    "requestId": "req_1",
+    "sessionId": "session_1",
+    "userId": "user123",
+    "tenantId": "tenant1",
+    "actionType": "delete_mail",
+    "context": {"b": 1, "a": 2},
+    "createdAt": 1768564800123,
+    "message": "?",
+    "expiresAt": 1768565100123,
+    "contextDigest": "0" * 64,
+}
+DECISION = {
+    Status.APPROVED: {"approvedBy": "kim", "approvedAt": 1768564805123},
+    Status.REJECTED: {"rejectedBy": "kim", "rejectedAt": 1768564805123, "reason": "no"},
+}
+
+
+@pytest.mark.parametrize("status", Status)
+def test_document_has_exactly_what_is_known(status: Status) -> None:
+    found = representation.document(request(status))
+
+    assert found == {**ALWAYS, "status": str(status), **DECISION.get(status, {})}
+    assert list(found["context"]) == ["b", "a"]
+
+
+def test_document_leaves_out_an_empty_message() -> None:
+    assert "message" not in representation.document(request(Status.PENDING, message=""))
+
+
+def test_decision_is_what_clients_rely_on() -> None:
+    approved = representation.decision(request(Status.APPROVED))
+    rejected = representation.decision(request(Status.REJECTED))
+
+    assert approved == {"requestId": "req_1", "sessionId": "session_1", "status": "approved"}
+    assert rejected == {**approved, "status": "rejected", "reason": "no"}
+
+
+def test_signal_has_exactly_these_members_in_this_order() -> None:
+    approval = representation.signal(request(Status.APPROVED))
+    rejection = representation.signal(request(Status.REJECTED))
+
+    assert list(approval.items()) == [
+        ("type", "approval"),
+        ("requestId", "req_1"),
+        ("status", "approved"),
+        ("timestamp", 1768564805),
+    ]
+    assert list(rejection.items()) == [
+        ("type", "rejection"),
+        ("requestId", "req_1"),
+        ("status", "rejected"),
+        ("reason", "no"),
+        ("timestamp", 1768564805),
+    ]
+
+
+def test_signal_of_what_is_pending_is_an_error() -> None:
+    with pytest.raises(ValueError, match="not decided"):
+        representation.signal(request(Status.PENDING))
+
+
+@pytest.mark.xfail(strict=True, reason="signal() makes a rejection of whatever is not an approval")
+@pytest.mark.parametrize("status", [Status.EXPIRED, Status.CANCELLED])
+def test_signal_of_what_ended_without_a_decision_is_an_error(status: Status) -> None:
+    # Nothing but the two shapes of a decision may ever reach an agent (wire.md, 5.2).
+    with pytest.raises(ValueError, match="not decided"):
+        representation.signal(request(status))
+
+
+def test_triggers_are_about_the_table_of_the_model() -> None:
+    from hitl.models import AuditRecord
+
+    assert AuditRecord._meta.db_table == append_only.TABLE
