@@ -32,7 +32,7 @@ run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
 	@exec $(BIN)/python manage.py serve
 
 .PHONY: demo
-demo: $(RUNTIME) ## Play the three scenarios against a server of their own
+demo: $(RUNTIME) ## Play approve and reject against a running server, or one of its own
 	@exec $(BIN)/python manage.py demo
 
 .PHONY: test

@@ -6,6 +6,8 @@ import json
 from hashlib import sha256
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 # A nested value deeper than this is refused before anything walks it recursively.
 MAX_DEPTH = 64
 
@@ -40,27 +42,29 @@ def parse(text: bytes | str) -> Any:
     try:
         raw = text.decode("utf-8") if isinstance(text, bytes) else text
     except UnicodeDecodeError as exc:
-        raise InvalidJSON("it is not UTF-8") from exc
+        raise InvalidJSON(_("it is not UTF-8")) from exc
     if _depth(raw) > MAX_DEPTH:
-        raise InvalidJSON(f"it is nested more than {MAX_DEPTH} levels deep")
+        raise InvalidJSON(
+            _("it is nested more than %(levels)d levels deep") % {"levels": MAX_DEPTH}
+        )
     try:
         value = json.loads(raw, object_pairs_hook=_unique)
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError as exc:
-        raise InvalidJSON("it holds half of a surrogate pair") from exc
+        raise InvalidJSON(_("it holds half of a surrogate pair")) from exc
     except InvalidJSON:
         raise
     except json.JSONDecodeError as exc:
-        raise InvalidJSON(f"{exc.msg} at character {exc.pos}") from exc
+        raise InvalidJSON(_("syntax error at character %(place)d") % {"place": exc.pos}) from exc
     except ValueError as exc:  # NaN, infinity, a number of more than 4,300 digits
-        raise InvalidJSON("it holds a number that JSON cannot carry") from exc
+        raise InvalidJSON(_("it holds a number that JSON cannot carry")) from exc
     return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise InvalidJSON("an object names a member twice")
+        raise InvalidJSON(_("an object names a member twice"))
     return members
 
 

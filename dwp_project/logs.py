@@ -48,7 +48,8 @@ def configure(settings: dict[str, Any]) -> None:
             "loggers": {
                 # A 4xx is the client's mistake and its answer says so; the log stays quiet.
                 "django.request": {"level": "ERROR"},
-                "django.security.DisallowedHost": {"level": "ERROR"},
+                # Answered with what to do; anybody can send it.
+                "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "daphne": {"level": "WARNING"},
             },
         }

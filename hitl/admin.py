@@ -2,48 +2,73 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from typing import Any
 
-from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib import admin
+from django.core.exceptions import FieldDoesNotExist
+from django.db.models import CharField, Model, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from dwp_project.gateway.admin import ModelAdmin
-from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.identity import recorded
-from dwp_project.gateway.models import role_in, tenants_of
-from hitl import errors, services
+from dwp_project.gateway.models import tenants_of
+from hitl import deciding, services, showing
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
-from hitl.states import ActorKind, Channel, Status
-
-Decide = Callable[[str, Actor], ApprovalRequest]
+from hitl.states import Status
 
 
-def operator(request: HttpRequest, tenant_id: str) -> Actor:
-    """Return the signed-in operator as actor in a tenant; membership gives the role."""
-    username = request.user.get_username()
-    return Actor(
-        id=username,
-        tenant_id=tenant_id,
-        kind=ActorKind.OPERATOR,
-        channel=Channel.ADMIN,
-        role=role_in(username, tenant_id) or "",
-        address=str(request.META.get("REMOTE_ADDR") or "")[:64],
-        user_agent=recorded(request, "User-Agent"),
-    )
+def _shown(model: type[Model], name: str) -> Any:
+    """Return what shows a text column of `model` marked, and the name of any other."""
+    try:
+        field = model._meta.get_field(name)
+    except FieldDoesNotExist:
+        return name
+    if not isinstance(field, CharField | TextField) or field.choices:
+        return name
+    return _marked(field)
+
+
+@cache
+def _marked(field: CharField[Any, Any] | TextField[Any, Any]) -> Callable[[Any], str]:
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def marked(obj: Any) -> str:
+        text = str(getattr(obj, field.name))
+        is_multiline = isinstance(field, TextField)
+        return showing.marked(text, is_multiline=is_multiline) if text else "-"
+
+    marked.__name__ = field.name  # the admin names the cell's class by it
+    return marked
+
+
+class ShownValuesFilter(admin.AllValuesFieldListFilter):
+    """Every value of a text column, marked."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": showing.plain(str(choice["display"]))}
 
 
 class ReadOnlyAdmin(ModelAdmin):
-    """A table that nobody adds to, changes or removes from by hand, of one's own tenants."""
+    """A table that nobody adds to, changes or removes from by hand, of one's own tenants.
+
+    Its texts come from outside and are shown marked, in lists and on pages.
+    """
 
     tenant_field = "tenant_id"
+
+    class Media:
+        css = {"all": ["hitl/admin.css"]}
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [_shown(self.model, str(name)) for name in super().get_list_display(request)]
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        return [_shown(self.model, str(name)) for name in super().get_fields(request, obj)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -77,7 +102,11 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         "decided_by",
         "request_id",
     )
-    list_filter = ("status", "tenant_id", "action_type")
+    list_filter = (
+        "status",
+        ("tenant_id", ShownValuesFilter),
+        ("action_type", ShownValuesFilter),
+    )
     search_fields = ("request_id", "session_id", "action_type", "user_id")
     actions = ("approve_selected", "reject_selected")
     fields = (
@@ -106,8 +135,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("context"))
     def context_pretty(self, obj: ApprovalRequest) -> str:
-        text = json.dumps(obj.context, ensure_ascii=False, indent=2)
-        return format_html("<pre>{}</pre>", text)
+        return showing.pretty(obj.context)
 
     @admin.display(description=_("audit records"))
     def history(self, obj: ApprovalRequest) -> str:
@@ -122,11 +150,11 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     @admin.action(description=_("Approve selected requests"), permissions=["decide"])
     def approve_selected(self, request: HttpRequest, selected: QuerySet[ApprovalRequest]) -> None:
-        self._decide_each(request, selected, services.approve)
+        deciding.decide_each(request, selected[:200], services.approve)
 
     @admin.action(description=_("Reject selected requests"), permissions=["decide"])
     def reject_selected(self, request: HttpRequest, selected: QuerySet[ApprovalRequest]) -> None:
-        self._decide_each(request, selected, services.reject)
+        deciding.decide_each(request, selected[:200], services.reject)
 
     def get_urls(self) -> list[Any]:
         decide = self.admin_site.admin_view(self.decide)
@@ -148,7 +176,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         may_decide = (
             found is not None
             and found.status == Status.PENDING
-            and operator(request, found.tenant_id).may_decide_for(found.user_id)
+            and deciding.operator(request, found.tenant_id).may_decide_for(found.user_id)
         )
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), "may_decide": may_decide}
@@ -160,60 +188,15 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if found is None or request.method != "POST":
             return HttpResponseRedirect(reverse("admin:hitl_approvalrequest_changelist"))
         if "approve" in request.POST:
-            self._decide_one(request, found, services.approve)
+            deciding.decide_one(request, found, services.approve)
         elif "reject" in request.POST:
             reason = request.POST.get("reason", "").strip()[:10_000]
 
             def reject(request_id: str, actor: Actor) -> ApprovalRequest:
                 return services.reject(request_id, actor, reason=reason)
 
-            self._decide_one(request, found, reject)
+            deciding.decide_one(request, found, reject)
         return HttpResponseRedirect(reverse("admin:hitl_approvalrequest_change", args=[pk]))
-
-    def _decide_each(
-        self, request: HttpRequest, selected: QuerySet[ApprovalRequest], decide: Decide
-    ) -> None:
-        done = sum(
-            self._decide_one(request, found, decide, is_quiet=True) for found in selected[:200]
-        )
-        if done:
-            text = ngettext("%(count)d request decided.", "%(count)d requests decided.", done)
-            messages.success(request, text % {"count": done})
-
-    def _decide_one(
-        self,
-        request: HttpRequest,
-        found: ApprovalRequest,
-        decide: Decide,
-        *,
-        is_quiet: bool = False,
-    ) -> bool:
-        """Decide by the service that REST uses; say in a message what came of it."""
-        name = found.request_id
-        try:
-            decided = decide(name, operator(request, found.tenant_id))
-        except errors.AlreadyDecided as already:
-            standing = already.request
-            messages.warning(
-                request,
-                _("%(name)s was already %(status)s by %(who)s. Nothing was changed.")
-                % {
-                    "name": name,
-                    "status": standing.get_status_display(),
-                    "who": standing.decided_by,
-                },
-            )
-            return False
-        except DwpError as exc:
-            messages.error(request, f"{name}: {exc.message}")
-            return False
-        if not is_quiet:
-            messages.success(
-                request,
-                _("%(name)s is now %(status)s.")
-                % {"name": name, "status": Status(decided.status).label},
-            )
-        return True
 
 
 @admin.register(AuditRecord)
@@ -229,7 +212,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         "source_address",
         "sequence",
     )
-    list_filter = ("event", "actor_kind", "channel", "tenant_id")
+    list_filter = ("event", "actor_kind", "channel", ("tenant_id", ShownValuesFilter))
     search_fields = ("=request_id", "=session_id", "=actor")
     date_hierarchy = "at"
     fields = (

@@ -41,8 +41,8 @@ class ApprovalRequest(models.Model):
     agent_id = models.CharField(_("agent"), max_length=255, blank=True)
     action_type = models.CharField(_("action"), max_length=128)
     message = models.TextField(_("message"), blank=True)
-    # JSON text as it came, not a JSON column: what was decided on stays what it was, to the
-    # order of its members and the digits of its numbers.
+    # JSON text, not a JSON column: what was decided on stays what it was, to the order of its
+    # members, on every database.
     context_text = models.TextField(_("context"))
     context_digest = models.CharField(_("context digest"), max_length=64)
     # Tells the same request sent again from another one under its id.
@@ -82,7 +82,7 @@ class ApprovalRequest(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.request_id} {self.action_type} ({self.status})"
+        return self.request_id
 
     @property
     def context(self) -> Any:

@@ -51,7 +51,7 @@ def decision(request: ApprovalRequest) -> dict[str, Any]:
 
 def signal(request: ApprovalRequest) -> dict[str, Any]:
     """Return the signal of a decided request: exactly these members (wire.md, 5.2)."""
-    if request.decided_at is None:
+    if request.decided_at is None or not request.is_decided:
         raise ValueError(f"{request.request_id} is not decided")
     body: dict[str, Any] = {
         "type": "approval" if request.status == Status.APPROVED else "rejection",

@@ -247,7 +247,7 @@ def _leave_pending(
         transaction.on_commit(_quietly(lambda: outbox.send(entry)))
     else:
         transaction.on_commit(_quietly(lambda: signalling.refresh(request)))
-    transaction.on_commit(lambda: wakeup.publish(wake_topic(request.request_id)))
+    transaction.on_commit(_quietly(lambda: wakeup.publish(wake_topic(request.request_id))))
     return True
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dwp_project.jsontext import compact
+from dwp_project.jsontext import compact, parse
 
 VERSION = "1.0"
 Fields = Mapping[str, Any]
@@ -119,6 +119,13 @@ def payload(name: str, fields: Fields, *, session_id: str, timestamp: int) -> st
     if row.workspace:
         top["event"] = row.workspace
     return compact({**top, **sent, "data": {**sent, **row.additions(fields)}})
+
+
+def says(text: str, name: str, fields: Fields) -> bool:
+    """Say whether `text` is the payload of this event, whenever it was sent."""
+    told = parse(text)
+    again = payload(name, fields, session_id=told["sessionId"], timestamp=told["timestamp"])
+    return again == text
 
 
 def event_id(session_pk: int, sequence: int) -> int:

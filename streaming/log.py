@@ -72,7 +72,7 @@ def append(
     now = now or timezone.now()
     with transaction.atomic():
         session = Session.objects.select_for_update().get(pk=session_pk)
-        if session.last_sequence == after + len(new) and session.is_running == (ending is None):
+        if _is_there_already(session, new, after=after, ending=ending):
             return session.last_sequence
         if not session.is_running or session.last_sequence != after:
             raise SessionEnded(session.session_id)
@@ -104,6 +104,19 @@ def append(
     return session.last_sequence
 
 
+def _is_there_already(
+    session: Session, new: Sequence[AgentEvent], *, after: int, ending: SessionStatus | None
+) -> bool:
+    """Say whether exactly these events were appended by a call whose answer was lost."""
+    if session.last_sequence != after + len(new) or session.is_running != (ending is None):
+        return False
+    rows = session.events.filter(sequence__gt=after).order_by("sequence")
+    return all(
+        row.name == event.type and events.says(row.payload, event.type, event.fields)
+        for row, event in zip(rows, new, strict=True)
+    )
+
+
 def read(session_pk: int, after: int) -> Page:
     """Return the next frames after sequence `after`, at most 500 of them."""
     # The session first: events that commit after this are told by their own wake-up.
@@ -125,15 +138,17 @@ def carried(message: bytes, session_pk: int, after: int) -> Page | None:
     An empty page if all of them were sent already; None if there is a gap to read.
     """
     told = json.loads(message)
-    if told["after"] + len(told["events"]) <= after:
-        return Page(b"", after, is_last=False)
+    last = told["after"] + len(told["events"])
+    if last <= after:
+        # Read already; but a reader that saw the last event before the end learns it here.
+        return Page(b"", after, is_last=told["isEnd"] and last == after)
     if told["after"] != after:
         return None
     sent = b"".join(
         _frame(session_pk, after + number, name, text)
         for number, (name, text) in enumerate(told["events"], start=1)
     )
-    return Page(sent, after + len(told["events"]), told["isEnd"])
+    return Page(sent, last, told["isEnd"])
 
 
 def _frame(session_pk: int, sequence: int, name: str, payload: str) -> bytes:

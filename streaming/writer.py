@@ -52,8 +52,15 @@ class Writer:
         result. It must bear being repeated: a commit whose answer was lost may have happened.
         """
         for attempt in _attempts():
+            call = asyncio.ensure_future(run_sync(step, self._sequence, *args, **kwargs))
             try:
-                self._sequence, result = await run_sync(step, self._sequence, *args, **kwargs)
+                self._sequence, result = await asyncio.shield(call)
+            except asyncio.CancelledError:
+                # The thread commits all the same: what it has appended must be known.
+                await asyncio.wait([call])
+                if not call.cancelled() and call.exception() is None:
+                    self._sequence = call.result()[0]
+                raise
             except (OperationalError, InterfaceError) as exc:
                 logger.warning("events_wait_for_database", error=str(exc).strip())
                 await asyncio.sleep(attempt)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import redis
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.core.exceptions import ImproperlyConfigured
@@ -28,7 +29,23 @@ def token_secret_is_strong(app_configs: Any = None, **kwargs: Any) -> list[Check
     ]
 
 
+@register(Tags.security)
+def redis_url_is_usable(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse a `REDIS_URL` that no client can be made of."""
+    try:
+        redis.Redis.from_url(settings.REDIS_URL)
+    except ValueError as exc:
+        return [
+            Error(
+                f"REDIS_URL is not usable: {exc}",
+                hint="Set it like redis://127.0.0.1:6379/0, or leave it out.",
+                id="gateway.E002",
+            )
+        ]
+    return []
+
+
 def refuse_unsafe_start() -> None:
     """Raise `ImproperlyConfigured` where a server starts without running the checks."""
-    for complaint in token_secret_is_strong():
+    for complaint in [*token_secret_is_strong(), *redis_url_is_usable()]:
         raise ImproperlyConfigured(f"{complaint.msg} {complaint.hint}")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions as drf
 from structlog.stdlib import get_logger
 
@@ -84,14 +85,28 @@ def as_error(exc: Exception) -> errors.DwpError:
             return errors.ValidationFailed()
         case RequestDataTooBig():
             return errors.BodyTooLarge()
+        case DisallowedHost():
+            return errors.InvalidValue(
+                _("Pages are not served under this host name. The operator sets ALLOWED_HOSTS.")
+            )
         case SuspiciousOperation():
             return errors.InvalidValue()
+        case DatabaseError() if _lacks_tables(exc):
+            logger.error("database_without_tables", error=str(exc).strip())
+            return errors.DatabaseAway(
+                _("The database has no tables yet. The operator runs: manage.py migrate")
+            )
         case OperationalError() | InterfaceError():
             logger.error("database_away", error=str(exc).strip())
             return errors.DatabaseAway()
         case _:
             logger.error("unexpected_error", exc_info=exc)
             return errors.DwpError()
+
+
+def _lacks_tables(exc: Exception) -> bool:
+    text = str(exc)
+    return "no such table" in text or ("relation" in text and "does not exist" in text)
 
 
 def local_timestamp() -> str:

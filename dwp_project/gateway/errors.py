@@ -79,6 +79,9 @@ class Forbidden(DwpError):
 class UserMismatch(Forbidden):
     """`X-User-ID`, or a body's `userId`, differs from the token's `sub`."""
 
+    def __init__(self) -> None:
+        super().__init__(_("X-User-ID and userId must be the token's own user, or left out."))
+
 
 class TokenExpired(DwpError):
     code = ErrorCode.TOKEN_EXPIRED

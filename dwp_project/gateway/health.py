@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import DatabaseError, connection
+from django.db import DatabaseError
 from redis.exceptions import RedisError
 from rest_framework import status as http
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dwp_project.gateway import health_schema as schema
+from dwp_project.gateway.models import Membership
 from dwp_project.gateway.views import PublicView
 from dwp_project.wakeup import redis_client
 
@@ -38,8 +39,7 @@ class ReadyView(PublicView):
 
 def _database() -> bool:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
+        Membership.objects.exists()  # a database without tables is not ready either
     except DatabaseError:
         return False
     return True

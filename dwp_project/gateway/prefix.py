@@ -14,6 +14,8 @@ class StripPrefix:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # daphne takes a root path from a header that any client can send; there is none here.
+        scope = {**scope, "root_path": ""}
         if scope["type"] == "http" and scope["path"].startswith(PREFIX + "/"):
             raw = scope.get("raw_path") or b""
             scope = {

@@ -43,6 +43,8 @@ def bind(host: str, ports: Sequence[int]) -> tuple[list[OpenPort], list[TakenPor
     taken: list[TakenPort] = []
     for port in dict.fromkeys(ports):
         try:
+            if not 0 <= port <= 65535:
+                raise OverflowError("port must be 0-65535")
             bound = _bound_socket(host, port)
         except (OSError, OverflowError) as exc:
             reason = _reason(host, port, exc)

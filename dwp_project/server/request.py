@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import structlog
 from daphne.http_protocol import HTTPFactory, WebRequest
+from django.conf import settings
 from django.http import HttpRequest
 
 from dwp_project.gateway import envelope, errors
 from dwp_project.jsontext import compact
 from dwp_project.sse.consumer import CUT
 
+# A prompt may come in the query, percent-encoded: as long as a body may be, and headers.
+MAX_HEAD_BYTES = settings.MAX_BODY_BYTES + 16 * 1024
+
 logger = structlog.get_logger(__name__)
 
 
 class Request(WebRequest):
     """A request whose failure ends itself and nothing else."""
+
+    def process(self) -> Any:
+        """Take the request as plain HTTP from this root, whatever its headers ask for."""
+        for name in (b"daphne-root-path", b"upgrade"):
+            self.requestHeaders.removeHeader(name)
+        return super().process()
 
     def handle_reply(self, message: Any) -> None:
         """Pass on what the application sends, and cut the connection where it asks for that."""
@@ -67,4 +78,17 @@ class Factory(HTTPFactory):
     def buildProtocol(self, addr: Any) -> Any:
         protocol = super().buildProtocol(addr)
         protocol.requestFactory = Request
+        channel = protocol._channel
+        channel.MAX_LENGTH = channel.totalHeadersSize = MAX_HEAD_BYTES
+        channel.lineLengthExceeded = partial(_refuse_head, channel)
         return protocol
+
+
+def _refuse_head(channel: Any, line: bytes) -> None:
+    """Answer a request line or header without end, and close."""
+    content = compact(envelope.failure(errors.BodyTooLarge(), HttpRequest())).encode()
+    channel.transport.write(
+        b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\n"
+        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
+    )
+    channel.loseConnection()

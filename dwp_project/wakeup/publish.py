@@ -50,7 +50,7 @@ def publish(topic: str, payload: bytes = b"") -> None:
         return
     try:
         redis_client().publish(CHANNEL_PREFIX + topic, payload)
-    except (RedisError, OSError) as exc:
+    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         _paused_until = time.monotonic() + _PAUSE_SECONDS
         logger.warning("wakeup_not_published", topic=topic, error=str(exc))
 

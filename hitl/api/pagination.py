@@ -5,6 +5,7 @@ from __future__ import annotations
 from base64 import b64decode
 from urllib.parse import parse_qs, urlsplit
 
+from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import CursorPagination
@@ -42,9 +43,18 @@ def page_of(
     try:
         # DRF skips over what is no base64.
         b64decode(request.query_params.get("cursor", ""), validate=True)
-        found = paginator.paginate_queryset(requests, request, view)
+        found = paginator.paginate_queryset(requests, _anywhere(request), view)
     except (NotFound, ValueError) as exc:
         raise InvalidValue(_("cursor is not one that this list gave out.")) from exc
     link = paginator.get_next_link()
     cursor = parse_qs(urlsplit(link).query).get("cursor", [None])[0] if link else None
     return list(found or []), cursor
+
+
+def _anywhere(request: Request) -> Request:
+    """Return the request without its host: the paginator makes links, of which only the
+    cursor is used, and would refuse a host that pages are not served under."""
+    plain = HttpRequest()
+    plain.GET = request._request.GET
+    plain.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80"}
+    return Request(plain)

@@ -10,6 +10,7 @@ import pytest
 from django.conf import settings as configured
 from pytest_django import Settings
 
+from dwp_project import logs
 from dwp_project.wakeup import hub
 from streaming.agents import registry
 from tests.integration import outages
@@ -17,6 +18,10 @@ from tests.integration.calls import Api
 
 # Nothing is collected in a checkout, and whitenoise warns of the folder that is missing.
 configured.STATIC_ROOT = None
+# Who knows a password is tested with hashes; how long one takes is not.
+configured.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# A traceback drawn for a console takes a third of a second.
+logs.configure({"level": "WARNING", "format": "json"})
 
 # The module: the package offers its function under the same name.
 _publish: Any = importlib.import_module("dwp_project.wakeup.publish")

@@ -18,7 +18,8 @@ class Ear:
         return None if message is None else str(message["data"])
 
     def hears_nothing(self) -> bool:
-        return self.hear(0.3) is None
+        # What is published is published before the call that does it returns.
+        return self.hear(0.1) is None
 
     def close(self) -> None:
         self._pubsub.close()

@@ -15,7 +15,9 @@ from tests.integration.calls import Answer
 from tests.integration.exchange import Exchange, call
 from tests.people import REQUESTER
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_hub")]
+pytestmark = pytest.mark.usefixtures("fresh_hub")
+# Whoever lacks this mark promises that the database is not asked.
+with_database = pytest.mark.django_db(transaction=True)
 
 CAP = 256 * 1024
 TENANT = {"X-Tenant-ID": "tenant1"}
@@ -38,6 +40,7 @@ PATHS = [
 ]
 
 
+@with_database
 @pytest.mark.parametrize("path", PATHS)
 async def test_path_answers_with_and_without_the_prefix(path: str) -> None:
     bare = await call("GET", path, REQUESTER)
@@ -47,6 +50,7 @@ async def test_path_answers_with_and_without_the_prefix(path: str) -> None:
     assert bare.headers == prefixed.headers
 
 
+@with_database
 async def test_decision_answers_behind_the_prefix(redis_client: redis.Redis) -> None:
     request = await run_sync(factories.opened)
 
@@ -114,6 +118,7 @@ async def test_declared_length_over_the_cap_is_enough() -> None:
     assert answer.refusal == (413, "E4130")
 
 
+@with_database
 async def test_body_in_pieces_up_to_the_cap_is_read(redis_client: redis.Redis) -> None:
     request = await run_sync(factories.opened)
     text = b'{"reason":"' + "아니요".encode() + b'"}'
@@ -124,6 +129,7 @@ async def test_body_in_pieces_up_to_the_cap_is_read(redis_client: redis.Redis) -
     assert answer.data["reason"] == "아니요"
 
 
+@with_database
 async def test_client_that_leaves_while_it_sends_changes_nothing(
     redis_client: redis.Redis,
 ) -> None:
@@ -137,6 +143,7 @@ async def test_client_that_leaves_while_it_sends_changes_nothing(
     assert await run_sync(ApprovalRequest.objects.pending().exists)
 
 
+@with_database
 async def test_raw_path_follows_the_prefix(redis_client: redis.Redis) -> None:
     await run_sync(factories.opened, request_id="a~b")
     answers: list[Answer] = []

@@ -85,9 +85,6 @@ def test_append_repeated_adds_nothing(ending: SessionStatus | None) -> None:
     assert len(rows(session)) == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="log.append takes another writer's event for its own, repeated"
-)
 def test_append_of_a_second_writer_is_refused_though_it_has_as_many_events() -> None:
     session = begin()
     log.append(session.pk, [START], after=0)

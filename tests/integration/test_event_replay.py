@@ -105,7 +105,6 @@ def test_carried_events_that_were_sent_in_part_are_read_anew() -> None:
     assert log.carried(told(3, ["a", "b"]), 7, 4) is None
 
 
-@pytest.mark.xfail(strict=True, reason="carried() forgets the end when its event was read already")
 def test_carried_end_that_was_read_already_is_still_the_end() -> None:
     # A reader saw the session running, then the rows with its end: only this call tells it.
     page = log.carried(told(3, ["end"], is_end=True), 7, 4)

@@ -51,7 +51,6 @@ async def test_session_cancelled_while_it_waits_fails(
     assert asked.status == "cancelled"
 
 
-@pytest.mark.xfail(strict=False, reason="a cancelled write forgets the sequence it committed")
 @pytest.mark.parametrize("stubborn", [False, True])
 async def test_session_cancelled_while_it_works_ends(settings: Settings, stubborn: bool) -> None:
     configure(settings, Tireless, stubborn=stubborn)
@@ -67,7 +66,6 @@ async def test_session_cancelled_while_it_works_ends(settings: Settings, stubbor
     assert session.status == "cancelled"
 
 
-@pytest.mark.xfail(strict=True, reason="a cancelled write forgets the sequence it committed")
 async def test_session_cancelled_while_redis_is_frozen_ends(settings: Settings) -> None:
     # A thought every 1.5 s: each one's wake-up hangs for a second after its commit.
     configure(settings, Tireless, pause=1.5)

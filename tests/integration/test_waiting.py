@@ -51,7 +51,7 @@ def decided_elsewhere(request: ApprovalRequest) -> None:
 async def begun(request: ApprovalRequest) -> asyncio.Task[ApprovalRequest]:
     """Return a wait that has read the database once and sleeps."""
     task = asyncio.create_task(waiting.until_ended(request.request_id))
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.2)
     assert not task.done()
     return task
 
@@ -106,7 +106,7 @@ async def test_waiter_without_redis_reads_again(
     request.getfixturevalue(trouble)
     asked = await opened()
     task = asyncio.create_task(waiting.until_ended(asked.request_id))
-    await asyncio.sleep(1.5)
+    await asyncio.sleep(0.3)
 
     await run_sync(decided_elsewhere, asked)
 

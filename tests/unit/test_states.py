@@ -172,7 +172,6 @@ def test_signal_of_what_is_pending_is_an_error() -> None:
         representation.signal(request(Status.PENDING))
 
 
-@pytest.mark.xfail(strict=True, reason="signal() makes a rejection of whatever is not an approval")
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.CANCELLED])
 def test_signal_of_what_ended_without_a_decision_is_an_error(status: Status) -> None:
     # Nothing but the two shapes of a decision may ever reach an agent (wire.md, 5.2).

@@ -1,0 +1,86 @@
+"""Text from outside as people are shown it: nothing in it hides, and nothing moves the rest."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+# Printable by `str.isprintable`, and yet nothing to see: the rest of Unicode's
+# Default_Ignorable_Code_Point, and the Braille pattern without dots.
+_BLANK = frozenset(
+    chr(code)
+    for first, last in (
+        (0x034F, 0x034F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x180B, 0x180F),
+        (0x2800, 0x2800),
+        (0x3164, 0x3164),
+        (0xFE00, 0xFE0F),
+        (0xFFA0, 0xFFA0),
+        (0xE0100, 0xE01EF),
+    )
+    for code in range(first, last + 1)
+)
+# As many in a row are text; more of them may push something out of sight.
+_MOST_SPACES = 2
+_MOST_LINE_BREAKS = 3
+
+
+def plain(text: str) -> str:
+    """Return one line of `text` with a mark such as ⟨U+202E⟩ for whatever is not seen."""
+    return "".join(piece for _marks, piece in _pieces(text))
+
+
+def marked(text: str, *, is_multiline: bool = False) -> SafeString:
+    """Return `text` as HTML that wraps and in which the marks look unlike text.
+
+    Line breaks are kept where `is_multiline`, and marked elsewhere.
+    """
+    return format_html('<span class="shown">{}</span>', _html(text, is_multiline=is_multiline))
+
+
+def pretty(value: Any) -> SafeString:
+    """Return a JSON value as indented HTML, with the marks of `marked` in its texts."""
+    lines = []
+    # Line breaks inside texts are escaped: what a line begins with is our own indentation.
+    for line in json.dumps(value, ensure_ascii=False, indent=2).split("\n"):
+        text = line.lstrip(" ")
+        lines.append((" " * (len(line) - len(text)), _html(text)))
+    return format_html('<pre class="shown">{}</pre>', format_html_join("\n", "{}{}", lines))
+
+
+def _html(text: str, *, is_multiline: bool = False) -> SafeString:
+    stretches = groupby(_pieces(text, is_multiline=is_multiline), key=lambda piece: piece[0])
+    return format_html_join(
+        "",
+        "{}",
+        (
+            (format_html('<span class="unseen">{}</span>', joined) if is_mark else joined,)
+            for is_mark, pieces in stretches
+            for joined in ["".join(piece for _is_mark, piece in pieces)]
+        ),
+    )
+
+
+def _pieces(text: str, *, is_multiline: bool = False) -> Iterator[tuple[bool, str]]:
+    """Yield `text` piece by piece, each with whether it is a mark."""
+    for character, run in groupby(text):
+        count = sum(1 for _same in run)
+        if character == " " and count > _MOST_SPACES:
+            yield True, _("⟨%(count)d spaces⟩") % {"count": count}
+        elif character == "\n" and is_multiline:
+            if count > _MOST_LINE_BREAKS:
+                yield True, _("⟨%(count)d line breaks⟩") % {"count": count}
+            yield False, "\n" * min(count, _MOST_LINE_BREAKS)
+        elif character.isprintable() and character not in _BLANK:
+            yield False, character * count
+        else:
+            times = f" ×{count}" if count > 1 else ""
+            yield True, f"⟨U+{ord(character):04X}{times}⟩"
