@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,45 +47,57 @@ def ensure_operator(data_dir: Path) -> Operator | None:
     users = get_user_model().objects
     file = data_dir / "operator.json"
     if not users.filter(is_superuser=True, is_active=True).exists():
-        password = _kept_password(file)
-        # Another process that starts at the same moment may be first.
-        with suppress(IntegrityError), transaction.atomic():
-            user = users.create_superuser(USERNAME, "", password)
-            Membership.objects.create(user=user, tenant_id=TENANT, role=Role.ADMIN)
+        _make_operator(file)
     operator = users.filter(username=USERNAME, is_superuser=True, is_active=True).first()
     if operator is None:
         return None
-    kept = _read_password(file)
-    is_ours = kept is not None and operator.check_password(kept)
-    return Operator(USERNAME, kept if is_ours else None, file)
+    kept = _read(file)
+    password = kept.get("password")
+    # Hashing takes seconds on a small machine: only a hash that changed is worth it.
+    is_ours = password is not None and (
+        operator.password == kept.get("hash") or operator.check_password(password)
+    )
+    return Operator(USERNAME, password if is_ours else None, file)
 
 
-def _kept_password(file: Path) -> str:
-    """Return the password kept in `file`, made and kept if there is none."""
-    if (password := _read_password(file)) is not None:
-        return password
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    password = secrets.token_urlsafe(12)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        json.dump({"username": USERNAME, "password": password}, target)
-    try:
-        # Whole or not at all: a second process reads the same password.
-        os.link(fresh, file)
-    except FileExistsError:
-        return _read_password(file) or password
-    finally:
-        fresh.unlink()
-    return password
+def _make_operator(file: Path) -> None:
+    """Make the account, with the password that `file` keeps or a fresh one."""
+    kept = _read(file)
+    if "password" not in kept:
+        # Kept before it is used: a process that ends in between leaves no unknown password.
+        fresh = {"username": USERNAME, "password": secrets.token_urlsafe(12)}
+        # A file without a password is of no use; otherwise who writes first has it.
+        _write(file, fresh, os.replace if file.exists() else os.link)
+        kept = _read(file)
+    # Another process that starts at the same moment may be first.
+    with suppress(IntegrityError):
+        with transaction.atomic():
+            user = get_user_model().objects.create_superuser(USERNAME, "", kept["password"])
+            Membership.objects.create(user=user, tenant_id=TENANT, role=Role.ADMIN)
+        _write(file, kept | {"hash": user.password}, os.replace)
 
 
-def _read_password(file: Path) -> str | None:
+def _read(file: Path) -> dict[str, str]:
     try:
         kept = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return None
-    password = kept.get("password") if isinstance(kept, dict) else None
-    return password if isinstance(password, str) else None
+        return {}
+    if not isinstance(kept, dict):
+        return {}
+    return {name: value for name, value in kept.items() if isinstance(value, str)}
+
+
+def _write(file: Path, kept: dict[str, str], put: Callable[[Path, Path], None]) -> None:
+    """Write `file` whole or not at all, owner-only; `put` decides whose file stays."""
+    fresh = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+        json.dump(kept, target)
+    try:
+        with suppress(FileExistsError):
+            put(fresh, file)
+    finally:
+        fresh.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings as configured
+from django.contrib.contenttypes.management import create_contenttypes
+from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
 from dwp_project import logs
@@ -22,6 +24,9 @@ configured.STATIC_ROOT = None
 configured.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # A traceback drawn for a console takes a third of a second.
 logs.configure({"level": "WARNING", "format": "json"})
+# Every flush would make content types and permissions anew, which no test asks for.
+post_migrate.disconnect(create_contenttypes)
+post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
 
 # The module: the package offers its function under the same name.
 _publish: Any = importlib.import_module("dwp_project.wakeup.publish")

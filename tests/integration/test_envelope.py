@@ -101,8 +101,16 @@ def test_djangos_own_errors_are_in_the_envelope(
     assert b"nobody foresaw" not in answer.content
 
 
-def test_unknown_host_is_refused_in_the_envelope(api: Api) -> None:
-    assert api.get("/auth/idp", headers={"Host": "elsewhere"}).refusal == (400, "E1001")
+def test_pages_under_an_unknown_host_are_refused_and_say_what_to_set(api: Api) -> None:
+    answer = api.get("/admin/login/", headers={"Host": "elsewhere"})
+
+    assert answer.refusal == (400, "E1001")
+    assert b"ALLOWED_HOSTS" in answer.content
+
+
+def test_api_answers_under_any_host(api: Api) -> None:
+    for url in ("/health", "/auth/idp"):
+        assert api.get(url, headers={"Host": "10.0.0.7"}).status == 200
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,86 @@
+"""What clients must not be able to do to the server with odd requests and settings."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
+from tests.acceptance.prompts import START_PATH, names
+from tests.acceptance.server import RunningServer
+from tests.acceptance.wire import Response, request_bytes
+
+
+@pytest.mark.parametrize("root", ["/aura/hitl/requests", "//evil.example", "%ff%0d%0a", "\xff"])
+def test_root_path_of_a_client_moves_nothing(server: RunningServer, root: str) -> None:
+    hidden = server.get("/aura/hitl/requests/admin/login/", {"Daphne-Root-Path": root})
+    assert (hidden.status, hidden.json()["errorCode"]) == (404, "E1004")
+    assert server.get("/health", {"Daphne-Root-Path": root}).status == 200
+
+
+def test_upgrade_to_a_websocket_is_answered_as_plain_http(server: RunningServer) -> None:
+    headers = {"Upgrade": "websocket", "Connection": "Upgrade", "Sec-WebSocket-Key": "eA=="}
+    raw = request_bytes("GET", "/health", {**headers, "Sec-WebSocket-Version": "13"})
+    with server.connect() as connection:
+        connection.send(raw)
+        head = connection.take_until(b"\r\n\r\n")
+    assert head is not None
+    assert head.startswith(b"HTTP/1.1 200 ")
+
+
+def test_long_prompt_fits_in_the_query(server: RunningServer) -> None:
+    with server.stream(f"{START_PATH}?message={'x' * 200_000}", server.headers()) as stream:
+        assert stream.head.status == 200
+        assert names(list(stream.events()))[-1] == "[DONE]"
+
+
+def test_query_without_end_is_refused_with_413(server: RunningServer) -> None:
+    raw = request_bytes("GET", f"{START_PATH}?message={'x' * 400_000}", server.headers())
+    with server.connect() as connection:
+        with suppress(ConnectionError):
+            connection.send(raw)
+        answer = Response.parse(connection.receive_all())
+    assert (answer.status, answer.json()["errorCode"]) == (413, "E4130")
+
+
+def test_logins_of_strangers_hold_up_no_approval(server: RunningServer) -> None:
+    body = {"username": "nobody", "password": "wrong", "tenantId": "tenant1"}
+    answers: list[int] = []
+
+    def log_in() -> None:
+        answers.append(server.request("POST", "/api/auth/login", {}, body).status)
+
+    crowd = [threading.Thread(target=log_in) for _ in range(24)]
+    for one in crowd:
+        one.start()
+    opening = {"sessionId": "while-others-log-in", "actionType": "x"}
+    opened = server.request("POST", "/api/aura/hitl/requests", server.headers(), opening)
+    for one in crowd:
+        one.join()
+    assert opened.status == 201
+    # On a slow machine the last in the queue are sent away to try again.
+    assert 401 in answers
+    assert set(answers) <= {401, 503}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORTS", "abc"),
+        ("PORTS", "99999"),
+        ("JWT_MAX_LIFETIME", "long"),
+        ("DATABASE_URL", "mysq://dwp:hunter2@db/dwp"),
+        ("REDIS_URL", "bogus"),
+    ],
+)
+def test_unusable_setting_is_named_and_nothing_is_served(
+    own_server: Callable[..., RunningServer], name: str, value: str
+) -> None:
+    server = own_server(env={name: value})
+    server.launch()
+    assert server.wait() != 0
+    assert name in server.output or value in server.output
+    assert "Traceback" not in server.output
+    assert "hunter2" not in server.output

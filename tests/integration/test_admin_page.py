@@ -1,0 +1,179 @@
+"""The request's page: the keyboard cannot approve by chance, and nothing shown hides."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.contrib.staticfiles import finders
+from django.test import Client
+
+from hitl import services
+from hitl.actors import Actor
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.states import ActorKind, Channel, Origin
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/hitl/approvalrequest/"
+AUDIT = "/admin/hitl/auditrecord/"
+# Turned round, a letter without width, a letter nobody sees, and a long way to the right.
+TRICK = "a\u202eb\u200bc\u3164d" + " " * 40 + "e"
+HIDDEN = ("\u202e", "\u200b", "\u3164", " " * 40)
+MARKS = ("⟨U+202E⟩", "⟨U+200B⟩", "⟨U+3164⟩", "⟨40 spaces⟩")
+
+
+class _Controls(HTMLParser):
+    """Which form each named control of a page belongs to, in the page's order."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.of_form: dict[str, list[str]] = {}
+        self._open_form = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag == "form":
+            self._open_form = given.get("id") or ""
+        elif tag in ("input", "button") and given.get("type") != "hidden":
+            form = given.get("form") or self._open_form
+            self.of_form.setdefault(form, []).append(given.get("name") or "")
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag == "form":
+            self._open_form = ""
+
+
+@pytest.fixture
+def client() -> Client:
+    client = Client()
+    client.force_login(factories.user("desk", role="approver", is_staff=True))
+    return client
+
+
+def asked(**question: Any) -> ApprovalRequest:
+    request, _ = services.open_request(
+        factories.question(**question), factories.actor(), Origin.REST
+    )
+    return request
+
+
+def page(client: Client, path: str, language: str = "en") -> str:
+    answer = client.get(path, headers={"accept-language": language})
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def assert_marked(shown: str) -> None:
+    for hidden, mark in zip(HIDDEN, MARKS, strict=True):
+        assert hidden not in shown
+        assert mark in shown
+
+
+def test_reason_is_in_a_form_that_only_rejects(client: Client) -> None:
+    controls = _Controls(page(client, f"{LIST}{asked().pk}/change/")).of_form
+
+    assert controls["rejection"] == ["reason", "reject"]
+    assert controls["approval"] == ["approve"]
+
+
+def test_page_marks_what_the_message_hides(client: Client) -> None:
+    assert_marked(page(client, f"{LIST}{asked(message=TRICK).pk}/change/"))
+
+
+def test_page_marks_what_the_context_hides(client: Client) -> None:
+    for context in ({"to": TRICK}, {TRICK: [1]}):
+        assert_marked(page(client, f"{LIST}{asked(context=context).pk}/change/"))
+
+
+def test_page_marks_what_the_action_hides(client: Client) -> None:
+    assert_marked(page(client, f"{LIST}{asked(action_type=TRICK).pk}/change/"))
+
+
+def test_page_marks_what_the_reason_hides(client: Client) -> None:
+    request = asked()
+    services.reject(request.request_id, factories.actor(), reason=TRICK)
+
+    assert_marked(page(client, f"{LIST}{request.pk}/change/"))
+    record = AuditRecord.objects.get(event="request:rejected")
+    assert_marked(page(client, f"{AUDIT}{record.pk}/change/"))
+    entry = OutboxEntry.objects.get()
+    assert_marked(page(client, f"/admin/hitl/outboxentry/{entry.pk}/change/"))
+
+
+def test_page_shows_the_lines_of_a_message(client: Client) -> None:
+    request = asked(message="one\n<b>two</b>")
+
+    shown = page(client, f"{LIST}{request.pk}/change/")
+
+    assert '<span class="shown">one\n&lt;b&gt;two&lt;/b&gt;</span>' in shown
+
+
+def test_lists_and_their_filters_mark_what_is_hidden(client: Client) -> None:
+    asked(action_type=TRICK)
+    asked()
+
+    shown = page(client, LIST)
+
+    filters, rows = shown.split('id="changelist-filter"')[1], shown.split('id="result_list"')[1]
+    assert_marked(rows.split('id="changelist-filter"')[0])
+    assert "⟨U+202E⟩" in filters
+    assert "\u202e" not in shown
+
+
+def test_actors_are_marked_in_lists_pages_and_messages(client: Client) -> None:
+    request = asked()
+    actor = Actor(TRICK, "tenant1", ActorKind.USER, Channel.REST, role="approver")
+    services.approve(request.request_id, actor)
+    record = AuditRecord.objects.get(event="request:approved")
+
+    for path in (LIST, f"{LIST}{request.pk}/change/", AUDIT, f"{AUDIT}{record.pk}/change/"):
+        assert_marked(page(client, path))
+    answer = client.post(f"{LIST}{request.pk}/decide/", {"reject": ""}, follow=True)
+    messages = answer.content.decode().split('class="messagelist"')[1].split("</ul>")[0]
+    assert_marked(messages)
+
+
+@pytest.mark.parametrize(("order", "first"), [("1", "a"), ("-1", "b")])
+def test_list_is_still_sorted_by_what_it_marks(client: Client, order: str, first: str) -> None:
+    asked(action_type="b")
+    asked(action_type="a")
+
+    rows = page(client, f"{LIST}?o={order}").split('id="result_list"')[1]
+
+    assert (rows.index(">a</span>") < rows.index(">b</span>")) is (first == "a")
+
+
+@pytest.mark.parametrize("path", [LIST, AUDIT, "/admin/hitl/outboxentry/"])
+def test_pages_bring_the_styles_of_marks_as_a_file(client: Client, path: str) -> None:
+    shown = page(client, path)
+
+    assert "/static/hitl/admin.css" in shown
+    assert finders.find("hitl/admin.css")
+    assert "style=" not in shown.split('id="content"')[1].split("<footer")[0]
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_messages_keep_the_id_as_it_is(client: Client, language: str) -> None:
+    request, over = asked(), asked()
+    services.cancel(over.request_id, factories.actor())
+
+    for found, data in ((request, "approve"), (request, "reject"), (over, "approve")):
+        answer = client.post(
+            f"{LIST}{found.pk}/decide/",
+            {data: ""},
+            follow=True,
+            headers={"accept-language": language},
+        )
+        messages = answer.content.decode().split('class="messagelist"')[1].split("</ul>")[0]
+        assert found.request_id in messages
+
+
+def test_title_holds_no_untranslated_status(client: Client) -> None:
+    shown = page(client, f"{LIST}{asked().pk}/change/", "ko")
+
+    assert "(pending)" not in shown
+    assert "대기 중" in shown
