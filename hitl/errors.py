@@ -57,6 +57,12 @@ class RequestCancelled(errors.Gone):
         super().__init__(_("The request was cancelled."))
 
 
+class IdempotencyKeyReused(errors.DwpError):
+    """The key stands for another payload."""
+
+    code = errors.ErrorCode.KEY_REUSED
+
+
 class RequestIdTaken(errors.Conflict):
     """The id names another request already."""
 

@@ -191,3 +191,26 @@ class AuditRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id or '(deployment)'} #{self.sequence} {self.event}"
+
+
+class KeptAnswer(models.Model):
+    """The answer to a request that carried an Idempotency-Key; `status` 0 while it is made."""
+
+    tenant_id = models.CharField(max_length=255)
+    user_id = models.CharField(max_length=255)
+    endpoint = models.CharField(max_length=32)
+    key = models.CharField(max_length=255)
+    payload_digest = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(default="")
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "user_id", "endpoint", "key"], name="kept_answer_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.key}"

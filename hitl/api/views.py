@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from redis.exceptions import RedisError
@@ -10,8 +11,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from structlog.stdlib import get_logger
 
+from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import UserMismatch
-from dwp_project.gateway.identity import Identity, recorded
+from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.gateway.roles import DECIDERS
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
 from dwp_project.jsontext import InvalidJSON, compact, parse
@@ -21,10 +23,13 @@ from hitl.api import schema
 from hitl.api.callers import caller
 from hitl.api.pagination import page_of
 from hitl.api.serializers import DecisionBody, OpeningBody, RejectionBody
+from hitl.idempotency import Answer, answer_once
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin
 
 logger = get_logger(__name__)
+
+Decide = Callable[[Actor], ApprovalRequest]
 
 
 class RequestView(EnvelopeView):
@@ -40,46 +45,62 @@ class RequestView(EnvelopeView):
             raise UserMismatch
         return self.actor(request)
 
-    def standing(self, already: errors.AlreadyDecided) -> Response:
-        return self.success(
-            representation.decision(already.request),
-            "Request was already processed (idempotent)",
-            http.HTTP_409_CONFLICT,
-        )
+    def once(
+        self, request: Request, endpoint: str, payload: Any, act: Callable[[], Answer]
+    ) -> Response:
+        """Answer by `act`, or as before under the same Idempotency-Key; 409 if it is decided."""
+        key = header(request._request, "Idempotency-Key")
+        try:
+            status, body = answer_once(self.identity(request), endpoint, key, payload, act)
+        except errors.AlreadyDecided as already:
+            return self.success(
+                representation.decision(already.request),
+                "Request was already processed (idempotent)",
+                http.HTTP_409_CONFLICT,
+            )
+        return Response(body, status=status)
+
+    def decided(
+        self, request: Request, verb: str, message: str, body: dict[str, Any], decide: Decide
+    ) -> Response:
+        """Answer with the decision that `decide` makes in the name of who sends `request`."""
+        actor = self.decision(request, body)
+
+        def act() -> Answer:
+            return 200, envelope.success(representation.decision(decide(actor)), message)
+
+        return self.once(request, verb, [self.kwargs["request_id"], body], act)
 
 
 @schema.approve
 class ApproveView(RequestView):
     def post(self, request: Request, request_id: str) -> Response:
-        actor = self.decision(request, self.body(request, DecisionBody))
-        try:
-            approved = services.approve(request_id, actor)
-        except errors.AlreadyDecided as already:
-            return self.standing(already)
-        return self.success(representation.decision(approved), "Request approved successfully")
+        def decide(actor: Actor) -> ApprovalRequest:
+            return services.approve(request_id, actor)
+
+        body = self.body(request, DecisionBody)
+        return self.decided(request, "approve", "Request approved successfully", body, decide)
 
 
 @schema.reject
 class RejectView(RequestView):
     def post(self, request: Request, request_id: str) -> Response:
         body = self.body(request, RejectionBody)
-        actor = self.decision(request, body)
-        try:
-            rejected = services.reject(request_id, actor, reason=body.get("reason") or "")
-        except errors.AlreadyDecided as already:
-            return self.standing(already)
-        return self.success(representation.decision(rejected), "Request rejected")
+
+        def decide(actor: Actor) -> ApprovalRequest:
+            return services.reject(request_id, actor, reason=body.get("reason") or "")
+
+        return self.decided(request, "reject", "Request rejected", body, decide)
 
 
 @schema.cancel
 class CancelView(RequestView):
     def post(self, request: Request, request_id: str) -> Response:
-        actor = self.decision(request, self.body(request, DecisionBody))
-        try:
-            cancelled = services.cancel(request_id, actor)
-        except errors.AlreadyDecided as already:
-            return self.standing(already)
-        return self.success(representation.decision(cancelled), "Request cancelled")
+        def decide(actor: Actor) -> ApprovalRequest:
+            return services.cancel(request_id, actor)
+
+        body = self.body(request, DecisionBody)
+        return self.decided(request, "cancel", "Request cancelled", body, decide)
 
 
 @schema.requests
@@ -109,12 +130,15 @@ class RequestsView(RequestView):
             request_id=body.get("requestId"),
             agent_id=recorded(request._request, "X-Agent-ID"),
         )
-        opened, is_new = services.open_request(question, self.actor(request), Origin.REST)
-        return self.success(
-            representation.document(opened),
-            "Approval request opened" if is_new else "Approval request already opened",
-            http.HTTP_201_CREATED if is_new else http.HTTP_200_OK,
-        )
+        actor = self.actor(request)
+
+        def act() -> Answer:
+            opened, is_new = services.open_request(question, actor, Origin.REST)
+            message = "Approval request opened" if is_new else "Approval request already opened"
+            status = http.HTTP_201_CREATED if is_new else http.HTTP_200_OK
+            return status, envelope.success(representation.document(opened), message)
+
+        return self.once(request, "open", body, act)
 
 
 @schema.request

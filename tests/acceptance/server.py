@@ -13,6 +13,8 @@ from pathlib import Path
 
 import jwt
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from dwp_project.datadir import redis_socket
 from tests.acceptance.wire import Connection, Response, Stream, request_bytes
@@ -162,7 +164,12 @@ class RunningServer:
 
     def redis(self) -> redis.Redis:
         """Return a client of the embedded Redis; answers are text."""
-        return redis.Redis(unix_socket_path=str(redis_socket(self.data_dir)), decode_responses=True)
+        return redis.Redis(
+            unix_socket_path=str(redis_socket(self.data_dir)),
+            decode_responses=True,
+            # By default it takes more than four seconds to find that nobody listens.
+            retry=Retry(NoBackoff(), 0),
+        )
 
     def has_redis(self) -> bool:
         """Return whether anything answers on the embedded Redis's socket."""

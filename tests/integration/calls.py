@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.test import Client
 from django.test.client import ClientHandler
 
@@ -54,7 +55,7 @@ class Api:
 
     def __init__(self) -> None:
         self._client = Client(raise_request_exception=False)
-        self._client.handler = _handler()
+        self._client.handler = handler_with_csrf_checks()
 
     def get(
         self, path: str, by: Person | None = None, *, headers: Mapping[str, str] | None = None
@@ -98,9 +99,28 @@ class Api:
         )
 
 
+def browser(user: User | None = None, **defaults: Any) -> Client:
+    """Return a browser in which `user` is signed in; pages' forms send their tokens."""
+    client = Client(**defaults)
+    client.handler = handler_without_csrf_checks()
+    if user is not None:
+        client.force_login(user)
+    return client
+
+
+# Middleware is loaded once: it looks for every static file when it is.
 @cache
-def _handler() -> ClientHandler:
-    """Return the middleware, loaded once: it looks for every static file when it is."""
-    handler = ClientHandler(enforce_csrf_checks=True)
+def handler_with_csrf_checks() -> ClientHandler:
+    """Return the handler of clients that are no browsers."""
+    return _loaded(ClientHandler(enforce_csrf_checks=True))
+
+
+@cache
+def handler_without_csrf_checks() -> ClientHandler:
+    """Return the handler of browsers that send the token of every form."""
+    return _loaded(ClientHandler(enforce_csrf_checks=False))
+
+
+def _loaded(handler: ClientHandler) -> ClientHandler:
     handler.load_middleware()
     return handler

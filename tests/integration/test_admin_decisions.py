@@ -14,6 +14,7 @@ from dwp_project.gateway.models import Membership
 from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from tests import factories
+from tests.integration.calls import browser
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db
@@ -28,9 +29,7 @@ def signed_in(
 
 
 def client_of(user: User) -> Client:
-    client = Client(headers={"user-agent": "browser/1"})
-    client.force_login(user)
-    return client
+    return browser(user, headers={"user-agent": "browser/1"})
 
 
 def page_of(request: ApprovalRequest) -> str:

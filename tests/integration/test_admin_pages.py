@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import User
 from django.test import Client
 
 from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from tests import factories
+from tests.integration.calls import browser
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db
@@ -18,13 +18,7 @@ CHANGELISTS = [f"/admin/hitl/{table}/" for table in TABLES]
 
 
 def signed_in(role: str | None = "approver", *, is_superuser: bool = False) -> Client:
-    return client_of(factories.user("desk", role=role, is_staff=True, is_superuser=is_superuser))
-
-
-def client_of(user: User) -> Client:
-    client = Client()
-    client.force_login(user)
-    return client
+    return browser(factories.user("desk", role=role, is_staff=True, is_superuser=is_superuser))
 
 
 @pytest.fixture
@@ -116,9 +110,9 @@ def test_staff_without_a_membership_sees_nothing(
 
 @pytest.mark.parametrize("page", [*CHANGELISTS, "/admin/"])
 def test_pages_are_for_staff_only(page: str) -> None:
-    client = client_of(factories.user("kim", role="admin", is_staff=False))
+    client = browser(factories.user("kim", role="admin", is_staff=False))
 
-    for somebody in (client, Client()):
+    for somebody in (client, browser()):
         answer = somebody.get(page)
         assert answer.status_code == 302
         assert answer["Location"].startswith("/admin/login/")

@@ -211,7 +211,6 @@ def test_decision_is_recorded_with_its_maker_and_time(api: Api) -> None:
     assert before <= request.decided_at <= timezone.now()
 
 
-@pytest.mark.xfail(strict=True, reason="Idempotency-Key (wire.md, 3.2) is not implemented")
 def test_idempotency_key_replays_the_first_answer(api: Api) -> None:
     request = factories.opened()
     path, key = f"/aura/hitl/approve/{request.request_id}", {"Idempotency-Key": "k1"}
@@ -220,7 +219,6 @@ def test_idempotency_key_replays_the_first_answer(api: Api) -> None:
     assert api.post(path, REQUESTER, headers=key).facts == first.facts
 
 
-@pytest.mark.xfail(strict=True, reason="Idempotency-Key (wire.md, 3.2) is not implemented")
 def test_idempotency_key_is_not_for_another_payload(api: Api) -> None:
     request = factories.opened()
     path, key = f"/aura/hitl/reject/{request.request_id}", {"Idempotency-Key": "k1"}

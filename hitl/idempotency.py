@@ -1,0 +1,94 @@
+"""Answers kept under a client's Idempotency-Key (docs/reference/wire.md, 3.2)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from dwp_project.gateway.errors import DwpError, InvalidValue
+from dwp_project.gateway.identity import Identity
+from dwp_project.jsontext import compact, digest, parse
+from hitl.errors import AlreadyDecided, IdempotencyKeyReused
+from hitl.models import KeptAnswer
+
+KEPT = timedelta(hours=24)
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+Answer = tuple[int, dict[str, Any]]
+
+
+def answer_once(
+    identity: Identity,
+    endpoint: str,
+    key: str | None,
+    payload: Any,
+    act: Callable[[], Answer],
+    *,
+    now: datetime | None = None,
+) -> Answer:
+    """Return what `act` answers, or what it answered the first time under this key.
+
+    The answer is kept with what it tells of, in one transaction, and only if it is a
+    success: a refusal leaves the key unused. Of several at once one acts and the others
+    replay. Raises `InvalidValue` for an unusable key, `IdempotencyKeyReused` for another
+    payload, and what `act` raises.
+    """
+    if key is None:
+        return act()
+    if not _KEY.fullmatch(key):
+        raise InvalidValue(_("Idempotency-Key is 1 to 255 visible ASCII characters."))
+    now = now or timezone.now()
+    refusal: Exception | None = None
+    answer: Answer | None = None
+    with transaction.atomic():
+        kept = _locked(identity, endpoint, key, digest(payload), now)
+        if kept.status:
+            return kept.status, parse(kept.body)
+        try:
+            answer = act()
+        except (DwpError, AlreadyDecided) as exc:
+            # Raised after the commit: what the refusal has written, an audit record say, stays.
+            refusal = exc
+        if answer is not None and answer[0] < 300:
+            kept.status, kept.body = answer[0], compact(answer[1])
+            kept.save(update_fields=["status", "body"])
+        else:
+            kept.delete()
+    if refusal is not None:
+        raise refusal
+    assert answer is not None
+    return answer
+
+
+def forget_old(*, now: datetime | None = None) -> int:
+    """Remove answers older than a day; return how many."""
+    old = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT)
+    return old.delete()[0]
+
+
+def _locked(
+    identity: Identity, endpoint: str, key: str, payload_digest: str, now: datetime
+) -> KeptAnswer:
+    """Return the key's row, locked until the transaction ends, made if it is new or old."""
+    scope = {
+        "tenant_id": identity.tenant_id,
+        "user_id": identity.user_id,
+        "endpoint": endpoint,
+        "key": key,
+    }
+    fresh = {"payload_digest": payload_digest, "created_at": now}
+    KeptAnswer.objects.filter(**scope, created_at__lt=now - KEPT).delete()
+    KeptAnswer.objects.get_or_create(**scope, defaults=fresh)
+    # A transaction that was here before may have refused and removed the row meanwhile.
+    kept = KeptAnswer.objects.select_for_update().filter(**scope).first()
+    if kept is None:
+        return _locked(identity, endpoint, key, payload_digest, now)
+    if kept.payload_digest != payload_digest:
+        raise IdempotencyKeyReused
+    return kept
