@@ -24,7 +24,11 @@ def configure(settings: dict[str, Any]) -> None:
     last: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if settings["format"] == "json"
-        else structlog.dev.ConsoleRenderer(colors=False)
+        else structlog.dev.ConsoleRenderer(
+            colors=False,
+            # Not rich's, which prints local variables: tokens stand among them.
+            exception_formatter=structlog.dev.plain_traceback,
+        )
     )
     logging.config.dictConfig(
         {
