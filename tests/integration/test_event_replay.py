@@ -115,7 +115,7 @@ def test_carried_end_that_was_read_already_is_still_the_end() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_readers_of_a_growing_session_skip_nothing(redis_client: object) -> None:
-    session, count = begin(), 60
+    session, count = begin(), 40
     over = threading.Event()
 
     def write() -> list[str]:
