@@ -6,6 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 
 import redis
@@ -45,7 +46,8 @@ def publish(topic: str, payload: bytes = b"") -> None:
             with _lock:
                 _loops.pop(loop, None)
         else:
-            loop.call_soon_threadsafe(deliver, topic, payload)
+            with suppress(RuntimeError):  # it closed since: nobody waits there any more
+                loop.call_soon_threadsafe(deliver, topic, payload)
     if time.monotonic() < _paused_until:
         return
     try:
