@@ -4,11 +4,20 @@ A wake-up may be lost, doubled or late. Whoever waits reads the database after s
 and again at least every `REREAD_SECONDS`; the call only makes that sooner.
 """
 
-from dwp_project.wakeup.hub import Hub, hub
-from dwp_project.wakeup.publish import publish, redis_client
+from dwp_project.wakeup.hub import Hub, Pattern, hub
+from dwp_project.wakeup.publish import is_paused, publish, redis_client
 from dwp_project.wakeup.subscription import Subscription
 
 # No waiter sleeps longer than this without reading the database again.
 REREAD_SECONDS = 5.0
 
-__all__ = ["REREAD_SECONDS", "Hub", "Subscription", "hub", "publish", "redis_client"]
+__all__ = [
+    "REREAD_SECONDS",
+    "Hub",
+    "Pattern",
+    "Subscription",
+    "hub",
+    "is_paused",
+    "publish",
+    "redis_client",
+]

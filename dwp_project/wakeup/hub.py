@@ -28,6 +28,10 @@ SILENCE_SECONDS = 10.0
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 
+class Pattern(str):
+    """A topic that is a pattern of raw Redis channels; its wake-ups carry the channel's name."""
+
+
 class Hub:
     """Subscriptions of one event loop, carried by one pub/sub connection."""
 
@@ -36,8 +40,11 @@ class Hub:
         self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
         self._pubsub: Any = None
+        # Whether the last connection was made and subscribed, and so could be relied on.
+        self._stood = False
         self._confirmed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
+        self._letting_go: set[asyncio.Task[None]] = set()
         # Subscribed first on every connection, so that the connection always has a channel.
         self._own = f"{CHANNEL_PREFIX}hub:{os.getpid()}:{secrets.token_hex(4)}"
 
@@ -60,9 +67,11 @@ class Hub:
             if not listeners and self._topics.get(topic) is listeners:
                 del self._topics[topic]
                 self._confirmed.discard(topic)
-                # Shielded: a waiter that is being cancelled still lets the channel go.
-                with suppress(asyncio.CancelledError):
-                    await asyncio.shield(self._command("unsubscribe", topic))
+                # In a task of its own: a waiter that is being cancelled lets the channel go
+                # all the same, and hears of its cancellation.
+                letting_go = asyncio.create_task(self._command("unsubscribe", topic))
+                self._letting_go.add(letting_go)
+                letting_go.add_done_callback(self._letting_go.discard)
 
     def deliver(self, topic: str, payload: bytes) -> None:
         """Wake this process's waiters on `topic` (event loop only)."""
@@ -73,7 +82,7 @@ class Hub:
         """Stop listening; waiters go on by reading the database."""
         if self._task is not None:
             self._task.cancel()
-            await asyncio.wait([self._task])
+            await asyncio.wait([self._task, *self._letting_go])
             self._task = None
 
     async def _command(self, verb: str, topic: str) -> None:
@@ -82,8 +91,9 @@ class Hub:
             # Between the waiter's wish and this turn the last of its kind may have changed.
             if (verb == "subscribe") != (topic in self._topics) or self._pubsub is None:
                 return
+            verb = f"p{verb}" if isinstance(topic, Pattern) else verb
             try:
-                await getattr(self._pubsub, verb)(CHANNEL_PREFIX + topic)
+                await getattr(self._pubsub, verb)(_channel(topic))
             except (RedisError, OSError):
                 self._pubsub = None  # the reader notices and rebuilds
 
@@ -96,14 +106,18 @@ class Hub:
                 if failures == 0:
                     logger.warning("wakeup_link_lost", error=str(exc))
             delay = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
-            failures = 0 if self._confirmed else failures + 1
-            self._confirmed.clear()
-            for subscription in [s for group in self._topics.values() for s in group]:
-                subscription.lost()
+            failures = 0 if self._stood else failures + 1
+            if self._stood:
+                # Only then can something have been missed; while it cannot be made, waiters
+                # read in time as they do anyway.
+                self._confirmed.clear()
+                for subscription in [s for group in self._topics.values() for s in group]:
+                    subscription.lost()
             await asyncio.sleep(delay)
 
     async def _listen(self) -> None:
         """Connect, subscribe everything that is wanted, and hand out what arrives."""
+        self._stood = False
         client = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=None
         )
@@ -112,9 +126,12 @@ class Hub:
             # Connecting may take seconds and is nobody's business yet: no lock is held.
             await pubsub.subscribe(self._own)
             async with self._lock:
-                if self._topics:
-                    await pubsub.subscribe(*(CHANNEL_PREFIX + topic for topic in self._topics))
+                if plain := [t for t in self._topics if not isinstance(t, Pattern)]:
+                    await pubsub.subscribe(*map(_channel, plain))
+                if patterns := [t for t in self._topics if isinstance(t, Pattern)]:
+                    await pubsub.psubscribe(*patterns)
                 self._pubsub = pubsub
+                self._stood = True
             await self._read(pubsub)
         finally:
             self._pubsub = None
@@ -140,14 +157,20 @@ class Hub:
         raise ConnectionError("a subscription could not be sent")
 
     def _take(self, message: dict[str, Any]) -> None:
+        if message["type"] == "pmessage":
+            return self.deliver(message["pattern"].decode(), message["channel"])
         topic = (message.get("channel") or b"").decode().removeprefix(CHANNEL_PREFIX)
-        if message["type"] == "subscribe":
+        if message["type"] in ("subscribe", "psubscribe"):
             if topic in self._topics:
                 self._confirmed.add(topic)
                 for subscription in self._topics[topic]:
                     subscription.confirm()
         elif message["type"] == "message":
             self.deliver(topic, message["data"])
+
+
+def _channel(topic: str) -> str:
+    return topic if isinstance(topic, Pattern) else CHANNEL_PREFIX + topic
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()

@@ -48,13 +48,18 @@ def publish(topic: str, payload: bytes = b"") -> None:
         else:
             with suppress(RuntimeError):  # it closed since: nobody waits there any more
                 loop.call_soon_threadsafe(deliver, topic, payload)
-    if time.monotonic() < _paused_until:
+    if is_paused():
         return
     try:
         redis_client().publish(CHANNEL_PREFIX + topic, payload)
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         _paused_until = time.monotonic() + _PAUSE_SECONDS
         logger.warning("wakeup_not_published", topic=topic, error=str(exc))
+
+
+def is_paused() -> bool:
+    """Say whether Redis failed so recently that it is left alone for the moment."""
+    return time.monotonic() < _paused_until
 
 
 def attach(loop: asyncio.AbstractEventLoop, deliver: Callable[[str, bytes], None]) -> None:

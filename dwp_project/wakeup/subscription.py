@@ -7,6 +7,7 @@ from collections import deque
 
 # A waiter that is further behind than this reads the database instead of the queue.
 QUEUE_LIMIT = 256
+QUEUE_BYTES = 1024 * 1024
 
 
 class Subscription:
@@ -19,8 +20,10 @@ class Subscription:
     def __init__(self, topic: str) -> None:
         self.topic = topic
         self._messages: deque[bytes] = deque()
+        self._size = 0
         self._arrived = asyncio.Event()
         self._confirmed = asyncio.Event()
+        self._was_lost = False
 
     async def confirmed(self, timeout: float) -> bool:
         """Wait until Redis has confirmed the subscription, at most `timeout` seconds.
@@ -47,21 +50,31 @@ class Subscription:
                     await self._arrived.wait()
             except TimeoutError:
                 return None
-        return self._messages.popleft() if self._messages else b""
+        if not self._messages:
+            return b""
+        payload = self._messages.popleft()
+        self._size -= len(payload)
+        return payload
 
     def deliver(self, payload: bytes) -> None:
         """Put a wake-up in the queue (event loop only)."""
-        if len(self._messages) >= QUEUE_LIMIT:
+        if len(self._messages) >= QUEUE_LIMIT or self._size + len(payload) > QUEUE_BYTES:
             self._messages.clear()
-            payload = b""
+            self._size, payload = 0, b""
         self._messages.append(payload)
+        self._size += len(payload)
         self._arrived.set()
 
     def confirm(self) -> None:
         """Note that Redis has confirmed the subscription (event loop only)."""
         self._confirmed.set()
+        if self._was_lost:
+            # What was told between the break and now is gone: wake once more to read.
+            self._was_lost = False
+            self.deliver(b"")
 
     def lost(self) -> None:
         """Note that the link broke: what came meanwhile is gone, so wake to read."""
         self._confirmed.clear()
+        self._was_lost = True
         self.deliver(b"")
