@@ -149,6 +149,7 @@ CORS_ALLOWED_ORIGINS: list[str] = env.list(
 )
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+CORS_EXPOSE_HEADERS = ["X-DWP-Signal"]
 CORS_ALLOW_HEADERS = [
     "Authorization",
     "Content-Type",
@@ -233,6 +234,10 @@ DWP_AGENTS: dict[str, dict[str, Any]] = {
 }
 # Seconds of silence after which a stream carries a comment; clients expect one every 15 s.
 SSE_HEARTBEAT_SECONDS: float = env.float("SSE_HEARTBEAT_SECONDS", default=10.0)
+
+# --- metrics ----------------------------------------------------------------------------
+# Who may read /metrics; without it nobody may, and the path does not exist.
+METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 
 # --- logs ------------------------------------------------------------------------------
 LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")

@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from dwp_project.gateway import health, login
+from dwp_project.gateway import health, login, monitoring
 
 HEALTH_PATHS = ("health", "aura/health", "aura/agents/health", "main/health", "auth/health")
 
 urlpatterns = [
     *(path(alias, health.HealthView.as_view()) for alias in HEALTH_PATHS),
     path("ready", health.ReadyView.as_view()),
+    path("metrics", monitoring.metrics),
     path("auth/login", login.LoginView.as_view()),
     path("auth/policy", login.PolicyView.as_view()),
     path("auth/idp", login.IdentityProvidersView.as_view()),

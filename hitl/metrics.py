@@ -1,0 +1,15 @@
+"""What this process has counted since it started; `/metrics` tells it to a monitor."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter
+
+adopted_requests = Counter("hitl_requests_adopted", "Requests that agents wrote to Redis, adopted.")
+malformed_requests = Counter(
+    "hitl_requests_malformed", "Values under hitl:request:* in Redis that are no request, refused."
+)
+contradicted_requests = Counter(
+    "hitl_requests_contradicted", "Values in Redis that contradict an adopted request, ignored."
+)
+ended_requests = Counter("hitl_requests_ended", "Requests that left pending.", ["status"])
+signals = Counter("hitl_signals", "Attempts to send a signal, by what came of them.", ["outcome"])
