@@ -174,7 +174,17 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 @admin.register(OutboxEntry)
 class OutboxEntryAdmin(ReadOnlyAdmin):
     tenant_field = "request__tenant_id"
-    list_display = ("request", "outcome", "attempts", "receivers", "created_at", "attempted_at")
+    list_display = (
+        "request",
+        "outcome",
+        "attempts",
+        "receivers",
+        "created_at",
+        "attempted_at",
+        "due_at",
+        "error",
+    )
+    fields = (*list_display, "signal")
     list_filter = ("outcome",)
     list_select_related = ("request",)
     show_full_result_count = False

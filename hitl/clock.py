@@ -1,35 +1,41 @@
-"""What happens because time has passed: overdue requests expire."""
+"""What happens because time has passed: overdue requests expire, chores come due."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 import time
+from collections.abc import Sequence
+from datetime import timedelta
 
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_sync
-from hitl import idempotency, services
+from hitl import chores, idempotency, services
+from hitl.chores import Chore
 
 logger = get_logger(__name__)
 
 TICK_SECONDS = 1.0
-# Old answers are removed this often: nobody waits for it.
-_TIDY_SECONDS = 600.0
+# How often to look whether a chore is due.
+_CHORES_SECONDS = 30.0
+CHORES = (Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),)
 
 
-async def run() -> None:
-    """Expire what is due, every second, until cancelled; outlives a database that is away.
+async def run(also: Sequence[Chore] = ()) -> None:
+    """Expire what is due, every second, and do chores, until cancelled.
 
-    Runs in every serving process, and alone as `manage.py clock`.
+    Outlives a database that is away. Any number of processes may run this: each request
+    expires in one of them, and one takes each turn of a chore.
     """
-    tidied_at = -math.inf
+    looked_at = -math.inf
     while True:
         try:
             await run_sync(services.expire_overdue)
-            if time.monotonic() - tidied_at >= _TIDY_SECONDS:
-                await run_sync(idempotency.forget_old)
-                tidied_at = time.monotonic()
+            if time.monotonic() - looked_at >= _CHORES_SECONDS:
+                looked_at = time.monotonic()
+                for chore in (*CHORES, *also):
+                    await run_sync(chores.do, chore)
         except Exception as exc:
-            logger.warning("expiry_postponed", error=str(exc).strip())
+            logger.warning("clock_waits", error=str(exc).strip())
         await asyncio.sleep(TICK_SECONDS)

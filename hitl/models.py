@@ -23,6 +23,9 @@ class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
     def overdue(self, now: datetime) -> ApprovalRequestQuerySet:
         return self.pending().filter(expires_at__lte=now)
 
+    def newest_first(self) -> ApprovalRequestQuerySet:
+        return self.order_by("-created_at", "-pk")
+
     def undecided_at(self, now: datetime) -> ApprovalRequestQuerySet:
         return self.pending().filter(expires_at__gt=now)
 
@@ -68,7 +71,7 @@ class ApprovalRequest(models.Model):
         indexes = [
             models.Index(fields=["tenant_id", "-id"], name="request_of_tenant"),
             models.Index(fields=["tenant_id", "status", "-id"], name="request_of_tenant_by_status"),
-            models.Index(fields=["session_id", "-id"], name="request_of_session"),
+            models.Index(fields=["session_id", "-created_at"], name="request_of_session"),
             models.Index(
                 fields=["expires_at"], name="request_due", condition=models.Q(status="pending")
             ),
@@ -114,6 +117,14 @@ class SessionOwner(models.Model):
         return f"{self.session_id} · {self.tenant_id} · {self.user_id}"
 
 
+class OutboxQuerySet(models.QuerySet["OutboxEntry"]):
+    def pending(self) -> OutboxQuerySet:
+        return self.filter(outcome=Outcome.PENDING)
+
+    def due(self, now: datetime) -> OutboxQuerySet:
+        return self.pending().filter(due_at__lte=now)
+
+
 class OutboxEntry(models.Model):
     """A signal that must reach an agent, committed with the decision it tells of."""
 
@@ -129,13 +140,24 @@ class OutboxEntry(models.Model):
         _("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.PENDING
     )
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
+    # When a relay may take it up; a relay that does so moves it on before it sends.
+    due_at = models.DateTimeField(_("next attempt at"))
+    # Why the last attempt did not reach Redis; empty if it did.
+    error = models.CharField(_("last error"), max_length=255, blank=True)
+
+    objects = OutboxQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("outbox entry")
         verbose_name_plural = _("outbox entries")
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="outbox_due", condition=models.Q(outcome="pending")
+            )
+        ]
 
     def __str__(self) -> str:
-        return f"{self.request_id} {self.outcome}"
+        return f"{self.request} · {self.get_outcome_display()}"
 
 
 class AuditChain(models.Model):
@@ -191,6 +213,16 @@ class AuditRecord(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id or '(deployment)'} #{self.sequence} {self.event}"
+
+
+class Chore(models.Model):
+    """When work that is due now and then is due next; one process takes each turn."""
+
+    name = models.CharField(max_length=64, unique=True)
+    due_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class KeptAnswer(models.Model):

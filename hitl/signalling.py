@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from dwp_project.jsontext import compact
 from dwp_project.wakeup import redis_client
+from hitl import scripts
 from hitl.models import ApprovalRequest
 from hitl.representation import document
 
@@ -13,52 +17,36 @@ REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
-# Opening: the request becomes the one its session waits for, and an older answer goes.
-# Two openings may reach Redis in the wrong order; KEYS[4] keeps the newest one's number.
-_ANNOUNCE = """
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5])
-local newest = redis.call('GET', KEYS[4])
-if newest and tonumber(newest) > tonumber(ARGV[4]) then return 0 end
-redis.call('SET', KEYS[4], ARGV[4], 'EX', ARGV[6])
-redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[6])
-local signal = redis.call('GET', KEYS[3])
-if signal then
-  local ok, told = pcall(cjson.decode, signal)
-  if not (ok and type(told) == 'table' and told.requestId == ARGV[3]) then
-    redis.call('DEL', KEYS[3])
-  end
-end
-return 1
-"""
-
-# Deciding: the request's own key always; key and channel of the session only if the session
-# waits for nothing or for this very request. An agent subscribes late and takes whatever
-# comes first, so a late or repeated signal must never reach a newer question (wire.md, 5.3).
-_PUBLISH = """
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5])
-if ARGV[4] == '0' then return -1 end
-local waiting = redis.call('GET', KEYS[2])
-if waiting then
-  local ok, named = pcall(cjson.decode, waiting)
-  if ok and type(named) == 'table' then named = named.requestId
-  elseif not (ok and type(named) == 'string') then named = waiting end
-  if named ~= ARGV[3] then return -1 end
-end
-redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[4])
-return redis.call('PUBLISH', KEYS[4], ARGV[2])
-"""
+# How long a publication may take from what the database said to its execution in Redis. A
+# script that was held up, by a frozen link say, would be executed on a state that is gone.
+VALID_SECONDS = 0.9
 
 
-def announce(request: ApprovalRequest) -> None:
-    """Make a newly opened request known to agents; raises `redis.RedisError`."""
+class Superseded(Exception):
+    """The session waits for another request: `named`, as its key says."""
+
+    def __init__(self, named: str) -> None:
+        super().__init__(named)
+        self.named = named
+
+
+class TooLate(Exception):
+    """Redis executed the publication when it was no longer valid, and so did nothing."""
+
+
+def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
+    """Make a newly opened request known to agents; raises `redis.RedisError`.
+
+    With `instead_of`, the session's key changes only if it still names that request.
+    """
     session = {
         "sessionId": request.session_id,
         "requestId": request.request_id,
         "userId": request.user_id,
         "tenantId": request.tenant_id,
     }
-    _run(
-        _ANNOUNCE,
+    _call(
+        scripts.ANNOUNCE,
         [
             _request_key(request.request_id),
             _session_key(request.session_id),
@@ -69,22 +57,33 @@ def announce(request: ApprovalRequest) -> None:
             compact(document(request)),
             compact(session),
             request.request_id,
-            str(request.pk),
+            str(int(request.created_at.timestamp() * 1_000_000)),
             str(REQUEST_TTL),
             str(SESSION_TTL),
+            instead_of,
         ],
     )
 
 
-def publish(request: ApprovalRequest, signal: str, *, seconds: int) -> int | None:
-    """Set the signal's key for `seconds` and publish `signal`, in one atomic step.
+def clock() -> float:
+    """Return Redis's own time in seconds; raises `redis.RedisError`.
 
-    Returns how many subscribers received it, or None when the session waits for another
-    request by now and nothing was signalled. With `seconds` 0 the caller knows that
-    already, and only the request's own key is brought up to date. Raises `redis.RedisError`.
+    Asked before the database is, it bounds how long that answer may be acted on.
     """
-    received = _run(
-        _PUBLISH,
+    seconds, microseconds = redis_client().time()
+    return float(seconds + microseconds / 1_000_000)
+
+
+def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> int:
+    """Set the signal's key for `seconds` and publish `signal`, in one atomic step; return how
+    many subscribers received it.
+
+    `asked_at` is what `clock` returned before the database said that no newer request is
+    known. Raises `Superseded` when the session waits for another request, `TooLate` when
+    `VALID_SECONDS` have passed since `asked_at`, and `redis.RedisError`.
+    """
+    received = _call(
+        scripts.PUBLISH,
         [
             _request_key(request.request_id),
             _session_key(request.session_id),
@@ -97,9 +96,14 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int) -> int | Non
             request.request_id,
             str(seconds),
             str(REQUEST_TTL),
+            f"{asked_at + VALID_SECONDS:.6f}",
         ],
     )
-    return None if received < 0 else received
+    if isinstance(received, bytes):
+        raise Superseded(received.decode("utf-8", "replace"))
+    if received < 0:
+        raise TooLate
+    return int(received)
 
 
 def refresh(request: ApprovalRequest) -> None:
@@ -113,9 +117,68 @@ def current_signal(session_id: str) -> str | None:
     return None if raw is None else raw.decode("utf-8", "replace")
 
 
-def _run(script: str, keys: list[str], arguments: list[str]) -> int:
+def forget_other_signals(request: ApprovalRequest) -> None:
+    """Remove the session's signal unless it is this request's; raises `redis.RedisError`."""
+    _call(scripts.FORGET, [_signal_key(request.session_id)], [request.request_id])
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an agent wrote under a request's key, and how old it is in seconds."""
+
+    text: bytes
+    age: float
+
+
+def written_request(request_id: str) -> Written | None:
+    """Return what stands in Redis for this request, or None; raises `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=True)
+    pipeline.get(_request_key(request_id))
+    pipeline.pttl(_request_key(request_id))
+    try:
+        text, left = pipeline.execute()
+    except ResponseError:
+        return None  # a list, a hash: no request, whatever it is
+    if text is None:
+        return None
+    # The age is what the key has lost of its life; one without a limit was just written.
+    age = REQUEST_TTL - left / 1000 if left >= 0 else 0.0
+    return Written(text, min(max(age, 0.0), float(REQUEST_TTL)))
+
+
+def waiting_request(session_id: str) -> str | None:
+    """Return the request that the session's key names, or None; raises `redis.RedisError`."""
+    named = _call(scripts.WAITING, [_session_key(session_id)], [])
+    return named.decode("utf-8", "replace") if isinstance(named, bytes) else None
+
+
+def request_ids(cursor: int, count: int) -> tuple[int, list[str]]:
+    """Return the next SCAN cursor and the ids of requests met on the way; 0 begins and ends."""
+    following, keys = redis_client().scan(cursor, match=_request_key("*"), count=count)
+    prefix = len(_request_key(""))
+    names = [key if isinstance(key, bytes) else key.encode() for key in keys]
+    return int(following), [name[prefix:].decode("utf-8", "replace") for name in names]
+
+
+def keyspace_pattern() -> str:
+    """Return the pattern of the keyspace notifications that tell of written requests."""
+    database = redis_client().connection_pool.connection_kwargs.get("db") or 0
+    return f"__keyspace@{database}__:{_request_key('*')}"
+
+
+def notifies() -> bool:
+    """Say whether this Redis tells of SETs (K with $, or with A for all)."""
+    try:
+        found = redis_client().config_get("notify-keyspace-events")
+        flags = str(found["notify-keyspace-events"])
+    except (KeyError, ResponseError):
+        return False  # a hosted Redis may refuse CONFIG: SCAN finds them
+    return "K" in flags and ("$" in flags or "A" in flags)
+
+
+def _call(script: str, keys: list[str], arguments: list[str]) -> Any:
     # register_script sends the digest and falls back to the text where Redis lacks it.
-    return int(redis_client().register_script(script)(keys=keys, args=arguments))
+    return redis_client().register_script(script)(keys=keys, args=arguments)
 
 
 def _request_key(request_id: str) -> str:

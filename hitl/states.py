@@ -58,6 +58,8 @@ class AuditEvent(models.TextChoices):
     REQUEST_REJECTED = "request:rejected", _("request rejected")
     REQUEST_EXPIRED = "request:expired", _("request expired")
     REQUEST_CANCELLED = "request:cancelled", _("request cancelled")
+    REQUEST_ADOPTED = "request:adopted", _("request adopted")
+    REQUEST_CONTRADICTED = "request:contradicted", _("request contradicted in Redis")
     SESSION_REFUSED = "session:refused", _("use of another's session refused")
 
 

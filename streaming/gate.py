@@ -8,7 +8,8 @@ from typing import Any
 
 from django.db import transaction
 
-from hitl import services, waiting
+from dwp_project.offload import run_sync
+from hitl import outbox, services, waiting
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
 from hitl.representation import milliseconds
@@ -62,6 +63,8 @@ class SessionGate:
         extra = {"confidence": confidence, "stepId": step_id}
         request = await self._writer.write(self._open, question, extra)
         ended = await waiting.until_ended(request.request_id)
+        if ended.is_decided:
+            await run_sync(outbox.heard, ended)
         if ended.status == Status.APPROVED:
             return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
         self._closed = _refusal(ended)

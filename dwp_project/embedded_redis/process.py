@@ -125,6 +125,8 @@ class RedisProcess:
             "aof-load-truncated": "yes",
             # The append-only file is enough; a snapshot would fork for nothing.
             "save": "",
+            # Requests that agents write are told of at once (docs/reference/wire.md, 5.3).
+            "notify-keyspace-events": "K$",
             "daemonize": "no",
         }
         return [word for name, value in options.items() for word in (f"--{name}", value)]

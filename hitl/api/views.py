@@ -69,7 +69,11 @@ class RequestView(EnvelopeView):
         def act() -> Answer:
             return 200, envelope.success(representation.decision(decide(actor)), message)
 
-        return self.once(request, verb, [self.kwargs["request_id"], body], act)
+        request_id = self.kwargs["request_id"]
+        response = self.once(request, verb, [request_id, body], act)
+        if outcome := outbox.outcome_of(request_id):
+            response["X-DWP-Signal"] = outcome
+        return response
 
 
 @schema.approve

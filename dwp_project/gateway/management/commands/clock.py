@@ -1,4 +1,4 @@
-"""Expire overdue requests; for deployments that run daphne without `serve`."""
+"""Do what comes due; for deployments that run daphne without `serve`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from hitl import clock
+from dwp_project import background
 
 
 class Command(BaseCommand):
-    help = "Expire overdue requests every second until stopped. Any number may run at once."
+    help = (
+        "Expire overdue requests every second and remove what is old, until stopped. Any "
+        "number may run at once."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            asyncio.run(clock.run())
+            asyncio.run(background.clock())
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")

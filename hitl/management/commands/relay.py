@@ -1,0 +1,30 @@
+"""Send owed signals and adopt what agents wrote; for deployments that run daphne without
+`serve`."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from hitl import finder, relay
+
+
+class Command(BaseCommand):
+    help = (
+        "Send signals that no agent has received yet, and adopt requests that agents wrote to "
+        "Redis, until stopped. Any number may run at once."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            asyncio.run(_run())
+        except KeyboardInterrupt:
+            self.stdout.write("Stopped.")
+
+
+async def _run() -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(relay.run())
+        group.create_task(finder.run())

@@ -1,0 +1,163 @@
+"""How a request comes to be: asked over REST or by the built-in agent, in a session of one's
+own. A part of `hitl.services`, through which the rest of the house calls it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+from structlog.stdlib import get_logger
+
+from dwp_project.jsontext import compact, digest
+from hitl import audit, errors, signalling
+from hitl.actors import Actor
+from hitl.models import ApprovalRequest, SessionOwner
+from hitl.states import AuditEvent, Origin
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an agent asks: the action, its context as JSON object, and how long it waits."""
+
+    session_id: str
+    action_type: str
+    message: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    timeout_seconds: int | None = None
+    request_id: str | None = None
+    agent_id: str = ""
+
+
+def open_request(
+    question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
+) -> tuple[ApprovalRequest, bool]:
+    """Open a request in `actor`'s name; return it and whether it is new.
+
+    The same question under the same id again returns what stands. Raises
+    `SessionNotFound` in somebody else's session, `RequestIdTaken` for another question
+    under a known id (wire.md, 3.5).
+    """
+    now = now or timezone.now()
+    try:
+        with transaction.atomic():
+            is_owner = claim_session(question.session_id, actor.tenant_id, actor.id, origin)
+            if is_owner:
+                return _open(question, actor, origin, now)
+    except IntegrityError:
+        # Another transaction took the id first, in another session.
+        with transaction.atomic():
+            return _standing(question, actor)
+    with transaction.atomic():
+        audit.record(AuditEvent.SESSION_REFUSED, actor, now, session_id=question.session_id)
+    raise errors.SessionNotFound
+
+
+def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin) -> bool:
+    """Make the session belong to this user if nobody's; say whether it is theirs.
+
+    Locks the session's row until the transaction ends, so that requests of one session
+    are opened one after the other.
+    """
+    SessionOwner.objects.get_or_create(
+        session_id=session_id,
+        defaults={"tenant_id": tenant_id, "user_id": user_id, "origin": origin},
+    )
+    owner = SessionOwner.objects.select_for_update().get(session_id=session_id)
+    return (owner.tenant_id, owner.user_id, owner.origin) == (tenant_id, user_id, origin)
+
+
+def after_the_last(session_id: str, moment: datetime) -> datetime:
+    """Return `moment`, or a microsecond after the session's newest request was opened.
+
+    The newest question is the one that may be answered, whatever the clocks of several
+    hosts say. Needs the lock of `claim_session`.
+    """
+    last = ApprovalRequest.objects.filter(session_id=session_id).newest_first().first()
+    return max(moment, last.created_at + timedelta(microseconds=1)) if last else moment
+
+
+def _open(
+    question: Question, actor: Actor, origin: Origin, now: datetime
+) -> tuple[ApprovalRequest, bool]:
+    if (
+        question.request_id is not None
+        and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
+    ):
+        return _standing(question, actor)
+    seconds = question.timeout_seconds or settings.HITL_DEFAULT_TIMEOUT_SECONDS
+    request = ApprovalRequest.objects.create(
+        request_id=question.request_id or f"req_{uuid.uuid4().hex}",
+        session_id=question.session_id,
+        tenant_id=actor.tenant_id,
+        user_id=actor.id,
+        origin=origin,
+        agent_id=question.agent_id,
+        action_type=question.action_type,
+        message=question.message,
+        context_text=compact(question.context),
+        context_digest=digest(question.context),
+        body_digest=_body_digest(question, actor),
+        created_at=after_the_last(question.session_id, now),
+        expires_at=now + timedelta(seconds=seconds),
+    )
+    audit.record(
+        AuditEvent.REQUEST_OPENED,
+        actor,
+        now,
+        request=request,
+        details={"actionType": request.action_type, "origin": str(origin)},
+    )
+    transaction.on_commit(lambda: _announce(request), robust=True)
+    return request, True
+
+
+def _announce(request: ApprovalRequest) -> None:
+    """Tell Redis of a request that has just been committed.
+
+    Where that fails, a publication for the session's question before may still be on its way,
+    checked against a database that did not know this request. It is invalid after a moment;
+    until then nobody is told that this request is open, so no agent listens for its answer.
+    """
+    committed_at = time.monotonic()
+    try:
+        signalling.announce(request)
+    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
+        logger.warning("redis_away", error=str(exc))
+        before = ApprovalRequest.objects.filter(session_id=request.session_id)
+        if before.exclude(pk=request.pk).exists():
+            time.sleep(max(0, committed_at + signalling.VALID_SECONDS - time.monotonic()))
+
+
+def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
+    """Return what stands under the question's id if it is the same question."""
+    request = ApprovalRequest.objects.get(request_id=question.request_id)
+    same = (request.tenant_id, request.body_digest) == (
+        actor.tenant_id,
+        _body_digest(question, actor),
+    )
+    if not same:
+        raise errors.RequestIdTaken
+    return request, False
+
+
+def _body_digest(question: Question, actor: Actor) -> str:
+    return digest(
+        [
+            actor.id,
+            question.session_id,
+            question.action_type,
+            question.message,
+            question.context,
+            question.timeout_seconds,
+        ]
+    )

@@ -1,0 +1,42 @@
+"""Publishes what the fast path did not: any number of these run at once."""
+
+from __future__ import annotations
+
+import asyncio
+
+from django.utils import timezone
+from structlog.stdlib import get_logger
+
+from dwp_project.offload import run_sync
+from dwp_project.wakeup import hub
+from hitl import outbox
+
+logger = get_logger(__name__)
+
+_BATCH = 50
+# Between looks at the outbox: soon when something is due; else until told, at most this long.
+_SHORTEST_SLEEP, _LONGEST_SLEEP = 0.02, 1.0
+
+
+async def run() -> None:
+    """Send what is due until cancelled; outlives a database or a Redis that is away."""
+    async with hub().subscribe(outbox.TOPIC) as told:
+        while True:
+            try:
+                pause = await run_sync(send_due)
+            except Exception as exc:
+                logger.warning("relay_waits", error=str(exc).strip())
+                await asyncio.sleep(_LONGEST_SLEEP)
+            else:
+                await told.next(pause)
+
+
+def send_due() -> float:
+    """Send every entry that is due; return the seconds until it is worth looking again."""
+    while entries := outbox.take_due(timezone.now(), _BATCH):
+        outbox.send(entries)
+    due = outbox.next_due()
+    if due is None:
+        return _LONGEST_SLEEP
+    left = (due - timezone.now()).total_seconds()
+    return min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP)
