@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.models import role_in
-from hitl import errors, showing
+from hitl import errors, outbox, showing
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
 from hitl.states import ActorKind, Channel, Status
@@ -48,6 +48,9 @@ def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> 
     if decided is not None:
         told = {"name": found.request_id, "status": Status(decided.status).label}
         messages.success(request, _("Request %(name)s is now %(status)s.") % told)
+        if outbox.is_held_up(decided.request_id):
+            text = _("Redis is away: an agent outside this server is told when it is back.")
+            messages.warning(request, text)
 
 
 def _decided(

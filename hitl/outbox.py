@@ -101,6 +101,12 @@ def outcome_of(request_id: str) -> str:
     return found.values_list("outcome", flat=True).first() or ""
 
 
+def is_held_up(request_id: str) -> bool:
+    """Say whether Redis has not been reached yet with the request's signal."""
+    found = OutboxEntry.objects.pending().filter(request__request_id=request_id)
+    return found.filter(Q(attempts=0) | ~Q(error="")).exists()
+
+
 def current_signal(session_id: str) -> str | None:
     """Return what the session's signal key would hold if Redis were there to ask."""
     newest = ApprovalRequest.objects.filter(session_id=session_id).newest_first().first()

@@ -33,7 +33,7 @@ class ErrorCode(Enum):
     VALIDATION = ("E4000", 400, _("The body failed validation."))
     TOO_LARGE = ("E4130", 413, _("The body is too large: at most 256 KiB are accepted."))
     UPSTREAM_TIMEOUT = ("E5001", 504, _("A service behind this one did not answer in time."))
-    DATABASE_AWAY = ("E5003", 503, _("The database is away. Nothing was changed; try again."))
+    DATABASE_AWAY = ("E5003", 503, _("The database is away. Try again; nothing is decided twice."))
 
     def __init__(self, code: str, status: int, message: Promise) -> None:
         self.code = code

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, ClassVar
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.views import defaults
 from rest_framework import status as http
 from rest_framework.request import Request
@@ -14,7 +17,7 @@ from rest_framework.views import APIView
 
 from dwp_project.gateway import envelope
 from dwp_project.gateway.body import read_json
-from dwp_project.gateway.errors import DwpError, Forbidden, MethodNotAllowed, NotFound
+from dwp_project.gateway.errors import DatabaseAway, DwpError, Forbidden, MethodNotAllowed, NotFound
 from dwp_project.gateway.identity import Identity
 
 # Where people look at pages instead of clients parsing envelopes.
@@ -112,7 +115,15 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer Django's own 500, which Django has logged already, in the envelope."""
-    if request.path_info.startswith(PAGES):
-        return defaults.server_error(request)
-    return envelope.render_error(DwpError(), request)
+    """Answer Django's own 500, which Django has logged already, in the envelope; the pages
+    keep Django's, except that they say so when it is the database that is away."""
+    is_page = request.path_info.startswith(PAGES)
+    # Django calls this where it handles the exception.
+    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+        away = DatabaseAway()
+        if not is_page:
+            return envelope.render_error(away, request)
+        page = render_to_string("gateway/database_away.html", {"why": away.message})
+        headers = envelope.error_headers(away)
+        return HttpResponse(page, status=away.code.status, headers=headers)
+    return defaults.server_error(request) if is_page else envelope.render_error(DwpError(), request)

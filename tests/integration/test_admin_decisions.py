@@ -9,12 +9,14 @@ from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
+from pytest_django import Settings
 
 from dwp_project.gateway.models import Membership
 from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from tests import factories
 from tests.integration.calls import browser
+from tests.integration.outages import no_database, no_redis
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db
@@ -67,6 +69,31 @@ def test_page_approves_and_records_the_operator(role: str) -> None:
     assert (record.actor, record.actor_kind, record.channel) == ("desk", "operator", "admin")
     assert (record.source_address, record.user_agent) == ("127.0.0.1", "browser/1")
     assert OutboxEntry.objects.get().request == request
+
+
+@pytest.mark.django_db(transaction=True)
+def test_page_tells_that_the_signal_waits_for_redis(settings: Settings) -> None:
+    request = factories.opened()
+    client = signed_in("approver")
+
+    with no_redis(settings):
+        page = decide(client, request, approve="1")
+
+    assert "is now approved" in page
+    assert "Redis is away" in page
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pages_say_that_the_database_is_away() -> None:
+    client = signed_in("approver")
+    client.raise_request_exception = False
+
+    with no_database():
+        answer = client.get(LIST)
+
+    assert answer.status_code == 503
+    assert answer.headers["Retry-After"] == "1"
+    assert "The database is away. Try again" in answer.content.decode()
 
 
 @pytest.mark.parametrize(
