@@ -4,18 +4,28 @@ starts this itself; a bare daphne needs `manage.py clock` and `manage.py relay` 
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 import hitl.clock
 from hitl import finder, relay
+from hitl.chores import Chore
+from streaming import recovery, retention, runner
+
+_CHORES = (Chore("remove-old-events", timedelta(hours=1), retention.remove_old),)
 
 
 async def run() -> None:
     """Run until cancelled."""
     async with asyncio.TaskGroup() as group:
-        for loop in (clock, relay.run, finder.run):
+        for loop in (clock, relay.run, finder.run, recovery.run):
             group.create_task(loop())
 
 
 async def clock() -> None:
     """Do what comes due, of every room, until cancelled."""
-    await hitl.clock.run()
+    await hitl.clock.run(also=_CHORES)
+
+
+async def drain() -> None:
+    """Give away what only this process does: its sessions go on in others."""
+    await runner.release_all()

@@ -23,6 +23,15 @@ class Environment(environ.Env):  # type: ignore[misc, unused-ignore]
                 "docs/reference/settings.md says what it takes."
             ) from exc
 
+    def whole(self, var: str, *, default: int) -> int:
+        """Return a whole number of at least 0, and at most a million."""
+        value: int = self.int(var, default=default)
+        if not 0 <= value <= 1_000_000:
+            raise ImproperlyConfigured(
+                f"{var} must be a whole number from 0 to 1000000, not {value}."
+            )
+        return value
+
     def db_url(self, var: str = "DATABASE_URL", *args: Any, **kwargs: Any) -> dict[str, Any]:
         text = os.environ.get(var, "")
         if text and not text.startswith(_DATABASES):

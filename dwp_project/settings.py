@@ -235,6 +235,9 @@ DWP_AGENTS: dict[str, dict[str, Any]] = {
 # Seconds of silence after which a stream carries a comment; clients expect one every 15 s.
 SSE_HEARTBEAT_SECONDS: float = env.float("SSE_HEARTBEAT_SECONDS", default=10.0)
 
+# Days for which the events of sessions are kept; 0 keeps them for good.
+DWP_EVENT_RETENTION: int = env.whole("DWP_EVENT_RETENTION", default=30)
+
 # --- metrics ----------------------------------------------------------------------------
 # Who may read /metrics; without it nobody may, and the path does not exist.
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dwp_project.gateway.roles import DECIDERS
+from dwp_project.gateway.roles import DECIDERS, Role
 from hitl.states import ActorKind, Channel
 
 
@@ -39,3 +39,14 @@ class Actor:
 def the_clock(tenant_id: str) -> Actor:
     """Return the actor of what happens because time has passed."""
     return Actor(id="clock", tenant_id=tenant_id, kind=ActorKind.CLOCK, channel=Channel.CLOCK)
+
+
+def the_recovery(tenant_id: str) -> Actor:
+    """Return the actor of what becomes of sessions whose process is gone."""
+    return Actor(
+        id="recovery",
+        tenant_id=tenant_id,
+        kind=ActorKind.CLOCK,
+        channel=Channel.CLOCK,
+        role=Role.ADMIN.value,
+    )

@@ -84,9 +84,11 @@ def reject(
     return _end(request_id, Status.REJECTED, actor, reason=reason or DEFAULT_REASON, now=now)
 
 
-def cancel(request_id: str, actor: Actor, *, now: datetime | None = None) -> ApprovalRequest:
+def cancel(
+    request_id: str, actor: Actor, *, reason: str = "", now: datetime | None = None
+) -> ApprovalRequest:
     """Withdraw a pending request: nothing is signalled; raises as `approve` does."""
-    return _end(request_id, Status.CANCELLED, actor, now=now)
+    return _end(request_id, Status.CANCELLED, actor, reason=reason, now=now)
 
 
 def expire_overdue(*, now: datetime | None = None, limit: int = 500) -> int:

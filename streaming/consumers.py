@@ -17,7 +17,7 @@ from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.offload import run_sync
 from dwp_project.sse import frames
 from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
-from streaming import events, log, runner, sessions
+from streaming import events, log, replay, runner, sessions
 from streaming.serializers import MessageQuery, PromptBody
 
 logger = get_logger(__name__)
@@ -60,7 +60,7 @@ class StreamConsumer(ApiConsumer):
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
-            page = log.carried(message, session_pk, after) if message else None
+            page = replay.carried(message, session_pk, after) if message else None
             if page is None:
                 page = await _read(session_pk, after)
 
@@ -147,10 +147,10 @@ async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:
     return session.pk
 
 
-async def _read(session_pk: int, after: int) -> log.Page | None:
+async def _read(session_pk: int, after: int) -> replay.Page | None:
     """Return the next page, or None while the database is away: the stream waits for it."""
     try:
-        return await run_sync(log.read, session_pk, after)
+        return await run_sync(replay.read, session_pk, after)
     except (OperationalError, InterfaceError) as exc:
         logger.warning("database_away", error=str(exc).strip())
         return None

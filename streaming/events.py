@@ -129,6 +129,12 @@ def says(text: str, name: str, fields: Fields) -> bool:
     return again == text
 
 
+def fields_of(name: str, text: str) -> dict[str, Any]:
+    """Return the fields that the payload `text` of an event was built from."""
+    told = json.loads(text)
+    return {field: told[field] for field in TYPES[name].fields if field in told}
+
+
 def event_id(session_pk: int, sequence: int) -> int:
     """Return the SSE id: rising within a session, and leading to it; fits in 2^53."""
     return (session_pk << SEQUENCE_BITS) | sequence

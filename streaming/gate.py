@@ -8,13 +8,13 @@ from typing import Any
 
 from django.db import transaction
 
-from dwp_project.offload import run_sync
+from dwp_project.jsontext import canonical
 from hitl import outbox, services, waiting
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
 from hitl.representation import milliseconds
 from hitl.states import ActorKind, Channel, Origin, Status
-from streaming import log
+from streaming import events, log
 from streaming.agents.base import (
     AgentEvent,
     Decision,
@@ -24,7 +24,10 @@ from streaming.agents.base import (
     Withdrawn,
 )
 from streaming.models import Session
-from streaming.writer import Writer
+from streaming.writer import Diverged, Writer, patiently
+
+# Once one of these was raised, the agent gets no further, whatever it catches.
+_CLOSING = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
 
 
 class SessionGate:
@@ -33,10 +36,10 @@ class SessionGate:
     def __init__(self, session: Session, writer: Writer) -> None:
         self._session = session
         self._writer = writer
-        self._closed: GateClosed | None = None
+        self._closed: Exception | None = None
 
     def check(self) -> None:
-        """Raise the refusal that closed the gate, if any: an agent may have swallowed it."""
+        """Raise what closed the gate, if anything did: an agent may have swallowed it."""
         if self._closed is not None:
             raise self._closed
 
@@ -61,19 +64,44 @@ class SessionGate:
             agent_id=self._session.agent_id or self._session.agent,
         )
         extra = {"confidence": confidence, "stepId": step_id}
-        request = await self._writer.write(self._open, question, extra)
-        ended = await waiting.until_ended(request.request_id)
+        try:
+            request_id = self._asked_before(question)
+            if request_id is None:
+                request_id = await self._writer.write(self._open, question, extra)
+            return await self._yes(request_id)
+        except _CLOSING as exc:
+            self._closed = exc
+            raise
+
+    async def _yes(self, request_id: str) -> Decision:
+        """Wait for the answer and return it if it is a yes on which this run may act."""
+        ended = await waiting.until_ended(request_id)
         if ended.is_decided:
-            await run_sync(outbox.heard, ended)
-        if ended.status == Status.APPROVED:
-            return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
-        self._closed = _refusal(ended)
-        raise self._closed
+            await patiently(outbox.heard, ended)
+        # Last of all: the process may have been frozen, while another took over and acts on
+        # this very answer.
+        await self._writer.confirm_lease()
+        if ended.status != Status.APPROVED:
+            raise _refusal(ended)
+        return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
+
+    def _asked_before(self, question: services.Question) -> str | None:
+        """Return the id of the recorded request if an earlier run has asked this already."""
+        kept = self._writer.recall("hitl")
+        if kept is None:
+            return None
+        told = events.fields_of("hitl", kept.payload)
+        before = [told["actionType"], told["message"], told["context"]]
+        if canonical(before) != canonical(
+            [question.action_type, question.message, question.context]
+        ):
+            raise Diverged(kept, f"another question, {question.action_type}")
+        return str(told["requestId"])
 
     def _open(
-        self, after: int, question: services.Question, extra: Mapping[str, Any]
-    ) -> tuple[int, ApprovalRequest]:
-        """Open the request and send its event in one transaction."""
+        self, after: int, lease: int, question: services.Question, extra: Mapping[str, Any]
+    ) -> tuple[int, str]:
+        """Open the request and send its event in one transaction; without the lease, neither."""
         asker = Actor(
             id=self._session.user_id,
             tenant_id=self._session.tenant_id,
@@ -94,8 +122,9 @@ class SessionGate:
                 "expiresAt": milliseconds(request.expires_at),
             }
             fields |= {name: value for name, value in extra.items() if value is not None}
-            last = log.append(self._session.pk, [AgentEvent("hitl", fields)], after=after)
-        return last, request
+            asked = AgentEvent("hitl", fields)
+            last = log.append(self._session.pk, [asked], after=after, lease=lease)
+        return last, request.request_id
 
 
 def _refusal(ended: ApprovalRequest) -> GateClosed:

@@ -41,6 +41,11 @@ class Session(models.Model):
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(_("started at"))
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
+    # The process that runs it, until when by the database's clock, and how often it has changed
+    # hands: whoever writes names the number, and an old one is refused. See leases.py.
+    lease_owner = models.CharField(max_length=255, blank=True, default="")
+    lease_number = models.PositiveIntegerField(default=0)
+    lease_expires_at = models.DateTimeField(null=True, blank=True)
 
     objects = SessionQuerySet.as_manager()
 
@@ -48,7 +53,14 @@ class Session(models.Model):
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
         ordering = ["-id"]
-        indexes = [models.Index(fields=["tenant_id", "-id"], name="session_of_tenant")]
+        indexes = [
+            models.Index(fields=["tenant_id", "-id"], name="session_of_tenant"),
+            models.Index(
+                fields=["lease_expires_at"],
+                condition=models.Q(status="running"),
+                name="session_lease_of_running",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.session_id} ({self.status})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -11,76 +11,140 @@ from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import parse
 from dwp_project.offload import run_sync
-from dwp_project.wakeup import REREAD_SECONDS, hub
-from streaming import log, sessions
+from streaming import closing, leases, log, resuming
 from streaming.agents import registry
-from streaming.agents.base import AgentEvent, AgentTask, GateClosed, Rejected, TimedOut, Withdrawn
+from streaming.agents.base import AgentEvent, AgentTask, GateClosed, Withdrawn
 from streaming.gate import SessionGate
-from streaming.models import Session, SessionStatus
-from streaming.writer import Writer
+from streaming.held import Run, held
+from streaming.models import Event, Session
+from streaming.resuming import SessionLost
+from streaming.writer import Diverged, Writer, patiently
 
 logger = get_logger(__name__)
 
 # How long an agent may take to end when its session is cancelled.
 _GRACE_SECONDS = 5.0
 
-# The event loop keeps only weak references to tasks.
-_running: set[asyncio.Task[None]] = set()
+_CANCELLED = "The session was cancelled."
 
 
 def start(session: Session) -> asyncio.Task[None]:
-    """Run `session` in this process, from its first event to `[DONE]`."""
-    task = asyncio.create_task(_run(session), name=f"session-{session.session_id}")
-    _running.add(task)
-    task.add_done_callback(_finished)
-    return task
+    """Run `session`, whose lease this process holds, to its `[DONE]`: from its first event, or
+    from where an earlier run got to.
+
+    After `release_all` it is left to other processes.
+    """
+    name = f"session-{session.session_id}"
+    here = held()
+    if here.is_closed:
+        return asyncio.create_task(_leave(session), name=name)
+    run = Run(session)
+    return here.add(run, _run(run), name)
 
 
-def _finished(task: asyncio.Task[None]) -> None:
-    _running.discard(task)
-    if not task.cancelled() and (exc := task.exception()) is not None:
-        logger.error("session_broken", task=task.get_name(), exc_info=exc)
+async def release_all() -> None:
+    """Stop the sessions that run here, without closing events, so that others carry them on at
+    once; start none any more. Takes at most three seconds, and may be called again."""
+    await held().release()
 
 
-async def _run(session: Session) -> None:
-    writer = Writer(session.pk, session.last_sequence)
-    gate = SessionGate(session, writer)
+def is_drained() -> bool:
+    """Say whether this process has given its sessions away for good."""
+    return held().is_closed
+
+
+def running_here() -> list[int]:
+    """Return the keys of the sessions that run in this process."""
+    return held().keys
+
+
+async def _leave(session: Session) -> None:
+    try:
+        await run_sync(leases.release, [session.pk])
+    except Exception as exc:
+        logger.warning("leases_not_released", error=str(exc).strip())
+
+
+async def _run(run: Run) -> None:
+    session = run.session
     try:
         try:
-            await writer.append([AgentEvent("start", {"message": "Session started"})])
-            await _work_or_cancellation(session, writer, gate)
-            closing, status = _completed()
-        except log.SessionEnded:
-            raise
-        except GateClosed as closed:
-            closing, status = _stopped(session, closed)
-        except log.SessionCancelled:
-            closing, status = _stopped(session, Withdrawn("The session was cancelled."))
-        except Exception as exc:
-            logger.error("agent_failed", session_id=session.session_id, exc_info=exc)
-            closing, status = _failed(exc)
-        await writer.append(closing, ending=status)
+            if session.cancel_requested_at is not None:
+                raise log.SessionCancelled(session.session_id)
+            recorded = await patiently(resuming.recall, session)
+        except (log.SessionCancelled, SessionLost) as exc:
+            writer = _writer(session)
+            end = await _abandoned(session, exc)
+        else:
+            writer = _writer(session, recorded)
+            end = await _worked(run, writer, recorded)
+        events, status = end
+        await writer.append(events, ending=status)
     except log.SessionEnded:
         logger.warning("session_ended_elsewhere", session_id=session.session_id)
 
 
-async def _work_or_cancellation(session: Session, writer: Writer, gate: SessionGate) -> None:
-    """Let the agent work until it is done or somebody cancels the session."""
-    work = asyncio.create_task(_work(session, writer, gate))
-    watch = asyncio.create_task(_until_cancelled(session.pk))
+def _writer(session: Session, recorded: Sequence[Event] = ()) -> Writer:
+    return Writer(
+        session.pk, lease=session.lease_number, sequence=session.last_sequence, recorded=recorded
+    )
+
+
+async def _worked(run: Run, writer: Writer, recorded: Sequence[Event]) -> closing.Closing:
+    """Let the agent work and return how it ended."""
+    session = run.session
+    gate = SessionGate(session, writer)
     try:
-        await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if session.last_sequence == 0:
+            await writer.append([AgentEvent("start", {"message": "Session started"})])
+        await _work_or_cancellation(run, _work(session, writer, gate, recorded))
+        return closing.completed()
+    except log.SessionEnded:
+        raise
+    except GateClosed as closed:
+        return closing.stopped(session.session_id, closed)
+    except log.SessionCancelled:
+        # Whoever cancelled it withdraws the question, and is in the audit for that.
+        return closing.stopped(session.session_id, Withdrawn(_CANCELLED))
+    except Diverged as exc:
+        return await _abandoned(session, exc)
+    except Exception as exc:
+        logger.error("agent_failed", session_id=session.session_id, exc_info=exc)
+        try:
+            writer.check_all_recalled(f"{type(exc).__name__}: {exc}")
+        except Diverged as diverged:
+            return await _abandoned(session, diverged)
+        return closing.failed(exc)
+
+
+async def _abandoned(session: Session, exc: Exception) -> closing.Closing:
+    """Withdraw what the session still asks, and return its end."""
+    if isinstance(exc, log.SessionCancelled):
+        await patiently(resuming.withdraw_question, session, _CANCELLED)
+        return closing.stopped(session.session_id, Withdrawn(_CANCELLED))
+    logger.warning("session_lost", session_id=session.session_id, reason=str(exc))
+    reason = str(exc if isinstance(exc, SessionLost) else SessionLost(str(exc)))
+    request_id = await patiently(resuming.withdraw_question, session, reason)
+    return closing.lost(session.session_id, reason, request_id)
+
+
+async def _work_or_cancellation(run: Run, working: Coroutine[Any, Any, None]) -> None:
+    """Let the agent work until it is done or somebody cancels the session."""
+    work = asyncio.create_task(working)
+    try:
+        await asyncio.wait({work, run.cancelled}, return_when=asyncio.FIRST_COMPLETED)
         if work.done():
             return work.result()
         work.cancel()
         await asyncio.wait({work}, timeout=_GRACE_SECONDS)
-        raise log.SessionCancelled(session.session_id)
+        raise log.SessionCancelled(run.session.session_id)
     finally:
         work.cancel()
-        watch.cancel()
 
 
-async def _work(session: Session, writer: Writer, gate: SessionGate) -> None:
+async def _work(
+    session: Session, writer: Writer, gate: SessionGate, recorded: Sequence[Event]
+) -> None:
     task = AgentTask(
         session_id=session.session_id,
         tenant_id=session.tenant_id,
@@ -88,66 +152,15 @@ async def _work(session: Session, writer: Writer, gate: SessionGate) -> None:
         prompt=session.prompt,
         context=parse(session.context_text),
         thread_id=session.thread_id or None,
+        recorded=await run_sync(resuming.as_told, recorded),
     )
     async with aclosing(_generator(session, task, gate)) as stream:
         async for event in stream:
             gate.check()
             await writer.append([event])
     gate.check()
+    writer.check_all_recalled()
 
 
 def _generator(session: Session, task: AgentTask, gate: SessionGate) -> Any:
     return registry.agent(session.agent).run(task, gate)
-
-
-async def _until_cancelled(session_pk: int) -> None:
-    async with hub().subscribe(sessions.control_topic(session_pk)) as subscription:
-        while True:
-            try:
-                if await run_sync(sessions.is_cancel_requested, session_pk):
-                    return
-            except Exception as exc:
-                logger.warning("database_away", error=str(exc).strip())
-            await subscription.next(REREAD_SECONDS)
-
-
-def _completed() -> tuple[Sequence[AgentEvent], SessionStatus]:
-    return [_end("Session completed", "completed")], SessionStatus.COMPLETED
-
-
-def _stopped(session: Session, closed: GateClosed) -> tuple[Sequence[AgentEvent], SessionStatus]:
-    """Return the closing events of wire.md 4.4 for a question that got no yes."""
-    match closed:
-        case Rejected():
-            error = _error(closed.reason, closed.error_type, "The request was rejected.")
-            return [error], SessionStatus.REJECTED
-        case TimedOut():
-            late = "The request was not answered in time."
-            failed = AgentEvent(
-                "failed",
-                {
-                    "message": late,
-                    "error": closed.reason,
-                    "errorType": closed.error_type,
-                    "requestId": closed.request_id,
-                    "sessionId": session.session_id,
-                },
-            )
-            error = _error(closed.reason, closed.error_type, late)
-            return [failed, error, _end("Session failed", "failed")], SessionStatus.FAILED
-        case _:
-            error = _error(closed.reason, closed.error_type, closed.reason)
-            return [error, _end("Session cancelled", "failed")], SessionStatus.CANCELLED
-
-
-def _failed(exc: Exception) -> tuple[Sequence[AgentEvent], SessionStatus]:
-    error = _error(str(exc) or type(exc).__name__, type(exc).__name__, "The agent failed.")
-    return [error, _end("Session failed", "failed")], SessionStatus.FAILED
-
-
-def _error(error: str, error_type: str, message: str) -> AgentEvent:
-    return AgentEvent("error", {"error": error, "errorType": error_type, "message": message})
-
-
-def _end(message: str, status: str) -> AgentEvent:
-    return AgentEvent("end", {"message": message, "status": status})

@@ -16,7 +16,7 @@ from hitl import errors, services
 from hitl.actors import Actor
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin
-from streaming import events
+from streaming import events, leases
 from streaming.agents import registry
 from streaming.models import Session
 
@@ -33,17 +33,12 @@ class Prompt:
     caller_type: str = ""
 
 
-def control_topic(session_pk: int) -> str:
-    """Return the wake-up topic on which a session's runner is told to look."""
-    return f"control:{session_pk}"
-
-
 def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
-    """Make a new session of this user for `prompt`."""
+    """Make a new session of this user for `prompt`, leased to this process, which runs it."""
     session_id = f"session_{uuid.uuid4().hex}"
     with transaction.atomic():
         services.claim_session(session_id, tenant_id, user_id, Origin.AGENT)
-        return Session.objects.create(
+        session = Session.objects.create(
             session_id=session_id,
             tenant_id=tenant_id,
             user_id=user_id,
@@ -55,7 +50,10 @@ def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
             context_text=compact(prompt.context),
             thread_id=prompt.thread_id,
             created_at=timezone.now(),
+            **leases.first(),
         )
+        session.refresh_from_db(fields=["lease_expires_at"])  # the database's clock said when
+        return session
 
 
 def find_by_cursor(
@@ -101,7 +99,7 @@ def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
             return session, False
         session.cancel_requested_at = session.cancel_requested_at or timezone.now()
         session.save(update_fields=["cancel_requested_at"])
-        transaction.on_commit(lambda: wakeup.publish(control_topic(session.pk)))
+        transaction.on_commit(lambda: wakeup.publish(leases.owner_topic(session.lease_owner)))
     # The runner opens no further question once the flag is set, so these are all there are.
     for request in ApprovalRequest.objects.filter(session_id=session.session_id).pending():
         try:
@@ -109,8 +107,3 @@ def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
         except (errors.AlreadyDecided, errors.RequestExpired, errors.RequestCancelled):
             continue  # it ended by itself meanwhile
     return session, True
-
-
-def is_cancel_requested(session_pk: int) -> bool:
-    """Say whether somebody has asked for the session's end."""
-    return Session.objects.filter(pk=session_pk, cancel_requested_at__isnull=False).exists()

@@ -12,18 +12,6 @@ from typing import Any, ClassVar, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class AgentTask:
-    """One prompt to work on. `context` is what the client sent along, any JSON object."""
-
-    session_id: str
-    tenant_id: str
-    user_id: str
-    prompt: str
-    context: Mapping[str, Any] = field(default_factory=dict)
-    thread_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class AgentEvent:
     """One event of the stream: a type and fields of the table in docs/reference/wire.md, 4.4."""
 
@@ -32,8 +20,39 @@ class AgentEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentTask:
+    """One prompt to work on. `context` is what the client sent along, any JSON object.
+
+    `recorded` is what an earlier run on this task got into the database before its process
+    ended: its events, `hitl` among them, in order and without `start`. Empty in a first run.
+    """
+
+    session_id: str
+    tenant_id: str
+    user_id: str
+    prompt: str
+    context: Mapping[str, Any] = field(default_factory=dict)
+    thread_id: str | None = None
+    recorded: tuple[AgentEvent, ...] = ()
+
+    def find_recorded(self, type: str, **fields: Any) -> AgentEvent | None:  # noqa: A002
+        """Return the first recorded event of this type with these fields, if there is one."""
+        for event in self.recorded:
+            if event.type == type and all(
+                name in event.fields and event.fields[name] == value
+                for name, value in fields.items()
+            ):
+                return event
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
-    """The approval that `Gate.ask` returns. Anything but an approval is an exception."""
+    """The approval that `Gate.ask` returns. Anything but an approval is an exception.
+
+    `request_id` stays the same when a session is resumed: use it as idempotency key of what
+    is done on this yes.
+    """
 
     request_id: str
     decided_by: str
@@ -94,9 +113,16 @@ class Gate(Protocol):
 class Agent(ABC):
     """Base of every agent; configured by `DWP_AGENTS` as `BACKEND` and `OPTIONS`.
 
-    `can_resume` declares that `run` is a pure function of its task and the decisions it
-    is given: run again it yields the same events in the same order, so a session that
-    lost its process can be carried on by skipping what is already recorded.
+    `can_resume` declares that `run` may be called again, in another process, after the one
+    it ran in has ended, and then yields and asks the same in the same order as far as
+    `task.recorded` goes. What is recorded is neither sent nor asked again, and the answers
+    are those that were given; behind it the agent works on. If it does not repeat itself the
+    session fails.
+
+    Code behind a `yield` or an `ask` runs again with it. So an agent that has effects looks
+    whether the event that tells of one is recorded, and if so leaves the effect out. What
+    happened just before the process ended may not be recorded: only the system that was
+    acted on knows, see docs/how-to/write-an-agent.md.
     """
 
     can_resume: ClassVar[bool] = False

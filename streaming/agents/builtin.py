@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 from streaming.agents.base import Agent, AgentEvent, AgentTask, Gate
@@ -48,23 +49,37 @@ class BuiltinAgent(Agent):
         # A prompt of 256 KiB takes a second; the event loop has other streams to serve.
         understanding = await asyncio.to_thread(understand, task.prompt)
         wording = Wording(understanding)
+        pace = _Pace(len(task.recorded))
+        async with aclosing(self._work(task, understanding, wording, gate, pace)) as work:
+            async for event in work:
+                pace.count()
+                yield event
+
+    async def _work(
+        self,
+        task: AgentTask,
+        understanding: Understanding,
+        wording: Wording,
+        gate: Gate,
+        pace: _Pace,
+    ) -> AsyncGenerator[AgentEvent, None]:
         yield _thought("analysis", wording.analysis(task.prompt))
         yield _thought("planning", wording.planning())
         for event in _plan(understanding, wording):
             yield event
         if not understanding.steps:
-            await asyncio.sleep(self._step_delay)
+            await pace.pause(self._step_delay)
             for event in _progress("step_1", wording.answering()[0]):
                 yield event
         for order, step in enumerate(understanding.steps, start=1):
-            await asyncio.sleep(self._step_delay)
-            async for event in self._take(f"step_{order}", step, wording, gate):
+            await pace.pause(self._step_delay)
+            async for event in self._take(f"step_{order}", step, wording, gate, pace):
                 yield event
-        async for event in self._stream(wording.answer()):
+        async for event in self._stream(wording.answer(), pace):
             yield event
 
     async def _take(
-        self, step_id: str, step: Step, wording: Wording, gate: Gate
+        self, step_id: str, step: Step, wording: Wording, gate: Gate, pace: _Pace
     ) -> AsyncIterator[AgentEvent]:
         """Yield the events of one step. What the gate raises passes, and nothing is executed."""
         title = wording.title(step)
@@ -78,17 +93,33 @@ class BuiltinAgent(Agent):
                 confidence=_confidence(step),
                 step_id=step_id,
             )
+            pace.count()
         yield _tool_execution(step, "running")
-        await asyncio.sleep(self._step_delay)
+        await pace.pause(self._step_delay)
         yield _tool_execution(step, "success", {"simulated": True, **_arguments(step)})
         yield _step_update(step_id, "completed", 1.0)
         yield _timeline_update(step_id, title, "completed", 1.0)
 
-    async def _stream(self, text: str) -> AsyncIterator[AgentEvent]:
+    async def _stream(self, text: str, pace: _Pace) -> AsyncIterator[AgentEvent]:
         for piece in _PIECE.findall(text):
-            await asyncio.sleep(self._chunk_delay)
+            await pace.pause(self._chunk_delay)
             yield AgentEvent("content", {"content": piece, "chunk": True})
         yield AgentEvent("content", {"content": "", "chunk": False})
+
+
+class _Pace:
+    """Waits so that a stream can be watched; not before what an earlier run has sent already."""
+
+    def __init__(self, recorded: int) -> None:
+        self._recorded = recorded
+
+    def count(self) -> None:
+        """Note that one event is done: yielded, or sent by the gate."""
+        self._recorded -= 1
+
+    async def pause(self, seconds: float) -> None:
+        if self._recorded <= 0:
+            await asyncio.sleep(seconds)
 
 
 def _seconds(name: str, value: float) -> float:

@@ -37,7 +37,8 @@ _FIELDS: dict[str, Schema] = {
     "error": member(_TEXT, "What went wrong; after a rejection, its reason."),
     "errorType": member(
         _TEXT,
-        "`RejectionError`, `TimeoutError`, `CancelledError`, `ValidationError` or the agent's own.",
+        "`RejectionError`, `TimeoutError`, `CancelledError`, `SessionLost`, `ValidationError` "
+        "or the agent's own.",
     ),
     "expiresAt": member("integer", "When the question expires, in Unix milliseconds."),
     "message": member(_TEXT, "The same for people."),
@@ -81,7 +82,7 @@ _MEANINGS: dict[str, str] = {
     "hitl": "**The agent asks and waits.** Until somebody decides, only comments follow.",
     "content": "A piece of the answer.",
     "error": "The work ends without a result.",
-    "failed": "Nobody answered the question in time.",
+    "failed": "Nobody answered the question in time, or the session could not be carried on.",
     "end": "The session is over; `[DONE]` follows.",
     "stream_reset": "The cursor is older than what is kept; what is kept follows.",
 }

@@ -8,7 +8,7 @@ from typing import Any
 from dwp_project.sse import frames
 from hitl.api.shapes import request_example
 from hitl.representation import milliseconds
-from streaming import events
+from streaming import events, replay
 
 _REQUEST = request_example()
 SESSION_ID = _REQUEST.session_id
@@ -71,7 +71,7 @@ SAMPLES: dict[str, dict[str, Any]] = {
         "sessionId": SESSION_ID,
     },
     "end": {"message": "Session completed", "status": "completed"},
-    "stream_reset": {"reason": "The events before this one are no longer kept."},
+    "stream_reset": {"reason": replay.NO_LONGER_KEPT},
 }
 
 Step = tuple[str, Mapping[str, Any]]
@@ -123,6 +123,12 @@ _DOING = [
     _event("timeline_step_update"),
     *_ANSWER,
 ]
+_LOST = {
+    "message": "The session could not be carried on.",
+    "error": "The process that ran this session ended, and its agent cannot resume. "
+    "Send the prompt again.",
+    "errorType": "SessionLost",
+}
 _FAILED_END = _event("end", message="Session failed", status="failed")
 
 TRANSCRIPTS: dict[str, str] = {
@@ -181,6 +187,15 @@ TRANSCRIPTS: dict[str, str] = {
             ),
             _FAILED_END,
         ]
+    ),
+    "its process ended, and the agent cannot resume": _transcript(
+        [
+            *_ASKING,
+            _event("failed", **_LOST),
+            _event("error", **{name: _LOST[name] for name in ("message", "error", "errorType")}),
+            _FAILED_END,
+        ],
+        wait_after="hitl",
     ),
     "reconnected after the question": _transcript(_DOING, first=len(_ASKING) + 1),
     "reconnected too late": _transcript(

@@ -1,0 +1,67 @@
+"""The closing events of a session: every way its work ends (docs/reference/wire.md, 4.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from streaming.agents.base import AgentEvent, GateClosed, Rejected, TimedOut
+from streaming.models import SessionStatus
+
+Closing = tuple[Sequence[AgentEvent], SessionStatus]
+
+
+def completed() -> Closing:
+    """Return the end of a session whose agent has done its work."""
+    return [_end("Session completed", "completed")], SessionStatus.COMPLETED
+
+
+def stopped(session_id: str, closed: GateClosed) -> Closing:
+    """Return the end of a session whose question got no yes."""
+    match closed:
+        case Rejected():
+            error = _error(closed.reason, closed.error_type, "The request was rejected.")
+            return [error], SessionStatus.REJECTED
+        case TimedOut():
+            late = "The request was not answered in time."
+            return _gave_up(session_id, late, closed.reason, closed.error_type, closed.request_id)
+        case _:
+            error = _error(closed.reason, closed.error_type, closed.reason)
+            return [error, _end("Session cancelled", "failed")], SessionStatus.CANCELLED
+
+
+def lost(session_id: str, reason: str, request_id: str | None) -> Closing:
+    """Return the end of a session that lost its process and cannot be carried on;
+    `request_id` is the question that was withdrawn, if any."""
+    message = "The session could not be carried on."
+    return _gave_up(session_id, message, reason, "SessionLost", request_id or "")
+
+
+def failed(exc: Exception) -> Closing:
+    """Return the end of a session whose agent raised `exc`."""
+    error = _error(str(exc) or type(exc).__name__, type(exc).__name__, "The agent failed.")
+    return [error, _end("Session failed", "failed")], SessionStatus.FAILED
+
+
+def _gave_up(
+    session_id: str, message: str, reason: str, error_type: str, request_id: str | None
+) -> Closing:
+    failed = AgentEvent(
+        "failed",
+        {
+            "message": message,
+            "error": reason,
+            "errorType": error_type,
+            "requestId": request_id,
+            "sessionId": session_id,
+        },
+    )
+    error = _error(reason, error_type, message)
+    return [failed, error, _end("Session failed", "failed")], SessionStatus.FAILED
+
+
+def _error(error: str, error_type: str, message: str) -> AgentEvent:
+    return AgentEvent("error", {"error": error, "errorType": error_type, "message": message})
+
+
+def _end(message: str, status: str) -> AgentEvent:
+    return AgentEvent("end", {"message": message, "status": status})

@@ -1,0 +1,71 @@
+"""What a session that lost its process can be carried on from, and what is tidied up if it
+cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+
+from django.core.exceptions import ImproperlyConfigured
+
+from hitl import errors, services
+from hitl.actors import the_recovery
+from hitl.models import ApprovalRequest
+from streaming import events, replay
+from streaming.agents import registry
+from streaming.agents.base import AgentEvent
+from streaming.models import Event, Session
+
+# A session that ends every process it runs in must not go round for ever.
+_MOST_HANDS = 100
+
+_LOST = "The process that ran this session ended, and {why}. Send the prompt again."
+
+
+class SessionLost(Exception):
+    """The session's process is gone and its agent cannot go on."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(_LOST.format(why=why))
+
+
+def recall(session: Session) -> Sequence[Event]:
+    """Return what an earlier run has recorded behind `start`; nothing for a new session.
+
+    Raises `SessionLost` if the agent cannot be run again with that.
+    """
+    if session.last_sequence == 0:
+        return ()  # nothing was recorded, so nothing was done: any agent can begin
+    if session.lease_number > _MOST_HANDS:
+        raise SessionLost(f"it has changed hands {_MOST_HANDS} times")
+    try:
+        agent = registry.agent(session.agent)
+    except ImproperlyConfigured as exc:
+        raise SessionLost("its agent is not configured any more") from exc
+    if not agent.can_resume:
+        raise SessionLost("its agent cannot resume")
+    recorded = replay.recorded(session.pk)
+    if not recorded or recorded[0].sequence != 1:
+        raise SessionLost("its first events are no longer kept")
+    return recorded[1:]
+
+
+def as_told(recorded: Sequence[Event]) -> tuple[AgentEvent, ...]:
+    """Return recorded events as an agent knows them."""
+    return tuple(
+        AgentEvent(event.name, MappingProxyType(events.fields_of(event.name, event.payload)))
+        for event in recorded
+    )
+
+
+def withdraw_question(session: Session, reason: str) -> str | None:
+    """Withdraw the question the session was waiting for; return its id if there is one."""
+    asked = ApprovalRequest.objects.filter(session_id=session.session_id).pending()
+    withdrawn = None
+    for request in asked:
+        withdrawn = request.request_id
+        try:
+            services.cancel(withdrawn, the_recovery(session.tenant_id), reason=reason)
+        except (errors.AlreadyDecided, errors.RequestExpired, errors.RequestCancelled):
+            continue  # it ended by itself meanwhile
+    return withdrawn
