@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from streaming import log
+from streaming import log, replay
 from streaming.models import SessionStatus
 from tests.integration.events import END, START, begin, content_of, said
 from tests.integration.threads import together
@@ -18,9 +18,9 @@ pytestmark = pytest.mark.django_db
 
 def test_read_returns_the_frames_after_a_sequence() -> None:
     session = begin()
-    log.append(session.pk, [START, said("a"), said("b")], after=0)
+    log.append(session.pk, [START, said("a"), said("b")], after=0, lease=1)
 
-    page = log.read(session.pk, 1)
+    page = replay.read(session.pk, 1)
 
     assert content_of(page) == ["a", "b"]
     assert (page.sequence, page.is_last, page.is_partial) == (3, False, False)
@@ -30,26 +30,26 @@ def test_read_returns_the_frames_after_a_sequence() -> None:
 
 def test_read_of_nothing_new_is_empty() -> None:
     session = begin()
-    log.append(session.pk, [START], after=0)
+    log.append(session.pk, [START], after=0, lease=1)
 
-    assert log.read(session.pk, 1) == log.Page(b"", 1, is_last=False)
+    assert replay.read(session.pk, 1) == replay.Page(b"", 1, is_last=False)
 
 
 def test_read_says_when_it_was_the_last() -> None:
     session = begin()
-    log.append(session.pk, [START, END], after=0, ending=SessionStatus.COMPLETED)
+    log.append(session.pk, [START, END], after=0, lease=1, ending=SessionStatus.COMPLETED)
 
-    assert log.read(session.pk, 0).is_last
-    assert log.read(session.pk, 2) == log.Page(b"", 2, is_last=True)
+    assert replay.read(session.pk, 0).is_last
+    assert replay.read(session.pk, 2) == replay.Page(b"", 2, is_last=True)
 
 
 def test_read_of_1200_events_is_bounded_and_complete() -> None:
     session = begin()
-    log.append(session.pk, [said(str(number)) for number in range(1200)], after=0)
+    log.append(session.pk, [said(str(number)) for number in range(1200)], after=0, lease=1)
     found: list[str] = []
     after, pages = 0, 0
 
-    while (page := log.read(session.pk, after)).frames:
+    while (page := replay.read(session.pk, after)).frames:
         found += content_of(page)
         after, pages = page.sequence, pages + 1
 
@@ -59,9 +59,9 @@ def test_read_of_1200_events_is_bounded_and_complete() -> None:
 
 def test_events_of_another_session_are_not_read() -> None:
     session, other = begin(), begin()
-    log.append(other.pk, [START], after=0)
+    log.append(other.pk, [START], after=0, lease=1)
 
-    assert log.read(session.pk, 0).frames == b""
+    assert replay.read(session.pk, 0).frames == b""
 
 
 # --- what wake-ups carry ------------------------------------------------------------------
@@ -77,7 +77,7 @@ def told(after: int, texts: list[str], *, is_end: bool = False) -> bytes:
 
 
 def test_carried_events_are_taken_where_they_are_the_next() -> None:
-    page = log.carried(told(4, ["a", "b"]), 7, 4)
+    page = replay.carried(told(4, ["a", "b"]), 7, 4)
 
     assert page is not None
     assert content_of(page) == ["a", "b"]
@@ -86,28 +86,28 @@ def test_carried_events_are_taken_where_they_are_the_next() -> None:
 
 
 def test_carried_end_is_the_last() -> None:
-    page = log.carried(told(4, ["a"], is_end=True), 7, 4)
+    page = replay.carried(told(4, ["a"], is_end=True), 7, 4)
 
     assert page is not None
     assert page.is_last
 
 
 def test_carried_events_behind_a_gap_are_not_taken() -> None:
-    assert log.carried(told(5, ["a"]), 7, 4) is None
+    assert replay.carried(told(5, ["a"]), 7, 4) is None
 
 
 @pytest.mark.parametrize(("after", "texts"), [(3, ["a"]), (2, ["a", "b"]), (0, ["a"])])
 def test_carried_events_that_were_sent_are_skipped(after: int, texts: list[str]) -> None:
-    assert log.carried(told(after, texts), 7, 4) == log.Page(b"", 4, is_last=False)
+    assert replay.carried(told(after, texts), 7, 4) == replay.Page(b"", 4, is_last=False)
 
 
 def test_carried_events_that_were_sent_in_part_are_read_anew() -> None:
-    assert log.carried(told(3, ["a", "b"]), 7, 4) is None
+    assert replay.carried(told(3, ["a", "b"]), 7, 4) is None
 
 
 def test_carried_end_that_was_read_already_is_still_the_end() -> None:
     # A reader saw the session running, then the rows with its end: only this call tells it.
-    page = log.carried(told(3, ["end"], is_end=True), 7, 4)
+    page = replay.carried(told(3, ["end"], is_end=True), 7, 4)
 
     assert page is not None
     assert page.is_last
@@ -120,7 +120,7 @@ def test_readers_of_a_growing_session_skip_nothing(redis_client: object) -> None
 
     def write() -> list[str]:
         for number in range(count):
-            log.append(session.pk, [said(str(number))], after=number)
+            log.append(session.pk, [said(str(number))], after=number, lease=1)
         over.set()
         return []
 
@@ -129,7 +129,7 @@ def test_readers_of_a_growing_session_skip_nothing(redis_client: object) -> None
         after, done = 0, False
         while not done:
             done = over.is_set()
-            page = log.read(session.pk, after)
+            page = replay.read(session.pk, after)
             found += content_of(page)
             after = page.sequence
         return found

@@ -27,7 +27,7 @@ def session() -> Session:
     """A session of user123 with three events."""
     begun = begin()
     new = [AgentEvent("content", {"content": text, "chunk": True}) for text in "abc"]
-    log.append(begun.pk, new, after=0)
+    log.append(begun.pk, new, after=0, lease=1)
     return begun
 
 
@@ -70,7 +70,7 @@ def test_event_id_leads_to_its_session(session: Session, sequence: int) -> None:
 
 def test_event_id_leads_to_an_ended_session(session: Session) -> None:
     end = AgentEvent("end", {"message": "", "status": "completed"})
-    log.append(session.pk, [end], after=3, ending=SessionStatus.COMPLETED)
+    log.append(session.pk, [end], after=3, lease=1, ending=SessionStatus.COMPLETED)
 
     assert found(str(events.event_id(session.pk, 4))) == (session, 4)
 
@@ -143,7 +143,7 @@ def test_cancel_leaves_a_decision_that_was_made(api: Api, session: Session) -> N
 
 def test_cancel_of_an_ended_session_tells_how_it_ended(api: Api, session: Session) -> None:
     end = AgentEvent("end", {"message": "", "status": "completed"})
-    log.append(session.pk, [end], after=3, ending=SessionStatus.COMPLETED)
+    log.append(session.pk, [end], after=3, lease=1, ending=SessionStatus.COMPLETED)
 
     answer = api.post(cancel_path(session), REQUESTER)
 
@@ -178,7 +178,8 @@ def test_cancel_tells_the_runner_after_the_commit(
         sessions.cancel(session.session_id, factories.actor())
 
     assert len(callbacks) == 1
-    assert sessions.is_cancel_requested(session.pk)
+    session.refresh_from_db()
+    assert session.cancel_requested_at is not None
 
 
 def test_find_is_by_tenant_and_where_given_user(session: Session) -> None:

@@ -6,6 +6,7 @@ from pytest_django import Settings
 
 from dwp_project import wakeup
 from hitl import signalling
+from streaming import leases, recovery
 
 
 def test_time_limits_are_those_of_the_contract(settings: Settings) -> None:
@@ -13,6 +14,7 @@ def test_time_limits_are_those_of_the_contract(settings: Settings) -> None:
     assert settings.MAX_BODY_BYTES == 256 * 1024
     assert settings.JWT_MAX_LIFETIME == 24 * 3600
     assert settings.SSE_HEARTBEAT_SECONDS <= 15
+    assert settings.DWP_EVENT_RETENTION == 30
     assert (signalling.REQUEST_TTL, signalling.SESSION_TTL, signalling.SIGNAL_TTL) == (
         1800,
         3600,
@@ -22,6 +24,12 @@ def test_time_limits_are_those_of_the_contract(settings: Settings) -> None:
 
 def test_waiters_sleep_at_most_five_seconds() -> None:
     assert wakeup.REREAD_SECONDS <= 5
+
+
+def test_session_of_a_dead_process_is_found_within_fifteen_seconds() -> None:
+    assert leases.TTL_SECONDS + recovery.SCAN_SECONDS < 15
+    # Two renewals in a row may fail.
+    assert leases.RENEW_SECONDS * 3 < leases.TTL_SECONDS
 
 
 def test_origins_of_the_front_end_are_allowed_in_development(settings: Settings) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from inflection import camelize
 
-from streaming import runner
+from streaming import closing
 from streaming.agents.base import AgentEvent, GateClosed, Rejected, TimedOut, Withdrawn
 from streaming.api.transcripts import FOREIGN_USER, SAMPLES, SESSION_ID, TRANSCRIPTS
 from streaming.events import TYPES, payload
-from streaming.models import Session
+from streaming.resuming import SessionLost
 from tests import described
 from tests.described import EVENT_STREAM
 
@@ -31,6 +31,7 @@ ENDINGS = {
     "not answered in time": ["hitl", "failed", "error", "end"],
     "cancelled while waiting": ["hitl", "error", "end"],
     "the agent failed": ["error", "end"],
+    "its process ended, and the agent cannot resume": ["hitl", "failed", "error", "end"],
     "reconnected after the question": ["content", "content", "end"],
     "reconnected too late": ["stream_reset", "content", "content", "end"],
 }
@@ -148,11 +149,20 @@ def test_stream_event_is_one_of_the_table() -> None:
     ],
 )
 def test_transcript_closes_as_the_runner_does(name: str, closed: GateClosed) -> None:
-    closing, _ = runner._stopped(Session(session_id=SESSION_ID), closed)
+    expected, _ = closing.stopped(SESSION_ID, closed)
 
-    shown = _frames(TRANSCRIPTS[name])[-len(closing) :]
+    shown = _frames(TRANSCRIPTS[name])[-len(expected) :]
 
-    assert [AgentEvent(event, _fields(event, sent)) for _, event, sent in shown] == list(closing)
+    assert [AgentEvent(event, _fields(event, sent)) for _, event, sent in shown] == list(expected)
+
+
+def test_transcript_of_a_lost_session_closes_as_the_runner_does() -> None:
+    lost = SessionLost("its agent cannot resume")
+    expected, _ = closing.lost(SESSION_ID, str(lost), SAMPLES["hitl"]["requestId"])
+
+    shown = _frames(TRANSCRIPTS["its process ended, and the agent cannot resume"])[-3:]
+
+    assert [AgentEvent(event, _fields(event, sent)) for _, event, sent in shown] == list(expected)
 
 
 def _fields(event: str, sent: dict[str, Any]) -> dict[str, Any]:
