@@ -74,9 +74,11 @@ class Finder:
         how many requests were adopted."""
         adopted = 0
         for _ in range(_CALLS_PER_SCAN):
-            self._cursor, ids = signalling.request_ids(self._cursor, _KEYS_PER_CALL)
+            following, ids = signalling.request_ids(self._cursor, _KEYS_PER_CALL)
             fresh = [name for name in ids if name not in self._refused]
             adopted += self._adopt(set(fresh) - _known(fresh))
+            # Only now: what Redis or the database failed to answer for is met again.
+            self._cursor = following
             if self._cursor == 0:
                 break
         return adopted
@@ -92,7 +94,7 @@ class Finder:
     def _adopt(self, ids: Iterable[str]) -> int:
         adopted = 0
         for name in ids:
-            if adoption.adopt(name) is not None:
+            if adoption.look_at(name) is not None:
                 adopted += 1
                 continue
             self._refused[name] = None

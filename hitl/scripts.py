@@ -70,10 +70,13 @@ return named_by(redis.call('GET', KEYS[1]))
 """
 )
 
-# Adopting: an answer to an older request of the session goes; nothing else is written.
+# Adopting: an answer to an older request of the session goes; nothing else is written. If the
+# session waits for another already, the signal may be that one's.
 FORGET = (
     _NAMED_BY
     + """
+local named = named_by(redis.call('GET', KEYS[2]))
+if named and named ~= ARGV[1] then return 0 end
 local signal = redis.call('GET', KEYS[1])
 if not signal or is_of(signal, ARGV[1]) then return 0 end
 return redis.call('DEL', KEYS[1])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from redis.exceptions import ResponseError
@@ -118,16 +119,20 @@ def current_signal(session_id: str) -> str | None:
 
 
 def forget_other_signals(request: ApprovalRequest) -> None:
-    """Remove the session's signal unless it is this request's; raises `redis.RedisError`."""
-    _call(scripts.FORGET, [_signal_key(request.session_id)], [request.request_id])
+    """Remove the session's signal unless it is this request's, or the session waits for yet
+    another; raises `redis.RedisError`."""
+    keys = [_signal_key(request.session_id), _session_key(request.session_id)]
+    _call(scripts.FORGET, keys, [request.request_id])
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an agent wrote under a request's key, and how old it is in seconds."""
+    """What an agent wrote under a request's key, how old it is in seconds, and when by the
+    clock of Redis it was written."""
 
     text: bytes
     age: float
+    at: datetime
 
 
 def written_request(request_id: str) -> Written | None:
@@ -135,15 +140,18 @@ def written_request(request_id: str) -> Written | None:
     pipeline = redis_client().pipeline(transaction=True)
     pipeline.get(_request_key(request_id))
     pipeline.pttl(_request_key(request_id))
+    pipeline.time()
     try:
-        text, left = pipeline.execute()
+        text, left, (seconds, microseconds) = pipeline.execute()
     except ResponseError:
         return None  # a list, a hash: no request, whatever it is
     if text is None:
         return None
     # The age is what the key has lost of its life; one without a limit was just written.
     age = REQUEST_TTL - left / 1000 if left >= 0 else 0.0
-    return Written(text, min(max(age, 0.0), float(REQUEST_TTL)))
+    age = min(max(age, 0.0), float(REQUEST_TTL))
+    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+    return Written(text, age, now - timedelta(seconds=age))
 
 
 def waiting_request(session_id: str) -> str | None:
