@@ -106,6 +106,9 @@ def _database() -> dict[str, Any]:
             "timeout": 5,
         }
         options.setdefault("connect_timeout", 5)
+        # A process that freezes in the middle of a transaction must not hold its locks, and
+        # with them everybody else, for as long as it is frozen.
+        options.setdefault("options", "-c idle_in_transaction_session_timeout=5s")
     return database
 
 

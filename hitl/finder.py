@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import OrderedDict
 from collections.abc import Iterable
@@ -13,13 +14,13 @@ from dwp_project.offload import run_sync
 from dwp_project.wakeup import Pattern, Subscription, hub
 from hitl import adoption, signalling
 from hitl.models import ApprovalRequest
-from hitl.states import Origin
+from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
 # A scan after this long, whether or not Redis tells of what is written: notifications are
 # lost like any message.
-_SCAN_SECONDS, _SCAN_SECONDS_WHEN_TOLD = 1.0, 20.0
+_SCAN_SECONDS, _SCAN_SECONDS_WHEN_TOLD = 0.5, 20.0
 _KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
 _CONFIRM_SECONDS = 1.0
 # Notifications that come together are looked up together.
@@ -76,7 +77,7 @@ class Finder:
         for _ in range(_CALLS_PER_SCAN):
             following, ids = signalling.request_ids(self._cursor, _KEYS_PER_CALL)
             fresh = [name for name in ids if name not in self._refused]
-            adopted += self._adopt(set(fresh) - _known(fresh))
+            adopted += self._adopt(set(fresh) - _states(fresh).keys())
             # Only now: what Redis or the database failed to answer for is met again.
             self._cursor = following
             if self._cursor == 0:
@@ -88,12 +89,19 @@ class Finder:
         ids = list(ids)
         for name in ids:
             self._refused.pop(name, None)
-        # What we opened ourselves is written by us; only an agent's own can contradict.
-        return self._adopt(set(ids) - _known(ids, but=Origin.REDIS))
+        states = _states(ids)
+        # New ones first. What is decided, and what we opened ourselves, is written by us; only
+        # an agent's own open request can be contradicted.
+        adopted = self._adopt(set(ids) - states.keys())
+        for name, state in states.items():
+            if state == (Origin.REDIS, Status.PENDING):
+                adoption.look_at(name)
+        return adopted
 
     def _adopt(self, ids: Iterable[str]) -> int:
         adopted = 0
-        for name in ids:
+        # In an order of one's own: other processes have found the same.
+        for name in random.sample(ids := list(ids), len(ids)):
             if adoption.look_at(name) is not None:
                 adopted += 1
                 continue
@@ -103,8 +111,8 @@ class Finder:
         return adopted
 
 
-def _known(ids: Iterable[str], *, but: Origin | None = None) -> set[str]:
+def _states(ids: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Return origin and status of those that are known."""
     known = ApprovalRequest.objects.filter(request_id__in=[i for i in ids if "\0" not in i])
-    if but is not None:
-        known = known.exclude(origin=but)
-    return set(known.values_list("request_id", flat=True))
+    found = known.values_list("request_id", "origin", "status")
+    return {name: (origin, status) for name, origin, status in found}

@@ -140,6 +140,8 @@ class OutboxEntry(models.Model):
         _("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.PENDING
     )
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
+    # When the agent had the decision without it, because this house runs the agent itself.
+    heard_at = models.DateTimeField(null=True, blank=True)
     # When a relay may take it up; a relay that does so moves it on before it sends.
     due_at = models.DateTimeField(_("next attempt at"))
     # Why the last attempt did not reach Redis; empty if it did.

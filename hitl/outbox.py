@@ -91,8 +91,13 @@ def send(entries: Sequence[OutboxEntry]) -> bool:
 
 
 def heard(request: ApprovalRequest) -> None:
-    """Note that the agent has the decision, where this house runs the agent itself."""
-    OutboxEntry.objects.pending().filter(request=request).update(outcome=Outcome.DELIVERED)
+    """Note that the agent has the decision, where this house runs the agent itself.
+
+    The signal is sent once all the same: others read the keys that are set with it.
+    """
+    owed = OutboxEntry.objects.pending().filter(request=request)
+    if not owed.filter(attempts__gt=0, error="").update(outcome=Outcome.DELIVERED):
+        owed.update(heard_at=timezone.now())
 
 
 def outcome_of(request_id: str) -> str:
@@ -141,7 +146,8 @@ def _attempt(entry: OutboxEntry, asked_at: float, *, is_newest: bool) -> _Attemp
         return _Attempt(Outcome.PENDING, error="Redis answered too late")
     except signalling.Superseded as superseded:
         return _Attempt(_unless_told_late(request, superseded.named))
-    return _Attempt(Outcome.DELIVERED if receivers else Outcome.PENDING, receivers)
+    is_heard = receivers or entry.heard_at is not None
+    return _Attempt(Outcome.DELIVERED if is_heard else Outcome.PENDING, receivers)
 
 
 def _left(entry: OutboxEntry) -> float:

@@ -53,7 +53,7 @@ return 1
 PUBLISH = (
     _NAMED_BY
     + """
-redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5])
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5]) end
 local now = redis.call('TIME')
 if tonumber(now[1]) + tonumber(now[2]) / 1000000 > tonumber(ARGV[6]) then return -1 end
 local named = named_by(redis.call('GET', KEYS[2]))

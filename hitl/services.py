@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
@@ -172,6 +172,8 @@ def _quietly(step: Callable[[], None]) -> Callable[[], None]:
             step()
         except (RedisError, OSError) as exc:
             logger.warning("redis_away", error=str(exc))
+        except (OperationalError, InterfaceError) as exc:
+            logger.warning("database_away", error=str(exc).strip())
         except Exception:
             logger.exception("after_commit_failed")
 

@@ -94,8 +94,11 @@ class Hub:
             verb = f"p{verb}" if isinstance(topic, Pattern) else verb
             try:
                 await getattr(self._pubsub, verb)(_channel(topic))
-            except (RedisError, OSError):
-                self._pubsub = None  # the reader notices and rebuilds
+            except Exception as exc:
+                # Whatever redis-py raises on a link that is being torn down: the reader
+                # notices and rebuilds, and no waiter fails because of it.
+                logger.info("wakeup_command_failed", verb=verb, error=str(exc))
+                self._pubsub = None
 
     async def _run(self) -> None:
         failures = 0

@@ -45,6 +45,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name="outboxentry",
+            name="heard_at",
+            field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name="outboxentry",
             name="error",
             field=models.CharField(blank=True, max_length=255, verbose_name="last error"),
         ),
