@@ -50,3 +50,12 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
             close_old_connections()
 
     return await asyncio.get_running_loop().run_in_executor(pool, call)
+
+
+def close() -> None:
+    """Drop the calls that wait for a thread, and wait for those that run.
+
+    The interpreter would make all of them before it ends, however many they are.
+    """
+    for pool in (_pool, _express):
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 
 from django.conf import settings
@@ -23,6 +24,8 @@ from streaming.serializers import MessageQuery, PromptBody
 logger = get_logger(__name__)
 
 _CONFIRM_SECONDS = 1.0
+# When clients of a process that ends come back, in milliseconds: not all at once.
+_RETRY_MILLISECONDS = (500, 5000)
 
 
 class StreamConsumer(ApiConsumer):
@@ -41,6 +44,14 @@ class StreamConsumer(ApiConsumer):
         response = HttpResponse(headers=dict(frames.HEADERS))
         await self.start(200, self.edge_headers(response))
         await self.write(frames.CONNECTED)
+
+    async def drain(self) -> None:
+        """Tell the client when to come back, and cut: the session goes on (wire.md, 4.3)."""
+        await self.interrupt()
+        if not self.is_started:
+            await self.begin()
+        await self.write(frames.retry(random.randint(*_RETRY_MILLISECONDS)))  # noqa: S311
+        await self.cut()
 
     async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
         """Send every event after `after` once, in order, until the session's last."""

@@ -12,9 +12,10 @@ from dwp_project.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from dwp_project.gateway import errors
 from dwp_project.jsontext import InvalidJSON, parse
 
-# Set in the scope of a request whose body was over the cap; the body itself is dropped.
+# Set in the scope of a request whose body was over the cap; the body itself is dropped. Our
+# server sets it before it has read the body, `BodyCap` behind any other.
 # The answer is given where bodies are judged, after token and tenant: wire.md, 1.
-_TOO_LARGE = "dwp.body_too_large"
+TOO_LARGE = "dwp.body_too_large"
 
 
 class BodyCap:
@@ -26,7 +27,8 @@ class BodyCap:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        body, too_large, gone = bytearray(), _declared(scope) > settings.MAX_BODY_BYTES, False
+        body, gone = bytearray(), False
+        too_large = scope.get(TOO_LARGE, False) or _declared(scope) > settings.MAX_BODY_BYTES
         while not gone:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -50,7 +52,7 @@ class BodyCap:
         async def replay() -> Message:
             return first.pop() if first else await receive()
 
-        return await self.app({**scope, _TOO_LARGE: too_large}, replay, send)
+        return await self.app({**scope, TOO_LARGE: too_large}, replay, send)
 
 
 def read_json(request: HttpRequest) -> dict[str, Any]:
@@ -58,7 +60,7 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
 
     Raises `BodyTooLarge`, or `ValidationFailed` with what is wrong and where.
     """
-    if getattr(request, "scope", {}).get(_TOO_LARGE) or len(request.body) > settings.MAX_BODY_BYTES:
+    if getattr(request, "scope", {}).get(TOO_LARGE) or len(request.body) > settings.MAX_BODY_BYTES:
         raise errors.BodyTooLarge
     if not request.body.strip():
         return {}

@@ -1,6 +1,7 @@
 """The daphne that `serve` starts: several ports, an orderly end, no request that stops it."""
 
+from dwp_project.server.limits import Limits
 from dwp_project.server.ports import NoPort, OpenPort, TakenPort, bind, listen
 from dwp_project.server.server import Server
 
-__all__ = ["NoPort", "OpenPort", "Server", "TakenPort", "bind", "listen"]
+__all__ = ["Limits", "NoPort", "OpenPort", "Server", "TakenPort", "bind", "listen"]

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 # Connections that may wait to be accepted. daphne's 50 let through 56 a second in a burst.
 BACKLOG = 2048
+# Bytes that the kernel takes for a client that does not read; by itself it takes megabytes.
+_SEND_BUFFER = 128 * 1024
 
 
 class NoPort(Exception):
@@ -91,6 +93,8 @@ def _bound_socket(host: str, port: int) -> socket.socket:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        # Accepted connections inherit it.
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
         bound.bind(address)
     except BaseException:
         bound.close()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
+import asyncio
+from io import BytesIO
 from typing import Any
 
 import structlog
-from daphne.http_protocol import HTTPFactory, WebRequest
+from daphne.http_protocol import WebRequest
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -14,14 +15,37 @@ from dwp_project.gateway import envelope, errors
 from dwp_project.jsontext import compact
 from dwp_project.sse.consumer import CUT
 
-# A prompt may come in the query, percent-encoded: as long as a body may be, and headers.
-MAX_HEAD_BYTES = settings.MAX_BODY_BYTES + 16 * 1024
-
 logger = structlog.get_logger(__name__)
 
 
 class Request(WebRequest):
     """A request whose failure ends itself and nothing else."""
+
+    # Whether its body was longer than bodies may be, and is dropped.
+    is_too_large = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Nobody reads what Twisted would find in a form.
+        self._parsePOSTFormSubmission = False
+
+    def gotLength(self, length: int | None) -> None:
+        """Keep the body in memory: it is capped."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """Take a piece of the body, as long as it is no longer than bodies may be."""
+        if self.is_too_large:
+            return
+        if self.content.tell() + len(data) > settings.MAX_BODY_BYTES:
+            self.channel.refuse_body()
+        else:
+            self.content.write(data)
+
+    def drop_body(self) -> None:
+        """Be a request whose body was too large: without it, and marked."""
+        self.is_too_large = True
+        self.content = BytesIO()
 
     def process(self) -> Any:
         """Take the request as plain HTTP from this root, whatever its headers ask for."""
@@ -31,10 +55,23 @@ class Request(WebRequest):
 
     def handle_reply(self, message: Any) -> None:
         """Pass on what the application sends, and cut the connection where it asks for that."""
-        if message.get("type") != CUT:
-            super().handle_reply(message)
-        elif not self.finished and self.channel is not None:
-            self.cut()
+        if message.get("type") == CUT:
+            if not self.finished and self.channel is not None:
+                self.cut()
+            return
+        is_start = message.get("type") == "http.response.start" and not self._response_started
+        super().handle_reply(message)
+        if is_start and self.channel is not None and self.channel.is_last_answer:
+            self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+    async def room(self) -> None:
+        """Wait until the client has taken what was sent, or is gone."""
+        channel = None if self.finished else self.channel
+        if channel is None:
+            # Whoever goes on sending must still hear that nobody is there.
+            await asyncio.sleep(0)
+        else:
+            await channel.has_room.wait()
 
     def handle_exception(self, exception: BaseException) -> None:
         """Answer 500, or cut the connection if an answer has begun.
@@ -51,12 +88,11 @@ class Request(WebRequest):
 
     def cut(self) -> None:
         """Close the connection in a way that the client sees as broken."""
-        transport = self.channel.transport
         if self.clientproto == b"HTTP/1.0":
             # There the end of the connection is the end of the answer; only a reset is not.
-            transport.abortConnection()
+            self.channel.abort()
         else:
-            transport.loseConnection()
+            self.channel.loseConnection()
 
     def basic_error(self, status: int, status_text: bytes, body: str) -> None:
         """Answer with the envelope (wire.md, 2) instead of daphne's HTML page."""
@@ -70,25 +106,3 @@ class Request(WebRequest):
             {"type": "http.response.start", "status": error.code.status, "headers": headers}
         )
         self.handle_reply({"type": "http.response.body", "body": content})
-
-
-class Factory(HTTPFactory):
-    """Makes a `Request` of every request."""
-
-    def buildProtocol(self, addr: Any) -> Any:
-        protocol = super().buildProtocol(addr)
-        protocol.requestFactory = Request
-        channel = protocol._channel
-        channel.MAX_LENGTH = channel.totalHeadersSize = MAX_HEAD_BYTES
-        channel.lineLengthExceeded = partial(_refuse_head, channel)
-        return protocol
-
-
-def _refuse_head(channel: Any, line: bytes) -> None:
-    """Answer a request line or header without end, and close."""
-    content = compact(envelope.failure(errors.BodyTooLarge(), HttpRequest())).encode()
-    channel.transport.write(
-        b"HTTP/1.1 413 Request Entity Too Large\r\nContent-Type: application/json\r\n"
-        b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (len(content), content)
-    )
-    channel.loseConnection()

@@ -16,8 +16,13 @@ from twisted.internet import reactor as installed_reactor
 from twisted.logger import LogLevel, globalLogPublisher
 
 from dwp_project.asgi_types import ASGIApp
+from dwp_project.gateway.body import TOO_LARGE
+from dwp_project.server.ending import Drain, Drains, cancel, let_finish
+from dwp_project.server.factory import Factory
+from dwp_project.server.limits import USUAL, Limits, allow_open_files
 from dwp_project.server.ports import OpenPort
-from dwp_project.server.request import Factory, Request
+from dwp_project.server.request import Request
+from dwp_project.sse.consumer import DRAIN
 
 logger = structlog.get_logger(__name__)
 # Twisted assembles it at run time; its declared types name a part of it each.
@@ -26,8 +31,6 @@ _twisted_log: Any = globalLogPublisher
 
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _SWEEP_SECONDS = 1.0
-# How long applications may take to end once they are cancelled.
-_CANCEL_SECONDS = 10.0
 _BACKGROUND_PAUSE_SECONDS = 5.0
 # What a reverse proxy tells of its client. Anybody can send these: only read behind one.
 _PROXY_HEADERS: dict[str, Any] = {
@@ -40,8 +43,9 @@ _PROXY_HEADERS: dict[str, Any] = {
 class Server(DaphneServer):
     """Serves `application` on listening `ports` until a signal.
 
-    `background` runs beside it and `on_ready` is called once clients are answered. No application's
-    failure, whenever it happens, reaches another request or the process.
+    `background` runs beside it, `on_ready` is called once clients are answered, and `on_drain`
+    before open answers are asked to end. No application's failure, whenever it happens, reaches
+    another request or the process; no client holds memory or the end up.
     """
 
     def __init__(
@@ -51,7 +55,9 @@ class Server(DaphneServer):
         *,
         background: Callable[[], Coroutine[Any, Any, None]] | None = None,
         on_ready: Callable[[], None] | None = None,
+        on_drain: Drain | None = None,
         is_behind_proxy: bool = False,
+        limits: Limits = USUAL,
     ) -> None:
         super().__init__(
             application,
@@ -68,17 +74,24 @@ class Server(DaphneServer):
         self._background = background
         self._background_task: asyncio.Task[None] | None = None
         self._on_ready = on_ready
-        self._is_stopping = False
+        self._on_drain = on_drain
+        self._limits = limits
+        self._drains = Drains()
+        self._is_stopping = self._is_cancelling = False
 
     def run(self) -> None:
-        """Serve; return after SIGINT, SIGTERM or SIGHUP, when everything has ended."""
+        """Serve; return after SIGINT, SIGTERM or SIGHUP, when everything has ended.
+
+        From then on these signals are ignored: all that is left to do is to clean up.
+        """
+        allow_open_files()
         self.endpoints: list[str] = []
         before = {number: signal.signal(number, self._on_signal) for number in _STOPPING_SIGNALS}
         try:
             super().run()
         finally:
             for number, previous in before.items():
-                signal.signal(number, previous)
+                signal.signal(number, signal.SIG_IGN if self._is_stopping else previous)
 
     def stop(self) -> None:
         """Begin the end, once; safe from a signal's frame."""
@@ -91,7 +104,7 @@ class Server(DaphneServer):
     def _open(self) -> None:
         """Accept; daphne calls this when its factories exist, just before its loop runs."""
         _twisted_log.addObserver(_log_failure)
-        self.http_factory = Factory(self)
+        self.http_factory = Factory(self, self._limits)
         for port in self._ports:
             self._listeners.append(
                 reactor.adoptStreamPort(port.socket.fileno(), port.socket.family, self.http_factory)
@@ -109,20 +122,28 @@ class Server(DaphneServer):
     # --- one request -------------------------------------------------------------------
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
+        scope[TOO_LARGE] = protocol.is_too_large
+        scope["extensions"] = {DRAIN: partial(self._drains.add, protocol)}
         queue = super().create_application(protocol, scope)
         running = self.connections.get(protocol, {}).get("application_instance")
         if running is not None:
             running.add_done_callback(partial(self._on_application_ended, protocol))
         return queue
 
+    async def handle_reply(self, protocol: Any, message: Any) -> None:
+        """Send what the application says, at the pace at which the client takes it."""
+        await super().handle_reply(protocol, message)
+        await protocol.room()
+
     def _on_application_ended(self, protocol: Any, ended: asyncio.Future[None]) -> None:
         """Give the client its end at once; daphne looks once a second, and not at all after
         the first failure behind the headers."""
+        self._drains.forget(protocol)
         exception = None if ended.cancelled() else ended.exception()
         if exception is not None:
             logger.error("application_failed", exc_info=exception)
         is_connected = "disconnected" not in self.connections.get(protocol, {"disconnected": 0})
-        if not is_connected or self._is_stopping:
+        if not is_connected or self._is_cancelling:
             return
         if exception is None and not isinstance(protocol, Request):
             return
@@ -136,7 +157,11 @@ class Server(DaphneServer):
             super().protocol_disconnected(protocol)
 
     def application_checker(self) -> None:
-        """Forget connections that ended; cancel applications that outlive theirs too long."""
+        """Forget connections that ended; cancel applications that outlive theirs too long.
+
+        And end the connections of clients that have had their time.
+        """
+        self.http_factory.sweep()
         now = time.time()
         for protocol, connection in list(self.connections.items()):
             disconnected_at = connection.get("disconnected")
@@ -156,16 +181,17 @@ class Server(DaphneServer):
         self.stop()
 
     def kill_all_applications(self) -> Any:
-        """Stop listening and cancel everything; daphne calls this before its loop ends.
-
-        A request that is still being received has no application yet.
-        """
+        """End everything in order; daphne calls this before its loop ends."""
         self._is_stopping = True
         return defer.Deferred.fromFuture(asyncio.ensure_future(self._end_everything()))
 
     async def _end_everything(self) -> None:
-        for listener in self._listeners:
-            listener.stopListening()
+        try:
+            await let_finish(self.http_factory, self._listeners, self._drains, self._on_drain)
+        except Exception:
+            logger.exception("end_not_in_order")
+        self._is_cancelling = True
+        # A request that is still being received has no application yet.
         running = [
             connection["application_instance"]
             for connection in self.connections.values()
@@ -173,13 +199,7 @@ class Server(DaphneServer):
         ]
         if self._background_task is not None:
             running.append(self._background_task)
-        pending = [task for task in running if not task.done()]
-        for task in pending:
-            task.cancel()
-        if pending:
-            _, stuck = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
-            for task in stuck:
-                logger.warning("task_did_not_end", task=repr(task))
+        await cancel(running)
 
 
 async def _keep_running(background: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -19,6 +19,10 @@ logger = get_logger(__name__)
 
 # The message, ours, on which our server closes a connection without ending the answer.
 CUT = "dwp.response.cut"
+# The extension, ours, by which an answer asks to hear that the server ends.
+DRAIN = "dwp.drain"
+# How long an answer that is to end may take until its headers are out.
+_START_SECONDS = 1.0
 
 
 class HttpConsumer(AsyncConsumer):
@@ -27,17 +31,24 @@ class HttpConsumer(AsyncConsumer):
     # No channel layer: each consumer would subscribe a channel of its own and need Redis.
     channel_layer_alias = ""
 
-    is_started = False
-
     def __init__(self) -> None:
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None
+        self._started = asyncio.Event()
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the headers are out."""
+        return self._started.is_set()
 
     async def http_request(self, message: dict[str, Any]) -> None:
         """Collect the body; start answering when it is complete."""
         self._body += message.get("body", b"")
         if not message.get("more_body", False) and self._task is None:
             self._task = asyncio.create_task(self._run(bytes(self._body)))
+            on_end = self.scope.get("extensions", {}).get(DRAIN)
+            if on_end is not None:
+                on_end(self.drain)
 
     async def http_disconnect(self, message: dict[str, Any]) -> None:
         """End the answer with the connection."""
@@ -52,7 +63,7 @@ class HttpConsumer(AsyncConsumer):
 
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the status and the headers."""
-        self.is_started = True
+        self._started.set()
         await self.send({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     async def write(self, data: bytes) -> None:
@@ -72,6 +83,21 @@ class HttpConsumer(AsyncConsumer):
             await self.send({"type": CUT})
         except ValueError:
             await self.finish()
+
+    async def drain(self) -> None:
+        """End the answer early, and well: the server is about to end. By default it may finish."""
+
+    async def interrupt(self) -> None:
+        """Stop `respond`, between two writes, once the headers are out or did not come."""
+        task = self._task
+        if task is None or task.done():
+            return
+        started = asyncio.create_task(self._started.wait())
+        await asyncio.wait(
+            [task, started], timeout=_START_SECONDS, return_when=asyncio.FIRST_COMPLETED
+        )
+        started.cancel()
+        task.cancel()
 
     async def _run(self, body: bytes) -> None:
         # Nothing may escape once the headers are out: stock daphne never recovers from it.

@@ -20,3 +20,8 @@ def event(event_id: int, name: str, data: str) -> bytes:
     `data` is compact JSON, which holds no line feed.
     """
     return f"id: {event_id}\nevent: {name}\ndata: {data}\n\n".encode()
+
+
+def retry(milliseconds: int) -> bytes:
+    """Return the frame that tells a client when to come back after the connection broke."""
+    return b"retry: %d\n\n" % milliseconds

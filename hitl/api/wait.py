@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 
 from django.utils.translation import gettext as _
@@ -11,6 +12,7 @@ from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.gateway.errors import InvalidValue
 from dwp_project.offload import run_sync
 from hitl import representation, services, waiting
+from hitl.models import ApprovalRequest
 from hitl.states import Status
 
 DEFAULT_SECONDS, MOST_SECONDS = 30, 60
@@ -19,12 +21,20 @@ DEFAULT_SECONDS, MOST_SECONDS = 30, 60
 class WaitConsumer(ApiConsumer):
     """`GET /aura/hitl/requests/{requestId}/wait` (docs/reference/wire.md, 3.5)."""
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._draining = asyncio.Event()
+
+    async def drain(self) -> None:
+        """Have the request answered as it stands: the client asks again, elsewhere."""
+        self._draining.set()
+
     async def answer(self) -> None:
         identity = self.identity()
         seconds = self._seconds()
         request_id = self.scope["url_route"]["kwargs"]["request_id"]
         await run_sync(services.find, request_id, identity.tenant_id)
-        request = await waiting.until_ended(request_id, seconds=seconds)
+        request = await self._until_ended(request_id, identity.tenant_id, seconds)
         is_pending = request.status == Status.PENDING
         await self.send_json(
             envelope.success(
@@ -33,6 +43,21 @@ class WaitConsumer(ApiConsumer):
             ),
             202 if is_pending else 200,
         )
+
+    async def _until_ended(
+        self, request_id: str, tenant_id: str, seconds: float
+    ) -> ApprovalRequest:
+        """Return the request once it has ended, after `seconds`, or when the server ends."""
+        ended = asyncio.create_task(waiting.until_ended(request_id, seconds=seconds))
+        draining = asyncio.create_task(self._draining.wait())
+        try:
+            await asyncio.wait([ended, draining], return_when=asyncio.FIRST_COMPLETED)
+            if ended.done():
+                return ended.result()
+        finally:
+            ended.cancel()
+            draining.cancel()
+        return await run_sync(services.find, request_id, tenant_id)
 
     def _seconds(self) -> int:
         text = self.request.GET.get("timeout", str(DEFAULT_SECONDS))

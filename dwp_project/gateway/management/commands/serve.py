@@ -12,7 +12,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
-from dwp_project import background, server
+from dwp_project import background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
 from dwp_project.gateway import first_run, welcome
 
@@ -50,6 +50,7 @@ class Command(BaseCommand):
             self.stderr.write(self.style.WARNING(f"Warning: {missed.reason}"))
         redis = self._start_redis(started)
         started.callback(_close_databases)
+        started.callback(offload.close)
         operator = self._prepare_database(verbosity)
 
         from dwp_project.asgi import application
@@ -72,6 +73,7 @@ class Command(BaseCommand):
             ports,
             background=background.run,
             on_ready=say_ready,
+            on_drain=background.drain,
             is_behind_proxy=settings.BEHIND_PROXY,
         ).run()
 

@@ -1,0 +1,103 @@
+"""The end of a serving process: what is open gets its chance, and the process its end.
+
+In order: nobody new is let in; sessions are given up (`on_drain`); answers that may last are
+asked to end; requests in flight finish; what is left is cancelled and cut. Every step is
+bounded: the whole takes eight seconds at most.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import structlog
+
+from dwp_project.server.ports import BACKLOG
+
+logger = structlog.get_logger(__name__)
+
+# For sessions to be stopped and their leases released.
+_ON_DRAIN_SECONDS = 3.0
+# For requests in flight, counted from the signal, and at least for answers to drain.
+_FINISH_SECONDS = 5.0
+_DRAIN_SECONDS = 1.5
+# For applications that are cancelled.
+_CANCEL_SECONDS = 2.0
+_READ_SECONDS = 0.1
+_POLL_SECONDS = 0.05
+
+Drain = Callable[[], Awaitable[None]]
+
+
+class Drains:
+    """The open answers that want to hear that the process ends."""
+
+    def __init__(self) -> None:
+        self._open: dict[Any, Drain] = {}
+        self._tasks: set[asyncio.Future[None]] = set()
+        self._is_ending = False
+
+    def add(self, protocol: Any, drain: Drain) -> None:
+        """Call `drain` when the process ends, or now if it does already."""
+        self._open[protocol] = drain
+        if self._is_ending:
+            self._begin(drain)
+
+    def forget(self, protocol: Any) -> None:
+        """Drop what `add` was told of `protocol`."""
+        self._open.pop(protocol, None)
+
+    def begin(self) -> None:
+        """Ask every open answer, and all that come, to end."""
+        self._is_ending = True
+        for drain in list(self._open.values()):
+            self._begin(drain)
+
+    def _begin(self, drain: Drain) -> None:
+        task = asyncio.ensure_future(_quietly("answer_not_drained", drain))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def let_finish(
+    factory: Any, listeners: Iterable[Any], drains: Drains, on_drain: Drain | None
+) -> None:
+    """Return when every connection has come to its end, or after its time."""
+    loop = asyncio.get_running_loop()
+    began_at = loop.time()
+    for listener in listeners:
+        # Who has connected already, and waits to be accepted, may have sent a request.
+        listener.numberAccepts = BACKLOG
+        listener.doRead()
+        listener.stopListening()
+    # What has been sent by now is read, and not taken for silence.
+    await asyncio.sleep(_READ_SECONDS)
+    factory.is_ending = True
+    factory.sweep()
+    if on_drain is not None:
+        await _quietly("on_drain_failed", on_drain, _ON_DRAIN_SECONDS)
+    drains.begin()
+    deadline = max(began_at + _FINISH_SECONDS, loop.time() + _DRAIN_SECONDS)
+    while factory.channels and loop.time() < deadline:
+        await asyncio.sleep(_POLL_SECONDS)
+        factory.sweep()
+
+
+async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel `tasks` and wait for them to clean up after themselves, not for ever."""
+    pending = [task for task in tasks if not task.done()]
+    for task in pending:
+        task.cancel()
+    if pending:
+        _, stuck = await asyncio.wait(pending, timeout=_CANCEL_SECONDS)
+        for task in stuck:
+            logger.warning("task_did_not_end", task=repr(task))
+
+
+async def _quietly(failure: str, step: Drain, seconds: float | None = None) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await step()
+    except Exception as exc:
+        logger.error(failure, exc_info=exc)
