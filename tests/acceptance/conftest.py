@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.acceptance.app_server import AppServer
 from tests.acceptance.server import RunningServer
 
 
@@ -34,3 +35,28 @@ def own_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
     yield make
     for one in made:
         one.end()
+
+
+@pytest.fixture(scope="session")
+def shared_app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """Return a server of `failing_app` that no test may end."""
+    with AppServer(tmp_path_factory.mktemp("app")) as running:
+        yield running
+        assert running.process.poll() is None
+
+
+@pytest.fixture
+def app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AppServer]:
+    """Return a server of `failing_app`: the shared one, unless the test asks for options."""
+    if not (options := getattr(request, "param", ())):
+        yield request.getfixturevalue("shared_app")
+        return
+    with AppServer(tmp_path, *options) as running:
+        yield running
+
+
+@pytest.fixture
+def own_app(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[AppServer]:
+    """Return a server of `failing_app` that the test may end."""
+    with AppServer(tmp_path, *getattr(request, "param", ())) as running:
+        yield running

@@ -2,103 +2,106 @@
 
 from __future__ import annotations
 
-import os
+import resource
+import select
+import signal
 import socket
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.acceptance.server import CHECKOUT, free_ports
+from tests.acceptance.app_server import AppServer, and_not_on_stock
 from tests.acceptance.wire import Connection, Response, request_bytes
 
-
-class FailingServer:
-    """The server with `failing_app` on one port."""
-
-    def __init__(self, folder: Path) -> None:
-        self.port = free_ports(1)[0]
-        self.cleaned_up = folder / "cleaned-up"
-        self.process = subprocess.Popen(
-            [
-                sys.executable,
-                "-m",
-                "tests.acceptance.failing_app",
-                str(self.port),
-                str(self.cleaned_up),
-            ],
-            cwd=CHECKOUT,
-            env=dict(os.environ),
-        )
-
-    def connect(self) -> Connection:
-        return Connection(socket.create_connection(("127.0.0.1", self.port), 5))
-
-    def get(self, path: str, version: bytes = b"1.1") -> bytes:
-        """Return every byte of the answer on a connection that is not to be kept."""
-        request = request_bytes("GET", path, {"Connection": "close"})
-        with self.connect() as connection:
-            connection.send(request.replace(b"HTTP/1.1", b"HTTP/" + version, 1))
-            return connection.receive_all()
-
-    def wait_until_it_listens(self) -> None:
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.connect().close()
-                return
-            except OSError:
-                assert self.process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
+BURST = 2000
 
 
-@pytest.fixture
-def failing(tmp_path: Path) -> Iterator[FailingServer]:
-    server = FailingServer(tmp_path)
-    try:
-        server.wait_until_it_listens()
-        yield server
-    finally:
-        server.process.kill()
-        server.process.wait()
-
-
-def test_failure_before_the_headers_is_answered_in_the_envelope(failing: FailingServer) -> None:
+@and_not_on_stock()
+def test_failure_before_the_headers_is_answered_in_the_envelope(app: AppServer) -> None:
     for path in ("/fail", "/silent"):
-        answer = Response.parse(failing.get(path))
+        answer = app.answer(path)
         assert answer.status == 500
         assert answer.head["Content-Type"] == "application/json"
         assert answer.json()["errorCode"] == "E1000"
 
 
-def test_failure_after_the_headers_cuts_the_answer_and_harms_no_other(
-    failing: FailingServer,
-) -> None:
+def test_failure_of_a_view_or_consumer_is_answered_in_the_envelope(app: AppServer) -> None:
+    for path in ("/view/raise", "/consumer/raise"):
+        answer = app.answer(path)
+        assert answer.status == 500
+        assert answer.head["Content-Type"] == "application/json"
+        assert answer.json()["errorCode"] == "E1000"
+
+
+@and_not_on_stock()
+def test_failure_after_the_headers_cuts_the_answer_and_harms_no_other(app: AppServer) -> None:
     for _ in range(3):
         for path in ("/fail-late", "/stop-late"):
-            answer = Response.parse(failing.get(path))
+            answer = app.answer(path)
             assert answer.body == b"begun"
             assert not answer.is_complete
-        assert Response.parse(failing.get("/fail")).status == 500
-        assert Response.parse(failing.get("/")).body == b"whole"
+        assert app.answer("/fail").status == 500
+        assert app.answer("/").body == b"whole"
 
 
-def test_failure_after_the_headers_is_no_clean_end_for_http_1_0(failing: FailingServer) -> None:
-    with failing.connect() as connection:
+def test_failure_after_the_headers_is_no_clean_end_for_http_1_0(app: AppServer) -> None:
+    with app.connect() as connection:
         connection.send(b"GET /fail-late HTTP/1.0\r\n\r\n")
         connection.receive_all()
         assert connection.was_reset
 
 
-def test_end_cancels_what_runs_beside_half_sent_requests(failing: FailingServer) -> None:
-    with failing.connect() as half, failing.connect() as running:
-        half.send(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-        running.send(request_bytes("GET", "/slow-to-end", {}))
-        running.take_until(b"begun")
-        failing.process.terminate()
-        assert failing.process.wait(20) == 0
-    assert failing.cleaned_up.exists()
+@and_not_on_stock()
+def test_nonsense_is_refused_in_the_envelope(app: AppServer) -> None:
+    for nonsense in (
+        b"no http\r\n\r\n",
+        b"GET / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n",
+    ):
+        with app.connect() as connection:
+            connection.send(nonsense + b"x" * 1000)
+            answer = Response.parse(connection.receive_all())
+            assert not connection.was_reset
+        assert answer.status == 400
+        assert answer.head["Content-Type"] == "application/json"
+        assert answer.json()["errorCode"] == "E1001"
+
+
+@and_not_on_stock()
+def test_burst_of_connections_is_taken(app: AppServer) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most < 2 * BURST:
+        pytest.skip("this user may not open as many connections")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    # The kernel alone takes them: a server that is busy accepts nobody.
+    app.process.send_signal(signal.SIGSTOP)
+    burst = [socket.socket() for _ in range(BURST)]
+    try:
+        for one in burst:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", app.port))
+        assert _connected(burst) == BURST
+        app.process.send_signal(signal.SIGCONT)
+        for one in burst:
+            one.setblocking(True)
+            one.sendall(request_bytes("GET", "/", {}))
+        # Every one is answered while all are open.
+        for one in burst:
+            assert Connection(one).take_until(b"whole\r\n0\r\n\r\n") is not None
+    finally:
+        for one in burst:
+            one.close()
+
+
+def _connected(sockets: list[socket.socket]) -> int:
+    """Return how many connections exist after a moment."""
+    poller = select.poll()
+    for one in sockets:
+        poller.register(one, select.POLLOUT)
+    found: set[int] = set()
+    deadline = time.monotonic() + 3
+    while len(found) < len(sockets) and time.monotonic() < deadline:
+        for descriptor, _ in poller.poll(100):
+            found.add(descriptor)
+            poller.unregister(descriptor)
+    return len(found)

@@ -100,6 +100,7 @@ class Head:
         return cls(int(first.split(" ")[1]), fields)
 
     def __getitem__(self, name: str) -> str:
+        assert name in self, f"no {name} in {self}"
         return next(value for field, value in self.fields if field.lower() == name.lower())
 
     def __contains__(self, name: str) -> bool:
