@@ -24,6 +24,9 @@ _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="orm")
 # For what must not stand in line behind everybody else's calls.
 _express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
 
+# For the loops that nobody waits for and everybody needs: relay, finder, clock.
+_background = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
+
 
 async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` (ORM, Redis or other blocking code) in the pool and await its result.
@@ -37,6 +40,11 @@ async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
 async def run_express(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do what `run_sync` does, on a thread kept for calls that are rare, short and urgent."""
     return await _run_in(_express, partial(function, *args, **kwargs))
+
+
+async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what `run_sync` does, on threads kept for the process's own loops."""
+    return await _run_in(_background, partial(function, *args, **kwargs))
 
 
 async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
@@ -57,5 +65,5 @@ def close() -> None:
 
     The interpreter would make all of them before it ends, however many they are.
     """
-    for pool in (_pool, _express):
+    for pool in (_pool, _express, _background):
         pool.shutdown(wait=True, cancel_futures=True)

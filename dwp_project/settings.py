@@ -106,6 +106,8 @@ def _database() -> dict[str, Any]:
             "timeout": 5,
         }
         options.setdefault("connect_timeout", 5)
+        # After a restart of the database the pool would hand out dead connections, one by one.
+        database["CONN_HEALTH_CHECKS"] = True
         # A process that freezes in the middle of a transaction must not hold its locks, and
         # with them everybody else, for as long as it is frozen.
         options.setdefault("options", "-c idle_in_transaction_session_timeout=5s")

@@ -10,7 +10,7 @@ from datetime import timedelta
 
 from structlog.stdlib import get_logger
 
-from dwp_project.offload import run_sync
+from dwp_project.offload import run_background
 from hitl import chores, idempotency, services
 from hitl.chores import Chore
 
@@ -31,11 +31,11 @@ async def run(also: Sequence[Chore] = ()) -> None:
     looked_at = -math.inf
     while True:
         try:
-            await run_sync(services.expire_overdue)
+            await run_background(services.expire_overdue)
             if time.monotonic() - looked_at >= _CHORES_SECONDS:
                 looked_at = time.monotonic()
                 for chore in (*CHORES, *also):
-                    await run_sync(chores.do, chore)
+                    await run_background(chores.do, chore)
         except Exception as exc:
             logger.warning("clock_waits", error=str(exc).strip())
         await asyncio.sleep(TICK_SECONDS)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from structlog.stdlib import get_logger
 
-from dwp_project.offload import run_sync
+from dwp_project.offload import run_background
 from dwp_project.wakeup import Pattern, Subscription, hub
 from hitl import adoption, signalling
 from hitl.models import ApprovalRequest
@@ -36,8 +36,8 @@ async def run() -> None:
             try:
                 # Confirmed before the scan: what is written from then on is told.
                 is_told = await told.confirmed(_CONFIRM_SECONDS)
-                is_told = is_told and await run_sync(signalling.notifies)
-                await run_sync(finder.scan)
+                is_told = is_told and await run_background(signalling.notifies)
+                await run_background(finder.scan)
                 await _listen(finder, told, _SCAN_SECONDS_WHEN_TOLD if is_told else _SCAN_SECONDS)
             except Exception as exc:
                 logger.warning("finder_waits", error=str(exc).strip())
@@ -58,7 +58,7 @@ async def _listen(finder: Finder, told: Subscription, seconds: float) -> None:
         if b"" in channels:
             return  # something may have been missed: scan
         ids = [channel.decode("utf-8", "replace").split(":", 3)[-1] for channel in channels]
-        await run_sync(finder.look_at, ids)
+        await run_background(finder.look_at, ids)
 
 
 class Finder:

@@ -27,7 +27,7 @@ TOPIC = "outbox"
 _FAST_PATH = timedelta(seconds=1)
 # A relay that dies with entries in its hands gives them back after this.
 _IN_HAND = timedelta(seconds=5)
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+_FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 5.0, 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +174,11 @@ def _note(attempts: Sequence[tuple[OutboxEntry, _Attempt]]) -> None:
     now = timezone.now()
     with transaction.atomic():
         for entry, attempt in attempts:
-            pause = min(_FIRST_PAUSE * 2 ** min(entry.attempts, 10), _LONGEST_PAUSE)
+            pause = _LONGEST_PAUSE
+            if attempt.error:
+                pause = _FIRST_PAUSE  # another relay's link may be whole
+            elif entry.attempts < _DOUBLINGS:
+                pause = _FIRST_PAUSE * 2**entry.attempts
             # Only a pending entry: `heard` or another relay may have settled it meanwhile.
             OutboxEntry.objects.pending().filter(pk=entry.pk).update(
                 attempts=F("attempts") + 1,

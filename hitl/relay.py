@@ -7,9 +7,9 @@ import asyncio
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
-from dwp_project.offload import run_sync
+from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
-from hitl import outbox
+from hitl import outbox, signalling
 
 logger = get_logger(__name__)
 
@@ -23,16 +23,21 @@ async def run() -> None:
     async with hub().subscribe(outbox.TOPIC) as told:
         while True:
             try:
-                pause = await run_sync(send_due)
+                pause = await run_background(send_due)
             except Exception as exc:
                 logger.warning("relay_waits", error=str(exc).strip())
-                await asyncio.sleep(_LONGEST_SLEEP)
+                await asyncio.sleep(_LONGEST_SLEEP / 2)
             else:
                 await told.next(pause)
 
 
 def send_due() -> float:
-    """Send every entry that is due; return the seconds until it is worth looking again."""
+    """Send every entry that is due; return the seconds until it is worth looking again.
+
+    While this process cannot reach Redis it takes none: another's link may be whole. Raises
+    `redis.RedisError` then.
+    """
+    signalling.clock()
     while entries := outbox.take_due(timezone.now(), _BATCH):
         outbox.send(entries)
     due = outbox.next_due()

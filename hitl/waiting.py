@@ -18,6 +18,8 @@ from hitl.states import Status
 logger = get_logger(__name__)
 
 _CONFIRM_SECONDS = 1.0
+# After a read that failed: the wake-up may have been for what it should have seen.
+_RETRY_SECONDS = 0.5
 
 
 async def until_ended(request_id: str, *, seconds: float | None = None) -> ApprovalRequest:
@@ -38,6 +40,7 @@ async def until_ended(request_id: str, *, seconds: float | None = None) -> Appro
                 if left <= 0:
                     raise
                 logger.warning("database_away", request_id=request_id, error=str(exc).strip())
+                left = min(left, _RETRY_SECONDS)
             else:
                 if request.status != Status.PENDING or left <= 0:
                     return request

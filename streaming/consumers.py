@@ -24,6 +24,8 @@ from streaming.serializers import MessageQuery, PromptBody
 logger = get_logger(__name__)
 
 _CONFIRM_SECONDS = 1.0
+# After a read that failed: the wake-up may have been for what it should have seen.
+_RETRY_SECONDS = 0.5
 # When clients of a process that ends come back, in milliseconds: not all at once.
 _RETRY_MILLISECONDS = (500, 5000)
 
@@ -67,7 +69,8 @@ class StreamConsumer(ApiConsumer):
                 page = await _read(session_pk, after)
                 continue
             silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-            message = await subscription.next(max(0.0, min(silence, REREAD_SECONDS)))
+            pause = REREAD_SECONDS if page is not None else _RETRY_SECONDS
+            message = await subscription.next(max(0.0, min(silence, pause)))
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
