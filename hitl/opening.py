@@ -16,11 +16,12 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
+from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
 from hitl import audit, errors, signalling
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest, SessionOwner
-from hitl.states import AuditEvent, Origin
+from hitl.states import AuditEvent, Origin, Status
 
 logger = get_logger(__name__)
 
@@ -48,9 +49,12 @@ def open_request(
     under a known id (wire.md, 3.5).
     """
     now = now or timezone.now()
+    is_owner = not (origin == Origin.REST and _is_an_agents(question.session_id))
     try:
         with transaction.atomic():
-            is_owner = claim_session(question.session_id, actor.tenant_id, actor.id, origin)
+            is_owner = is_owner and claim_session(
+                question.session_id, actor.tenant_id, actor.id, origin
+            )
             if is_owner:
                 return _open(question, actor, origin, now)
     except IntegrityError:
@@ -74,6 +78,22 @@ def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin)
     )
     owner = SessionOwner.objects.select_for_update().get(session_id=session_id)
     return (owner.tenant_id, owner.user_id, owner.origin) == (tenant_id, user_id, origin)
+
+
+def _is_an_agents(session_id: str) -> bool:
+    """Say whether an agent on Redis uses a session that the database does not know yet.
+
+    Whoever opened a request there would answer that agent.
+    """
+    known = SessionOwner.objects.filter(session_id=session_id)
+    if known.exists() or wakeup.is_paused():
+        return False
+    try:
+        is_used = signalling.waiting_request(session_id) is not None
+    except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
+        return False
+    # The key may be that of an opening of ours that has just been committed.
+    return is_used and not known.exists()
 
 
 def after_the_last(session_id: str, moment: datetime) -> datetime:
@@ -147,6 +167,9 @@ def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
     )
     if not same:
         raise errors.RequestIdTaken
+    if request.status == Status.PENDING:
+        # Whoever opened it may have died before Redis was told, or still be waiting there.
+        transaction.on_commit(lambda: _announce(request), robust=True)
     return request, False
 
 

@@ -23,7 +23,8 @@ end
 """
 
 # Opening: the request becomes the one its session waits for, and an older answer goes.
-# Two openings may reach Redis in the wrong order; KEYS[4] keeps when the newest was opened.
+# Two openings may reach Redis in the wrong order; KEYS[4] keeps when the newest was opened. A
+# session's key without it is an agent's own, who would take the answer for its question's.
 # A request that was ended meanwhile is not made pending again by an opening that comes late.
 ANNOUNCE = (
     _NAMED_BY
@@ -36,10 +37,12 @@ if known then
     and told.status ~= nil and told.status ~= 'pending'
 end
 if not ended then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5]) end
-if ARGV[7] ~= '' and named_by(redis.call('GET', KEYS[2])) ~= ARGV[7] then return 0 end
+local named = named_by(redis.call('GET', KEYS[2]))
 local newest = redis.call('GET', KEYS[4])
+if ARGV[7] ~= '' and named ~= ARGV[7] then return 0 end
+if ARGV[7] == '' and named and named ~= ARGV[3] and not newest then return 0 end
 if newest and tonumber(newest) > tonumber(ARGV[4]) then return 0 end
-redis.call('SET', KEYS[4], ARGV[4], 'EX', ARGV[6])
+redis.call('SET', KEYS[4], ARGV[4], 'EX', ARGV[6] + 60)
 redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[6])
 local signal = redis.call('GET', KEYS[3])
 if signal and not is_of(signal, ARGV[3]) then redis.call('DEL', KEYS[3]) end
