@@ -1,0 +1,110 @@
+"""Agents: each heard the decision on its own question, and in time."""
+
+from __future__ import annotations
+
+from tests.chaos import signals
+from tests.chaos.history import History, Listening, Origin, Question, Wait
+from tests.chaos.outages import Part
+from tests.chaos.stored import DECIDED, Stored, StoredRequest
+from tests.chaos.verdict import Broken, Verdict
+
+OUTSIDE, OUTSIDE_DISTURBED = "outside agents", "outside agents, something away"
+WAITS, WAITS_DISTURBED = "waits over REST", "waits over REST, something away"
+ADOPTION = "adoption"
+
+
+def check(history: History, stored: Stored, verdict: Verdict) -> None:
+    for question in history.questions.values():
+        if question.origin is Origin.OUTSIDE:
+            _check_adoption(question, stored.requests.get(question.request_id), history, verdict)
+    for listening in history.listenings:
+        row = stored.requests.get(listening.question.request_id)
+        if listening.heard is not None:
+            _check_message(listening, row, history, verdict)
+        if row is not None and row.status in DECIDED:
+            _check_hearing(listening, row, history, verdict)
+    for wait in history.waits:
+        _check_wait(wait, stored.requests.get(wait.question.request_id), history, verdict)
+
+
+def _check_adoption(
+    question: Question, row: StoredRequest | None, history: History, verdict: Verdict
+) -> None:
+    asked, outages = question.asked_at, history.outages
+    if row is not None and row.opened_at is not None:
+        healthy = outages.longest_healthy(asked, row.opened_at, redis=True, calm=True)
+        if not outages.between(asked - 1, row.opened_at):
+            verdict.delays[ADOPTION].append(max(0.0, row.opened_at - asked))
+        if healthy > verdict.limits.adoption:
+            waited = row.opened_at - asked
+            said = f"{question.request_id} was adopted {waited:.1f} s after it was asked"
+            verdict.violate(Broken.LATE, said, asked)
+        return
+    if outages.wiped(asked, history.ended_at):
+        verdict.counts["wiped from Redis before adoption"] += 1
+        return
+    if outages.longest_healthy(asked, history.ended_at, redis=True) > verdict.limits.adoption:
+        verdict.violate(Broken.NOT_ADOPTED, f"{question.request_id} never was", asked)
+
+
+def _check_message(
+    listening: Listening, row: StoredRequest | None, history: History, verdict: Verdict
+) -> None:
+    """What the agent took for its answer is the decision on its own question."""
+    question, heard, at = listening.question, listening.heard or "", listening.heard_at or 0.0
+    verdict.counts["messages heard by agents"] += 1
+    if fault := signals.fault(heard):
+        verdict.violate(Broken.SHAPE, f"{question.request_id} heard what {fault}: {heard}", at)
+        return
+    if signals.request_of(heard) != question.request_id:
+        if row is None and history.outages.wiped(question.asked_at, at):
+            verdict.counts["another's answer after a wipe before adoption"] += 1
+            return
+        verdict.violate(Broken.MISDELIVERED, f"{question.request_id} heard {heard}", at)
+    elif row is None or signals.status_of(heard) != row.status:
+        status = row and row.status
+        verdict.violate(
+            Broken.DISAGREE, f"{question.request_id} heard {heard}; the row is {status}", at
+        )
+
+
+def _check_hearing(
+    listening: Listening, row: StoredRequest, history: History, verdict: Verdict
+) -> None:
+    """No subscription outlasts the promised delay, counted while what it needs was there."""
+    if listening.heard is None and listening.abandoned_at is not None:
+        verdict.counts["superseded: the agent asked again first"] += 1
+    decided = row.ended_at or 0.0
+    for subscription in listening.subscriptions:
+        start = max(subscription.began, decided)
+        until = subscription.ended or listening.heard_at or history.ended_at
+        is_heard = listening.heard_at is not None and listening.heard_at <= until
+        stop = min(until, listening.heard_at or until)
+        healthy = history.outages.longest_healthy(start, stop, redis=True)
+        if is_heard:
+            calm = not history.outages.between(start - 5, stop)
+            kind = OUTSIDE if calm else OUTSIDE_DISTURBED
+            verdict.delays[kind].append(max(0.0, stop - start))
+        if healthy > verdict.limits.outside:
+            how = "heard late" if is_heard else "had not heard when its subscription ended"
+            said = f"{row.request_id} ({row.origin}): the agent {how}, {stop - start:.1f} s"
+            verdict.violate(Broken.LATE if is_heard else Broken.LOST, said, start)
+
+
+def _check_wait(wait: Wait, row: StoredRequest | None, history: History, verdict: Verdict) -> None:
+    name = wait.question.request_id
+    if row is None:
+        verdict.violate(Broken.LOST, f"{name} was opened over REST; there is no such row")
+        return
+    if wait.status is not None and wait.status != row.status:
+        said = f"{name}: wait said {wait.status}, the row is {row.status}"
+        verdict.violate(Broken.DISAGREE, said, wait.ended_at)
+    if row.ended_at is None:
+        return
+    start = max(wait.began, row.ended_at)
+    stop = wait.ended_at or history.ended_at
+    is_calm = not history.outages.between(start - 5, stop, Part.DATABASE, Part.SERVER, Part.STOPPED)
+    if wait.ended_at is not None:
+        verdict.delays[WAITS if is_calm else WAITS_DISTURBED].append(max(0.0, stop - start))
+    if history.outages.longest_healthy(start, stop, calm=True) > verdict.limits.own:
+        verdict.violate(Broken.LATE, f"{name}: wait answered {stop - start:.1f} s later", start)

@@ -1,0 +1,145 @@
+"""Decisions: none lost, none doubled, and the row, the audit, the outbox and Redis agree."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from tests.chaos import signals
+from tests.chaos.history import Attempt, History
+from tests.chaos.stored import DECIDED, Stored, StoredRequest
+from tests.chaos.verdict import Broken, Verdict
+
+_STATUS_OF = {"approve": "approved", "reject": "rejected", "cancel": "cancelled"}
+# How long after its time a request may still be pending: the clock ticks every second.
+_CLOCK_SECONDS = 6.0
+
+
+def check(history: History, stored: Stored, verdict: Verdict) -> None:
+    by_request: dict[str, list[Attempt]] = defaultdict(list)
+    for attempt in history.attempts:
+        by_request[attempt.request_id].append(attempt)
+        _check_answer(attempt, stored.requests.get(attempt.request_id), verdict)
+    for request in stored.requests.values():
+        _check_answers(request, by_request[request.request_id], verdict)
+        _check_row(request, stored, verdict)
+        _check_key(request, history, stored, verdict)
+    _check_signals(stored, verdict)
+    for request_id in history.malformed:
+        if request_id in stored.requests:
+            verdict.violate(Broken.DISAGREE, f"{request_id} is malformed and was adopted")
+    for unexpected in history.unexpected:
+        verdict.violate(Broken.UNEXPECTED, unexpected.what, unexpected.at)
+    if not stored.are_chains_whole:
+        verdict.violate(Broken.CHAIN, stored.chains)
+
+
+def _check_answer(attempt: Attempt, row: StoredRequest | None, verdict: Verdict) -> None:
+    """What one person was told is what the database says."""
+    verdict.counts[f"answered {attempt.status}"] += 1
+    verdict.counts["tries that broke"] += attempt.broken
+    said = f"{attempt.person} was told {attempt.status} {attempt.standing} of {attempt.request_id}"
+    at = attempt.answered_at
+    match attempt.status:
+        case 200 | 409 if row is None:
+            verdict.violate(Broken.LOST, f"{said}; there is no such row", at)
+        case 200 | 409 if row is not None and row.status != attempt.standing:
+            verdict.violate(Broken.LOST, f"{said}; the row is {row.status}", at)
+        case 200 if attempt.standing != _STATUS_OF[attempt.verb]:
+            verdict.violate(Broken.LOST, f"{said} after {attempt.verb}", at)
+        case 410 if row is None or row.status not in ("expired", "cancelled"):
+            verdict.violate(Broken.LOST, f"{said}; the row is {row and row.status}", at)
+        case 404 if row is not None and row.opened_at and row.opened_at < attempt.sent_at:
+            verdict.violate(Broken.LOST, f"{said}; it was opened before", at)
+
+
+def _check_answers(request: StoredRequest, attempts: list[Attempt], verdict: Verdict) -> None:
+    """Of all who decided one request, exactly one was the first."""
+    first = [a for a in attempts if a.status == 200]
+    if len(attempts) > 1:
+        verdict.counts["requests with racing deciders"] += 1
+    if len(first) > 1:
+        people = ", ".join(f"{a.person} {a.verb}" for a in first)
+        verdict.violate(Broken.DOUBLED, f"{request.request_id}: 200 for {people}", request.ended_at)
+    if request.status in (*DECIDED, "cancelled") and not first:
+        # Somebody's answer was lost on the way, or came to nobody because the run ended.
+        if any(a.broken or a.status is None for a in attempts):
+            verdict.counts["decided, answer lost"] += 1
+        elif not (request.status == "cancelled" and request.origin == "agent"):
+            verdict.violate(
+                Broken.LOST, f"{request.request_id} is {request.status}, and nobody was told 200"
+            )
+
+
+def _check_row(request: StoredRequest, stored: Stored, verdict: Verdict) -> None:
+    """One audit record of the opening, one of the end, one outbox entry of a decision."""
+    name, at = request.request_id, request.ended_at
+    verdict.counts[f"requests {request.status}"] += 1
+    opened = len(request.records) - len(request.ends)
+    if opened != 1:
+        verdict.violate(Broken.DISAGREE, f"{name} has {opened} audit records of its opening", at)
+    ends = [record.event for record in request.ends]
+    if request.status == "pending":
+        if ends or request.outbox:
+            verdict.violate(Broken.DISAGREE, f"{name} is pending, the audit has {ends}", at)
+        if request.expires_at < stored.read_at - _CLOCK_SECONDS:
+            late = stored.read_at - request.expires_at
+            verdict.violate(Broken.LATE, f"{name} is pending {late:.0f} s after its time")
+        return
+    if ends != [f"request:{request.status}"]:
+        broken = Broken.DOUBLED if len(ends) > 1 else Broken.DISAGREE
+        verdict.violate(broken, f"{name} is {request.status}, the audit has {ends}", at)
+    entries = len(request.outbox)
+    if entries != (request.status in DECIDED):
+        broken = Broken.DOUBLED if entries > 1 else Broken.LOST
+        verdict.violate(broken, f"{name} is {request.status} with {entries} outbox entries", at)
+    for entry in request.outbox:
+        verdict.counts[f"outbox {entry.outcome}"] += 1
+        if fault := signals.fault(entry.signal):
+            verdict.violate(Broken.SHAPE, f"the outbox entry of {name} {fault}", at)
+        elif (signals.request_of(entry.signal), signals.status_of(entry.signal)) != (
+            name,
+            request.status,
+        ):
+            verdict.violate(Broken.DISAGREE, f"{name}: the outbox has {entry.signal}", at)
+
+
+def _check_key(request: StoredRequest, history: History, stored: Stored, verdict: Verdict) -> None:
+    """`hitl:request`, where Redis has it, says what the row says."""
+    if request.in_redis is None or request.in_redis == request.status:
+        return
+    said = f"{request.request_id} is {request.status}, in Redis {request.in_redis}"
+    ended = request.ended_at or stored.read_at
+    healthy = history.outages.longest_healthy(ended, stored.read_at, redis=True)
+    if request.in_redis != "pending":
+        verdict.violate(Broken.DISAGREE, said, ended)
+    elif request.status in DECIDED:
+        if healthy > verdict.limits.outside:
+            verdict.violate(Broken.DISAGREE, said, ended)
+    elif not history.outages.between(ended - 1, ended + 10):
+        if stored.read_at - ended > verdict.limits.outside:
+            verdict.violate(Broken.DISAGREE, said, ended)
+    elif healthy > verdict.limits.outside:
+        # Nothing is promised here: Redis was away when the request ended without a decision.
+        verdict.counts["ended while Redis was away, its key says pending"] += 1
+
+
+def _check_signals(stored: Stored, verdict: Verdict) -> None:
+    """`hitl:signal` holds the decision on its session's newest request, or is not there."""
+    newest: dict[str, StoredRequest] = {}
+    for request in stored.requests.values():
+        held = newest.get(request.session_id)
+        if held is None or held.number < request.number:
+            newest[request.session_id] = request
+    for session_id, text in stored.signals.items():
+        if fault := signals.fault(text):
+            verdict.violate(Broken.SHAPE, f"the signal of {session_id} {fault}")
+            continue
+        named, owner = signals.request_of(text), newest.get(session_id)
+        if owner is None or named != owner.request_id:
+            of = owner and owner.request_id
+            verdict.violate(
+                Broken.MISDELIVERED,
+                f"the signal of {session_id} names {named}, its newest request is {of}",
+            )
+        elif signals.status_of(text) != owner.status:
+            verdict.violate(Broken.DISAGREE, f"{named} is {owner.status}, its signal {text}")

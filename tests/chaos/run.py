@@ -1,0 +1,156 @@
+"""One run: start everything, let clients work under faults, heal, wait, read, judge."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tests.chaos import (
+    check_agents,
+    check_decisions,
+    check_streams,
+    deciders,
+    outside,
+    rest,
+    snapshot,
+    users,
+)
+from tests.chaos.cluster import Cluster
+from tests.chaos.faults import Faults
+from tests.chaos.history import History, Question
+from tests.chaos.outages import Outages
+from tests.chaos.plan import plan
+from tests.chaos.stored import Stored
+from tests.chaos.verdict import Broken, Limits, Verdict
+from tests.chaos.world import World
+
+_SERVERS = 3
+# Half of the agents are late subscribers on Redis.
+_CAST: tuple[tuple[int, Callable[[World, int], Coroutine[Any, Any, None]]], ...] = (
+    (50, outside.agent),
+    (25, users.user),
+    (25, rest.agent),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What one run does. `rate` is how many conversations begin in a second."""
+
+    seed: int = 1
+    decisions: int = 10_000
+    seconds: float = 3600.0
+    rate: float = 8.0
+    at_once: int = 300
+    every: float = 5.0
+    question_seconds: int = 40
+    quiet_seconds: float = 90.0
+    slack: float = 1.0
+    without_faults: bool = False
+
+
+@dataclass(slots=True)
+class Result:
+    options: Options
+    history: History
+    stored: Stored
+    verdict: Verdict
+    faults: Faults
+
+
+async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) -> Result:
+    """Do one run on a cluster that has not been started, and judge it."""
+    history = History(Outages(_SERVERS))
+    world = World(options.seed, cluster, history)
+    faults = Faults(cluster, history.outages, options.seed)
+    async with asyncio.TaskGroup() as group:
+        say("starting PostgreSQL, Redis and three servers")
+        await cluster.start()
+        history.began_at = time.time()
+
+        def on_question(question: Question) -> None:
+            group.create_task(deciders.crew(world, question))
+
+        world.on_question = on_question
+        planned = plan(options.seed, options.seconds, servers=_SERVERS, every=options.every)
+        injecting = asyncio.create_task(faults.run([] if options.without_faults else planned))
+        for tenant in world.tenants:
+            group.create_task(deciders.operator(world, tenant))
+        group.create_task(outside.vandal(world))
+        conversations = await _load(options, world, faults, say)
+        world.is_closing = True
+        injecting.cancel()
+        with suppress(asyncio.CancelledError):
+            await injecting
+        say("no new conversations; healing")
+        await faults.healed()
+        await _quiet(options, world, conversations, say)
+        history.ended_at = time.time()
+        world.is_over.set()
+    say("reading what the database and Redis hold")
+    stored = await snapshot.read(cluster)
+    return Result(options, history, stored, judge(options, history, stored), faults)
+
+
+def judge(options: Options, history: History, stored: Stored) -> Verdict:
+    """Return what every check finds."""
+    verdict = Verdict(Limits().relaxed(options.slack))
+    check_decisions.check(history, stored, verdict)
+    check_agents.check(history, stored, verdict)
+    check_streams.check(history, stored, verdict)
+    decided = verdict.counts["requests approved"] + verdict.counts["requests rejected"]
+    if decided < options.decisions:
+        verdict.violate(Broken.TOO_FEW, f"{decided} of {options.decisions} in the time there was")
+    return verdict
+
+
+async def _load(
+    options: Options, world: World, faults: Faults, say: Callable[[str], None]
+) -> set[asyncio.Task[None]]:
+    """Begin conversations until there are enough decisions or the time is over."""
+    rng = world.random("cast")
+    running: set[asyncio.Task[None]] = set()
+    number, began, said = 0, time.monotonic(), 0.0
+    while world.decisions < options.decisions and time.monotonic() - began < options.seconds:
+        await asyncio.sleep(rng.expovariate(options.rate))
+        if len(running) < options.at_once:
+            actor = rng.choices([who for _, who in _CAST], [often for often, _ in _CAST])[0]
+            task = asyncio.create_task(actor(world, number))
+            running.add(task)
+            task.add_done_callback(running.discard)
+            task.add_done_callback(_raise)
+            number += 1
+        passed = time.monotonic() - began
+        if passed - said >= 10:
+            said = passed
+            injected = sum(n for kind, n in faults.done.items() if kind != "passed over")
+            say(
+                f"{passed:6.0f} s  {world.decisions:6d} decisions, {len(running)} conversations "
+                f"open, {injected} faults, {len(world.history.unexpected)} unexpected answers"
+            )
+    return running
+
+
+async def _quiet(
+    options: Options,
+    world: World,
+    conversations: set[asyncio.Task[None]],
+    say: Callable[[str], None],
+) -> None:
+    """Wait until every conversation has ended, and every question could have expired."""
+    began = time.monotonic()
+    least = options.question_seconds + 5.0
+    while (passed := time.monotonic() - began) < options.quiet_seconds:
+        if passed > least and not conversations:
+            break
+        await asyncio.sleep(0.5)
+    say(f"quiet for {passed:.0f} s, {len(conversations)} conversations still open")
+
+
+def _raise(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (exc := task.exception()) is not None:
+        raise exc
