@@ -54,6 +54,14 @@ test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
 test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
 	$(PYTEST) tests/acceptance
 
+SEED ?= 1
+DECISIONS ?= 10000
+SECONDS ?= 3600
+
+.PHONY: chaos
+chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS
+	@exec $(BIN)/python -m tests.chaos --seed $(SEED) --decisions $(DECISIONS) --seconds $(SECONDS)
+
 .PHONY: coverage
 coverage: $(DEVELOPMENT) ## Measure what unit and integration tests reach
 	@mkdir -p build

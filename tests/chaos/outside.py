@@ -16,7 +16,7 @@ from tests.chaos.world import World
 
 _FATES = {Fate.DECIDE: 76, Fate.LISTED: 20, Fate.CANCEL: 3, Fate.EXPIRE: 1}
 # An agent waits 300 s; here nobody thinks for so long.
-_WAIT_SECONDS = 120.0
+_WAIT_SECONDS = 60.0
 
 
 async def agent(world: World, number: int) -> None:

@@ -44,6 +44,8 @@ class Options:
     seed: int = 1
     decisions: int = 10_000
     seconds: float = 3600.0
+    # At least so long, however many decisions there are: each kind of fault takes its time.
+    least_seconds: float = 60.0
     rate: float = 8.0
     at_once: int = 300
     every: float = 5.0
@@ -115,7 +117,9 @@ async def _load(
     rng = world.random("cast")
     running: set[asyncio.Task[None]] = set()
     number, began, said = 0, time.monotonic(), 0.0
-    while world.decisions < options.decisions and time.monotonic() - began < options.seconds:
+    while (passed := time.monotonic() - began) < options.seconds:
+        if world.decisions >= options.decisions and passed >= options.least_seconds:
+            break
         await asyncio.sleep(rng.expovariate(options.rate))
         if len(running) < options.at_once:
             actor = rng.choices([who for _, who in _CAST], [often for often, _ in _CAST])[0]
@@ -124,7 +128,6 @@ async def _load(
             task.add_done_callback(running.discard)
             task.add_done_callback(_raise)
             number += 1
-        passed = time.monotonic() - began
         if passed - said >= 10:
             said = passed
             injected = sum(n for kind, n in faults.done.items() if kind != "passed over")
