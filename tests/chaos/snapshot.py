@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 
 from tests.chaos.cluster import Cluster
 from tests.chaos.stored import (
+    OPENINGS,
     OutboxRow,
     Record,
     Stored,
@@ -20,8 +21,9 @@ from tests.chaos.stored import (
 )
 
 _REQUESTS = """
-SELECT id, request_id, session_id, tenant_id, origin, status, extract(epoch FROM expires_at)::float
-FROM hitl_approvalrequest ORDER BY id
+SELECT row_number() OVER (ORDER BY created_at, id), request_id, session_id, tenant_id, origin,
+    status, extract(epoch FROM expires_at)::float
+FROM hitl_approvalrequest
 """
 # The time of the commit, not of the clock that was read before it: a process may have been
 # stopped in between. Audit records and events are never updated, so it is their own.
@@ -30,7 +32,7 @@ SELECT request_id, event, extract(epoch FROM pg_xact_commit_timestamp(xmin))::fl
 FROM hitl_auditrecord WHERE request_id <> '' AND event LIKE 'request:%%' ORDER BY id
 """
 _ENDS = frozenset(
-    f"request:{status}" for status in ("opened", "approved", "rejected", "expired", "cancelled")
+    f"request:{status}" for status in ("approved", "rejected", "expired", "cancelled")
 )
 _OUTBOX = """
 SELECT r.request_id, o.signal, o.outcome, o.attempts, o.receivers
@@ -60,7 +62,7 @@ def _read_requests(connection: psycopg.Connection[Any], stored: Stored) -> None:
     for row in connection.execute(_REQUESTS):
         stored.requests[row[1]] = StoredRequest(*row)
     for request_id, event, at in connection.execute(_RECORDS):
-        if event in _ENDS and request_id in stored.requests:
+        if event in OPENINGS | _ENDS and request_id in stored.requests:
             stored.requests[request_id].records.append(Record(event, at))
     for request_id, *entry in connection.execute(_OUTBOX):
         stored.requests[request_id].outbox.append(OutboxRow(*entry))

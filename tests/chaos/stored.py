@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 DECIDED = frozenset({"approved", "rejected"})
+# A request is opened by our API or the built-in agent, or adopted from Redis.
+OPENINGS = frozenset({"request:opened", "request:adopted"})
 
 
 @dataclass(slots=True)
@@ -25,7 +27,10 @@ class OutboxRow:
 
 @dataclass(slots=True)
 class StoredRequest:
-    """One row, what the audit says of it, its outbox entries, its key in Redis if it is there."""
+    """One row, what the audit says of it, its outbox entries, its key in Redis if it is there.
+
+    `number` orders the requests of a session: of two, the larger is the newer question.
+    """
 
     number: int
     request_id: str
@@ -40,11 +45,11 @@ class StoredRequest:
 
     @property
     def opened_at(self) -> float | None:
-        return next((r.at for r in self.records if r.event == "request:opened"), None)
+        return next((r.at for r in self.records if r.event in OPENINGS), None)
 
     @property
     def ends(self) -> list[Record]:
-        return [r for r in self.records if r.event != "request:opened"]
+        return [r for r in self.records if r.event not in OPENINGS]
 
     @property
     def ended_at(self) -> float | None:

@@ -126,7 +126,10 @@ def _row(number: int, name: str) -> StoredRequest:
         origin="agent" if name == "user" else "redis",
         status="approved",
         expires_at=350.0,
-        records=[Record("request:opened", 50.0), Record("request:approved", 100.0)],
+        records=[
+            Record("request:adopted" if name == "outside" else "request:opened", 50.0),
+            Record("request:approved", 100.0),
+        ],
         outbox=[OutboxRow(signal(name), "delivered", 1, 1)],
         in_redis="approved",
     )
