@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -35,7 +36,10 @@ def text(result: Result) -> str:
     lines += _table("faults", sorted(result.faults.done.items()))
     lines += _table("counts", sorted(verdict.counts.items()))
     lines += ["", f"  {'delays, in seconds':44}{'n':>7}{'p50':>8}{'p99':>8}{'worst':>8}"]
-    delays = dict(verdict.delays) | {"drain to exit": result.faults.drain_seconds}
+    delays = dict(verdict.delays) | {
+        "drain to exit": result.faults.drain_seconds,
+        "this process woken late": history.lags,
+    }
     for name, values in sorted(delays.items()):
         if values:
             figures = "".join(f"{percentile(values, p):8.2f}" for p in (50, 99, 100))
@@ -68,8 +72,6 @@ def outages(result: Result) -> str:
 
 def complaints(cluster: Cluster) -> str:
     """Return how often the servers logged what; a run that passes may still have something."""
-    import json
-
     found: Counter[str] = Counter()
     for server in cluster.servers:
         for line in server.log.read_text(encoding="utf-8", errors="replace").splitlines():

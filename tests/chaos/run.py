@@ -83,6 +83,7 @@ async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) ->
         for tenant in world.tenants:
             group.create_task(deciders.operator(world, tenant))
         group.create_task(outside.vandal(world))
+        group.create_task(world.watch_lag())
         conversations = await _load(options, world, faults, say)
         world.is_closing = True
         injecting.cancel()
