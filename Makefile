@@ -62,6 +62,10 @@ SECONDS ?= 3600
 chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS
 	@exec $(BIN)/python -m tests.chaos --seed $(SEED) --decisions $(DECISIONS) --seconds $(SECONDS)
 
+.PHONY: bench
+bench: $(DEVELOPMENT) ## Measure decisions, streams and waits, side by side, in about two minutes
+	@exec $(BIN)/python -m tests.bench
+
 .PHONY: coverage
 coverage: $(DEVELOPMENT) ## Measure what unit and integration tests reach
 	@mkdir -p build

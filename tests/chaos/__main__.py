@@ -11,7 +11,7 @@ import time
 from dataclasses import fields
 from pathlib import Path
 
-from tests.chaos import report
+from tests.chaos import dump, report
 from tests.chaos.cluster import Cluster
 from tests.chaos.processes import CHECKOUT
 from tests.chaos.run import Options, Result, run
@@ -79,6 +79,7 @@ def _keep(result: Result, cluster: Cluster) -> Path:
     folder.mkdir(parents=True)
     for log in cluster.folder.glob("*.log"):
         shutil.copy(log, folder)
+    dump.write(result, folder / "requests.jsonl")
     (folder / "outages.txt").write_text(report.outages(result), encoding="utf-8")
     (folder / "report.txt").write_text(report.text(result), encoding="utf-8")
     return folder

@@ -87,8 +87,9 @@ def _check_hearing(
             kind = OUTSIDE if calm else OUTSIDE_DISTURBED
             verdict.delays[kind].append(max(0.0, stop - start))
         if healthy > verdict.limits.outside:
-            how = "heard late" if is_heard else "had not heard when its subscription ended"
-            said = f"{row.request_id} ({row.origin}): the agent {how}, {stop - start:.1f} s"
+            how = "heard late" if is_heard else "not heard when its subscription ended"
+            sent = ", ".join(f"{e.outcome} after {e.attempts} attempts" for e in row.outbox)
+            said = f"{row.request_id} ({row.origin}, {sent}): {how}, {stop - start:.1f} s"
             verdict.violate(Broken.LATE if is_heard else Broken.LOST, said, start)
 
 

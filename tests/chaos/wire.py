@@ -79,7 +79,14 @@ class EventStream:
 
     @classmethod
     async def open(
-        cls, port: int, path: str, headers: Mapping[str, str], body: object, timeout: float
+        cls,
+        port: int,
+        path: str,
+        headers: Mapping[str, str],
+        body: object,
+        timeout: float,
+        *,
+        method: str = "POST",
     ) -> EventStream:
         """Start a stream and read its head; raises `ConnectionBroken`."""
         try:
@@ -89,7 +96,7 @@ class EventStream:
             raise ConnectionBroken(f"{type(exc).__name__}: {exc}") from exc
         try:
             async with asyncio.timeout(timeout):
-                stream._writer.write(_request("POST", path, headers, body))
+                stream._writer.write(_request(method, path, headers, body))
                 stream.status, stream._fields = await _head(stream._reader)
                 if stream.status != 200:
                     pieces = [piece async for piece in _body(stream._reader, stream._fields)]

@@ -1,0 +1,45 @@
+"""Keeps a failed run's history, so that what happened to one request can be looked up."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.chaos.run import Result
+
+
+def write(result: Result, file: Path) -> None:
+    """Write a line of JSON for each request: what each client and the database say of it.
+
+    Times are in seconds since the run began.
+    """
+    history, stored = result.history, result.stored
+    told: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(list))
+    for question in history.questions.values():
+        told[question.request_id]["question"] = question
+    for attempt in history.attempts:
+        told[attempt.request_id]["attempts"].append(attempt)
+    for listening in history.listenings:
+        told[listening.question.request_id]["listenings"].append(listening)
+    for wait in history.waits:
+        told[wait.question.request_id]["waits"].append(wait)
+    for request in stored.requests.values():
+        told[request.request_id]["stored"] = request
+    with file.open("w", encoding="utf-8") as output:
+        for request_id, all_ in sorted(told.items()):
+            plain = _plain({"request": request_id, **all_}, history.began_at)
+            output.write(json.dumps(plain, ensure_ascii=False) + "\n")
+
+
+def _plain(value: Any, began: float) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {name: _plain(one, began) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one, began) for one in value]
+    # Unix seconds of the run; durations and counts are far smaller.
+    return round(value - began, 3) if isinstance(value, float) and value > 1e9 else value
