@@ -73,8 +73,16 @@ def plan(seed: int, seconds: float, *, servers: int = 3, every: float = 5.0) -> 
                 faults.append(Fault(at, kind, free[target % len(free)], lasts, share))
         elif kind not in OF_LINKS or target in _free(faults, at, servers, OF_LINKS):
             faults.append(Fault(at, kind, target, lasts, share))
-        at += rng.expovariate(1 / every) if rng.random() < 0.8 else 0.1
+        at += _pause(rng, every)
     return faults
+
+
+def _pause(rng: Random, every: float) -> float:
+    """Return the time to the next fault: some come together, some after everything has healed."""
+    chance = rng.random()
+    if chance < 0.2:
+        return 0.1
+    return rng.uniform(3.0, 5.0) * every if chance > 0.92 else rng.expovariate(1 / every)
 
 
 def _weighted(rng: Random) -> Kind:
