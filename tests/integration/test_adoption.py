@@ -256,7 +256,7 @@ def test_session_key_of_another_kind_stops_no_adoption(api: Api, redis_client: r
 
 
 def test_bounds_are_just_readable(api: Api, redis_client: redis.Redis) -> None:
-    at_the_bounds = {
+    at_the_bounds: dict[str, Any] = {
         "actionType": "x" * 128,
         "message": "x" * 10_000,
         "context": None,

@@ -31,7 +31,7 @@ FOUND = 6.0
 @pytest.fixture
 def silent_redis(redis_client: redis.Redis) -> Iterator[redis.Redis]:
     """Return a Redis that tells of nothing written."""
-    told = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"]
+    told = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
     redis_client.config_set("notify-keyspace-events", "")
     yield redis_client
     redis_client.config_set("notify-keyspace-events", told)
