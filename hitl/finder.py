@@ -38,7 +38,9 @@ async def run() -> None:
                 is_told = await told.confirmed(_CONFIRM_SECONDS)
                 is_told = is_told and await run_background(signalling.notifies)
                 await run_background(finder.scan)
-                await _listen(finder, told, _SCAN_SECONDS_WHEN_TOLD if is_told else _SCAN_SECONDS)
+                # Not in step with other processes, which find the same.
+                seconds = _SCAN_SECONDS_WHEN_TOLD if is_told else _SCAN_SECONDS
+                await _listen(finder, told, seconds * random.uniform(0.8, 1.2))  # noqa: S311
             except Exception as exc:
                 logger.warning("finder_waits", error=str(exc).strip())
                 await asyncio.sleep(_SCAN_SECONDS)

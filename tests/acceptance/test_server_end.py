@@ -24,8 +24,8 @@ def test_request_in_flight_is_answered_before_the_end(own_app: AppServer) -> Non
         own_app.process.terminate()
         # A connection between two requests is not waited for, and nobody new is let in.
         assert idle.receive_all() == b""
-        with pytest.raises(ConnectionRefusedError):
-            own_app.connect()
+        with pytest.raises(ConnectionRefusedError), own_app.connect():
+            pass
         answer = Response.parse(connection.receive_all())
     assert (answer.body, answer.is_complete) == (b"whole", True)
     assert answer.head["Connection"] == "close"
