@@ -10,12 +10,12 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact
 from hitl import metrics, signalling
-from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.representation import signal
 from hitl.states import Origin, Outcome
 
@@ -33,11 +33,13 @@ _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """What came of one publication; `error` says why Redis was not reached."""
+    """What came of one publication; `error` says why there was none, `is_away` that Redis was
+    not reached from here."""
 
     outcome: Outcome
     receivers: int = 0
     error: str = ""
+    is_away: bool = False
 
 
 def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
@@ -85,7 +87,7 @@ def send(entries: Sequence[OutboxEntry]) -> bool:
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         error = str(exc) or type(exc).__name__
         logger.warning("signals_not_published", count=len(entries) - len(attempts), error=error)
-    away = _Attempt(Outcome.PENDING, error=error)
+    away = _Attempt(Outcome.PENDING, error=error, is_away=True)
     noted = [(entry, attempts.get(entry.pk, away)) for entry in entries]
     _note(noted)
     return any(attempt.outcome is Outcome.PENDING for _, attempt in noted)
@@ -144,9 +146,12 @@ def _attempt(entry: OutboxEntry, asked_at: float, *, is_newest: bool) -> _Attemp
             request, entry.signal, seconds=max(1, round(_left(entry))), asked_at=asked_at
         )
     except signalling.TooLate:
-        return _Attempt(Outcome.PENDING, error="Redis answered too late")
+        return _Attempt(Outcome.PENDING, error="Redis answered too late", is_away=True)
     except signalling.Superseded as superseded:
         return _Attempt(_unless_told_late(request, superseded.named))
+    except ResponseError as exc:
+        # A key of another kind, say: this signal's own trouble, and no other's.
+        return _Attempt(Outcome.PENDING, error=str(exc))
     is_heard = receivers or entry.heard_at is not None
     return _Attempt(Outcome.DELIVERED if is_heard else Outcome.PENDING, receivers)
 
@@ -163,8 +168,9 @@ def _unless_told_late(request: ApprovalRequest, named: str) -> Outcome:
     agent on Redis is about to write it; an opening of ours that Redis missed is told now,
     unless the key has changed meanwhile. Either way the signal is sent again.
     """
-    older = ApprovalRequest.objects.filter(session_id=request.session_id, request_id=named)
-    if not older.exclude(pk=request.pk).exists():
+    older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
+    # Asked only what can be an id: PostgreSQL takes no NUL.
+    if not (ID_PATTERN.fullmatch(named) and older.filter(request_id=named).exists()):
         return Outcome.SUPERSEDED
     if request.origin != Origin.REDIS:
         signalling.announce(request, instead_of=named)
@@ -176,7 +182,7 @@ def _note(attempts: Sequence[tuple[OutboxEntry, _Attempt]]) -> None:
     with transaction.atomic():
         for entry, attempt in attempts:
             pause = _LONGEST_PAUSE
-            if attempt.error:
+            if attempt.is_away:
                 pause = _FIRST_PAUSE  # another relay's link may be whole
             elif entry.attempts < _DOUBLINGS:
                 pause = _FIRST_PAUSE * 2**entry.attempts

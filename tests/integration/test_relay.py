@@ -1,0 +1,464 @@
+"""A committed decision reaches its agent: by the relay, if the fast path did not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from django.db import connection, connections, transaction
+from django.utils import timezone
+from pytest_django import Settings
+
+from dwp_project.offload import run_sync
+from dwp_project.wakeup import hub
+from hitl import metrics, outbox, relay, services, signalling, waiting
+from hitl.models import ApprovalRequest, OutboxEntry
+from tests import factories
+from tests.integration import redis_agents, running, small_agents
+from tests.integration.calls import browser
+from tests.integration.ears import Ear
+from tests.integration.outages import no_database, no_redis
+from tests.integration.polling import until
+from tests.integration.threads import together
+from tests.services import services as started
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SESSION = "session-relayed"
+
+
+@pytest.fixture
+def ear(redis_client: redis.Redis) -> Iterator[Ear]:
+    ear = Ear(redis_client, SESSION)
+    yield ear
+    ear.close()
+
+
+@pytest.fixture
+def unsent(redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> OutboxEntry:
+    """Return the entry of a decision whose process died between commit and publication."""
+    return decided_and_died(monkeypatch)
+
+
+def decided_and_died(
+    monkeypatch: pytest.MonkeyPatch, session_id: str = SESSION, **kwargs: Any
+) -> OutboxEntry:
+    with monkeypatch.context() as patch:
+        patch.setattr(services, "_send", lambda entry: None)
+        request = factories.opened(session_id)
+        services.approve(request.request_id, factories.actor(), **kwargs)
+    return OutboxEntry.objects.get(request=request)
+
+
+def make_due() -> None:
+    OutboxEntry.objects.pending().update(due_at=timezone.now())
+
+
+def turn() -> OutboxEntry:
+    """Have a relay take what is pending, due or not, and return the one entry."""
+    make_due()
+    relay.send_due()
+    return OutboxEntry.objects.get()
+
+
+@asynccontextmanager
+async def relaying() -> AsyncIterator[None]:
+    task = asyncio.create_task(relay.run())
+    try:
+        yield
+        assert not task.done(), "the relay has ended"
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await hub().close()
+
+
+# --- one entry ----------------------------------------------------------------------------
+
+
+def test_decision_whose_process_died_is_sent(unsent: OutboxEntry, ear: Ear) -> None:
+    assert (unsent.outcome, unsent.attempts) == ("pending", 0)
+    # The deciding process has a second to do it itself.
+    assert unsent.due_at - unsent.created_at == timedelta(seconds=1)
+    relay.send_due()
+    assert ear.hears_nothing()
+
+    sent = turn()
+
+    assert ear.hear() == unsent.signal
+    assert (sent.outcome, sent.attempts, sent.receivers, sent.error) == ("delivered", 1, 1, "")
+    assert sent.attempted_at is not None
+    turn()
+    assert ear.hears_nothing()
+
+
+def test_signal_is_sent_again_until_somebody_hears_it(
+    redis_client: redis.Redis, unsent: OutboxEntry
+) -> None:
+    for attempts in range(1, 4):
+        entry = turn()
+        assert (entry.outcome, entry.attempts, entry.receivers) == ("pending", attempts, 0)
+    ear = Ear(redis_client, SESSION)
+
+    entry = turn()
+
+    assert ear.hear() == unsent.signal
+    assert (entry.outcome, entry.attempts, entry.receivers) == ("delivered", 4, 1)
+    ear.close()
+
+
+def test_attempts_are_ever_further_apart_but_never_more_than_5_seconds(
+    unsent: OutboxEntry,
+) -> None:
+    pauses = []
+    for _ in range(9):
+        entry = turn()
+        assert entry.attempted_at is not None
+        pauses.append((entry.due_at - entry.attempted_at).total_seconds())
+
+    assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0]
+    OutboxEntry.objects.update(attempts=5000)
+    entry = turn()
+    assert entry.attempted_at is not None
+    assert (entry.due_at - entry.attempted_at).total_seconds() == 5.0
+
+
+def test_signal_is_given_up_after_300_seconds_and_never_before(
+    unsent: OutboxEntry, ear: Ear, redis_client: redis.Redis
+) -> None:
+    OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
+
+    entry = turn()
+
+    assert (entry.outcome, entry.receivers) == ("unheard", 0)
+    assert ear.hears_nothing()
+    assert redis_client.get(f"hitl:signal:{SESSION}") is None
+    OutboxEntry.objects.update(
+        outcome="pending", created_at=timezone.now() - timedelta(seconds=290)
+    )
+    assert turn().outcome == "delivered"
+
+
+def test_signal_is_given_up_though_redis_never_comes_back(
+    unsent: OutboxEntry, redis_away: None
+) -> None:
+    OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
+
+    assert turn().outcome == "unheard"
+
+
+def test_signal_of_an_older_request_is_superseded(unsent: OutboxEntry, ear: Ear) -> None:
+    factories.opened(SESSION)
+
+    entry = turn()
+
+    assert (entry.outcome, entry.attempts, entry.receivers) == ("superseded", 1, 0)
+    assert ear.hears_nothing()
+
+
+def test_signal_waits_for_redis_to_come_back(
+    unsent: OutboxEntry, settings: Settings, redis_client: redis.Redis
+) -> None:
+    with no_redis(settings):
+        entry = turn()
+        assert (entry.outcome, entry.attempts) == ("pending", 1)
+        assert entry.error
+    ear = Ear(redis_client, SESSION)
+
+    entry = turn()
+
+    assert ear.hear() == unsent.signal
+    assert (entry.outcome, entry.attempts, entry.error) == ("delivered", 2, "")
+    ear.close()
+
+
+def test_signal_reaches_an_agent_whose_opening_redis_missed(
+    redis_client: redis.Redis, settings: Settings
+) -> None:
+    services.cancel(factories.opened(SESSION).request_id, factories.actor())
+    with no_redis(settings):
+        request = factories.opened(SESSION)
+        services.approve(request.request_id, factories.actor())
+    ear = Ear(redis_client, SESSION)
+
+    turn()
+    turn()
+
+    heard = ear.hear()
+    assert heard is not None
+    assert json.loads(heard)["requestId"] == request.request_id
+    ear.close()
+
+
+async def test_waiters_of_ours_are_never_counted_as_the_agent(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, fresh_hub: None
+) -> None:
+    request = await run_sync(factories.opened, SESSION)
+    await run_sync(services.approve, request.request_id, factories.actor())
+    async with hub().subscribe(services.wake_topic(request.request_id)) as waiter:
+        assert await waiter.confirmed(5)
+        assert (await waiting.until_ended(request.request_id)).status == "approved"
+
+        entry = await run_sync(turn)
+
+    assert (entry.outcome, entry.receivers) == ("pending", 0)
+
+
+async def test_decision_on_the_built_in_agents_question_is_delivered(
+    redis_client: redis.Redis, settings: Settings, agents_reset: None, fresh_hub: None
+) -> None:
+    small_agents.configure(settings, small_agents.Asker)
+    session, task = await small_agents.begun()
+    question = await running.question()
+    await run_sync(services.approve, question.request_id, factories.actor())
+
+    await running.ended(session, task)
+
+    entry = await run_sync(OutboxEntry.objects.get)
+    assert (entry.outcome, entry.receivers) == ("delivered", 0)
+    assert await run_sync(turn) == entry
+
+
+def test_relay_does_not_undo_that_the_built_in_agent_has_heard(
+    unsent: OutboxEntry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = signalling.publish
+
+    def meanwhile(*args: Any, **kwargs: Any) -> int:
+        outbox.heard(unsent.request)
+        return publish(*args, **kwargs)
+
+    monkeypatch.setattr(signalling, "publish", meanwhile)
+
+    assert turn().outcome == "delivered"
+
+
+# --- what is in the way of one is in the way of no other ----------------------------------
+
+
+@pytest.mark.parametrize("named", ["hash", "\0", "x\0y", '"\\u0000"', "\ud800", "x" * 100_000])
+def test_odd_key_of_one_session_holds_up_no_other(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    decided_and_died(monkeypatch, "session-odd")
+    redis_client.delete("hitl:session:session-odd")
+    if named == "hash":
+        redis_client.hset("hitl:session:session-odd", "a", "b")
+    else:
+        redis_client.set("hitl:session:session-odd", named.encode("utf-8", "surrogatepass"))
+    decided_and_died(monkeypatch)
+    ear = Ear(redis_client, SESSION)
+
+    make_due()
+    relay.send_due()
+
+    assert ear.hear() is not None
+    odd = OutboxEntry.objects.get(request__session_id="session-odd")
+    assert odd.outcome == ("pending" if named == "hash" else "superseded")
+    assert ("WRONGTYPE" in odd.error) == (named == "hash")
+    ear.close()
+
+
+def test_many_that_nobody_hears_hold_up_no_other(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_BATCH", 3)
+    for number in range(10):
+        decided_and_died(monkeypatch, f"session-{number}")
+    decided_and_died(monkeypatch)
+    ear = Ear(redis_client, SESSION)
+
+    make_due()
+    relay.send_due()
+
+    assert ear.hear() is not None
+    assert set(OutboxEntry.objects.values_list("attempts", flat=True)) >= {1}
+    ear.close()
+
+
+# --- several relays -----------------------------------------------------------------------
+
+
+def test_relays_share_what_is_due(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ears = [Ear(redis_client, f"session-{number}") for number in range(12)]
+    for number in range(12):
+        decided_and_died(monkeypatch, f"session-{number}")
+    published: Counter[str] = Counter()
+    publish = signalling.publish
+
+    def counted(request: ApprovalRequest, *args: Any, **kwargs: Any) -> int:
+        published[request.session_id] += 1
+        return publish(request, *args, **kwargs)
+
+    monkeypatch.setattr(signalling, "publish", counted)
+    monkeypatch.setattr(relay, "_BATCH", 2)
+    make_due()
+
+    together([relay.send_due] * 6)
+
+    assert published == {f"session-{number}": 1 for number in range(12)}
+    assert all(ear.hear() is not None for ear in ears)
+    assert set(OutboxEntry.objects.values_list("attempts", "outcome")) == {(1, "delivered")}
+    for ear in ears:
+        ear.close()
+
+
+def test_relay_takes_nothing_that_another_has_in_hand(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(6):
+        decided_and_died(monkeypatch, f"session-{number}")
+    now = timezone.now() + timedelta(seconds=2)
+
+    taken = together([lambda: outbox.take_due(now, 2)] * 5)
+
+    by_whom = Counter(entry.pk for some in taken for entry in some)
+    assert by_whom == dict.fromkeys(OutboxEntry.objects.values_list("pk", flat=True), 1)
+    # Those that die give back what they had.
+    assert outbox.take_due(now + timedelta(seconds=4.9), 9) == []
+    assert len(outbox.take_due(now + timedelta(seconds=5), 9)) == 6
+
+
+@pytest.mark.skipif(started.database != "postgres", reason="SQLite has one writer at a time")
+def test_relay_waits_for_no_other(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(4):
+        decided_and_died(monkeypatch, f"session-{number}")
+    now = timezone.now() + timedelta(seconds=2)
+
+    with transaction.atomic():
+        mine = outbox.take_due(now, 2)
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = '10s'")
+        # While this transaction stands: without SKIP LOCKED it would wait for it.
+        [theirs] = together([lambda: outbox.take_due(now, 9)])
+
+    assert {entry.pk for entry in mine}.isdisjoint(entry.pk for entry in theirs)
+    assert len(theirs) == 2
+
+
+# --- the loop -----------------------------------------------------------------------------
+
+
+async def test_relay_is_told_of_a_signal_that_nobody_heard(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "_LONGEST_SLEEP", 60.0)
+    async with relaying():
+        await asyncio.sleep(0.5)
+        request = await run_sync(factories.opened, SESSION)
+
+        await run_sync(services.approve, request.request_id, factories.actor())
+        await until(OutboxEntry.objects.filter(attempts__gte=2).exists, within=6)
+        ear = Ear(redis_client, SESSION)
+
+        await until(OutboxEntry.objects.filter(outcome="delivered").exists, within=15)
+    heard = ear.hear()
+    assert heard is not None
+    ear.close()
+
+
+async def test_relay_sends_what_it_finds(
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
+) -> None:
+    async with relaying():
+        # Due after a second, and looked for every second.
+        await until(OutboxEntry.objects.filter(outcome="delivered").exists, within=6)
+
+
+async def test_relay_outlives_redis_and_the_database(
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, settings: Settings
+) -> None:
+    await run_sync(make_due)
+    with no_database():
+        task = asyncio.create_task(relay.run())
+        await asyncio.sleep(0.3)
+        assert not task.done()
+    with no_redis(settings):
+        await until(OutboxEntry.objects.exclude(error="").exists, within=6)
+        assert not task.done()
+    try:
+        await until(OutboxEntry.objects.filter(outcome="delivered").exists, within=15)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await hub().close()
+
+
+def test_relay_is_a_command_of_its_own(
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
+) -> None:
+    """With `serve` or without: what it sends is owed, and what agents wrote is adopted."""
+    request_id = redis_agents.asks(redis_client, "session-on-redis")
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "relay"],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "DATABASE_URL": database_url()},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        asyncio.run(until(ApprovalRequest.objects.filter(request_id=request_id).exists, within=30))
+        assert ear.hear(30) == unsent.signal
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=15)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, output.strip().splitlines()[-1]) == (0, "Stopped.")
+
+
+def database_url() -> str:
+    """Return the URL of the database that this test uses."""
+    name = str(connections["default"].settings_dict["NAME"])
+    if started.database == "sqlite":
+        return f"sqlite:///{name}"
+    return started._database_url().rpartition("/")[0] + "/" + name
+
+
+# --- what is seen of it -------------------------------------------------------------------
+
+
+def test_operators_see_what_became_of_a_signal(
+    unsent: OutboxEntry, settings: Settings, redis_client: redis.Redis
+) -> None:
+    with no_redis(settings):
+        turn()
+    desk = browser(factories.user(role="viewer", is_staff=True))
+
+    page = desk.get("/admin/hitl/outboxentry/").content.decode()
+
+    entry = OutboxEntry.objects.get()
+    for shown in ("column-attempts", "column-receivers", "column-outcome", "column-error"):
+        assert shown in page
+    assert entry.error.split("'")[0][:20] in page
+    opened = desk.get(f"/admin/hitl/outboxentry/{entry.pk}/change/").content.decode()
+    assert unsent.request.request_id in opened
+
+
+def test_attempts_are_counted_by_what_came_of_them(unsent: OutboxEntry, ear: Ear) -> None:
+    def count(outcome: str) -> float:
+        return float(metrics.signals.labels(outcome)._value.get())
+
+    before = count("delivered")
+
+    turn()
+
+    assert count("delivered") == before + 1
