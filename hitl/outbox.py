@@ -93,6 +93,14 @@ def send(entries: Sequence[OutboxEntry]) -> bool:
     return any(attempt.outcome is Outcome.PENDING for _, attempt in noted)
 
 
+def hold_up(error: str) -> None:
+    """Note why nothing can be sent from here, and give up what is too old to be sent."""
+    owed = OutboxEntry.objects.pending()
+    end = timezone.now() - timedelta(seconds=signalling.SIGNAL_TTL)
+    owed.filter(created_at__lte=end).update(outcome=Outcome.UNHEARD, error=error[:255])
+    owed.due(timezone.now()).filter(error="").update(error=error[:255])
+
+
 def heard(request: ApprovalRequest) -> None:
     """Note that the agent has the decision, where this house runs the agent itself.
 
@@ -152,8 +160,7 @@ def _attempt(entry: OutboxEntry, asked_at: float, *, is_newest: bool) -> _Attemp
     except ResponseError as exc:
         # A key of another kind, say: this signal's own trouble, and no other's.
         return _Attempt(Outcome.PENDING, error=str(exc))
-    is_heard = receivers or entry.heard_at is not None
-    return _Attempt(Outcome.DELIVERED if is_heard else Outcome.PENDING, receivers)
+    return _Attempt(Outcome.DELIVERED if receivers else Outcome.PENDING, receivers)
 
 
 def _left(entry: OutboxEntry) -> float:
@@ -196,3 +203,6 @@ def _note(attempts: Sequence[tuple[OutboxEntry, _Attempt]]) -> None:
                 error=attempt.error[:255],
             )
             metrics.signals.labels(str(attempt.outcome)).inc()
+        reached = [entry.pk for entry, attempt in attempts if not attempt.error]
+        heard_meanwhile = OutboxEntry.objects.pending().filter(pk__in=reached)
+        heard_meanwhile.exclude(heard_at=None).update(outcome=Outcome.DELIVERED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from django.utils import timezone
+from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
@@ -37,7 +38,11 @@ def send_due() -> float:
     While this process cannot reach Redis it takes none: another's link may be whole. Raises
     `redis.RedisError` then.
     """
-    signalling.clock()
+    try:
+        signalling.clock()
+    except (RedisError, OSError) as exc:
+        outbox.hold_up(str(exc))
+        raise
     while entries := outbox.take_due(timezone.now(), _BATCH):
         outbox.send(entries)
     due = outbox.next_due()
