@@ -73,8 +73,9 @@ class Cluster:
         await self.postgres.start()
         await self.start_redis()
         await self.links.start(self._log("proxy"))
-        for number in range(len(self.servers)):
-            await self.start_server(number)
+        # The first one makes the tables.
+        await self.start_server(0)
+        await asyncio.gather(*(self.start_server(n) for n in range(1, len(self.servers))))
 
     async def stop(self) -> None:
         """End every process that this started, and remove the folder."""

@@ -21,17 +21,17 @@ async def crew(world: World, question: Question) -> None:
     rng = world.random(f"crew {question.requester} {world.turns[question.requester]}")
     match question.fate:
         case Fate.DECIDE:
-            await world.sleep(_patience(rng))
+            await world.sleep(_thought(world, rng))
             await _race(world, question, rng)
         case Fate.RACE_EXPIRY:
             assert question.expires_at is not None
             await world.sleep(question.expires_at + rng.gauss(0.0, 0.05) - time.time())
             await _race(world, question, rng)
         case Fate.CANCEL:
-            await world.sleep(_patience(rng))
+            await world.sleep(_thought(world, rng))
             await _decide(world, question, "cancel", question.requester, "user", rng)
         case Fate.CANCEL_SESSION:
-            await world.sleep(_patience(rng))
+            await world.sleep(_thought(world, rng))
             await _cancel_session(world, question, rng)
         case Fate.LISTED | Fate.EXPIRE:
             return
@@ -58,11 +58,11 @@ async def operator(world: World, tenant: str) -> None:
         await world.sleep(_LIST_PAUSE)
 
 
-def _patience(rng: Random) -> float:
-    """Return how long people think: mostly shortly, sometimes as long as people do."""
+def _thought(world: World, rng: Random) -> float:
+    """Return how long people think: often not at all, sometimes as long as people do."""
     if rng.random() < 0.15:
         return rng.uniform(0.0, 0.03)
-    return min(25.0, rng.expovariate(1 / 4.0))
+    return min(6 * world.patience, rng.expovariate(1 / world.patience))
 
 
 async def _race(world: World, question: Question, rng: Random) -> None:

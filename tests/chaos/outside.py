@@ -15,8 +15,8 @@ from tests.chaos.listening import client, listen
 from tests.chaos.world import World
 
 _FATES = {Fate.DECIDE: 76, Fate.LISTED: 20, Fate.CANCEL: 3, Fate.EXPIRE: 1}
-# An agent waits 300 s; here nobody thinks for so long.
-_WAIT_SECONDS = 60.0
+# An agent waits 300 s; here nobody thinks for so long. In times of what people think.
+_WAIT = 15
 
 
 async def agent(world: World, number: int) -> None:
@@ -26,7 +26,7 @@ async def agent(world: World, number: int) -> None:
     is_first_given_up = False
     if rng.random() < 0.4:
         is_first_given_up = rng.random() < 0.5
-        seconds = rng.uniform(0.0, 0.4) if is_first_given_up else _WAIT_SECONDS
+        seconds = rng.uniform(0.0, 0.4) if is_first_given_up else _WAIT * world.patience
         listening = await _ask(world, number, session_id, 1, rng)
         await _wait(world, listening, seconds, rng, is_late=not is_first_given_up)
         if listening.heard is None:
@@ -36,7 +36,7 @@ async def agent(world: World, number: int) -> None:
         await world.sleep(rng.choice((0.0, rng.uniform(0.0, 0.05), rng.uniform(0.0, 2.0))))
     if not world.is_over.is_set():
         listening = await _ask(world, number, session_id, 2, rng)
-        await _wait(world, listening, _WAIT_SECONDS, rng, is_late=True)
+        await _wait(world, listening, _WAIT * world.patience, rng, is_late=True)
 
 
 async def vandal(world: World) -> None:
@@ -137,9 +137,9 @@ async def _wait(
 ) -> None:
     """Subscribe, after a delay from none to some seconds, and wait for the first message."""
     if is_late:
-        await world.sleep(
-            rng.choice((0.0, rng.uniform(0, 0.03), rng.uniform(0, 1), rng.uniform(0, 12)))
-        )
+        longest = 3 * world.patience
+        delays = (0.0, rng.uniform(0, 0.03), rng.uniform(0, 1), rng.uniform(0, longest))
+        await world.sleep(rng.choice(delays))
     if listening.question.fate in (Fate.EXPIRE, Fate.CANCEL):
-        seconds = min(seconds, 20.0)
+        seconds = min(seconds, 5 * world.patience)
     await listen(world, listening, seconds)

@@ -31,7 +31,7 @@ async def agent(world: World, number: int) -> None:
         listening = Listening(question)
         world.history.listenings.append(listening)
         is_answered = question.fate in (Fate.DECIDE, Fate.LISTED)
-        await listen(world, listening, seconds if is_answered else min(seconds, 15.0))
+        await listen(world, listening, seconds if is_answered else min(seconds, 4 * world.patience))
 
 
 async def _open(

@@ -50,6 +50,7 @@ class Options:
     at_once: int = 300
     every: float = 5.0
     question_seconds: int = 40
+    patience: float = 4.0
     quiet_seconds: float = 90.0
     slack: float = 1.0
     without_faults: bool = False
@@ -67,7 +68,7 @@ class Result:
 async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) -> Result:
     """Do one run on a cluster that has not been started, and judge it."""
     history = History(Outages(_SERVERS))
-    world = World(options.seed, cluster, history)
+    world = World(options.seed, options.patience, cluster, history)
     faults = Faults(cluster, history.outages, options.seed)
     async with asyncio.TaskGroup() as group:
         say("starting PostgreSQL, Redis and three servers")

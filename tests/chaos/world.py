@@ -25,8 +25,10 @@ class World:
     choices are the same in every run of that seed, whatever the others do.
     """
 
-    def __init__(self, seed: int, cluster: Cluster, history: History) -> None:
+    def __init__(self, seed: int, patience: float, cluster: Cluster, history: History) -> None:
         self.seed, self.cluster, self.history = seed, cluster, history
+        # How many seconds people think before they decide, on average; other times go by it.
+        self.patience = patience
         self.decisions = 0
         # How many questions each requester has asked.
         self.turns: Counter[str] = Counter()
