@@ -21,5 +21,15 @@ class Ear:
         # What is published is published before the call that does it returns.
         return self.hear(0.1) is None
 
+    def arrived(self) -> list[str]:
+        """Return what came since the last call: for certain all that was published before it."""
+        self._pubsub.ping()
+        found = []
+        while (message := self._pubsub.get_message(timeout=5)) is not None:
+            if message["type"] != "message":
+                return found  # the answer to the ping
+            found.append(str(message["data"]))
+        raise AssertionError("Redis does not answer")
+
     def close(self) -> None:
         self._pubsub.close()

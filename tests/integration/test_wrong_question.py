@@ -28,6 +28,7 @@ from hitl.states import ActorKind, Origin
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.calls import Api
+from tests.integration.ears import Ear
 from tests.integration.threads import together
 from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
 
@@ -43,28 +44,6 @@ def unguarded(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: 
     pipeline.set(f"hitl:signal:{request.session_id}", signal, ex=seconds)
     pipeline.publish(f"hitl:channel:{request.session_id}", signal)
     return int(pipeline.execute()[1])
-
-
-class Ear:
-    """A subscription that can say for certain what has arrived so far."""
-
-    def __init__(self, client: redis.Redis, session_id: str) -> None:
-        self._pubsub = client.pubsub()
-        self._pubsub.subscribe(f"hitl:channel:{session_id}")
-        assert self._pubsub.get_message(timeout=5)
-
-    def arrived(self) -> list[str]:
-        """Return what came since the last call: all that was published before it."""
-        self._pubsub.ping()
-        found: list[str] = []
-        while (message := self._pubsub.get_message(timeout=5)) is not None:
-            if message["type"] != "message":
-                return found  # the answer to the ping
-            found.append(str(message["data"]))
-        raise AssertionError("Redis does not answer")
-
-    def close(self) -> None:
-        self._pubsub.close()
 
 
 def ask(client: redis.Redis, kind: str, session_id: str) -> str:
