@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -60,10 +61,21 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
     return await asyncio.get_running_loop().run_in_executor(pool, call)
 
 
-def close() -> None:
-    """Drop the calls that wait for a thread, and wait for those that run.
+def close(seconds: float) -> bool:
+    """Drop the calls that wait for a thread, and wait for those that run, at most so long; say
+    whether all have ended.
 
-    The interpreter would make all of them before it ends, however many they are.
+    The interpreter would make all of them before it ends, however many they are, and waits for
+    those that run for ever: a database that is frozen never answers.
     """
+    ended = threading.Event()
+
+    def shut_down() -> None:
+        for pool in (_pool, _express, _background):
+            pool.shutdown(wait=True, cancel_futures=True)
+        ended.set()
+
     for pool in (_pool, _express, _background):
-        pool.shutdown(wait=True, cancel_futures=True)
+        pool.shutdown(wait=False, cancel_futures=True)
+    threading.Thread(target=shut_down, name="orm-close", daemon=True).start()
+    return ended.wait(seconds)

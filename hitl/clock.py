@@ -31,7 +31,8 @@ async def run(also: Sequence[Chore] = ()) -> None:
     looked_at = -math.inf
     while True:
         try:
-            await run_background(services.expire_overdue)
+            while await run_background(services.expire_overdue):
+                pass
             if time.monotonic() - looked_at >= _CHORES_SECONDS:
                 looked_at = time.monotonic()
                 for chore in (*CHORES, *also):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, InterfaceError, OperationalError, transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
@@ -153,9 +153,17 @@ def _announce(request: ApprovalRequest) -> None:
         signalling.announce(request)
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         logger.warning("redis_away", error=str(exc))
-        before = ApprovalRequest.objects.filter(session_id=request.session_id)
-        if before.exclude(pk=request.pk).exists():
+        wakeup.pause()
+        if _has_one_before(request):
             time.sleep(max(0, committed_at + signalling.VALID_SECONDS - time.monotonic()))
+
+
+def _has_one_before(request: ApprovalRequest) -> bool:
+    before = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
+    try:
+        return before.exists()
+    except (OperationalError, InterfaceError):
+        return True  # better a moment too long
 
 
 def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:

@@ -10,11 +10,11 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
-from hitl import outbox, signalling
+from hitl import outbox, sending, signalling
 
 logger = get_logger(__name__)
 
-_BATCH = 50
+_BATCH = 200
 # Between looks at the outbox: soon when something is due; else until told, at most this long.
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 0.02, 1.0
 
@@ -44,7 +44,8 @@ def send_due() -> float:
         outbox.hold_up(str(exc))
         raise
     while entries := outbox.take_due(timezone.now(), _BATCH):
-        outbox.send(entries)
+        if sending.send(entries).is_away:
+            return _LONGEST_SLEEP / 2
     due = outbox.next_due()
     if due is None:
         return _LONGEST_SLEEP

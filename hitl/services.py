@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
-from hitl import adoption, audit, errors, metrics, outbox, signalling
+from hitl import adoption, audit, errors, metrics, outbox, sending, signalling
 from hitl.actors import Actor, the_clock
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.opening import Question, claim_session, open_request
@@ -91,7 +91,7 @@ def cancel(
     return _end(request_id, Status.CANCELLED, actor, reason=reason, now=now)
 
 
-def expire_overdue(*, now: datetime | None = None, limit: int = 500) -> int:
+def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
     """Expire up to `limit` overdue requests, each in its own transaction; return how many.
 
     Any number of processes may do this at once: each request expires in one of them.
@@ -151,16 +151,21 @@ def _leave_pending(
         entry = outbox.enqueue(request, now)
         transaction.on_commit(_quietly(lambda: _send(entry)))
     else:
-        transaction.on_commit(_quietly(lambda: signalling.refresh(request)))
+        transaction.on_commit(_quietly(lambda: _refresh(request)))
     transaction.on_commit(metrics.ended_requests.labels(str(to)).inc)
     return True
+
+
+def _refresh(request: ApprovalRequest) -> None:
+    if not wakeup.is_paused():
+        signalling.refresh(request)
 
 
 def _send(entry: OutboxEntry) -> None:
     """Publish at once; what that does not deliver is a relay's, told of it here."""
     if wakeup.is_paused():
         return  # Redis failed a moment ago: nobody waits for the next failure
-    if outbox.send([entry]):
+    if sending.send([entry]).is_owed:
         wakeup.publish(outbox.TOPIC)
 
 
@@ -171,6 +176,7 @@ def _quietly(step: Callable[[], None]) -> Callable[[], None]:
         try:
             step()
         except (RedisError, OSError) as exc:
+            wakeup.pause()
             logger.warning("redis_away", error=str(exc))
         except (OperationalError, InterfaceError) as exc:
             logger.warning("database_away", error=str(exc).strip())

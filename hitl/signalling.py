@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -89,7 +90,7 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
             _request_key(request.request_id),
             _session_key(request.session_id),
             _signal_key(request.session_id),
-            f"hitl:channel:{request.session_id}",
+            _channel(request.session_id),
         ],
         [
             compact(document(request)),
@@ -116,6 +117,20 @@ def current_signal(session_id: str) -> str | None:
     """Return the session's signal of the last five minutes; raises `redis.RedisError`."""
     raw: Any = redis_client().get(_signal_key(session_id))
     return None if raw is None else raw.decode("utf-8", "replace")
+
+
+def held(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
+    """Return each session's signal and how many listen on its channel; raises
+    `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=False)
+    pipeline.mget([_signal_key(name) for name in session_ids])
+    pipeline.pubsub_numsub(*(_channel(name) for name in session_ids))
+    signals, listeners = pipeline.execute()
+    counts = {_text(channel): int(count) for channel, count in listeners}
+    return [
+        (None if signal is None else _text(signal), counts.get(_channel(name), 0))
+        for name, signal in zip(session_ids, signals, strict=True)
+    ]
 
 
 def forget_other_signals(request: ApprovalRequest) -> None:
@@ -195,6 +210,14 @@ def _request_key(request_id: str) -> str:
 
 def _session_key(session_id: str) -> str:
     return f"hitl:session:{session_id}"
+
+
+def _channel(session_id: str) -> str:
+    return f"hitl:channel:{session_id}"
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
 def _signal_key(session_id: str) -> str:

@@ -9,6 +9,9 @@ from streaming.models import SessionStatus
 
 Closing = tuple[Sequence[AgentEvent], SessionStatus]
 
+# Of what an agent's exception says.
+_MOST_CHARACTERS = 2000
+
 
 def completed() -> Closing:
     """Return the end of a session whose agent has done its work."""
@@ -38,8 +41,17 @@ def lost(session_id: str, reason: str, request_id: str | None) -> Closing:
 
 def failed(exc: Exception) -> Closing:
     """Return the end of a session whose agent raised `exc`."""
-    error = _error(str(exc) or type(exc).__name__, type(exc).__name__, "The agent failed.")
+    error = _error(_said(exc), type(exc).__name__, "The agent failed.")
     return [error, _end("Session failed", "failed")], SessionStatus.FAILED
+
+
+def _said(exc: Exception) -> str:
+    """Return what an agent's exception says, as a text that can be stored and sent."""
+    try:
+        text = str(exc)[:_MOST_CHARACTERS]
+    except Exception:  # its __str__ is the agent's code as well
+        text = ""
+    return text.encode("utf-8", "replace").decode() or type(exc).__name__
 
 
 def _gave_up(

@@ -79,7 +79,7 @@ class Held:
             if self._runs.get(key) is not run:
                 continue  # it has ended since
             row = found.get(key)
-            if row is None or row.lease_number != run.session.lease_number:
+            if row is None or not leases.is_under(row, run.session.lease_number):
                 run.lose()
             elif row.cancel_requested_at is not None:
                 run.cancel()

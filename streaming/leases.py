@@ -59,7 +59,14 @@ def renew(held: Collection[int]) -> dict[int, Session]:
     """
     asked = Session.objects.filter(pk__in=held)
     asked.running().filter(lease_owner=owner()).update(lease_expires_at=_fresh())
-    return {one.pk: one for one in asked.only("lease_number", "cancel_requested_at")}
+    # Whose lease it is by now is for the caller to see: owner and number.
+    columns = asked.only("lease_owner", "lease_number", "cancel_requested_at")
+    return {one.pk: one for one in columns}
+
+
+def is_under(session: Session, number: int) -> bool:
+    """Say whether the session as read is this process's, under this lease."""
+    return session.lease_number == number and session.lease_owner == owner()
 
 
 def confirm(session_pk: int, number: int) -> bool:
@@ -90,8 +97,13 @@ def take_expired(*, limit: int, but: Collection[int] = ()) -> list[Session]:
     """
     found = _expired().exclude(pk__in=but).order_by("lease_expires_at", "pk")
     seen = list(found.values_list("pk", "lease_number")[:limit])
-    taken = [pk for pk, number in seen if take(pk, number)]
-    return list(Session.objects.filter(pk__in=taken).order_by("pk"))
+    taken = {pk: number + 1 for pk, number in seen if take(pk, number)}
+    sessions = list(Session.objects.filter(pk__in=taken, lease_owner=owner()).order_by("pk"))
+    for session in sessions:
+        # The number that was taken, whatever stands in the row by now: a process that froze
+        # here for longer than a lease lasts must not run under another's.
+        session.lease_number = taken[session.pk]
+    return sessions
 
 
 def take(session_pk: int, number: int) -> bool:

@@ -78,10 +78,22 @@ async def _run(run: Run) -> None:
         else:
             writer = _writer(session, recorded)
             end = await _worked(run, writer, recorded)
-        events, status = end
-        await writer.append(events, ending=status)
+        await _close(writer, end)
     except log.SessionEnded:
         logger.warning("session_ended_elsewhere", session_id=session.session_id)
+
+
+async def _close(writer: Writer, end: closing.Closing) -> None:
+    """Write a session's last events; if those cannot be written, plainer ones."""
+    events, status = end
+    try:
+        await writer.append(events, ending=status)
+    except log.SessionEnded:
+        raise
+    except Exception as exc:
+        logger.error("closing_events_refused", exc_info=exc)
+        events, status = closing.failed(RuntimeError(type(exc).__name__))
+        await writer.append(events, ending=status)
 
 
 def _writer(session: Session, recorded: Sequence[Event] = ()) -> Writer:

@@ -5,7 +5,7 @@ and again at least every `REREAD_SECONDS`; the call only makes that sooner.
 """
 
 from dwp_project.wakeup.hub import Hub, Pattern, hub
-from dwp_project.wakeup.publish import is_paused, publish, redis_client
+from dwp_project.wakeup.publish import is_paused, pause, publish, redis_client
 from dwp_project.wakeup.subscription import Subscription
 
 # No waiter sleeps longer than this without reading the database again.
@@ -18,6 +18,7 @@ __all__ = [
     "Subscription",
     "hub",
     "is_paused",
+    "pause",
     "publish",
     "redis_client",
 ]

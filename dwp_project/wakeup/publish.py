@@ -40,7 +40,6 @@ def publish(topic: str, payload: bytes = b"") -> None:
     `payload` may carry what happened, so that the waiter need not read it. With Redis away
     only this process is woken at once; the others read the database in time.
     """
-    global _paused_until  # noqa: PLW0603 - one breaker per process
     for loop, deliver in list(_loops.items()):
         if loop.is_closed():
             with _lock:
@@ -53,8 +52,14 @@ def publish(topic: str, payload: bytes = b"") -> None:
     try:
         redis_client().publish(CHANNEL_PREFIX + topic, payload)
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        _paused_until = time.monotonic() + _PAUSE_SECONDS
+        pause()
         logger.warning("wakeup_not_published", topic=topic, error=str(exc))
+
+
+def pause() -> None:
+    """Leave Redis alone for a moment: it has just failed."""
+    global _paused_until  # noqa: PLW0603 - one breaker per process
+    _paused_until = time.monotonic() + _PAUSE_SECONDS
 
 
 def is_paused() -> bool:

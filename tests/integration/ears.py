@@ -24,7 +24,7 @@ class Ear:
     def arrived(self) -> list[str]:
         """Return what came since the last call: for certain all that was published before it."""
         self._pubsub.ping()
-        found = []
+        found: list[str] = []
         while (message := self._pubsub.get_message(timeout=5)) is not None:
             if message["type"] != "message":
                 return found  # the answer to the ping

@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 
 from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
-from hitl import audit, opening, outbox, relay, services, signalling
+from hitl import audit, opening, outbox, relay, sending, services, signalling
 from hitl.errors import AlreadyDecided
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
@@ -56,8 +56,8 @@ OF_REDIS = [
 OF_THE_REST = [
     (audit, "record"),
     (outbox, "enqueue"),
-    (outbox, "_outdated"),
-    (outbox, "_note"),
+    (sending, "_outdated"),
+    (outbox, "note"),
     (outbox, "take_due"),
     (wakeup, "publish"),
     (services, "_send"),

@@ -6,7 +6,7 @@ import pytest
 import redis
 from pytest_django import Settings
 
-from hitl import outbox
+from hitl import sending
 from hitl.models import AuditRecord, OutboxEntry
 from tests import factories
 from tests.integration.calls import Api
@@ -54,7 +54,7 @@ def test_signal_kept_while_redis_was_away_can_be_sent_later(
         api.post(f"/aura/hitl/approve/{opened.request_id}", REQUESTER)
     ear = Ear(redis_client, "s1")
 
-    outbox.send([OutboxEntry.objects.get()])
+    sending.send([OutboxEntry.objects.get()])
 
     assert ear.hear() is not None
     assert OutboxEntry.objects.get().outcome == "delivered"

@@ -10,7 +10,7 @@ import pytest
 import redis
 from django.utils import timezone
 
-from hitl import outbox, services, signalling
+from hitl import sending, services, signalling
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration.calls import Api
@@ -153,7 +153,7 @@ def test_repeated_signal_is_the_same_bytes(redis_client: redis.Redis, ear: Ear) 
     services.approve(request.request_id, factories.actor())
     first = ear.hear()
 
-    outbox.send([OutboxEntry.objects.get()])
+    sending.send([OutboxEntry.objects.get()])
 
     assert ear.hear() == first
 
@@ -167,7 +167,7 @@ def test_repeated_signal_is_never_sent_once_a_newer_request_exists(
     OutboxEntry.objects.update(outcome="pending")  # as if nobody had heard it
     factories.opened(SESSION)
 
-    outbox.send([OutboxEntry.objects.get()])
+    sending.send([OutboxEntry.objects.get()])
 
     assert ear.hears_nothing()
     assert redis_client.get(f"hitl:signal:{SESSION}") is None
@@ -183,7 +183,7 @@ def test_repeated_signal_keeps_to_its_first_300_seconds(
     entry = OutboxEntry.objects.get()
     entry.created_at = timezone.now() - timedelta(seconds=290)
 
-    outbox.send([entry])
+    sending.send([entry])
 
     assert ear.hear() is not None
     assert 0 < redis_client.ttl(f"hitl:signal:{SESSION}") <= 10
@@ -198,7 +198,7 @@ def test_signal_is_not_sent_after_300_seconds(redis_client: redis.Redis, ear: Ea
     entry = OutboxEntry.objects.get()
     entry.created_at = timezone.now() - timedelta(seconds=300)
 
-    outbox.send([entry])
+    sending.send([entry])
 
     assert ear.hears_nothing()
     assert redis_client.get(f"hitl:signal:{SESSION}") is None

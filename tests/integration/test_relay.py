@@ -332,8 +332,8 @@ def test_relay_takes_nothing_that_another_has_in_hand(
     by_whom = Counter(entry.pk for some in taken for entry in some)
     assert by_whom == dict.fromkeys(OutboxEntry.objects.values_list("pk", flat=True), 1)
     # Those that die give back what they had.
-    assert outbox.take_due(now + timedelta(seconds=4.9), 9) == []
-    assert len(outbox.take_due(now + timedelta(seconds=5), 9)) == 6
+    assert outbox.take_due(now + timedelta(seconds=2.9), 9) == []
+    assert len(outbox.take_due(now + timedelta(seconds=3), 9)) == 6
 
 
 @pytest.mark.skipif(started.database != "postgres", reason="SQLite has one writer at a time")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -16,10 +17,15 @@ from dwp_project import background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
 from dwp_project.gateway import first_run, welcome
 
+# How long calls that are under way may take when everything else has ended: a frozen database
+# never answers.
+_CALLS_SECONDS = 1.5
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
+    _has_stuck_calls = False
+
     help = "Serve on HOST and PORTS, with an embedded Redis unless REDIS_URL names one."
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -36,6 +42,10 @@ class Command(BaseCommand):
             self._say("Ended before it was ready.")
         else:
             self._say("Ended.")
+        if self._has_stuck_calls:
+            # The interpreter would wait for them for ever. Everything else is in order.
+            sys.stdout.flush()
+            os._exit(0)
 
     def _say(self, text: str) -> None:
         # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
@@ -49,8 +59,7 @@ class Command(BaseCommand):
         for missed in taken:
             self.stderr.write(self.style.WARNING(f"Warning: {missed.reason}"))
         redis = self._start_redis(started)
-        started.callback(_close_databases)
-        started.callback(offload.close)
+        started.callback(self._end_calls)
         operator = self._prepare_database(verbosity)
 
         from dwp_project.asgi import application
@@ -76,6 +85,12 @@ class Command(BaseCommand):
             on_drain=background.drain,
             is_behind_proxy=settings.BEHIND_PROXY,
         ).run()
+
+    def _end_calls(self) -> None:
+        """End the calls to database and Redis that are under way, and let their connections go."""
+        self._has_stuck_calls = not offload.close(_CALLS_SECONDS)
+        if not self._has_stuck_calls:
+            _close_databases()
 
     def _start_redis(self, started: ExitStack) -> str:
         """Have a Redis until the end; return which one, for people to read."""
