@@ -94,6 +94,7 @@ def _check_row(request: StoredRequest, stored: Stored, verdict: Verdict) -> None
         verdict.violate(broken, f"{name} is {request.status} with {entries} outbox entries", at)
     for entry in request.outbox:
         verdict.counts[f"outbox {entry.outcome}"] += 1
+        verdict.counts["publications tried"] += entry.attempts
         if fault := signals.fault(entry.signal):
             verdict.violate(Broken.SHAPE, f"the outbox entry of {name} {fault}", at)
         elif (signals.request_of(entry.signal), signals.status_of(entry.signal)) != (
