@@ -81,6 +81,7 @@ def _keep(result: Result, cluster: Cluster) -> Path:
         shutil.copy(log, folder)
     dump.write(result, folder / "requests.jsonl")
     (folder / "outages.txt").write_text(report.outages(result), encoding="utf-8")
+    (folder / "violations.txt").write_text(report.violations(result), encoding="utf-8")
     (folder / "report.txt").write_text(report.text(result), encoding="utf-8")
     return folder
 

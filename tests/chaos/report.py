@@ -46,9 +46,15 @@ def text(result: Result) -> str:
             lines.append(f"  {name:44}{len(values):7d}{figures}")
     found = Counter(violation.broken for violation in verdict.violations)
     lines += _table("violations", [(broken, found[broken]) for broken in _PROMISES])
+    return "\n".join([*lines, violations(result, _SHOWN)])
+
+
+def violations(result: Result, most: int | None = None) -> str:
+    """Return what is broken, a line each, at most so many of a kind."""
+    lines = []
     for broken in _PROMISES:
-        for violation in verdict.of(broken)[:_SHOWN]:
-            when = f" at {violation.at - history.began_at:.2f} s" if violation.at else ""
+        for violation in result.verdict.of(broken)[:most]:
+            when = f" at {violation.at - result.history.began_at:.2f} s" if violation.at else ""
             lines.append(f"  {broken}{when}: {violation.what}")
     return "\n".join(lines)
 
