@@ -106,6 +106,11 @@ def _database() -> dict[str, Any]:
             "timeout": 5,
         }
         options.setdefault("connect_timeout", 5)
+        # A link that carries nothing any more is given up after 10 s.
+        options.setdefault("tcp_user_timeout", 10_000)
+        options.setdefault("keepalives_idle", 5)
+        options.setdefault("keepalives_interval", 2)
+        options.setdefault("keepalives_count", 3)
         # After a restart of the database the pool would hand out dead connections, one by one.
         database["CONN_HEALTH_CHECKS"] = True
         # A process that freezes in the middle of a transaction must not hold its locks, and

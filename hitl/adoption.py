@@ -6,7 +6,10 @@ tells of it, when a scan finds it. What cannot be read is refused, counted and l
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from datetime import datetime, timedelta
+from hashlib import sha256
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -28,6 +31,10 @@ WAIT_SECONDS = 300
 # How exactly Redis tells a key's age: a question that its session does not wait for is not
 # the newer of two that were written as close together as this.
 _PRECISION = timedelta(milliseconds=2)
+
+_REMEMBERED = 10_000
+_refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
+_lock = threading.Lock()
 
 
 def adopt(request_id: str) -> ApprovalRequest | None:
@@ -52,7 +59,7 @@ def look_at(request_id: str) -> ApprovalRequest | None:
     try:
         found = read(request_id, written.text)
     except Malformed as exc:
-        if known is None:
+        if known is None and _is_news(request_id, written.text):
             metrics.malformed_requests.inc()
             logger.warning("malformed_request", request_id=request_id[:200], why=str(exc))
         return known
@@ -65,6 +72,17 @@ def look_at(request_id: str) -> ApprovalRequest | None:
         return _adopt(found, written)
     except IntegrityError:
         return ApprovalRequest.objects.get(request_id=request_id)  # another process was faster
+
+
+def _is_news(request_id: str, text: bytes) -> bool:
+    """Say whether this value was not met here lately: each is counted and logged once."""
+    value = (request_id, sha256(text).digest())
+    with _lock:
+        is_news = value not in _refused
+        _refused[value] = None
+        if len(_refused) > _REMEMBERED:
+            _refused.popitem(last=False)
+    return is_news
 
 
 def _known(request_id: str) -> ApprovalRequest | None:

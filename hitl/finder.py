@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from structlog.stdlib import get_logger
 
@@ -38,6 +38,9 @@ async def run() -> None:
                 is_told = await told.confirmed(_CONFIRM_SECONDS)
                 is_told = is_told and await run_background(signalling.notifies)
                 await run_background(finder.scan)
+                while is_told and not finder.is_round:
+                    # Before it relies on being told, it has met every key.
+                    await run_background(finder.scan)
                 # Not in step with other processes, which find the same.
                 seconds = _SCAN_SECONDS_WHEN_TOLD if is_told else _SCAN_SECONDS
                 await _listen(finder, told, seconds * random.uniform(0.8, 1.2))  # noqa: S311
@@ -64,25 +67,41 @@ async def _listen(finder: Finder, told: Subscription, seconds: float) -> None:
 
 
 class Finder:
-    """Remembers what it has seen to be no request, so that it is refused and counted once."""
+    """Remembers what it has looked at in vain, so that it does not look at it all the time."""
 
     _REMEMBERED = 10_000
+    # What was no request may have become one; so many are looked at again in one scan.
+    _AGAIN_SECONDS = 1.5
+    _AGAIN_AT_ONCE = 200
+    # How often an agent's open request is compared with what stands in Redis now.
+    _COMPARE_SECONDS = 10.0
 
     def __init__(self) -> None:
-        self._refused: OrderedDict[str, None] = OrderedDict()
+        self._refused: OrderedDict[str, float] = OrderedDict()
+        self._compared: OrderedDict[str, float] = OrderedDict()
         self._cursor = 0
+
+    @property
+    def is_round(self) -> bool:
+        """Whether the last scan has met the last of the keys."""
+        return self._cursor == 0
 
     def scan(self) -> int:
         """Look at a bounded part of the keys, going on where the last scan stopped; return
         how many requests were adopted."""
-        adopted = 0
+        adopted, again = 0, self._AGAIN_AT_ONCE
         for _ in range(_CALLS_PER_SCAN):
             following, ids = signalling.request_ids(self._cursor, _KEYS_PER_CALL)
-            fresh = [name for name in ids if name not in self._refused]
-            adopted += self._adopt(set(fresh) - _states(fresh).keys())
+            states = _states(ids)
+            fresh = {name for name in ids if name not in states}
+            old = [name for name in fresh if name in self._refused]
+            due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
+            adopted += self._adopt(fresh.difference(old).union(due[:again]))
+            again -= min(again, len(due))
+            self._compare(states)
             # Only now: what Redis or the database failed to answer for is met again.
             self._cursor = following
-            if self._cursor == 0:
+            if self.is_round:
                 break
         return adopted
 
@@ -90,14 +109,11 @@ class Finder:
         """Look at requests that were just written; return how many were adopted."""
         ids = list(ids)
         for name in ids:
-            self._refused.pop(name, None)
+            self._compared.pop(name, None)
         states = _states(ids)
-        # New ones first. What is decided, and what we opened ourselves, is written by us; only
-        # an agent's own open request can be contradicted.
+        # New ones first.
         adopted = self._adopt(set(ids) - states.keys())
-        for name, state in states.items():
-            if state == (Origin.REDIS, Status.PENDING):
-                adoption.look_at(name)
+        self._compare(states)
         return adopted
 
     def _adopt(self, ids: Iterable[str]) -> int:
@@ -105,12 +121,31 @@ class Finder:
         # In an order of one's own: other processes have found the same.
         for name in random.sample(ids := list(ids), len(ids)):
             if adoption.look_at(name) is not None:
+                self._refused.pop(name, None)
                 adopted += 1
-                continue
-            self._refused[name] = None
-            if len(self._refused) > self._REMEMBERED:
-                self._refused.popitem(last=False)
+            else:
+                self._note(self._refused, name)
         return adopted
+
+    def _compare(self, states: Mapping[str, tuple[str, str]]) -> None:
+        """Look whether Redis contradicts agents' own open requests. What is decided, and what
+        we opened ourselves, is written by us."""
+        for name, state in states.items():
+            if state == (Origin.REDIS, Status.PENDING) and _is_over(
+                self._compared.get(name), self._COMPARE_SECONDS
+            ):
+                self._note(self._compared, name)
+                adoption.look_at(name)
+
+    def _note(self, seen: OrderedDict[str, float], name: str) -> None:
+        seen[name] = time.monotonic()
+        seen.move_to_end(name)
+        if len(seen) > self._REMEMBERED:
+            seen.popitem(last=False)
+
+
+def _is_over(since: float | None, seconds: float) -> bool:
+    return since is None or time.monotonic() - since >= seconds
 
 
 def _states(ids: Iterable[str]) -> dict[str, tuple[str, str]]:

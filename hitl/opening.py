@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
+from dwp_project.outages import DATABASE_AWAY
 from hitl import audit, errors, signalling
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest, SessionOwner
@@ -42,12 +43,7 @@ class Question:
 def open_request(
     question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
 ) -> tuple[ApprovalRequest, bool]:
-    """Open a request in `actor`'s name; return it and whether it is new.
-
-    The same question under the same id again returns what stands. Raises
-    `SessionNotFound` in somebody else's session, `RequestIdTaken` for another question
-    under a known id (wire.md, 3.5).
-    """
+    """Do what `services.open_request` says, which asks Redis for the id first."""
     now = now or timezone.now()
     is_owner = not (origin == Origin.REST and _is_an_agents(question.session_id))
     try:
@@ -90,6 +86,8 @@ def _is_an_agents(session_id: str) -> bool:
         return False
     try:
         is_used = signalling.waiting_request(session_id) is not None
+    except ResponseError:
+        is_used = True  # a key of another kind is no key of ours
     except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
         return False
     # The key may be that of an opening of ours that has just been committed.
@@ -158,11 +156,19 @@ def _announce(request: ApprovalRequest) -> None:
             time.sleep(max(0, committed_at + signalling.VALID_SECONDS - time.monotonic()))
 
 
+def announce_again(request_id: str) -> None:
+    """Tell Redis once more of a request that still waits: whoever opened it may have died
+    before Redis was told."""
+    request = ApprovalRequest.objects.filter(request_id=request_id, status=Status.PENDING).first()
+    if request is not None:
+        _announce(request)
+
+
 def _has_one_before(request: ApprovalRequest) -> bool:
     before = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     try:
         return before.exists()
-    except (OperationalError, InterfaceError):
+    except DATABASE_AWAY:
         return True  # better a moment too long
 
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import transaction
 from django.utils import timezone
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
-from hitl import adoption, audit, errors, metrics, outbox, sending, signalling
+from dwp_project.outages import DATABASE_AWAY
+from hitl import adoption, audit, errors, metrics, opening, outbox, sending, signalling
 from hitl.actors import Actor, the_clock
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
-from hitl.opening import Question, claim_session, open_request
+from hitl.opening import Question, announce_again, claim_session
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, Origin, Status
 
 __all__ = [
     "Question",
+    "announce_again",
     "approve",
     "cancel",
     "claim_session",
@@ -43,6 +45,23 @@ DEFAULT_REASON = "User rejected"
 def wake_topic(request_id: str) -> str:
     """Return the wake-up topic on which a request's end is told."""
     return f"request:{request_id}"
+
+
+def open_request(
+    question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
+) -> tuple[ApprovalRequest, bool]:
+    """Open a request in `actor`'s name; return it and whether it is new.
+
+    The same question under the same id again returns what stands. Raises
+    `SessionNotFound` in somebody else's session, `RequestIdTaken` for another question
+    under a known id (wire.md, 3.5).
+    """
+    if origin is Origin.REST and question.request_id is not None:
+        # An agent may have written a question of this id a moment ago: then it is known first.
+        known = ApprovalRequest.objects.filter(request_id=question.request_id)
+        if not known.exists() and not wakeup.is_paused():
+            adoption.adopt(question.request_id)
+    return opening.open_request(question, actor, origin, now=now)
 
 
 def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
@@ -178,7 +197,7 @@ def _quietly(step: Callable[[], None]) -> Callable[[], None]:
         except (RedisError, OSError) as exc:
             wakeup.pause()
             logger.warning("redis_away", error=str(exc))
-        except (OperationalError, InterfaceError) as exc:
+        except DATABASE_AWAY as exc:
             logger.warning("database_away", error=str(exc).strip())
         except Exception:
             logger.exception("after_commit_failed")

@@ -15,6 +15,8 @@ from hitl import scripts
 from hitl.models import ApprovalRequest
 from hitl.representation import document
 
+# What is larger under a request's key is no request.
+MOST_BYTES = 256 * 1024
 REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
@@ -153,14 +155,15 @@ class Written:
 def written_request(request_id: str) -> Written | None:
     """Return what stands in Redis for this request, or None; raises `redis.RedisError`."""
     pipeline = redis_client().pipeline(transaction=True)
-    pipeline.get(_request_key(request_id))
+    # No more than tells that it is too large.
+    pipeline.getrange(_request_key(request_id), 0, MOST_BYTES)
     pipeline.pttl(_request_key(request_id))
     pipeline.time()
     try:
         text, left, (seconds, microseconds) = pipeline.execute()
     except ResponseError:
         return None  # a list, a hash: no request, whatever it is
-    if text is None:
+    if not text:
         return None
     # The age is what the key has lost of its life; one without a limit was just written.
     age = REQUEST_TTL - left / 1000 if left >= 0 else 0.0

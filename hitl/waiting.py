@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import math
 
-from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_sync
+from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import REREAD_SECONDS, hub
 from hitl import services
 from hitl.models import ApprovalRequest
@@ -36,7 +36,7 @@ async def until_ended(request_id: str, *, seconds: float | None = None) -> Appro
             left = deadline - loop.time()
             try:
                 request = await run_sync(_settled, request_id)
-            except (OperationalError, InterfaceError) as exc:
+            except DATABASE_AWAY as exc:
                 if left <= 0:
                     raise
                 logger.warning("database_away", request_id=request_id, error=str(exc).strip())

@@ -9,9 +9,9 @@ from typing import Any
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.models import ID_PATTERN
+from hitl.signalling import MOST_BYTES
 from hitl.states import Status
 
-_MAX_BYTES = 256 * 1024
 _MAX_ACTION = 128
 _MAX_MESSAGE = 10_000
 
@@ -38,7 +38,7 @@ def read(request_id: str, text: bytes) -> Found | None:
     """Return what an agent wrote; None for what it does not ask any more; else `Malformed`."""
     if not ID_PATTERN.fullmatch(request_id):
         raise Malformed("its id has characters that no request id has")
-    if len(text) > _MAX_BYTES:
+    if len(text) > MOST_BYTES:
         raise Malformed("it is larger than 256 KiB")
     try:
         body = parse(text)

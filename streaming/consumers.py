@@ -7,7 +7,6 @@ import random
 import time
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError
 from django.http import HttpResponse
 from structlog.stdlib import get_logger
 
@@ -16,6 +15,7 @@ from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.gateway.errors import UserMismatch
 from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.offload import run_sync
+from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
 from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
 from streaming import events, log, replay, runner, sessions
@@ -165,6 +165,6 @@ async def _read(session_pk: int, after: int) -> replay.Page | None:
     """Return the next page, or None while the database is away: the stream waits for it."""
     try:
         return await run_sync(replay.read, session_pk, after)
-    except (OperationalError, InterfaceError) as exc:
+    except DATABASE_AWAY as exc:
         logger.warning("database_away", error=str(exc).strip())
         return None

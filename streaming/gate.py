@@ -68,6 +68,8 @@ class SessionGate:
             request_id = self._asked_before(question)
             if request_id is None:
                 request_id = await self._writer.write(self._open, question, extra)
+            else:
+                await patiently(services.announce_again, request_id)
             return await self._yes(request_id)
         except _CLOSING as exc:
             self._closed = exc

@@ -17,7 +17,7 @@ from streaming.agents.base import AgentEvent
 from streaming.models import Event, Session
 
 # A session that ends every process it runs in must not go round for ever.
-_MOST_HANDS = 100
+_MOST_HANDS = 400
 
 _LOST = "The process that ran this session ended, and {why}. Send the prompt again."
 

@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Concatenate, ParamSpec, TypeVar
 
-from django.db import InterfaceError, OperationalError
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_sync
+from dwp_project.outages import DATABASE_AWAY
 from streaming import events, leases, log
 from streaming.agents.base import AgentEvent
 from streaming.models import Event, SessionStatus
@@ -93,7 +93,7 @@ class Writer:
                 if not call.cancelled() and call.exception() is None:
                     self._sequence = call.result()[0]
                 raise
-            except (OperationalError, InterfaceError) as exc:
+            except DATABASE_AWAY as exc:
                 logger.warning("events_wait_for_database", error=str(exc).strip())
                 await asyncio.sleep(pause)
             else:
@@ -134,7 +134,7 @@ async def patiently(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     for pause in _pauses():
         try:
             return await run_sync(function, *args, **kwargs)
-        except (OperationalError, InterfaceError) as exc:
+        except DATABASE_AWAY as exc:
             logger.warning("database_away", error=str(exc).strip())
             await asyncio.sleep(pause)
     raise AssertionError("attempts never end")

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -96,7 +96,7 @@ def as_error(exc: Exception) -> errors.DwpError:
             return errors.DatabaseAway(
                 _("The database has no tables yet. The operator runs: manage.py migrate")
             )
-        case OperationalError() | InterfaceError():
+        case OperationalError() | InterfaceError() | InternalError():  # outages.DATABASE_AWAY
             logger.error("database_away", error=str(exc).strip())
             return errors.DatabaseAway()
         case _:

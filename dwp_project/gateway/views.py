@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views import defaults
@@ -19,6 +18,7 @@ from dwp_project.gateway import envelope
 from dwp_project.gateway.body import read_json
 from dwp_project.gateway.errors import DatabaseAway, DwpError, Forbidden, MethodNotAllowed, NotFound
 from dwp_project.gateway.identity import Identity
+from dwp_project.outages import DATABASE_AWAY
 
 # Where people look at pages instead of clients parsing envelopes.
 PAGES = ("/admin/", "/static/")
@@ -119,7 +119,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     keep Django's, except that they say so when it is the database that is away."""
     is_page = request.path_info.startswith(PAGES)
     # Django calls this where it handles the exception.
-    if isinstance(sys.exc_info()[1], OperationalError | InterfaceError):
+    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
         away = DatabaseAway()
         if not is_page:
             return envelope.render_error(away, request)

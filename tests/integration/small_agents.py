@@ -83,6 +83,17 @@ class Broken(Agent):
         raise LookupError("the mailbox is gone")
 
 
+class Unspeakable(Agent):
+    """Fails with a text that no encoding carries."""
+
+    can_resume = True
+
+    async def run(self, task: AgentTask, gate: Gate) -> AsyncIterator[AgentEvent]:
+        if task.prompt:
+            raise LookupError("gone: \ud800" + "x" * 100_000)
+        yield said("")
+
+
 class Inventive(Agent):
     """Yields an event that there is not."""
 

@@ -83,6 +83,27 @@ def test_ended_session_is_not_taken() -> None:
     assert not leases.confirm(session.pk, 1)
 
 
+def test_process_that_froze_after_taking_does_not_run_under_anothers_lease(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    session = begin()
+    lapse(session)
+    take = leases.take
+
+    def then_frozen(session_pk: int, number: int) -> bool:
+        taken = take(session_pk, number)
+        lapse(session)
+        taken_elsewhere(session)
+        return taken
+
+    monkeypatch.setattr(leases, "take", then_frozen)
+
+    assert leases.take_expired(limit=50) == []
+    session.refresh_from_db()
+    assert (session.lease_owner, session.lease_number) == (OTHER, 3)
+    assert not leases.is_under(session, 3)
+
+
 def test_host_whose_clock_is_wrong_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     begin()
     tomorrow = timezone.now() + timedelta(days=1)

@@ -214,10 +214,10 @@ async def test_session_that_ends_its_process_again_and_again_is_lost(settings: S
     session, task = await begun()
     await question()
     await dies(session, task)
-    await run_sync(lambda: Session.objects.update(lease_number=100))
+    await run_sync(lambda: Session.objects.update(lease_number=400))
 
     assert (await ended(session, await recovered(session)))[-3:] == ["failed", "error", "end"]
-    assert "100 times" in (await run_sync(payload, session, "error"))["error"]
+    assert "400 times" in (await run_sync(payload, session, "error"))["error"]
 
 
 # --- sessions that cannot go on -----------------------------------------------------------

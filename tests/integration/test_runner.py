@@ -12,7 +12,9 @@ from pytest_django import Settings
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord
-from streaming import sessions
+from streaming import closing, sessions
+from streaming.agents.base import AgentEvent
+from streaming.models import SessionStatus
 from tests import factories
 from tests.integration.outages import no_database
 from tests.integration.polling import until
@@ -24,6 +26,7 @@ from tests.integration.small_agents import (
     Swallower,
     Talker,
     Tireless,
+    Unspeakable,
     begun,
     configure,
     names,
@@ -141,6 +144,33 @@ async def test_agent_that_fails_ends_its_session(settings: Settings) -> None:
     error = await fields(session, "error")
     assert (error["error"], error["errorType"]) == ("the mailbox is gone", "LookupError")
     assert (await fields(session, "end"))["status"] == "failed"
+
+
+async def test_agent_that_fails_with_an_unspeakable_text_ends_its_session(
+    settings: Settings,
+) -> None:
+    configure(settings, Unspeakable)
+
+    session, task = await begun()
+
+    assert await ended(session, task) == ["start", "error", "end"]
+    assert session.status == "failed"
+    error = (await fields(session, "error"))["error"]
+    assert error.startswith("gone: ?x")
+    assert len(error) == 2000
+
+
+async def test_closing_events_that_are_refused_are_replaced(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configure(settings, Talker)
+    odd = AgentEvent("end", {"message": "\ud800", "status": "completed"})
+    monkeypatch.setattr(closing, "completed", lambda: ([odd], SessionStatus.COMPLETED))
+
+    session, task = await begun()
+
+    assert (await ended(session, task))[-2:] == ["error", "end"]
+    assert session.status == "failed"
 
 
 async def test_agent_that_invents_an_event_ends_its_session(settings: Settings) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -20,12 +21,11 @@ from dwp_project.gateway import first_run, welcome
 # How long calls that are under way may take when everything else has ended: a frozen database
 # never answers.
 _CALLS_SECONDS = 1.5
+_INTERPRETER_SECONDS = 1.0
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Command(BaseCommand):
-    _has_stuck_calls = False
-
     help = "Serve on HOST and PORTS, with an embedded Redis unless REDIS_URL names one."
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -42,10 +42,10 @@ class Command(BaseCommand):
             self._say("Ended before it was ready.")
         else:
             self._say("Ended.")
-        if self._has_stuck_calls:
-            # The interpreter would wait for them for ever. Everything else is in order.
-            sys.stdout.flush()
-            os._exit(0)
+        if getattr(self, "_called_from_command_line", False):
+            # Everything is in order. A thread that waits for a frozen database would keep the
+            # interpreter for ever.
+            _end_at_last(_INTERPRETER_SECONDS)
 
     def _say(self, text: str) -> None:
         # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
@@ -88,8 +88,7 @@ class Command(BaseCommand):
 
     def _end_calls(self) -> None:
         """End the calls to database and Redis that are under way, and let their connections go."""
-        self._has_stuck_calls = not offload.close(_CALLS_SECONDS)
-        if not self._has_stuck_calls:
+        if offload.close(_CALLS_SECONDS):
             _close_databases()
 
     def _start_redis(self, started: ExitStack) -> str:
@@ -118,6 +117,14 @@ class Command(BaseCommand):
 def _on_signals(action: Any) -> None:
     for number in _ENDING_SIGNALS:
         signal.signal(number, action)
+
+
+def _end_at_last(seconds: float) -> None:
+    """End the process after `seconds`, if it has not ended by itself."""
+    sys.stdout.flush()
+    timer = threading.Timer(seconds, os._exit, [0])
+    timer.daemon = True
+    timer.start()
 
 
 def _close_databases() -> None:
