@@ -8,6 +8,7 @@ import json
 import random
 import time
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from hitl import chores, clock, idempotency, services
+from hitl import chores, clock, idempotency, relay, services
 from hitl.chores import Chore
 from hitl.errors import AlreadyDecided, RequestExpired
 from hitl.models import ApprovalRequest, AuditRecord, KeptAnswer, OutboxEntry
@@ -33,7 +34,7 @@ from tests.people import REQUESTER
 pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 8
-ROUNDS = 12
+ROUNDS = 10
 
 
 class Counted:
@@ -165,9 +166,7 @@ def told(request_id: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject", "cancel"])
-def test_end_that_races_expiry_is_one_and_told_alike(
-    redis_client: redis.Redis, verb: str
-) -> None:
+def test_end_that_races_expiry_is_one_and_told_alike(redis_client: redis.Redis, verb: str) -> None:
     ends: Counter[str] = Counter()
     for turn in range(ROUNDS):
         opened_at = timezone.now()
@@ -200,6 +199,9 @@ def test_end_that_races_expiry_is_one_and_told_alike(
 
         [end] = ends_told
         ends[end] += 1
+        # On a busy machine the deciding process may have found Redis too slow.
+        OutboxEntry.objects.pending().update(due_at=timezone.now())
+        relay.send_due()
         is_signalled = end in ("approved", "rejected")
         assert told(request.request_id) == {
             "row": end,
@@ -260,10 +262,8 @@ def _race(request: ApprovalRequest) -> None:
 
     def approve() -> None:
         time.sleep(random.uniform(0, 0.003))
-        try:
+        with suppress(RequestExpired):
             services.approve(request.request_id, factories.actor(), now=last)
-        except RequestExpired:
-            pass
 
     def expire() -> None:
         time.sleep(random.uniform(0, 0.003))
