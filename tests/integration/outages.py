@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import socket
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,77 @@ def frozen_redis(settings: Settings) -> Iterator[None]:
         ear.listen(128)
         with redis_at(settings, f"unix://{path}"):
             yield
+
+
+class Link:
+    """A way to Redis on which everything that is open now can be frozen: bytes neither come
+    nor go, and nobody is told. What is opened afterwards works."""
+
+    def __init__(self, target: str, path: Path) -> None:
+        self._target = target
+        self._pairs: list[tuple[socket.socket, socket.socket, threading.Event]] = []
+        self._threads: list[threading.Thread] = []
+        self._ear = socket.socket(socket.AF_UNIX)
+        self._ear.bind(str(path))
+        self._ear.listen(128)
+        self._start(self._accept)
+
+    def freeze(self) -> int:
+        """Freeze what is open; return how many connections that are."""
+        live = [frozen for _, _, frozen in self._pairs if not frozen.is_set()]
+        for frozen in live:
+            frozen.set()
+        return len(live)
+
+    def close(self) -> None:
+        sockets = [self._ear, *(end for near, far, _ in self._pairs for end in (near, far))]
+        for one in sockets:
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join(5)
+        for one in sockets:
+            one.close()
+
+    def _start(self, run: Callable[..., None], *args: object) -> None:
+        self._threads.append(threading.Thread(target=run, args=args, daemon=True))
+        self._threads[-1].start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                near, _ = self._ear.accept()
+                far = socket.socket(socket.AF_UNIX)
+                frozen = threading.Event()
+                self._pairs.append((near, far, frozen))
+                far.connect(self._target)
+                self._start(_pump, near, far, frozen)
+                self._start(_pump, far, near, frozen)
+
+
+def _pump(one: socket.socket, other: socket.socket, frozen: threading.Event) -> None:
+    """Carry bytes until one end closes or the link is frozen, which closes nothing."""
+    with suppress(OSError):
+        while (data := one.recv(65536)) and not frozen.is_set():
+            other.sendall(data)
+    if not frozen.is_set():
+        with suppress(OSError):
+            other.shutdown(socket.SHUT_RDWR)
+        frozen.set()
+
+
+@contextmanager
+def freezable_redis(settings: Settings) -> Iterator[Link]:
+    """Have Redis reached through a link that can be frozen."""
+    target = str(settings.REDIS_URL).removeprefix("unix://")
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        path = Path(folder) / "link.sock"
+        link = Link(target, path)
+        try:
+            with redis_at(settings, f"unix://{path}"):
+                yield link
+        finally:
+            link.close()
 
 
 @contextmanager

@@ -10,14 +10,16 @@ import pytest
 import redis
 from django.db import OperationalError
 from django.utils import timezone
+from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from dwp_project.wakeup import REREAD_SECONDS
+from dwp_project.wakeup import REREAD_SECONDS, hub
 from dwp_project.wakeup.publish import CHANNEL_PREFIX
 from hitl import services, waiting
 from hitl.models import ApprovalRequest
 from hitl.states import Channel, Status
 from tests import factories
+from tests.integration import outages
 from tests.integration.outages import no_database
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_hub")]
@@ -196,3 +198,40 @@ async def test_forty_waiters_hold_no_thread(redis_client: redis.Redis) -> None:
         ended = await asyncio.gather(*tasks)
 
     assert {item.status for item in ended} == {"expired"}
+
+
+async def test_300_waiters_share_one_connection_and_all_are_woken(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Woken by what they are told, and not because it is time to read again.
+    monkeypatch.setattr("hitl.waiting.REREAD_SECONDS", 60.0)
+    requests = [await opened() for _ in range(20)]
+    tasks = [
+        asyncio.create_task(waiting.until_ended(requests[number % 20].request_id))
+        for number in range(300)
+    ]
+    await asyncio.sleep(1)
+    listening = [one for one in redis_client.client_list() if int(one["sub"]) > 0]
+    assert len(listening) == 1
+
+    await run_sync(services.expire_overdue, now=requests[-1].expires_at)
+
+    async with asyncio.timeout(3 * SOON):
+        ended = await asyncio.gather(*tasks)
+    assert {item.status for item in ended} == {"expired"}
+
+
+async def test_waiter_on_a_frozen_link_reads_again(
+    redis_client: redis.Redis, settings: Settings, rereads_within: float
+) -> None:
+    with outages.freezable_redis(settings) as link:
+        request = await opened()
+        task = await begun(request)
+        link.freeze()
+
+        await run_sync(decided_elsewhere, request)
+        redis_client.publish(CHANNEL_PREFIX + services.wake_topic(request.request_id), b"")
+
+        async with asyncio.timeout(rereads_within):
+            assert (await task).decided_by == "elsewhere"
+        await hub().close()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import redis
@@ -13,13 +15,17 @@ from dwp_project import wakeup
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import Hub, Subscription, hub
 from dwp_project.wakeup.publish import CHANNEL_PREFIX
-from dwp_project.wakeup.subscription import QUEUE_LIMIT
+from dwp_project.wakeup.subscription import QUEUE_BYTES, QUEUE_LIMIT
+from tests.integration import outages
 from tests.integration.outages import no_redis
 from tests.integration.polling import until
 
 pytestmark = pytest.mark.usefixtures("fresh_hub")
 
 WAITERS = 500
+
+# The module: the package offers its function under the same name.
+hub_module: Any = importlib.import_module("dwp_project.wakeup.hub")
 
 
 def from_elsewhere(client: redis.Redis, topic: str, payload: bytes = b"") -> None:
@@ -149,6 +155,50 @@ async def test_link_is_built_when_redis_comes_back(
         assert await payload_of(ear) == b"payload"
 
 
+@pytest.mark.slow
+async def test_frozen_link_is_rebuilt_after_ten_seconds_of_silence(
+    settings: Settings, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (hub_module.SILENCE_SECONDS, hub_module.PING_SECONDS) == (10.0, 3.0)
+    # A quarter of the promise, so that the test need not take as long.
+    monkeypatch.setattr(hub_module, "SILENCE_SECONDS", 2.5)
+    monkeypatch.setattr(hub_module, "PING_SECONDS", 0.5)
+    with outages.freezable_redis(settings) as link:
+        async with hub().subscribe("topic") as ear:
+            assert await ear.confirmed(5)
+            # Pings keep a link on which nothing is told.
+            assert await ear.next(3.5) is None
+            assert link.freeze() == 1
+
+            assert await ear.next(3 * 2.5) == b""
+            assert await ear.confirmed(5)
+            assert await ear.next(5) == b""
+            from_elsewhere(redis_client, "topic", b"payload")
+            assert await ear.next(5) == b"payload"
+        await hub().close()
+
+
+async def test_waiter_cancelled_while_its_channel_is_let_go_hears_of_it(
+    redis_client: redis.Redis,
+) -> None:
+    async def wait() -> None:
+        async with hub().subscribe("topic") as ear:
+            await ear.confirmed(5)
+            await ear.next(60)
+
+    waiter = asyncio.create_task(wait())
+    await until(lambda: redis_client.pubsub_numsub(f"{CHANNEL_PREFIX}topic")[0][1] == 1, within=5)
+    # The connection is busy with another's command, and stays so for a while.
+    async with hub()._lock:
+        waiter.cancel()
+        await asyncio.sleep(0)
+        waiter.cancel()
+        _, pending = await asyncio.wait([waiter], timeout=3)
+        assert not pending
+    assert waiter.cancelled()
+    await until(lambda: redis_client.pubsub_numsub(f"{CHANNEL_PREFIX}topic")[0][1] == 0, within=5)
+
+
 async def test_publish_to_a_frozen_redis_wakes_this_process_at_once(redis_frozen: None) -> None:
     async with hub().subscribe("topic") as ear:
         publishing = asyncio.create_task(run_sync(wakeup.publish, "topic", b"payload"))
@@ -189,6 +239,25 @@ async def test_queue_that_overflows_wakes_with_an_empty_payload() -> None:
 
     assert await ear.next(1) == b""
     assert await ear.next(0.01) is None
+
+
+async def test_queue_is_bounded_in_bytes_as_well() -> None:
+    ear = Subscription("topic")
+    half = b"x" * (QUEUE_BYTES // 2)
+    ear.deliver(half)
+    ear.deliver(half)
+    assert [await ear.next(1), await ear.next(1)] == [half, half]
+
+    for _ in range(3):
+        ear.deliver(half)
+    assert await ear.next(1) == b""
+    assert await ear.next(0.01) is None
+
+    # One alone may be too large; what was taken out counts no more.
+    ear.deliver(b"x" * (QUEUE_BYTES + 1))
+    assert await ear.next(1) == b""
+    ear.deliver(half)
+    assert await ear.next(1) == half
 
 
 async def test_queue_keeps_order_and_goes_on_after_an_overflow() -> None:
