@@ -13,7 +13,7 @@ from hitl.states import AuditEvent
 from tests import factories
 from tests.integration.calls import Answer, Api
 from tests.integration.threads import together
-from tests.people import APPROVER, OUTSIDER, REQUESTER
+from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -110,3 +110,76 @@ def test_key_is_kept_for_a_day_and_then_forgotten(api: Api) -> None:
     assert idempotency.forget_old(now=now + timedelta(hours=23)) == 0
     assert idempotency.forget_old(now=now + timedelta(hours=25)) == 1
     assert api.post(approve(factories.opened()), APPROVER, headers=KEY).status == 200
+
+
+def test_key_replays_a_rejection(api: Api) -> None:
+    path = f"/aura/hitl/reject/{factories.opened().request_id}"
+    first = api.post(path, APPROVER, {"reason": "아직"}, headers=KEY)
+
+    again = api.post(path, APPROVER, {"reason": "아직"}, headers=KEY)
+
+    assert (first.status, again.content) == (200, first.content)
+    assert api.post(path, APPROVER, {"reason": "no"}, headers=KEY).refusal == (422, "E3007")
+    assert api.post(path, APPROVER, {"reason": "아직"}).status == 409
+
+
+def test_key_is_each_tenants_own(api: Api) -> None:
+    elsewhere = Person(APPROVER.user_id, OUTSIDER.tenant_id, APPROVER.role)
+    theirs = Person(REQUESTER.user_id, OUTSIDER.tenant_id, REQUESTER.role)
+    api.post(approve(factories.opened()), APPROVER, headers=KEY)
+
+    answer = api.post(approve(factories.opened(by=theirs)), elsewhere, headers=KEY)
+
+    assert answer.status == 200
+    assert KeptAnswer.objects.count() == 2
+
+
+def test_answer_is_replayed_for_24_hours_and_not_longer(api: Api) -> None:
+    first = api.post("/aura/hitl/requests", REQUESTER, OPENING, headers=KEY)
+    KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=23, minutes=59))
+    assert api.post("/aura/hitl/requests", REQUESTER, OPENING, headers=KEY).content == first.content
+
+    KeptAnswer.objects.update(created_at=timezone.now() - timedelta(hours=24, seconds=1))
+
+    anew = api.post("/aura/hitl/requests", REQUESTER, OPENING, headers=KEY)
+    assert (anew.status, anew.data["requestId"] == first.data["requestId"]) == (201, False)
+    assert KeptAnswer.objects.get().created_at > timezone.now() - timedelta(hours=1)
+
+
+def test_failure_leaves_the_key_unused_and_nothing_done(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = factories.opened()
+    with monkeypatch.context() as patch:
+        # After the decision, while its answer is made.
+        patch.setattr("hitl.representation.decision", lambda request: {}["gone"])
+        assert api.post(approve(request), APPROVER, headers=KEY).status == 500
+    request.refresh_from_db()
+    assert request.status == "pending"
+    assert not KeptAnswer.objects.exists()
+    assert not OutboxEntry.objects.exists()
+
+    assert api.post(approve(request), APPROVER, headers=KEY).status == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_opening_sent_by_many_at_once_opens_one_request(redis_client: object) -> None:
+    def send() -> Answer:
+        return Api().post("/aura/hitl/requests", REQUESTER, OPENING, headers=KEY)
+
+    answers = together([send] * 8)
+
+    assert {(answer.status, answer.content) for answer in answers} == {(201, answers[0].content)}
+    assert ApprovalRequest.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_key_sent_at_once_for_different_things_does_one_of_them(redis_client: object) -> None:
+    requests = [factories.opened() for _ in range(6)]
+
+    answers = together(
+        [lambda r=r: Api().post(approve(r), APPROVER, headers=KEY) for r in requests]  # type: ignore[misc]
+    )
+
+    assert sorted(answer.status for answer in answers) == [200] + [422] * 5
+    assert ApprovalRequest.objects.filter(status="approved").count() == 1
