@@ -496,6 +496,24 @@ def test_older_request_met_late_takes_no_newer_answer_away(redis_client: redis.R
     assert OutboxEntry.objects.get(request__request_id=older).outcome == "superseded"
 
 
+def test_newest_answer_is_not_taken_away_by_an_adoption_that_is_late(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next question is asked and answered between an adoption and its last step."""
+    forget = signalling.forget_other_signals
+
+    def late(request: ApprovalRequest) -> None:
+        monkeypatch.setattr(signalling, "forget_other_signals", forget)
+        services.approve(redis_agents.asks(redis_client, SESSION), factories.actor())
+        forget(request)
+
+    monkeypatch.setattr(signalling, "forget_other_signals", late)
+
+    adoption.adopt(redis_agents.asks(redis_client, SESSION))
+
+    assert redis_client.get(f"hitl:signal:{SESSION}") is not None
+
+
 # --- without Redis ------------------------------------------------------------------------
 
 

@@ -152,7 +152,7 @@ def test_failure_leaves_the_key_unused_and_nothing_done(
     request = factories.opened()
     with monkeypatch.context() as patch:
         # After the decision, while its answer is made.
-        patch.setattr("hitl.representation.decision", lambda request: {}["gone"])
+        patch.setattr("hitl.representation.decision", None)
         assert api.post(approve(request), APPROVER, headers=KEY).status == 500
     request.refresh_from_db()
     assert request.status == "pending"

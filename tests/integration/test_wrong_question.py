@@ -341,6 +341,20 @@ def test_session_that_an_agent_takes_as_somebody_opens_in_it_is_not_overwritten(
     ear.close()
 
 
+def test_opening_whose_process_died_is_told_when_the_client_asks_again(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(signalling, "announce", lambda request: None)
+        factories.opened("session-died", request_id="req-died")
+    assert not redis_client.exists("hitl:session:session-died")
+
+    factories.opened("session-died", request_id="req-died")
+
+    named = json.loads(str(redis_client.get("hitl:session:session-died")))
+    assert named["requestId"] == "req-died"
+
+
 def test_same_session_opened_by_its_owner_many_times_at_once_is_never_refused(
     redis_client: redis.Redis,
 ) -> None:
