@@ -15,7 +15,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact
 from hitl import metrics, signalling
-from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.models import ApprovalRequest, OutboxEntry, OutboxQuerySet
 from hitl.representation import signal
 from hitl.states import Outcome
 
@@ -28,6 +28,7 @@ _FAST_PATH = timedelta(seconds=1)
 # A relay that dies with entries in its hands gives them back after this.
 _IN_HAND = timedelta(seconds=3)
 # At most 5 s apart (wire.md, 5.2): what else a relay has to do comes on top of the pause.
+_HELD_UP_AT_ONCE = 200
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
 
 
@@ -40,6 +41,8 @@ class Attempt:
     receivers: int = 0
     error: str = ""
     is_away: bool = False
+    # It came too late and did nothing: it is no attempt at all.
+    is_late: bool = False
 
 
 def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
@@ -51,13 +54,9 @@ def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
 
 def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
     """Return up to `limit` entries to send now, withheld from other relays meanwhile."""
+    due = OutboxEntry.objects.due(now).select_related("request").order_by("due_at")
     with transaction.atomic():
-        due = OutboxEntry.objects.due(now).select_related("request").order_by("due_at")
-        # Contexts may be large, and most attempts find nobody listening.
-        due = due.defer("request__context_text")
-        if connection.features.has_select_for_update_skip_locked:
-            due = due.select_for_update(skip_locked=True, of=("self",))
-        taken = list(due[:limit])
+        taken = list(_free(due)[:limit])
         if taken:
             OutboxEntry.objects.filter(pk__in=[entry.pk for entry in taken]).update(
                 due_at=now + _IN_HAND
@@ -72,10 +71,22 @@ def next_due() -> datetime | None:
 
 def hold_up(error: str) -> None:
     """Note why nothing can be sent from here, and give up what is too old to be sent."""
-    owed = OutboxEntry.objects.pending()
+    due = OutboxEntry.objects.due(timezone.now())
     end = timezone.now() - timedelta(seconds=signalling.SIGNAL_TTL)
-    owed.filter(created_at__lte=end).update(outcome=Outcome.UNHEARD, error=error[:255])
-    owed.due(timezone.now()).filter(error="").update(error=error[:255])
+    with transaction.atomic():
+        for found, change in (
+            (due.filter(created_at__lte=end), {"outcome": Outcome.UNHEARD}),
+            (due.filter(error=""), {}),
+        ):
+            keys = [entry.pk for entry in _free(found)[:_HELD_UP_AT_ONCE]]
+            OutboxEntry.objects.filter(pk__in=keys).update(error=error[:255], **change)
+
+
+def _free(entries: OutboxQuerySet) -> OutboxQuerySet:
+    """Return those that no other process has in its hands, locked; SQLite has one writer."""
+    if connection.features.has_select_for_update_skip_locked:
+        return entries.select_for_update(skip_locked=True, of=("self",))
+    return entries
 
 
 def heard(request: ApprovalRequest) -> None:
@@ -120,9 +131,11 @@ def note(attempts: Sequence[tuple[OutboxEntry, Attempt]]) -> None:
             pause = _FIRST_PAUSE * 2**before if before < _DOUBLINGS else _LONGEST_PAUSE
             if attempt.is_away:
                 pause = _FIRST_PAUSE  # another relay's link may be whole
+            if attempt.is_late:
+                pause = 0.0
             # Only pending entries: `heard` or another relay may have settled one meanwhile.
             OutboxEntry.objects.pending().filter(pk__in=keys).update(
-                attempts=F("attempts") + 1,
+                attempts=F("attempts") + (0 if attempt.is_late else 1),
                 attempted_at=now,
                 due_at=now + timedelta(seconds=pause),
                 receivers=F("receivers") + attempt.receivers,

@@ -14,7 +14,10 @@ from hitl import outbox, sending, signalling
 
 logger = get_logger(__name__)
 
-_BATCH = 200
+# So few that what the database said of them holds until the last is published.
+_BATCH = 50
+# Then somebody else may have the thread.
+_BATCHES = 100
 # Between looks at the outbox: soon when something is due; else until told, at most this long.
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 0.02, 1.0
 
@@ -43,7 +46,10 @@ def send_due() -> float:
     except (RedisError, OSError) as exc:
         outbox.hold_up(str(exc))
         raise
-    while entries := outbox.take_due(timezone.now(), _BATCH):
+    for _ in range(_BATCHES):
+        entries = outbox.take_due(timezone.now(), _BATCH)
+        if not entries:
+            break
         if sending.send(entries).is_away:
             return _LONGEST_SLEEP / 2
     due = outbox.next_due()

@@ -94,7 +94,7 @@ def _attempt(entry: OutboxEntry, asked_at: float, *, is_newest: bool) -> outbox.
             request, entry.signal, seconds=max(1, round(_left(entry))), asked_at=asked_at
         )
     except signalling.TooLate:
-        return outbox.Attempt(Outcome.PENDING, error="Redis answered too late", is_away=True)
+        return outbox.Attempt(Outcome.PENDING, is_late=True)
     except signalling.Superseded as superseded:
         return outbox.Attempt(_unless_told_late(request, superseded.named))
     except ResponseError as exc:

@@ -15,6 +15,8 @@ from hitl import scripts
 from hitl.models import ApprovalRequest
 from hitl.representation import document
 
+# What PTTL says of a key that is not there.
+_MISSING = -2
 # What is larger under a request's key is no request.
 MOST_BYTES = 256 * 1024
 REQUEST_TTL = 1800
@@ -163,7 +165,7 @@ def written_request(request_id: str) -> Written | None:
         text, left, (seconds, microseconds) = pipeline.execute()
     except ResponseError:
         return None  # a list, a hash: no request, whatever it is
-    if not text:
+    if left == _MISSING:
         return None
     # The age is what the key has lost of its life; one without a limit was just written.
     age = REQUEST_TTL - left / 1000 if left >= 0 else 0.0

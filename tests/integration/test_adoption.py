@@ -538,3 +538,24 @@ def test_adopted_request_expires_300_seconds_after_it_was_written(
 
     assert services.expire_overdue(now=timezone.now() + timedelta(seconds=197)) == 0
     assert services.expire_overdue(now=timezone.now() + timedelta(seconds=201)) == 1
+
+
+def test_huge_value_is_refused_without_being_read(api: Api, redis_client: redis.Redis) -> None:
+    redis_client.setrange("hitl:request:req-huge", 64 * 1024 * 1024, "x")
+
+    assert api.get("/aura/hitl/requests/req-huge", REQUESTER).status == 404
+    written = signalling.written_request("req-huge")
+    assert written is not None
+    assert len(written.text) == signalling.MOST_BYTES + 1
+
+
+def test_id_that_an_agent_has_just_written_cannot_be_opened_by_somebody_else(
+    api: Api, redis_client: redis.Redis
+) -> None:
+    request_id = redis_agents.asks(redis_client, SESSION)
+    body = {"requestId": request_id, "sessionId": "another", "actionType": "x"}
+
+    assert api.post("/aura/hitl/requests", OUTSIDER, body).refusal == (409, "E3006")
+
+    assert api.get(f"/aura/hitl/requests/{request_id}", REQUESTER).status == 200
+    assert json.loads(str(redis_client.get(f"hitl:request:{request_id}")))["sessionId"] == SESSION

@@ -275,3 +275,26 @@ async def test_operators_list_shows_what_was_found(redis_client: redis.Redis) ->
         await until(lambda: is_known(request_id), within=FOUND)
     request = await run_sync(ApprovalRequest.objects.get)
     assert (request.status, json.loads(request.context_text)["count"]) == ("pending", 3)
+
+
+async def test_value_that_was_no_request_is_found_when_it_has_become_one(
+    silent_redis: redis.Redis,
+) -> None:
+    redis_agents.writes(silent_redis, "req-late", "{")
+    async with finding():
+        await asyncio.sleep(1)
+        redis_agents.asks(silent_redis, "s1", "req-late")
+
+        await until(lambda: is_known("req-late"), within=FOUND)
+
+
+async def test_burst_in_a_large_keyspace_is_found_though_the_queue_overflows(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder, "_CALLS_PER_SCAN", 1)
+    redis_client.mset({f"other:{number}": "x" for number in range(5000)})
+    async with finding():
+        await asyncio.sleep(0.5)
+        ids = [redis_agents.asks(redis_client, f"s-{number}") for number in range(300)]
+
+        await until(lambda: is_known(*ids), within=60)

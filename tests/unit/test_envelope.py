@@ -13,7 +13,7 @@ from django.core.exceptions import (
     RequestDataTooBig,
     SuspiciousOperation,
 )
-from django.db import DataError, InterfaceError, OperationalError
+from django.db import DataError, InterfaceError, InternalError, OperationalError
 from django.http import Http404
 from django.test import RequestFactory
 from django.utils import timezone
@@ -165,6 +165,7 @@ def test_error_has_the_headers_that_http_wants(error: DwpError, headers: dict[st
         (DisallowedHost(), "E1001"),
         (OperationalError("connection refused"), "E5003"),
         (InterfaceError("closed"), "E5003"),
+        (InternalError("idle-in-transaction timeout"), "E5003"),
         (DataError("nobody foresaw"), "E1000"),
         (ValueError("nobody foresaw"), "E1000"),
         (RecursionError(), "E1000"),
