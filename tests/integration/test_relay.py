@@ -344,12 +344,15 @@ def test_relay_waits_for_no_other(
         decided_and_died(monkeypatch, f"session-{number}")
     now = timezone.now() + timedelta(seconds=2)
 
+    def take() -> list[OutboxEntry]:
+        with transaction.atomic(), connection.cursor() as cursor:
+            # Without SKIP LOCKED it would wait for the other's transaction to end.
+            cursor.execute("SET LOCAL lock_timeout = '5s'")
+            return outbox.take_due(now, 9)
+
     with transaction.atomic():
         mine = outbox.take_due(now, 2)
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL statement_timeout = '10s'")
-        # While this transaction stands: without SKIP LOCKED it would wait for it.
-        [theirs] = together([lambda: outbox.take_due(now, 9)])
+        [theirs] = together([take])
 
     assert {entry.pk for entry in mine}.isdisjoint(entry.pk for entry in theirs)
     assert len(theirs) == 2

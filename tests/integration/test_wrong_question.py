@@ -355,6 +355,22 @@ def test_opening_whose_process_died_is_told_when_the_client_asks_again(
     assert named["requestId"] == "req-died"
 
 
+def test_session_that_its_owner_opened_a_moment_ago_is_no_agents(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two openings are the session's first: the other is told between this one's two looks."""
+    look = signalling.waiting_request
+
+    def meanwhile(session_id: str) -> str | None:
+        monkeypatch.setattr(signalling, "waiting_request", look)
+        factories.opened(session_id)
+        return look(session_id)
+
+    monkeypatch.setattr(signalling, "waiting_request", meanwhile)
+
+    assert opens("session-of-mine", REQUESTER) == (201, "")
+
+
 def test_same_session_opened_by_its_owner_many_times_at_once_is_never_refused(
     redis_client: redis.Redis,
 ) -> None:
