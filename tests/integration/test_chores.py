@@ -34,7 +34,7 @@ from tests.people import REQUESTER
 pytestmark = pytest.mark.django_db(transaction=True)
 
 THREADS = 8
-ROUNDS = 10
+ROUNDS = 6
 
 
 class Counted:
