@@ -33,11 +33,19 @@ class Origin(models.TextChoices):
     REDIS = "redis", _("agent on Redis")
 
 
+class OnTimeout(models.TextChoices):
+    """What becomes of a request that nobody has decided in time."""
+
+    EXPIRE = "expire", _("expires")
+    ESCALATE = "escalate", _("goes to another role")
+
+
 class ActorKind(models.TextChoices):
     USER = "user", _("user")
     OPERATOR = "operator", _("operator")
     AGENT = "agent", _("agent")
     CLOCK = "clock", _("clock")
+    SYSTEM = "system", _("system")
 
 
 class Channel(models.TextChoices):
@@ -48,6 +56,7 @@ class Channel(models.TextChoices):
     STREAM = "stream", _("stream")
     REDIS = "redis", _("Redis")
     CLOCK = "clock", _("clock")
+    COMMAND = "command", _("command line")
 
 
 class AuditEvent(models.TextChoices):
@@ -61,6 +70,22 @@ class AuditEvent(models.TextChoices):
     REQUEST_ADOPTED = "request:adopted", _("request adopted")
     REQUEST_CONTRADICTED = "request:contradicted", _("request contradicted in Redis")
     SESSION_REFUSED = "session:refused", _("use of another's session refused")
+    REQUEST_VOTED = "request:voted", _("approval given, more needed")
+    REQUEST_ESCALATED = "request:escalated", _("request escalated")
+    DECISION_REFUSED = "decision:refused", _("decision refused")
+    POLICY_CREATED = "policy:created", _("policy created")
+    POLICY_CHANGED = "policy:changed", _("policy changed")
+    POLICY_RETIRED = "policy:retired", _("policy retired")
+    REASONS_CHANGED = "reasons:changed", _("rejection reasons changed")
+    MEMBERSHIP_ADDED = "membership:added", _("membership added")
+    MEMBERSHIP_CHANGED = "membership:changed", _("membership changed")
+    MEMBERSHIP_REMOVED = "membership:removed", _("membership removed")
+    USER_CHANGED = "user:changed", _("user account changed")
+    SIGNED_IN = "user:signed_in", _("signed in")
+    SIGNED_OUT = "user:signed_out", _("signed out")
+    SIGN_IN_FAILED = "user:sign_in_failed", _("sign-in failed")
+    AUDIT_EXPORTED = "audit:exported", _("audit records exported")
+    AUDIT_VERIFIED = "audit:verified", _("audit chain verified")
 
 
 # The audit event of each way out of `pending`.

@@ -16,7 +16,10 @@ from django.middleware.security import SecurityMiddleware
 from django.utils import translation
 
 from dwp_project.gateway import envelope
+from dwp_project.gateway.errors import NotFound
 from dwp_project.gateway.identity import Identity, authenticate
+from dwp_project.gateway.operators import Operator, signed_in
+from dwp_project.offload import run_sync
 from dwp_project.sse.consumer import HttpConsumer
 
 
@@ -61,6 +64,22 @@ class ApiConsumer(HttpConsumer):
         cors.add_response_headers(self.request, response)
         SecurityMiddleware(lambda request: response).process_response(self.request, response)
         return [(name.encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+
+
+class OperatorConsumer(ApiConsumer):
+    """One answer for the pages' own scripts and downloads, to a signed-in operator.
+
+    Whoever is not one hears that there is nothing here. Answers that stay open ask again with
+    `operator()`: memberships and sessions end.
+    """
+
+    async def operator(self) -> Operator:
+        """Return who asks, as the database knows them now; raises `NotFound`."""
+        # A fresh request object: a session is read once for each.
+        found = await run_sync(signed_in, ASGIRequest(dict(self.scope), BytesIO()))
+        if found is None:
+            raise NotFound
+        return found
 
 
 def _language(request: HttpRequest) -> str:

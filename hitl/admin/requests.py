@@ -1,4 +1,4 @@
-"""Approval requests and audit records for operators: to read, and to decide."""
+"""Approval requests for operators: to read, and to decide."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from dwp_project.gateway.models import tenants_of
 from hitl import deciding, services, showing
 from hitl.actors import Actor
-from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.models import ApprovalRequest
 from hitl.reading import ReadOnlyAdmin, ShownValuesFilter
 from hitl.states import Status
 
@@ -126,65 +126,3 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
             deciding.decide_one(request, found, reject)
         return HttpResponseRedirect(reverse("admin:hitl_approvalrequest_change", args=[pk]))
-
-
-@admin.register(AuditRecord)
-class AuditRecordAdmin(ReadOnlyAdmin):
-    list_display = (
-        "at",
-        "event",
-        "request_id",
-        "actor",
-        "actor_kind",
-        "channel",
-        "tenant_id",
-        "source_address",
-        "sequence",
-    )
-    list_filter = ("event", "actor_kind", "channel", ("tenant_id", ShownValuesFilter))
-    search_fields = ("=request_id", "=session_id", "=actor")
-    date_hierarchy = "at"
-    fields = (
-        "tenant_id",
-        "sequence",
-        "event",
-        "request_id",
-        "session_id",
-        "actor",
-        "actor_kind",
-        "channel",
-        "at",
-        "source_address",
-        "user_agent",
-        "context_digest",
-        "details",
-        "previous_hash",
-        "hash",
-    )
-    show_full_result_count = False
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # The deployment's own chain belongs to no tenant: superusers see it.
-        found = super().get_queryset(request)
-        if request.user.is_superuser:
-            found = found | AuditRecord.objects.filter(tenant_id="")
-        return found
-
-
-@admin.register(OutboxEntry)
-class OutboxEntryAdmin(ReadOnlyAdmin):
-    tenant_field = "request__tenant_id"
-    list_display = (
-        "request",
-        "outcome",
-        "attempts",
-        "receivers",
-        "created_at",
-        "attempted_at",
-        "due_at",
-        "error",
-    )
-    fields = (*list_display, "signal")
-    list_filter = ("outcome",)
-    list_select_related = ("request",)
-    show_full_result_count = False

@@ -1,0 +1,63 @@
+"""Who is signed in to the pages, and what they may see and decide.
+
+`Membership` gives the tenants and the role in each, to superusers too; there is no other way
+to a tenant's requests or records.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from importlib import import_module
+
+from django.conf import settings
+from django.contrib.auth import get_user
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.http import HttpRequest
+
+from dwp_project.gateway.models import Membership
+from dwp_project.gateway.roles import DECIDERS, Role
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A signed-in member of the staff."""
+
+    username: str
+    is_superuser: bool
+    # Tenant id to role.
+    roles: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tenants(self) -> list[str]:
+        """Return the tenants this operator belongs to, sorted."""
+        return sorted(self.roles)
+
+    @property
+    def decides_in(self) -> list[str]:
+        """Return the tenants in which this operator may decide, sorted."""
+        return sorted(tenant for tenant, role in self.roles.items() if role in DECIDERS)
+
+    @property
+    def administers(self) -> list[str]:
+        """Return the tenants whose policies and memberships this operator may change, sorted."""
+        return sorted(tenant for tenant, role in self.roles.items() if role == Role.ADMIN)
+
+
+def operator_of(user: AbstractBaseUser | AnonymousUser) -> Operator | None:
+    """Return the operator that `user` is, asking the database anew; None if not active staff."""
+    if not (user.is_active and getattr(user, "is_staff", False)):
+        return None
+    found = Membership.objects.filter(user__username=user.get_username())
+    return Operator(
+        username=user.get_username(),
+        is_superuser=bool(getattr(user, "is_superuser", False)),
+        roles=dict(found.values_list("tenant_id", "role")),
+    )
+
+
+def signed_in(request: HttpRequest) -> Operator | None:
+    """Return the operator whose session cookie `request` carries, where no middleware has
+    looked; asks the database for session, user and memberships."""
+    engine = import_module(settings.SESSION_ENGINE)
+    request.session = engine.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    return operator_of(get_user(request))

@@ -1,0 +1,31 @@
+"""What is kept: requests and votes, policies, signals to send, audit records."""
+
+from hitl.models.book import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.models.delivery import OutboxEntry, OutboxQuerySet
+from hitl.models.kept import Chore, KeptAnswer
+from hitl.models.policies import Policy, PolicyQuerySet, RejectionReason
+from hitl.models.requests import (
+    ID_PATTERN,
+    ApprovalRequest,
+    ApprovalRequestQuerySet,
+    SessionOwner,
+    Vote,
+)
+
+__all__ = [
+    "ID_PATTERN",
+    "ApprovalRequest",
+    "ApprovalRequestQuerySet",
+    "AuditChain",
+    "AuditCheckpoint",
+    "AuditRecord",
+    "Chore",
+    "KeptAnswer",
+    "OutboxEntry",
+    "OutboxQuerySet",
+    "Policy",
+    "PolicyQuerySet",
+    "RejectionReason",
+    "SessionOwner",
+    "Vote",
+]

@@ -1,0 +1,56 @@
+"""Signals on their way to agents."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from hitl.models.requests import ApprovalRequest
+from hitl.states import Outcome
+
+
+class OutboxQuerySet(models.QuerySet["OutboxEntry"]):
+    def pending(self) -> OutboxQuerySet:
+        return self.filter(outcome=Outcome.PENDING)
+
+    def due(self, now: datetime) -> OutboxQuerySet:
+        return self.pending().filter(due_at__lte=now)
+
+
+class OutboxEntry(models.Model):
+    """A signal that must reach an agent, committed with the decision it tells of."""
+
+    request = models.OneToOneField(
+        ApprovalRequest, on_delete=models.PROTECT, related_name="outbox_entry"
+    )
+    # The exact bytes of every publication, first or repeated.
+    signal = models.TextField(_("signal"))
+    created_at = models.DateTimeField(_("created at"))
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    receivers = models.PositiveIntegerField(_("receivers"), default=0)
+    outcome = models.CharField(
+        _("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.PENDING
+    )
+    attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
+    # When the agent had the decision without it, because this house runs the agent itself.
+    heard_at = models.DateTimeField(null=True, blank=True)
+    # When a relay may take it up; a relay that does so moves it on before it sends.
+    due_at = models.DateTimeField(_("next attempt at"))
+    # Why the last attempt did not reach Redis; empty if it did.
+    error = models.CharField(_("last error"), max_length=255, blank=True)
+
+    objects = OutboxQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("outbox entry")
+        verbose_name_plural = _("outbox entries")
+        indexes = [
+            models.Index(
+                fields=["due_at"], name="outbox_due", condition=models.Q(outcome="pending")
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request} · {self.get_outcome_display()}"

@@ -1,0 +1,38 @@
+"""What is kept for a while: turns of chores, answers to repeated requests."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Chore(models.Model):
+    """When work that is due now and then is due next; one process takes each turn."""
+
+    name = models.CharField(max_length=64, unique=True)
+    due_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class KeptAnswer(models.Model):
+    """The answer to a request that carried an Idempotency-Key; `status` 0 while it is made."""
+
+    tenant_id = models.CharField(max_length=255)
+    user_id = models.CharField(max_length=255)
+    endpoint = models.CharField(max_length=32)
+    key = models.CharField(max_length=255)
+    payload_digest = models.CharField(max_length=64)
+    status = models.PositiveSmallIntegerField(default=0)
+    body = models.TextField(default="")
+    created_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "user_id", "endpoint", "key"], name="kept_answer_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.endpoint} {self.key}"

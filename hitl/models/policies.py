@@ -1,0 +1,97 @@
+"""The rules of tenants: who may decide what, how many must agree, and for how long it waits."""
+
+from __future__ import annotations
+
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dwp_project.gateway.roles import Role
+from hitl.states import OnTimeout
+
+MOST_APPROVALS = 5
+MOST_SECONDS = 30 * 24 * 3600
+_ROLES = [(Role.APPROVER.value, Role.APPROVER.label), (Role.ADMIN.value, Role.ADMIN.label)]
+_SECONDS = [MinValueValidator(1), MaxValueValidator(MOST_SECONDS)]
+
+
+class PolicyQuerySet(models.QuerySet["Policy"]):
+    def current(self) -> PolicyQuerySet:
+        return self.filter(is_current=True, is_retired=False)
+
+
+class Policy(models.Model):
+    """One version of one rule. A row is never changed but for `is_current`, which the next
+    version takes over; requests point at the version they were opened under."""
+
+    tenant_id = models.CharField(_("tenant"), max_length=255)
+    # An action type in which `*` stands for any text.
+    pattern = models.CharField(_("action pattern"), max_length=128)
+    version = models.PositiveIntegerField(_("version"))
+    min_approvals = models.PositiveSmallIntegerField(
+        _("approvals needed"),
+        default=1,
+        validators=[MinValueValidator(1), MaxValueValidator(MOST_APPROVALS)],
+    )
+    forbid_requester = models.BooleanField(_("requester may not approve"), default=False)
+    # Empty: the requester, an approver or an admin.
+    required_role = models.CharField(_("required role"), max_length=16, choices=_ROLES, blank=True)
+    # None: what the asker wants, or else the deployment's default.
+    timeout_seconds = models.PositiveIntegerField(
+        _("seconds to decide"), null=True, blank=True, validators=_SECONDS
+    )
+    on_timeout = models.CharField(
+        _("when time is over"),
+        max_length=16,
+        choices=OnTimeout.choices,
+        default=OnTimeout.EXPIRE,
+    )
+    escalate_to_role = models.CharField(_("escalate to"), max_length=16, choices=_ROLES, blank=True)
+    escalate_seconds = models.PositiveIntegerField(
+        _("further seconds"), null=True, blank=True, validators=_SECONDS
+    )
+    reason_required = models.BooleanField(_("a rejection needs a reason"), default=False)
+    is_current = models.BooleanField(_("current"), default=True)
+    # The last version of a rule that no longer applies.
+    is_retired = models.BooleanField(_("retired"), default=False)
+    created_at = models.DateTimeField(_("since"))
+    created_by = models.CharField(_("by"), max_length=255)
+
+    objects = PolicyQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("policy")
+        verbose_name_plural = _("policies")
+        ordering = ["tenant_id", "pattern", "-version"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant_id", "pattern", "version"], name="policy_version_once"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant_id", "pattern"],
+                name="policy_current_once",
+                condition=models.Q(is_current=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.pattern} v{self.version}"
+
+
+class RejectionReason(models.Model):
+    """A reason that a tenant's operators pick instead of writing it."""
+
+    tenant_id = models.CharField(_("tenant"), max_length=255)
+    text = models.CharField(_("reason"), max_length=500)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+
+    class Meta:
+        verbose_name = _("rejection reason")
+        verbose_name_plural = _("rejection reasons")
+        ordering = ["tenant_id", "position", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["tenant_id", "text"], name="rejection_reason_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.text

@@ -1,0 +1,157 @@
+"""Approval requests, the votes on them, and whose session is whose."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import Any
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from dwp_project.jsontext import parse
+from hitl.models.policies import Policy
+from hitl.states import DECIDED, Channel, Origin, Status
+
+# Ids of requests and sessions (docs/reference/wire.md, 3.5).
+ID_PATTERN = re.compile(r"[A-Za-z0-9._:~@-]{1,128}")
+
+
+class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
+    def pending(self) -> ApprovalRequestQuerySet:
+        return self.filter(status=Status.PENDING)
+
+    def overdue(self, now: datetime) -> ApprovalRequestQuerySet:
+        return self.pending().filter(expires_at__lte=now)
+
+    def newest_first(self) -> ApprovalRequestQuerySet:
+        return self.order_by("-created_at", "-pk")
+
+    def undecided_at(self, now: datetime) -> ApprovalRequestQuerySet:
+        return self.pending().filter(expires_at__gt=now)
+
+
+class ApprovalRequest(models.Model):
+    """One question of one agent, and its answer.
+
+    `status` changes only in `hitl.services`, from `pending` to one final state.
+    """
+
+    request_id = models.CharField(_("request id"), max_length=128, unique=True)
+    session_id = models.CharField(_("session"), max_length=128)
+    tenant_id = models.CharField(_("tenant"), max_length=255)
+    user_id = models.CharField(_("requester"), max_length=255)
+    origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
+    agent_id = models.CharField(_("agent"), max_length=255, blank=True)
+    action_type = models.CharField(_("action"), max_length=128)
+    message = models.TextField(_("message"), blank=True)
+    # JSON text, not a JSON column: what was decided on stays what it was, to the order of its
+    # members, on every database.
+    context_text = models.TextField(_("context"))
+    context_digest = models.CharField(_("context digest"), max_length=64)
+    # Tells the same request sent again from another one under its id.
+    body_digest = models.CharField(max_length=64)
+    status = models.CharField(
+        _("status"), max_length=16, choices=Status.choices, default=Status.PENDING
+    )
+    created_at = models.DateTimeField(_("opened at"))
+    expires_at = models.DateTimeField(_("expires at"))
+    decided_at = models.DateTimeField(_("decided at"), null=True, blank=True)
+    decided_by = models.CharField(_("decided by"), max_length=255, blank=True)
+    decided_channel = models.CharField(
+        _("decided in"), max_length=8, choices=Channel.choices, blank=True
+    )
+    reason = models.TextField(_("reason"), blank=True)
+    # The rule that held when it was opened, of that version; none where no policy applied.
+    policy = models.ForeignKey(
+        Policy,
+        verbose_name=_("policy"),
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="requests",
+    )
+    # How many have said yes so far; its update orders the votes of any number of processes.
+    approvals = models.PositiveSmallIntegerField(_("approvals"), default=0)
+    escalated_at = models.DateTimeField(_("escalated at"), null=True, blank=True)
+
+    objects = ApprovalRequestQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("approval request")
+        verbose_name_plural = _("approval requests")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["tenant_id", "-id"], name="request_of_tenant"),
+            models.Index(fields=["tenant_id", "status", "-id"], name="request_of_tenant_by_status"),
+            models.Index(fields=["session_id", "-created_at"], name="request_of_session"),
+            models.Index(fields=["tenant_id", "action_type", "-id"], name="request_of_action"),
+            models.Index(
+                fields=["tenant_id", "expires_at"],
+                name="request_open_of_tenant",
+                condition=models.Q(status="pending"),
+            ),
+            models.Index(
+                fields=["expires_at"], name="request_due", condition=models.Q(status="pending")
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="request_decided_when_final",
+                condition=models.Q(status="pending", decided_at__isnull=True)
+                | (~models.Q(status="pending") & models.Q(decided_at__isnull=False)),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.request_id
+
+    @property
+    def context(self) -> Any:
+        """The context as JSON value."""
+        return parse(self.context_text)
+
+    @property
+    def is_decided(self) -> bool:
+        return self.status in DECIDED
+
+
+class Vote(models.Model):
+    """One person's yes, where a policy wants several. A no needs no vote: one rejects."""
+
+    request = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="votes")
+    user_id = models.CharField(_("user"), max_length=255)
+    role = models.CharField(_("role"), max_length=255, blank=True)
+    channel = models.CharField(_("channel"), max_length=8, choices=Channel.choices)
+    voted_at = models.DateTimeField(_("voted at"))
+
+    class Meta:
+        verbose_name = _("vote")
+        verbose_name_plural = _("votes")
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["request", "user_id"], name="vote_once_per_person")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.request} · {self.user_id}"
+
+
+class SessionOwner(models.Model):
+    """Who used a session first, and so owns it (docs/reference/wire.md, 3.5).
+
+    Redis keys carry no tenant: whoever may open a request in a session answers its agent.
+    """
+
+    session_id = models.CharField(_("session"), max_length=128, unique=True)
+    tenant_id = models.CharField(_("tenant"), max_length=255)
+    user_id = models.CharField(_("user"), max_length=255)
+    origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("session owner")
+        verbose_name_plural = _("session owners")
+
+    def __str__(self) -> str:
+        return f"{self.session_id} · {self.tenant_id} · {self.user_id}"
