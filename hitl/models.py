@@ -61,6 +61,8 @@ class ApprovalRequest(models.Model):
         _("decided in"), max_length=8, choices=Channel.choices, blank=True
     )
     reason = models.TextField(_("reason"), blank=True)
+    # Redis could not be told of its opening, or of its end without a decision: hitl.missed.
+    is_missed_by_redis = models.BooleanField(default=False)
 
     objects = ApprovalRequestQuerySet.as_manager()
 
@@ -74,6 +76,11 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["session_id", "-created_at"], name="request_of_session"),
             models.Index(
                 fields=["expires_at"], name="request_due", condition=models.Q(status="pending")
+            ),
+            models.Index(
+                fields=["id"],
+                name="request_missed_by_redis",
+                condition=models.Q(is_missed_by_redis=True),
             ),
         ]
         constraints = [
