@@ -56,7 +56,8 @@ def test_server_ends_with_a_frozen_database(
             connection.send(request_bytes("GET", "/api/aura/hitl/requests", server.headers()))
         time.sleep(1)
         assert server.stop() == 0, server.output
-    for connection in (*waiting, asked):
+    asked.close()
+    for connection in waiting:
         connection.close()
 
 
