@@ -19,7 +19,7 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
 from dwp_project.outages import DATABASE_AWAY
-from hitl import audit, errors, signalling
+from hitl import audit, errors, missed, signalling
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest, SessionOwner
 from hitl.states import AuditEvent, Origin, Status
@@ -152,6 +152,7 @@ def _announce(request: ApprovalRequest) -> None:
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         logger.warning("redis_away", error=str(exc))
         wakeup.pause()
+        missed.note(request)
         if _has_one_before(request):
             time.sleep(max(0, committed_at + signalling.VALID_SECONDS - time.monotonic()))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import F, Q
+from django.db.models import F, Max, Q
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
@@ -29,6 +29,8 @@ _FAST_PATH = timedelta(seconds=1)
 _IN_HAND = timedelta(seconds=3)
 # At most 5 s apart (wire.md, 5.2): what else a relay has to do comes on top of the pause.
 _HELD_UP_AT_ONCE = 200
+# What Redis has said it published may take so long to reach a subscriber.
+_IN_FLIGHT = timedelta(seconds=5)
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
 
 
@@ -53,8 +55,13 @@ def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
 
 
 def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
-    """Return up to `limit` entries to send now, withheld from other relays meanwhile."""
+    """Return up to `limit` entries to send now, withheld from other relays meanwhile.
+
+    Of their requests they bring the session only: most wait for somebody to listen, and `loaded`
+    fetches the rest for those that are sent.
+    """
     due = OutboxEntry.objects.due(now).select_related("request").order_by("due_at")
+    due = due.only("signal", "created_at", "attempts", "receivers", "request__session_id")
     with transaction.atomic():
         taken = list(_free(due)[:limit])
         if taken:
@@ -62,6 +69,30 @@ def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
                 due_at=now + _IN_HAND
             )
     return taken
+
+
+def loaded(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+    """Return the entries with everything of their requests."""
+    bare = [entry.pk for entry in entries if entry.request.get_deferred_fields()]
+    found = OutboxEntry.objects.select_related("request").in_bulk(bare) if bare else {}
+    return [found.get(entry.pk, entry) for entry in entries]
+
+
+def owe_again(began_at: datetime) -> int:
+    """Send once more what a Redis that runs since `began_at` has lost; return how many.
+
+    The keys of the last five minutes go with its memory. And what the one before published last
+    it may have counted as received and never sent: that is owed until somebody receives it.
+    """
+    now = timezone.now()
+    since = now - timedelta(seconds=signalling.SIGNAL_TTL)
+    lost = OutboxEntry.objects.filter(outcome=Outcome.DELIVERED, created_at__gt=since)
+    before = lost.filter(attempted_at__lt=began_at)
+    newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
+    received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=newest - _IN_FLIGHT)
+    with transaction.atomic():
+        lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))
+        return lost.update(outcome=Outcome.PENDING, due_at=now)
 
 
 def next_due() -> datetime | None:
@@ -75,7 +106,8 @@ def hold_up(error: str) -> None:
     end = timezone.now() - timedelta(seconds=signalling.SIGNAL_TTL)
     with transaction.atomic():
         for found, change in (
-            (due.filter(created_at__lte=end), {"outcome": Outcome.UNHEARD}),
+            (due.filter(created_at__lte=end, receivers=0), {"outcome": Outcome.UNHEARD}),
+            (due.filter(created_at__lte=end), {"outcome": Outcome.DELIVERED}),
             (due.filter(error=""), {}),
         ):
             keys = [entry.pk for entry in _free(found)[:_HELD_UP_AT_ONCE]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -10,7 +11,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
-from hitl import outbox, sending, signalling
+from hitl import missed, outbox, sending, signalling
 
 logger = get_logger(__name__)
 
@@ -42,7 +43,8 @@ def send_due() -> float:
     `redis.RedisError` then.
     """
     try:
-        signalling.clock()
+        _restore_memory()
+        missed.make_up()
     except (RedisError, OSError) as exc:
         outbox.hold_up(str(exc))
         raise
@@ -57,3 +59,15 @@ def send_due() -> float:
         return _LONGEST_SLEEP
     left = (due - timezone.now()).total_seconds()
     return min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP)
+
+
+def _restore_memory() -> None:
+    """Give a Redis that has begun anew what it held before; raises `redis.RedisError`.
+
+    Of several relays that see it, each may do this: what is owed is owed once.
+    """
+    memory = signalling.memory()
+    if not memory.is_known:
+        count = outbox.owe_again(timezone.now() - timedelta(seconds=memory.uptime))
+        signalling.remember(memory.run_id)
+        logger.info("redis_began_anew", owed_again=count)

@@ -30,18 +30,16 @@ def send(entries: Sequence[OutboxEntry]) -> Sent:
     With Redis away they stay pending; nothing is raised for that: a committed decision is
     never turned into an error.
     """
-    attempts = {entry.pk: outbox.Attempt(Outcome.UNHEARD) for entry in entries if _left(entry) <= 0}
+    attempts = {
+        entry.pk: outbox.Attempt(_unless_received(entry, Outcome.UNHEARD))
+        for entry in entries
+        if _left(entry) <= 0
+    }
     timely = [entry for entry in entries if entry.pk not in attempts]
     error = ""
     try:
-        # In this order: what the database says now may be acted on for a moment from here.
-        asked_at = signalling.clock() if timely else 0.0
-        outdated, unheard = _outdated(timely), _said_to_nobody(timely)
-        for entry in timely:
-            if entry.pk in unheard and entry.pk not in outdated:
-                attempts[entry.pk] = outbox.Attempt(Outcome.PENDING)
-            else:
-                attempts[entry.pk] = _attempt(entry, asked_at, is_newest=entry.pk not in outdated)
+        if timely:
+            _attempt_all(timely, attempts)
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         error = str(exc) or type(exc).__name__
         logger.warning("signals_not_published", count=len(entries) - len(attempts), error=error)
@@ -52,6 +50,31 @@ def send(entries: Sequence[OutboxEntry]) -> Sent:
         is_owed=any(attempt.outcome is Outcome.PENDING for _, attempt in noted),
         is_away=bool(error),
     )
+
+
+def _attempt_all(entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Attempt]) -> None:
+    """Put what came of each entry into `attempts`, as far as Redis can be reached."""
+    # In this order: what the database says now may be acted on for a moment from here.
+    asked_at = signalling.clock()
+    outdated, standing = _outdated(entries), _standing(entries)
+    idle = {pk for pk, (is_held, listeners) in standing.items() if is_held and not listeners}
+    idle -= outdated
+    attempts |= dict.fromkeys(idle, outbox.Attempt(Outcome.PENDING))
+    lost = []
+    for entry in outbox.loaded([entry for entry in entries if entry.pk not in idle]):
+        if entry.pk in outdated:
+            signalling.refresh(entry.request)
+            attempts[entry.pk] = outbox.Attempt(_unless_received(entry, Outcome.SUPERSEDED))
+        elif entry.pk in standing and not standing[entry.pk].listeners:
+            lost.append(entry)
+        else:
+            attempts[entry.pk] = _judged(entry, _published(entry, asked_at))
+    # What a Redis that came back empty has lost, all of it in one go: nobody listens for it yet.
+    if lost:
+        publications = [(entry.request, entry.signal, _seconds(entry)) for entry in lost]
+        answers = signalling.publish_all(publications, asked_at=asked_at)
+        for entry, answer in zip(lost, answers, strict=True):
+            attempts[entry.pk] = _judged(entry, answer)
 
 
 def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
@@ -67,40 +90,49 @@ def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
     return set(found.values_list("pk", flat=True))
 
 
-def _said_to_nobody(entries: Sequence[OutboxEntry]) -> set[int]:
-    """Return the keys of entries that Redis holds already and that nobody listens for.
+class Standing(NamedTuple):
+    """Whether Redis holds the signal, and how many listen for it."""
 
-    To publish them again would change nothing. Those that are sent for the first time are not
-    asked about.
-    """
+    is_held: bool
+    listeners: int
+
+
+def _standing(entries: Sequence[OutboxEntry]) -> dict[int, Standing]:
+    """Return how each entry stands that is not sent for the first time, by its key."""
     again = [entry for entry in entries if entry.attempts]
     if not again:
-        return set()
+        return {}
     held = signalling.held([entry.request.session_id for entry in again])
     return {
-        entry.pk
+        entry.pk: Standing(signal == entry.signal, listeners)
         for entry, (signal, listeners) in zip(again, held, strict=True)
-        if listeners == 0 and signal == entry.signal
     }
 
 
-def _attempt(entry: OutboxEntry, asked_at: float, *, is_newest: bool) -> outbox.Attempt:
-    request = entry.request
-    if not is_newest:
-        signalling.refresh(request)
-        return outbox.Attempt(Outcome.SUPERSEDED)
+def _published(entry: OutboxEntry, asked_at: float) -> int | Exception:
     try:
-        receivers = signalling.publish(
-            request, entry.signal, seconds=max(1, round(_left(entry))), asked_at=asked_at
+        return signalling.publish(
+            entry.request, entry.signal, seconds=_seconds(entry), asked_at=asked_at
         )
-    except signalling.TooLate:
-        return outbox.Attempt(Outcome.PENDING, is_late=True)
-    except signalling.Superseded as superseded:
-        return outbox.Attempt(_unless_told_late(request, superseded.named))
-    except ResponseError as exc:
-        # A key of another kind, say: this signal's own trouble, and no other's.
-        return outbox.Attempt(Outcome.PENDING, error=str(exc))
-    return outbox.Attempt(Outcome.DELIVERED if receivers else Outcome.PENDING, receivers)
+    except (signalling.TooLate, signalling.Superseded, ResponseError) as refused:
+        return refused
+
+
+def _judged(entry: OutboxEntry, answer: int | Exception) -> outbox.Attempt:
+    """Return what a publication's answer, or its refusal, means."""
+    match answer:
+        case signalling.TooLate():
+            return outbox.Attempt(Outcome.PENDING, is_late=True)
+        case signalling.Superseded():
+            return outbox.Attempt(_unless_told_late(entry, answer.named))
+        case Exception():
+            # A key of another kind, say: this signal's own trouble, and no other's.
+            return outbox.Attempt(Outcome.PENDING, error=str(answer))
+    return outbox.Attempt(Outcome.DELIVERED if answer else Outcome.PENDING, answer)
+
+
+def _seconds(entry: OutboxEntry) -> int:
+    return max(1, round(_left(entry)))
 
 
 def _left(entry: OutboxEntry) -> float:
@@ -108,17 +140,24 @@ def _left(entry: OutboxEntry) -> float:
     return signalling.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()
 
 
-def _unless_told_late(request: ApprovalRequest, named: str) -> Outcome:
+def _unless_received(entry: OutboxEntry, outcome: Outcome) -> Outcome:
+    """Return how an entry ends: what somebody has received stays received, even if Redis has
+    forgotten it since."""
+    return Outcome.DELIVERED if entry.receivers else outcome
+
+
+def _unless_told_late(entry: OutboxEntry, named: str) -> Outcome:
     """Return what a refusal means: the session's key names another request than this one.
 
     If the database knows that one as older, its session has not heard of this one yet. An
     agent on Redis is about to write it; an opening of ours that Redis missed is told now,
     unless the key has changed meanwhile. Either way the signal is sent again.
     """
+    request = entry.request
     older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     # Asked only what can be an id: PostgreSQL takes no NUL.
     if not (ID_PATTERN.fullmatch(named) and older.filter(request_id=named).exists()):
-        return Outcome.SUPERSEDED
+        return _unless_received(entry, Outcome.SUPERSEDED)
     if request.origin != Origin.REDIS:
         signalling.announce(request, instead_of=named)
     return Outcome.PENDING

@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
-from hitl import adoption, audit, errors, metrics, opening, outbox, sending, signalling
+from hitl import adoption, audit, errors, metrics, missed, opening, outbox, sending, signalling
 from hitl.actors import Actor, the_clock
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.opening import Question, announce_again, claim_session
@@ -176,8 +176,13 @@ def _leave_pending(
 
 
 def _refresh(request: ApprovalRequest) -> None:
-    if not wakeup.is_paused():
-        signalling.refresh(request)
+    try:
+        if not wakeup.is_paused():
+            return signalling.refresh(request)
+    except (RedisError, OSError):
+        missed.note(request)
+        raise
+    missed.note(request)
 
 
 def _send(entry: OutboxEntry) -> None:

@@ -23,6 +23,9 @@ REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
+# Says which run of Redis it was that was given every signal so far.
+_MEMORY_KEY = "dwp:hitl:memory"
+
 # How long a publication may take from what the database said to its execution in Redis. A
 # script that was held up, by a frozen link say, would be executed on a state that is gone.
 VALID_SECONDS = 0.9
@@ -80,6 +83,33 @@ def clock() -> float:
     return float(seconds + microseconds / 1_000_000)
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Which Redis this is, for how many seconds it has run, and whether it is the one that
+    `remember` was last told of: if not, what was in it may be gone."""
+
+    run_id: str
+    uptime: float
+    is_known: bool
+
+
+def memory() -> Memory:
+    """Return what Redis says of itself; raises `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=False)
+    pipeline.info("server")
+    pipeline.get(_MEMORY_KEY)
+    told, known = pipeline.execute()
+    run_id = str(told["run_id"])
+    return Memory(
+        run_id, float(told["uptime_in_seconds"]), known is not None and _text(known) == run_id
+    )
+
+
+def remember(run_id: str) -> None:
+    """Keep in Redis which Redis it is; raises `redis.RedisError`."""
+    redis_client().set(_MEMORY_KEY, run_id)
+
+
 def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> int:
     """Set the signal's key for `seconds` and publish `signal`, in one atomic step; return how
     many subscribers received it.
@@ -88,28 +118,60 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
     known. Raises `Superseded` when the session waits for another request, `TooLate` when
     `VALID_SECONDS` have passed since `asked_at`, and `redis.RedisError`.
     """
-    received = _call(
-        scripts.PUBLISH,
-        [
-            _request_key(request.request_id),
-            _session_key(request.session_id),
-            _signal_key(request.session_id),
-            _channel(request.session_id),
-        ],
-        [
-            compact(document(request)),
-            signal,
-            request.request_id,
-            str(seconds),
-            str(REQUEST_TTL),
-            f"{asked_at + VALID_SECONDS:.6f}",
-        ],
-    )
-    if isinstance(received, bytes):
-        raise Superseded(received.decode("utf-8", "replace"))
-    if received < 0:
+    keys, arguments = _publication(request, signal, seconds, asked_at)
+    return _receivers(_call(scripts.PUBLISH, keys, arguments))
+
+
+def publish_all(
+    publications: Sequence[tuple[ApprovalRequest, str, int]], *, asked_at: float
+) -> list[int | Exception]:
+    """Do what `publish` does for many in one round trip, each by itself; return what each would
+    have returned or raised. Raises `redis.RedisError` if Redis cannot be reached."""
+    pipeline = redis_client().pipeline(transaction=False)
+    script = pipeline.register_script(scripts.PUBLISH)
+    for request, signal, seconds in publications:
+        keys, arguments = _publication(request, signal, seconds, asked_at)
+        script(keys=keys, args=arguments)
+    return [_outcome(answer) for answer in pipeline.execute(raise_on_error=False)]
+
+
+def _outcome(answer: Any) -> int | Exception:
+    if isinstance(answer, ResponseError):
+        return answer
+    if isinstance(answer, Exception):
+        raise answer
+    try:
+        return _receivers(answer)
+    except (Superseded, TooLate) as refused:
+        return refused
+
+
+def _receivers(answer: Any) -> int:
+    if isinstance(answer, bytes):
+        raise Superseded(answer.decode("utf-8", "replace"))
+    if answer < 0:
         raise TooLate
-    return int(received)
+    return int(answer)
+
+
+def _publication(
+    request: ApprovalRequest, signal: str, seconds: int, asked_at: float
+) -> tuple[list[str], list[str]]:
+    keys = [
+        _request_key(request.request_id),
+        _session_key(request.session_id),
+        _signal_key(request.session_id),
+        _channel(request.session_id),
+    ]
+    arguments = [
+        compact(document(request)),
+        signal,
+        request.request_id,
+        str(seconds),
+        str(REQUEST_TTL),
+        f"{asked_at + VALID_SECONDS:.6f}",
+    ]
+    return keys, arguments
 
 
 def refresh(request: ApprovalRequest) -> None:

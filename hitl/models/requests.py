@@ -62,6 +62,8 @@ class ApprovalRequest(models.Model):
         _("decided in"), max_length=8, choices=Channel.choices, blank=True
     )
     reason = models.TextField(_("reason"), blank=True)
+    # Redis could not be told of its opening, or of its end without a decision: hitl.missed.
+    is_missed_by_redis = models.BooleanField(default=False)
     # The rule that held when it was opened, of that version; none where no policy applied.
     policy = models.ForeignKey(
         Policy,
@@ -86,6 +88,11 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["tenant_id", "status", "-id"], name="request_of_tenant_by_status"),
             models.Index(fields=["session_id", "-created_at"], name="request_of_session"),
             models.Index(fields=["tenant_id", "action_type", "-id"], name="request_of_action"),
+            models.Index(
+                fields=["id"],
+                name="request_missed_by_redis",
+                condition=models.Q(is_missed_by_redis=True),
+            ),
             models.Index(
                 fields=["tenant_id", "expires_at"],
                 name="request_open_of_tenant",

@@ -164,7 +164,7 @@ def test_repeated_signal_is_never_sent_once_a_newer_request_exists(
     older = factories.opened(SESSION)
     services.approve(older.request_id, factories.actor())
     ear.hear()
-    OutboxEntry.objects.update(outcome="pending")  # as if nobody had heard it
+    OutboxEntry.objects.update(outcome="pending", receivers=0)  # as if nobody had heard it
     factories.opened(SESSION)
 
     sending.send([OutboxEntry.objects.get()])
@@ -194,7 +194,7 @@ def test_signal_is_not_sent_after_300_seconds(redis_client: redis.Redis, ear: Ea
     services.approve(request.request_id, factories.actor())
     ear.hear()
     redis_client.delete(f"hitl:signal:{SESSION}")
-    OutboxEntry.objects.update(outcome="pending")
+    OutboxEntry.objects.update(outcome="pending", receivers=0)
     entry = OutboxEntry.objects.get()
     entry.created_at = timezone.now() - timedelta(seconds=300)
 

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
-from hitl import metrics, outbox, relay, services, signalling, waiting
+from hitl import adoption, metrics, outbox, relay, services, signalling, waiting
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents, running, small_agents
@@ -61,6 +61,10 @@ def decided_and_died(
         request = factories.opened(session_id)
         services.approve(request.request_id, factories.actor(), **kwargs)
     return OutboxEntry.objects.get(request=request)
+
+
+def kept(client: redis.Redis, key: str) -> Any:
+    return json.loads(str(client.get(key)))
 
 
 def make_due() -> None:
@@ -292,6 +296,145 @@ def test_many_that_nobody_hears_hold_up_no_other(
     ear.close()
 
 
+# --- a Redis that comes back without its memory -------------------------------------------
+
+
+def test_redis_that_lost_everything_is_given_the_signals_again(
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
+) -> None:
+    assert turn().outcome == "delivered"
+    assert ear.hear() == unsent.signal
+    redis_client.flushall()
+
+    # Somebody has heard it: it is put back, and not owed.
+    relay.send_due()
+
+    assert redis_client.get(f"hitl:signal:{SESSION}") == unsent.signal
+    assert 290 < redis_client.ttl(f"hitl:signal:{SESSION}") <= 300
+    entry = OutboxEntry.objects.get()
+    assert (entry.outcome, entry.receivers) == ("delivered", 2)
+
+
+def test_signal_that_redis_took_to_its_grave_is_owed_until_somebody_hears_it(
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert turn().receivers == 1
+    ear.close()
+    redis_client.flushall()
+    # It runs since a moment ago: what was said to be received before may never have been sent.
+    told = signalling.memory()
+    monkeypatch.setattr(
+        signalling, "memory", lambda: signalling.Memory(told.run_id, 0.0, is_known=False)
+    )
+    relay.send_due()
+    monkeypatch.undo()
+    assert OutboxEntry.objects.get().outcome == "pending"
+    assert redis_client.get(f"hitl:signal:{SESSION}") == unsent.signal
+
+    late = Ear(redis_client, SESSION)
+    assert turn().outcome == "delivered"
+    assert late.hear() == unsent.signal
+    late.close()
+
+
+def test_signal_that_was_received_once_does_not_end_unheard(
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
+) -> None:
+    turn()
+    OutboxEntry.objects.update(
+        outcome="pending", created_at=timezone.now() - timedelta(seconds=301)
+    )
+
+    assert turn().outcome == "delivered"
+
+
+def test_many_lost_signals_are_given_back_in_one_go(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(20):
+        decided_and_died(monkeypatch, f"session-{number}")
+    make_due()
+    relay.send_due()
+    redis_client.flushall()
+    redis_client.hset("hitl:session:session-7", "a", "b")
+    alone: list[str] = []
+    monkeypatch.setattr(signalling, "publish", lambda request, *_, **__: alone.append(request))
+
+    make_due()
+    relay.send_due()
+
+    assert alone == []
+    held = {number for number in range(20) if redis_client.exists(f"hitl:signal:session-{number}")}
+    assert held == set(range(20)) - {7}
+    errors = OutboxEntry.objects.exclude(error="").values_list("request__session_id", flat=True)
+    assert list(errors) == ["session-7"]
+
+
+# --- an opening that Redis has missed -----------------------------------------------------
+
+
+@pytest.mark.parametrize("ended", ["pending", "expired", "approved"])
+def test_opening_that_redis_missed_takes_the_answer_before_it_away(
+    ended: str, redis_client: redis.Redis, settings: Settings
+) -> None:
+    before = factories.opened(SESSION)
+    services.approve(before.request_id, factories.actor())
+    assert redis_client.exists(f"hitl:signal:{SESSION}")
+    with no_redis(settings):
+        after = factories.opened(SESSION)
+        if ended == "approved":
+            services.approve(after.request_id, factories.actor())
+        elif ended == "expired":
+            services.settle(after, now=after.expires_at)
+
+    make_due()
+    relay.send_due()
+
+    waiting = kept(redis_client, f"hitl:session:{SESSION}")
+    assert waiting["requestId"] == after.request_id
+    signal_now = redis_client.get(f"hitl:signal:{SESSION}")
+    assert before.request_id not in (signal_now or "")
+    told = kept(redis_client, f"hitl:request:{after.request_id}")
+    assert told["status"] == ended
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+@pytest.mark.parametrize("origin", ["rest", "redis"])
+def test_end_that_redis_missed_is_told_later(
+    origin: str, redis_client: redis.Redis, settings: Settings
+) -> None:
+    if origin == "rest":
+        request = factories.opened(SESSION)
+    else:
+        adopted = adoption.adopt(redis_agents.asks(redis_client, SESSION))
+        assert adopted is not None
+        request = adopted
+    with no_redis(settings):
+        services.settle(request, now=request.expires_at)
+    written = redis_client.get(f"hitl:session:{SESSION}")
+
+    relay.send_due()
+
+    told = kept(redis_client, f"hitl:request:{request.request_id}")
+    assert told["status"] == "expired"
+    assert redis_client.get(f"hitl:session:{SESSION}") == written
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+def test_missed_opening_with_an_odd_key_holds_up_no_other(
+    redis_client: redis.Redis, settings: Settings
+) -> None:
+    with no_redis(settings):
+        factories.opened("session-0")
+        factories.opened("session-1")
+    redis_client.hset("hitl:session:session-0", "a", "b")
+
+    relay.send_due()
+
+    assert redis_client.type("hitl:session:session-1") == "string"
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
 # --- several relays -----------------------------------------------------------------------
 
 
@@ -407,13 +550,15 @@ async def test_relay_outlives_redis_and_the_database(
         await hub().close()
 
 
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_relay_is_a_command_of_its_own(
-    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, told: signal.Signals
 ) -> None:
     """With `serve` or without: what it sends is owed, and what agents wrote is adopted."""
     request_id = redis_agents.asks(redis_client, "session-on-redis")
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "relay"],
+        # As a shell starts what runs in the background: without SIGINT.
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "manage.py", "relay"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "DATABASE_URL": database_url()},
         stdin=subprocess.DEVNULL,
@@ -424,7 +569,7 @@ def test_relay_is_a_command_of_its_own(
     try:
         asyncio.run(until(ApprovalRequest.objects.filter(request_id=request_id).exists, within=30))
         assert ear.hear(30) == unsent.signal
-        process.send_signal(signal.SIGINT)
+        process.send_signal(told)
         output, _ = process.communicate(timeout=15)
     finally:
         process.kill()

@@ -15,7 +15,7 @@ def install(apps: Any, schema_editor: Any) -> None:
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hitl", "0004_delivery"),
+        ("hitl", "0005_missed_by_redis"),
     ]
 
     operations = [
