@@ -141,8 +141,8 @@ def test_same_refusal_is_recorded_once_a_minute(redis_client: redis.Redis) -> No
 
     with pytest.raises(errors.MayNotDecide):
         services.reject(request.request_id, actor, now=now + timedelta(seconds=61))
+    other = factories.actor(Person("other", TENANT, "user"))
     with pytest.raises(errors.MayNotDecide):
-        other = factories.actor(Person("other", TENANT, "user"))
         services.approve(request.request_id, other, now=now + timedelta(seconds=61))
     assert len(refused()) == 4
 

@@ -73,4 +73,4 @@ def test_of_any_patterns_one_decides_in_whatever_order_they_come(patterns: list[
     ],
 )
 def test_most_literal_then_fewest_stars_then_by_order(ordered: list[str]) -> None:
-    assert sorted(reversed(ordered), key=matching.rank) == ordered
+    assert sorted(ordered[::-1], key=matching.rank) == ordered
