@@ -20,6 +20,7 @@ from hitl.states import Origin
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.calls import Api
+from tests.integration.polling import until
 from tests.integration.threads import together
 from tests.people import APPROVER, REQUESTER, TENANT
 from tests.ruling import ADMIN, APPROVERS, ESCALATING, a_policy
@@ -138,9 +139,14 @@ def test_votes_given_before_it_escalated_stay_given(redis_client: redis.Redis) -
     request = an_escalating_request(min_approvals=2)
     services.approve(request.request_id, factories.actor(), now=at(1))
 
-    decided = services.approve(request.request_id, factories.actor(ADMIN), now=at(11))
+    again = services.approve(request.request_id, factories.actor(), now=at(11))
+    decided = services.approve(request.request_id, factories.actor(ADMIN), now=at(12))
 
+    assert (again.status, again.approvals) == ("pending", 1)
     assert (decided.status, Vote.objects.count()) == ("approved", 2)
+    with pytest.raises(errors.AlreadyDecided):
+        services.approve(request.request_id, factories.actor(), now=at(13))
+    assert not AuditRecord.objects.filter(event="decision:refused").exists()
 
 
 def test_vote_judged_before_it_escalated_is_judged_again(
@@ -254,11 +260,9 @@ async def test_waiter_waits_on_for_the_further_term(
     is_escalated = AuditRecord.objects.filter(event="request:escalated").exists
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(wait)
-        with anyio.fail_after(60):
-            while not await run_sync(is_escalated):  # the waiter is the only one who looks
-                await anyio.sleep(0.05)
-            assert not ended
-            await run_sync(services.approve, request.request_id, factories.actor(ADMIN))
+        await until(is_escalated, within=60)  # the waiter is the only one who looks
+        assert not ended
+        await run_sync(services.approve, request.request_id, factories.actor(ADMIN))
     assert [request.status for request in ended] == ["approved"]
 
 

@@ -75,5 +75,5 @@ def test_it_speaks_json() -> None:
 
 @pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, ""), (TENANT, "x" * 129)])
 def test_it_refuses_what_cannot_be_asked(tenant: str, action: str) -> None:
-    with pytest.raises(CommandError, match="is printable text|is 1 to 128"):
+    with pytest.raises(CommandError, match=r"is printable text|is 1 to 128"):
         explained(tenant, action)
