@@ -79,7 +79,7 @@ class TenantAdmin(ModelAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kw: Any
     ) -> Any:
-        made = super().get_form(request, obj, change=change, **kw)
+        made: Any = super().get_form(request, obj, change=change, **kw)
         made.offered = operator(request).administers
         return made
 
@@ -97,6 +97,6 @@ class TenantAdmin(ModelAdmin):
                 request, object_id, form_url, {**shown, **(extra_context or {})}
             )
         except DwpError as exc:
-            messages.error(request, exc.message)
+            messages.error(request, str(exc.message))
             listed = f"admin:{self.opts.app_label}_{self.opts.model_name}_changelist"
             return HttpResponseRedirect(reverse(listed))

@@ -161,7 +161,7 @@ class PolicyAdmin(TenantAdmin):
             text = ngettext("%(count)d policy retired.", "%(count)d policies retired.", retired)
             messages.success(request, text % {"count": retired})
         else:
-            messages.error(request, errors.PolicyOutdated().message)
+            messages.error(request, str(errors.PolicyOutdated()))
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kw: Any) -> Any:
         obj = kw.get("obj")
@@ -180,7 +180,7 @@ class PolicyAdmin(TenantAdmin):
             # The address names the version that was read.
             is_outdated = not self.has_change_permission(request, found)
             if is_outdated and super().has_change_permission(request, found):
-                messages.error(request, errors.PolicyOutdated().message)
+                messages.error(request, str(errors.PolicyOutdated()))
                 return HttpResponseRedirect(reverse("admin:hitl_policy_changelist"))
             if "_retire" in request.POST:
                 if self._is_retired(request, found):

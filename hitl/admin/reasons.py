@@ -59,7 +59,7 @@ class RejectionReasonAdmin(TenantAdmin):
         try:
             reasons.remove(deciding.operator(request, obj.tenant_id), obj.pk)
         except DwpError as exc:
-            messages.error(request, exc.message)
+            messages.error(request, str(exc.message))
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[RejectionReason]) -> None:
         for reason in queryset:

@@ -153,7 +153,8 @@ def test_vote_judged_before_it_escalated_is_judged_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between judging and counting, the clock gives the request to another role."""
-    for asked in ({"min_approvals": 2}, {"min_approvals": 1}):
+    every: list[dict[str, Any]] = [{"min_approvals": 2}, {"min_approvals": 1}]
+    for asked in every:
         pattern = f"*{asked['min_approvals']}"
         a_policy(pattern, timeout_seconds=10, **ESCALATING, **asked)
         asked_for = factories.question(action_type=f"pay{asked['min_approvals']}")

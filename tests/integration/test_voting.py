@@ -327,7 +327,7 @@ def test_of_15_who_approve_at_once_three_do(redis_client: redis.Redis, round_: i
     request = factories.opened()
 
     jobs = [lambda p=person: approved_by(request, p) for person in APPROVERS]
-    ends = Counter(together(jobs))  # type: ignore[arg-type]
+    ends = Counter(together(jobs))
 
     assert ends == {"pending": 2, "approved": 1, "was approved": 12}
     request.refresh_from_db()
