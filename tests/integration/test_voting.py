@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from dwp_project.jsontext import parse
@@ -162,6 +164,24 @@ def test_request_shows_its_votes_where_it_needs_several(redis_client: redis.Redi
     assert listed[0] == shown == kept
     assert listed[1]["requestId"] == plain.request_id
     assert not {"minApprovals", "votes"} & set(listed[1])
+
+
+def test_list_asks_the_database_as_often_however_many_votes_there_are(
+    redis_client: redis.Redis,
+) -> None:
+    a_policy(min_approvals=3)
+    counts = []
+    for _ in range(2):
+        for _ in range(3):
+            request = factories.opened()
+            approved_by(request, APPROVER)
+            approved_by(request, SECOND)
+        with CaptureQueriesContext(connection) as asked:
+            listed = Api().get("/aura/hitl/requests", REQUESTER).data["items"]
+        assert all(len(item["votes"]) == 2 for item in listed)
+        counts.append(len(asked))
+
+    assert counts[0] == counts[1]
 
 
 def test_signal_reaches_redis_after_the_keys_have_gone(redis_client: redis.Redis) -> None:
