@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
@@ -85,7 +86,7 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Res
     try:
         decided = decide(name, operator(request, found.tenant_id))
     except errors.AlreadyDecided as already:
-        told = {
+        told: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": showing.plain(already.request.decided_by),

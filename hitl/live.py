@@ -7,6 +7,7 @@ it reads the database, and reads it again in time where nothing is heard.
 from __future__ import annotations
 
 from hashlib import sha256
+from typing import Any
 
 from channels.layers import get_channel_layer
 from django.conf import settings
@@ -39,8 +40,8 @@ def tell(request: ApprovalRequest) -> None:
     """
     if wakeup.is_paused():
         return
-    config = settings.CHANNEL_LAYERS["default"]["CONFIG"]
-    channel = f"{config['prefix']}__group__{group_of(request.tenant_id)}"
+    layers: Any = settings.CHANNEL_LAYERS
+    channel = f"{layers['default']['CONFIG']['prefix']}__group__{group_of(request.tenant_id)}"
     try:
         layer = get_channel_layer()
         assert layer is not None

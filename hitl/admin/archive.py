@@ -47,7 +47,7 @@ class BoundedPaginator(_Paginator):
 class NewestFirst(ChangeList):
     """Rows in the order of the indexes, whatever order the address asks for."""
 
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-id"]
 
 

@@ -60,7 +60,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
         return [
             path("inbox/", served(self.inbox), name="hitl_approvalrequest_inbox"),
-            path("many/", served(self.many), name="hitl_approvalrequest_many"),
+            path("many/", served(self.decide_many), name="hitl_approvalrequest_many"),
             path("<int:pk>/decide/", served(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
         ]
@@ -148,7 +148,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         return self._ask_archive(request, selected, is_approval=False)
 
-    def many(self, request: HttpRequest) -> HttpResponse:
+    def decide_many(self, request: HttpRequest) -> HttpResponse:
         """Ask before many are decided, and decide them once that is answered."""
         if request.method != "POST":
             return HttpResponseRedirect(reverse(INBOX))
@@ -158,7 +158,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         try:
             selection = many.selected(request.POST.getlist("item"), self.get_queryset(request))
         except DwpError as exc:
-            messages.error(request, exc.message)
+            messages.error(request, str(exc.message))
             return HttpResponseRedirect(reverse(INBOX))
         if "confirmed" not in request.POST:
             return self._ask(request, selection, is_approval=is_approval)
@@ -184,7 +184,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         try:
             return self._ask(request, many.chosen(selected), is_approval=is_approval)
         except DwpError as exc:
-            messages.error(request, exc.message)
+            messages.error(request, str(exc.message))
             return HttpResponseRedirect(request.get_full_path())
 
     def _ask(
