@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact, digest
-from hitl import audit, metrics, signalling
+from hitl import after_commit, audit, metrics, policies, signalling
 from hitl.actors import Actor
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord, SessionOwner
 from hitl.opening import after_the_last, claim_session
@@ -100,6 +100,9 @@ def _adopt(found: Found, written: signalling.Written) -> ApprovalRequest | None:
         if (owner.origin, owner.tenant_id) != (Origin.REDIS, found.tenant_id):
             _refuse(found, agent, now)
             return None
+        policy = policies.applying(found.tenant_id, found.action_type)
+        most = policy.timeout_seconds if policy else None
+        term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS
         request = ApprovalRequest.objects.create(
             request_id=found.request_id,
             session_id=found.session_id,
@@ -113,11 +116,14 @@ def _adopt(found: Found, written: signalling.Written) -> ApprovalRequest | None:
             context_digest=digest(found.context),
             body_digest=_digest(found),
             created_at=_opened_at(found, written),
-            expires_at=now + timedelta(seconds=WAIT_SECONDS - written.age),
+            expires_at=now + timedelta(seconds=term - written.age),
+            policy=policy,
         )
         details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
+        details |= policies.told(request)
         audit.record(AuditEvent.REQUEST_ADOPTED, agent, now, request=request, details=details)
         transaction.on_commit(lambda: _forget_older(request))
+        after_commit.tell(request)
     metrics.adopted_requests.inc()
     return request
 

@@ -14,10 +14,10 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.models import role_in
-from hitl import errors, outbox, ruling, showing
+from hitl import errors, outbox, services, showing
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
-from hitl.ruling import rule_of
+from hitl.policies import rule_of
 from hitl.states import ActorKind, Channel, Status
 
 Decide = Callable[[str, Actor], ApprovalRequest]
@@ -44,13 +44,15 @@ class Result:
 
 def approving(digest: str) -> Decide:
     """Return the yes to what was shown under this digest."""
-    return lambda request_id, actor: ruling.approve(request_id, actor, digest=digest)
+    return lambda request_id, actor: services.approve(request_id, actor, digest=digest)
 
 
 def rejecting(digest: str, reason: str) -> Decide:
     """Return the no to what was shown under this digest."""
     reason = reason.strip()[:MOST_OF_A_REASON]
-    return lambda request_id, actor: ruling.reject(request_id, actor, reason=reason, digest=digest)
+    return lambda request_id, actor: services.reject(
+        request_id, actor, reason=reason, digest=digest
+    )
 
 
 def operator(request: HttpRequest, tenant_id: str) -> Actor:

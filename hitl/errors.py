@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway import errors
+from dwp_project.gateway.roles import Role
 
 if TYPE_CHECKING:
     from hitl.models import ApprovalRequest
@@ -32,6 +34,44 @@ class MayNotDecide(errors.Forbidden):
     def __init__(self) -> None:
         super().__init__(
             _("Only the requester, an approver or an admin of the tenant may decide this request.")
+        )
+
+
+class RoleRequired(MayNotDecide):
+    """The policy wants a role that the actor does not have."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        errors.Forbidden.__init__(
+            self,
+            _("The policy of this action wants an admin of the tenant to decide.")
+            if role == Role.ADMIN
+            else _("The policy of this action wants an approver or an admin to decide."),
+        )
+
+
+class RequesterMayNotApprove(MayNotDecide):
+    """The policy wants somebody else than the requester to approve."""
+
+    def __init__(self) -> None:
+        errors.Forbidden.__init__(
+            self, _("The policy of this action wants somebody else than the requester to approve.")
+        )
+
+
+class ReasonRequired(errors.ValidationFailed):
+    """The policy wants a rejection to say why."""
+
+    def __init__(self) -> None:
+        super().__init__(_("reason: The policy of this action wants a reason for a rejection."))
+
+
+class DigestDiffers(errors.Conflict):
+    """What the actor was shown is not what is stored."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("What you were shown is not what is stored. Read the request again, then decide.")
         )
 
 
@@ -70,3 +110,48 @@ class RequestIdTaken(errors.Conflict):
         super().__init__(
             _("This requestId already names a different request. Send another id, or none.")
         )
+
+
+class MayNotChangePolicies(errors.Forbidden):
+    """The actor is no admin of the tenant."""
+
+    def __init__(self) -> None:
+        super().__init__(_("Only an admin of the tenant may change its policies and reasons."))
+
+
+class InvalidPolicy(errors.ValidationFailed):
+    """The policy would not mean anything, or not what it seems to; `field` is what is wrong."""
+
+    def __init__(self, field: str, message: str | Promise) -> None:
+        super().__init__(message)
+        self.field = field
+
+
+class PolicyExists(errors.Conflict):
+    """The tenant has a policy with this pattern."""
+
+    def __init__(self) -> None:
+        super().__init__(_("There is a policy with this pattern already. Change that one."))
+
+
+class PolicyOutdated(errors.Conflict):
+    """Somebody else has changed or retired the policy since it was read."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("Somebody else has changed or retired this policy since you read it. Read it again.")
+        )
+
+
+class ReasonExists(errors.Conflict):
+    """The tenant has this rejection reason."""
+
+    def __init__(self) -> None:
+        super().__init__(_("There is such a rejection reason already."))
+
+
+class ReasonNotFound(errors.NotFound):
+    """The tenant has no such rejection reason."""
+
+    def __init__(self) -> None:
+        super().__init__(_("There is no such rejection reason any more."))

@@ -19,9 +19,9 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
 from dwp_project.outages import DATABASE_AWAY
-from hitl import audit, errors, signalling
+from hitl import after_commit, audit, errors, policies, signalling
 from hitl.actors import Actor
-from hitl.models import ApprovalRequest, SessionOwner
+from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.states import AuditEvent, Origin, Status
 
 logger = get_logger(__name__)
@@ -112,7 +112,7 @@ def _open(
         and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
     ):
         return _standing(question, actor)
-    seconds = question.timeout_seconds or settings.HITL_DEFAULT_TIMEOUT_SECONDS
+    policy = policies.applying(actor.tenant_id, question.action_type)
     request = ApprovalRequest.objects.create(
         request_id=question.request_id or f"req_{uuid.uuid4().hex}",
         session_id=question.session_id,
@@ -126,17 +126,22 @@ def _open(
         context_digest=digest(question.context),
         body_digest=_body_digest(question, actor),
         created_at=after_the_last(question.session_id, now),
-        expires_at=now + timedelta(seconds=seconds),
+        expires_at=now + timedelta(seconds=_term(question, policy)),
+        policy=policy,
     )
-    audit.record(
-        AuditEvent.REQUEST_OPENED,
-        actor,
-        now,
-        request=request,
-        details={"actionType": request.action_type, "origin": str(origin)},
-    )
+    details = {"actionType": request.action_type, "origin": str(origin), **policies.told(request)}
+    audit.record(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
     transaction.on_commit(lambda: _announce(request), robust=True)
+    after_commit.tell(request)
     return request, True
+
+
+def _term(question: Question, policy: Policy | None) -> int:
+    """Return for how many seconds the question waits: as the asker wishes or by default, and
+    no longer than a policy says."""
+    most = policy.timeout_seconds if policy else None
+    wished = question.timeout_seconds or most or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
+    return min(wished, most) if most else wished
 
 
 def _announce(request: ApprovalRequest) -> None:

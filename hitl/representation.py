@@ -31,10 +31,13 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
         }
     if request.message:
         body["message"] = request.message
-    return body | {
+    body |= {
         "expiresAt": milliseconds(request.expires_at),
         "contextDigest": request.context_digest,
     }
+    if request.policy is not None and request.policy.min_approvals > 1:
+        body |= _votes(request)
+    return body
 
 
 def decision(request: ApprovalRequest) -> dict[str, Any]:
@@ -47,6 +50,21 @@ def decision(request: ApprovalRequest) -> dict[str, Any]:
     if request.status == Status.REJECTED:
         body["reason"] = request.reason
     return body
+
+
+def partial_approval(request: ApprovalRequest) -> dict[str, Any]:
+    """Return what approve answers while more people have to agree (wire.md, 3.6)."""
+    return decision(request) | _votes(request)
+
+
+def _votes(request: ApprovalRequest) -> dict[str, Any]:
+    return {
+        "minApprovals": request.policy.min_approvals if request.policy else 1,
+        "votes": [
+            {"userId": vote.user_id, "votedAt": milliseconds(vote.voted_at)}
+            for vote in request.votes.all()
+        ],
+    }
 
 
 def signal(request: ApprovalRequest) -> dict[str, Any]:

@@ -22,21 +22,27 @@ local function is_of(text, request_id)
 end
 """
 
+# A value that says of a request that it has ended.
+_HAS_ENDED = """
+local function has_ended(text, request_id)
+  if not text then return false end
+  local ok, told = pcall(cjson.decode, text)
+  return ok and type(told) == 'table' and told.requestId == request_id
+    and told.status ~= nil and told.status ~= 'pending'
+end
+"""
+
 # Opening: the request becomes the one its session waits for, and an older answer goes.
 # Two openings may reach Redis in the wrong order; KEYS[4] keeps when the newest was opened. A
 # session's key without it is an agent's own, who would take the answer for its question's.
 # A request that was ended meanwhile is not made pending again by an opening that comes late.
 ANNOUNCE = (
     _NAMED_BY
+    + _HAS_ENDED
     + """
-local known = redis.call('GET', KEYS[1])
-local ended = false
-if known then
-  local ok, told = pcall(cjson.decode, known)
-  ended = ok and type(told) == 'table' and told.requestId == ARGV[3]
-    and told.status ~= nil and told.status ~= 'pending'
+if not has_ended(redis.call('GET', KEYS[1]), ARGV[3]) then
+  redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5])
 end
-if not ended then redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[5]) end
 local named = named_by(redis.call('GET', KEYS[2]))
 local newest = redis.call('GET', KEYS[4])
 if ARGV[7] ~= '' and named ~= ARGV[7] then return 0 end
@@ -63,6 +69,17 @@ local named = named_by(redis.call('GET', KEYS[2]))
 if named and named ~= ARGV[3] then return named end
 redis.call('SET', KEYS[3], ARGV[2], 'EX', ARGV[4])
 return redis.call('PUBLISH', KEYS[4], ARGV[2])
+"""
+)
+
+# A vote, an escalation: the request's own key, unless that tells of its end already, which may
+# have been committed and told meanwhile.
+REFRESH = (
+    _HAS_ENDED
+    + """
+if has_ended(redis.call('GET', KEYS[1]), ARGV[2]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[1], 'EX', ARGV[3])
+return 1
 """
 )
 

@@ -1,26 +1,38 @@
 """The only writer of a request's status: open, approve, reject, cancel, expire.
 
+`hitl.attempts` says who may, `hitl.voting` counts yeses and `hitl.escalation` moves the time.
+
 Every change is a conditional update that touches one row or none, and commits together
 with its audit record and, for a decision, its signal. Redis hears of it after the commit.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
-from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
-from dwp_project.outages import DATABASE_AWAY
-from hitl import adoption, audit, errors, metrics, opening, outbox, sending, signalling
+from hitl import (
+    adoption,
+    after_commit,
+    audit,
+    errors,
+    escalation,
+    metrics,
+    opening,
+    outbox,
+    policies,
+    sending,
+    voting,
+)
 from hitl.actors import Actor, the_clock
+from hitl.attempts import Attempt
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.opening import Question, announce_again, claim_session
-from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, Origin, Status
+from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, AuditEvent, Origin, Status
 
 __all__ = [
     "Question",
@@ -36,10 +48,8 @@ __all__ = [
     "wake_topic",
 ]
 
-logger = get_logger(__name__)
-
-# Said when a client rejects without a reason (docs/reference/wire.md, 3.2).
-DEFAULT_REASON = "User rejected"
+# The reason where a client gives none (docs/reference/wire.md, 3.2).
+_UNLESS_GIVEN = {Status.REJECTED: "User rejected"}
 
 
 def wake_topic(request_id: str) -> str:
@@ -78,78 +88,128 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
 
 
 def settle(request: ApprovalRequest, *, now: datetime | None = None) -> ApprovalRequest:
-    """Return `request` as it stands, made `expired` if its time is over."""
+    """Return `request` as it stands: if its time is over, made `expired`, or escalated once."""
     now = now or timezone.now()
-    if request.status == Status.PENDING and request.expires_at <= now:
+    while request.status == Status.PENDING and request.expires_at <= now:
         with transaction.atomic():
-            _leave_pending(request, Status.EXPIRED, the_clock(request.tenant_id), now)
+            if escalation.is_due(request, now):
+                escalation.escalate(request, now)
+            else:
+                _leave_pending(request, Status.EXPIRED, the_clock(request.tenant_id), now)
+        # Another process may have done either, and a further term may be over as well.
         request.refresh_from_db()
     return request
 
 
-def approve(request_id: str, actor: Actor, *, now: datetime | None = None) -> ApprovalRequest:
-    """Record the yes of `actor`.
+def approve(
+    request_id: str, actor: Actor, *, digest: str | None = None, now: datetime | None = None
+) -> ApprovalRequest:
+    """Record the yes of `actor`, who was shown a context of this `digest`.
 
-    Raises `RequestNotFound`, `MayNotDecide`, `AlreadyDecided`, `RequestExpired`,
-    `RequestCancelled`.
+    Returns the request approved or, where its policy wants more people to agree, still pending;
+    a second yes of the same person changes nothing. Raises `RequestNotFound`, `MayNotDecide`,
+    `RoleRequired`, `RequesterMayNotApprove`, `DigestDiffers`, `AlreadyDecided`,
+    `RequestExpired`, `RequestCancelled`. Refusals, all but the last three, are audited.
     """
-    return _end(request_id, Status.APPROVED, actor, now=now)
+    return _decide(Attempt(Status.APPROVED, actor, digest), request_id, now)
 
 
 def reject(
-    request_id: str, actor: Actor, *, reason: str = "", now: datetime | None = None
+    request_id: str,
+    actor: Actor,
+    *,
+    reason: str = "",
+    digest: str | None = None,
+    now: datetime | None = None,
 ) -> ApprovalRequest:
-    """Record the no of `actor`; raises as `approve` does."""
-    return _end(request_id, Status.REJECTED, actor, reason=reason or DEFAULT_REASON, now=now)
+    """Record the no of `actor`: one is enough. Raises as `approve` does, and `ReasonRequired`."""
+    return _decide(
+        Attempt(Status.REJECTED, actor, digest, reason if reason.strip() else ""), request_id, now
+    )
 
 
 def cancel(
     request_id: str, actor: Actor, *, reason: str = "", now: datetime | None = None
 ) -> ApprovalRequest:
     """Withdraw a pending request: nothing is signalled; raises as `approve` does."""
-    return _end(request_id, Status.CANCELLED, actor, reason=reason, now=now)
+    return _decide(Attempt(Status.CANCELLED, actor, reason=reason), request_id, now)
 
 
 def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
-    """Expire up to `limit` overdue requests, each in its own transaction; return how many.
+    """Expire or escalate up to `limit` overdue requests, each in its own transaction; return how
+    many.
 
     Any number of processes may do this at once: each request expires in one of them.
     """
     now = now or timezone.now()
-    due = list(ApprovalRequest.objects.overdue(now).order_by("expires_at")[:limit])
-    return sum(settle(request, now=now).status == Status.EXPIRED for request in due)
+    due = ApprovalRequest.objects.overdue(now).select_related("policy").order_by("expires_at")
+    done = (Status.EXPIRED, Status.PENDING)  # pending again: in its further term
+    return sum(settle(request, now=now).status in done for request in list(due[:limit]))
 
 
-def _end(
-    request_id: str, to: Status, actor: Actor, *, reason: str = "", now: datetime | None = None
-) -> ApprovalRequest:
+def _decide(attempt: Attempt, request_id: str, now: datetime | None) -> ApprovalRequest:
     now = now or timezone.now()
-    request = find(request_id, actor.tenant_id, now=now)
-    if not actor.may_decide_for(request.user_id):
-        raise errors.MayNotDecide
-    with transaction.atomic():
-        if _leave_pending(request, to, actor, now, reason=reason):
+    try:
+        request = find(request_id, attempt.actor.tenant_id, now=now)
+    except errors.RequestNotFound:
+        attempt.keep_if_foreign(request_id, now)
+        raise
+    while True:
+        attempt.judge(request, now)
+        if attempt.to is Status.APPROVED and voting.has_voted(request, attempt.actor):
             return request
-    request.refresh_from_db()
-    settle(request, now=now)
-    match request.status:
-        case Status.EXPIRED:
-            raise errors.RequestExpired
-        case Status.CANCELLED:
-            raise errors.RequestCancelled
-        case _:
-            raise errors.AlreadyDecided(request)
+        if _done(attempt, request, now):
+            return request
+        # Somebody was faster, the time is over, or it has escalated and others decide now.
+        request = settle(ApprovalRequest.objects.get(pk=request.pk), now=now)
+
+
+def _done(attempt: Attempt, request: ApprovalRequest, now: datetime) -> bool:
+    """Do what was attempted if `request` still is as it was judged; say whether this did it."""
+    needed = policies.rule_of(request).min_approvals
+    try:
+        with transaction.atomic():
+            if attempt.to is Status.APPROVED and needed > 1:
+                if not voting.count(request, attempt.actor, now):
+                    return False
+                if request.approvals < needed:
+                    _keep_vote(attempt, request, now)
+                    return True
+            return _leave_pending(
+                request,
+                attempt.to,
+                attempt.actor,
+                now,
+                reason=attempt.reason or _UNLESS_GIVEN.get(attempt.to, ""),
+                shown_digest=attempt.shown_digest,
+            )
+    except voting.VotedBefore:
+        return False
+
+
+def _keep_vote(attempt: Attempt, request: ApprovalRequest, now: datetime) -> None:
+    details = _told(request, attempt.shown_digest)
+    audit.record(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
+    after_commit.refresh(request)
+    after_commit.tell(request)
 
 
 def _leave_pending(
-    request: ApprovalRequest, to: Status, actor: Actor, now: datetime, *, reason: str = ""
+    request: ApprovalRequest,
+    to: Status,
+    actor: Actor,
+    now: datetime,
+    *,
+    reason: str = "",
+    shown_digest: str | None = None,
 ) -> bool:
     """Take the request from `pending` to `to` if it is still there; say whether this did it.
 
-    The gate is the update's WHERE: of any number of transactions, one changes the row.
+    The gate is the update's WHERE: of any number of transactions, one changes the row. Who may
+    do this was judged by whether it has escalated, so that is part of it.
     """
     assert to in TRANSITIONS[Status.PENDING]
-    still = ApprovalRequest.objects.filter(pk=request.pk)
+    still = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
     still = still.overdue(now) if to is Status.EXPIRED else still.undecided_at(now)
     change = {
         "status": to,
@@ -162,22 +222,26 @@ def _leave_pending(
         return False
     for name, value in change.items():
         setattr(request, name, value)
-    details = {"reason": reason} if reason else {}
+    details = ({"reason": reason} if reason else {}) | _told(request, shown_digest)
     audit.record(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first: with a frozen Redis the rest takes a second.
-    transaction.on_commit(_quietly(lambda: wakeup.publish(wake_topic(request.request_id))))
+    after_commit.do(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
         entry = outbox.enqueue(request, now)
-        transaction.on_commit(_quietly(lambda: _send(entry)))
+        after_commit.do(lambda: _send(entry))
     else:
-        transaction.on_commit(_quietly(lambda: _refresh(request)))
+        after_commit.refresh(request)
+    after_commit.tell(request)
     transaction.on_commit(metrics.ended_requests.labels(str(to)).inc)
     return True
 
 
-def _refresh(request: ApprovalRequest) -> None:
-    if not wakeup.is_paused():
-        signalling.refresh(request)
+def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
+    """Return what the audit keeps of a decision besides its maker and its reason."""
+    details = policies.told(request)
+    if request.policy is not None and request.policy.min_approvals > 1:
+        details |= voting.told(request)
+    return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
 def _send(entry: OutboxEntry) -> None:
@@ -186,20 +250,3 @@ def _send(entry: OutboxEntry) -> None:
         return  # Redis failed a moment ago: nobody waits for the next failure
     if sending.send([entry]).is_owed:
         wakeup.publish(outbox.TOPIC)
-
-
-def _quietly(step: Callable[[], None]) -> Callable[[], None]:
-    """Return `step` for after the commit: what is committed never becomes an error answer."""
-
-    def run() -> None:
-        try:
-            step()
-        except (RedisError, OSError) as exc:
-            wakeup.pause()
-            logger.warning("redis_away", error=str(exc))
-        except DATABASE_AWAY as exc:
-            logger.warning("database_away", error=str(exc).strip())
-        except Exception:
-            logger.exception("after_commit_failed")
-
-    return run

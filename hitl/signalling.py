@@ -14,6 +14,7 @@ from dwp_project.wakeup import redis_client
 from hitl import scripts
 from hitl.models import ApprovalRequest
 from hitl.representation import document
+from hitl.states import Status
 
 # What PTTL says of a key that is not there.
 _MISSING = -2
@@ -113,8 +114,15 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
 
 
 def refresh(request: ApprovalRequest) -> None:
-    """Bring the request's own key up to date; raises `redis.RedisError`."""
-    redis_client().set(_request_key(request.request_id), compact(document(request)), ex=REQUEST_TTL)
+    """Bring the request's own key up to date; raises `redis.RedisError`.
+
+    A request that still waits is not written over its own end.
+    """
+    key, text = _request_key(request.request_id), compact(document(request))
+    if request.status == Status.PENDING:
+        _call(scripts.REFRESH, [key], [text, request.request_id, str(REQUEST_TTL)])
+    else:
+        redis_client().set(key, text, ex=REQUEST_TTL)
 
 
 def current_signal(session_id: str) -> str | None:

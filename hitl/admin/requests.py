@@ -120,12 +120,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if not deciding.decide_one(request, found, decision).is_done:
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         operator = _operator(request)
-        waiting = (
-            row.pk
-            for row in inboxes.read(operator).for_me()
-            if row.pk != pk and row.tenant_id in operator.decides_in
-        )
-        following = next(waiting, None)
+        following = one.next_for(operator, pk)
         if following is None:
             return HttpResponseRedirect(reverse(INBOX))
         return HttpResponseRedirect(reverse(_PAGE, args=[following]))

@@ -8,19 +8,22 @@ from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schem
 
 from dwp_project.gateway.errors import BodyTooLarge, ErrorCode, ValidationFailed
 from dwp_project.gateway.openapi import (
+    ERROR_ENVELOPE,
     IDENTIFIED,
     RECORDED,
     STORED,
     answer,
     body,
     enveloped,
+    error_example,
     example,
     header,
     operation,
 )
+from dwp_project.gateway.roles import Role
 from hitl import errors, representation
-from hitl.api.serializers import DecisionBody, RejectionBody
-from hitl.api.shapes import DECISION, WITHDRAWAL, request_example
+from hitl.api.serializers import ApprovalBody, DecisionBody, RejectionBody
+from hitl.api.shapes import DECISION, PARTIAL_APPROVAL, VOTED, WITHDRAWAL, request_example
 from hitl.states import Status
 
 REQUEST_ID = OpenApiParameter(
@@ -33,6 +36,10 @@ _IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
     "Optional: the same key and payload sent again get the first answer again (200); the same "
     "key with another payload is refused (422).",
+)
+_ASKED_FOR = (
+    " A policy of the tenant can want more (docs/reference/wire.md, 3.6): a certain role, "
+    "somebody else than the requester, several people."
 )
 _DECIDED_BY = (
     "The requester, or anybody whose token's `role` is `approver` or `admin`, may decide; "
@@ -54,18 +61,20 @@ _REJECTED = _decision("rejected", "Request rejected", Status.REJECTED, _REASON)
 _DEFAULT_REJECTED = _decision(
     "rejected without a reason", "Request rejected", Status.REJECTED, "User rejected"
 )
-_STANDING = answer(
-    _STANDS,
-    enveloped(DECISION),
-    [
-        _decision("approved before", "Request was already processed (idempotent)", Status.APPROVED),
-        _decision(
-            "rejected before",
-            "Request was already processed (idempotent)",
-            Status.REJECTED,
-            _REASON,
-        ),
-    ],
+_STANDING_EXAMPLES = [
+    _decision("approved before", "Request was already processed (idempotent)", Status.APPROVED),
+    _decision(
+        "rejected before",
+        "Request was already processed (idempotent)",
+        Status.REJECTED,
+        _REASON,
+    ),
+]
+_STANDING = answer(_STANDS, enveloped(DECISION), _STANDING_EXAMPLES)
+_STANDING_OR_OTHER = answer(
+    f"{_STANDS}\n\nWith a `contextDigest` that is not the stored one, `E3006`: nothing is decided.",
+    {"anyOf": [enveloped(DECISION), ERROR_ENVELOPE]},
+    [*_STANDING_EXAMPLES, error_example("E3006 digest differs", errors.DigestDiffers())],
 )
 _RAISED: list[Any] = [
     *IDENTIFIED,
@@ -78,20 +87,36 @@ _RAISED: list[Any] = [
     *STORED,
 ]
 
+_WANTED = [errors.RoleRequired(Role.APPROVER.value), errors.RoleRequired(Role.ADMIN.value)]
+_PARTIAL = {**representation.decision(request_example()), **VOTED}
+
 approve = extend_schema_view(
     post=operation(
         "Approvals",
         "Approve a request",
         "Says yes: the agent that waits goes on. Of any number of decisions at the same time "
-        f"exactly one gets 200. {_DECIDED_BY}",
+        f"exactly one gets 200. {_DECIDED_BY}{_ASKED_FOR}",
         operation_id="approve_request",
         parameters=[REQUEST_ID, *RECORDED, _IDEMPOTENCY_KEY],
-        request=body(DecisionBody, {"in my name": {"userId": "user123"}, "nothing": {}}),
+        request=body(
+            ApprovalBody,
+            {
+                "in my name": {"userId": "user123"},
+                "what I was shown": {"contextDigest": request_example().context_digest},
+                "nothing": {},
+            },
+        ),
         answers={
             200: answer("Approved, by you and just now.", enveloped(DECISION), [_APPROVED]),
-            409: _STANDING,
+            202: answer(
+                "Your yes is recorded; the tenant's policy wants more people to agree. Sent "
+                "again by the same person, it changes nothing.",
+                enveloped(PARTIAL_APPROVAL),
+                [example("one of two", "Approval recorded, more are needed", _PARTIAL)],
+            ),
+            409: _STANDING_OR_OTHER,
         },
-        raised=[*_RAISED, ErrorCode.KEY_REUSED],
+        raised=[*_RAISED, *_WANTED, errors.RequesterMayNotApprove(), ErrorCode.KEY_REUSED],
     )
 )
 
@@ -100,7 +125,7 @@ reject = extend_schema_view(
         "Approvals",
         "Reject a request",
         "Says no: the agent that waits stops, and its stream ends with an `error` event whose "
-        f"`error` is the reason. {_DECIDED_BY}",
+        f"`error` is the reason. One no is enough. {_DECIDED_BY}{_ASKED_FOR}",
         operation_id="reject_request",
         parameters=[REQUEST_ID, *RECORDED, _IDEMPOTENCY_KEY],
         request=body(
@@ -113,9 +138,9 @@ reject = extend_schema_view(
                 enveloped(DECISION),
                 [_REJECTED, _DEFAULT_REJECTED],
             ),
-            409: _STANDING,
+            409: _STANDING_OR_OTHER,
         },
-        raised=[*_RAISED, ErrorCode.KEY_REUSED],
+        raised=[*_RAISED, *_WANTED, errors.ReasonRequired(), ErrorCode.KEY_REUSED],
     )
 )
 

@@ -43,15 +43,29 @@ class DecisionBody(serializers.Serializer[Any]):
     )
 
 
-class RejectionBody(DecisionBody):
-    """Who rejects, and why."""
+class ApprovalBody(DecisionBody):
+    """Who approves, and what they were shown."""
+
+    contextDigest = serializers.RegexField(  # noqa: N815
+        r"\A[0-9a-f]{64}\Z",
+        required=False,
+        allow_null=True,
+        trim_whitespace=False,
+        help_text="The `contextDigest` of what you decide on: if another context is stored, "
+        "nothing is decided (409).",
+    )
+
+
+class RejectionBody(ApprovalBody):
+    """Who rejects, why, and what they were shown."""
 
     reason = serializers.CharField(
         required=False,
         allow_null=True,
         allow_blank=True,
         max_length=MAX_TEXT,
-        help_text="Why not; the agent's client shows it. `User rejected` if you give none.",
+        help_text="Why not; the agent's client shows it. `User rejected` if you give none, "
+        "where no policy wants one.",
     )
 
 

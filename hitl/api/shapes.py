@@ -25,6 +25,15 @@ def _milliseconds(what: str) -> Schema:
     return member("integer", f"{what}, in Unix milliseconds.", format="int64")
 
 
+_VOTES: dict[str, Schema] = {
+    "minApprovals": member("integer", "How many people have to agree.", minimum=2, maximum=5),
+    "votes": member(
+        list_of(
+            record({"userId": {"type": "string"}, "votedAt": _milliseconds("When they agreed")})
+        ),
+        "Who has agreed so far, in that order.",
+    ),
+}
 APPROVAL_REQUEST = component(
     "ApprovalRequest",
     record(
@@ -49,9 +58,11 @@ APPROVAL_REQUEST = component(
                 "SHA-256 of the context's canonical JSON: proof of what was decided on.",
                 pattern="^[0-9a-f]{64}$",
             ),
+            **_VOTES,
         },
         optional=[
             *("approvedBy", "approvedAt", "rejectedBy", "rejectedAt", "reason", "message"),
+            *_VOTES,
         ],
         description="A question of an agent and its answer (docs/reference/wire.md, 3.3).",
     ),
@@ -69,6 +80,18 @@ DECISION = component(
         },
         optional=["reason"],
         description="The decision that stands, whoever made it (docs/reference/wire.md, 3.2).",
+    ),
+)
+PARTIAL_APPROVAL = component(
+    "PartialApproval",
+    record(
+        {
+            "requestId": _ID,
+            "sessionId": _ID,
+            "status": {"type": "string", "enum": [Status.PENDING.value]},
+            **_VOTES,
+        },
+        description="A yes where the policy wants more (docs/reference/wire.md, 3.6).",
     ),
 )
 WITHDRAWAL = component(
@@ -143,6 +166,12 @@ def json_text(shape: Schema) -> Schema:
 
 _ASKED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
 _CONTEXT: dict[str, Any] = {"targets": ["mail-17", "mail-18", "mail-19"], "count": 3}
+
+
+VOTED: dict[str, Any] = {
+    "minApprovals": 2,
+    "votes": [{"userId": "approver1", "votedAt": int(_ASKED_AT.timestamp() * 1000) + 60_000}],
+}
 
 
 def request_example(status: Status = Status.PENDING, *, reason: str = "") -> ApprovalRequest:

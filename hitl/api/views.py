@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db.models import prefetch_related_objects
 from redis.exceptions import RedisError
 from rest_framework import status as http
 from rest_framework.request import Request
@@ -22,10 +23,10 @@ from hitl.actors import Actor
 from hitl.api import schema
 from hitl.api.callers import caller
 from hitl.api.pagination import page_of
-from hitl.api.serializers import DecisionBody, OpeningBody, RejectionBody
+from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
 from hitl.idempotency import Answer, answer_once
 from hitl.models import ID_PATTERN, ApprovalRequest
-from hitl.states import Origin
+from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
@@ -67,7 +68,11 @@ class RequestView(EnvelopeView):
         actor = self.decision(request, body)
 
         def act() -> Answer:
-            return 200, envelope.success(representation.decision(decide(actor)), message)
+            found = decide(actor)
+            if found.status == Status.PENDING:
+                told = representation.partial_approval(found)
+                return 202, envelope.success(told, "Approval recorded, more are needed")
+            return 200, envelope.success(representation.decision(found), message)
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
@@ -80,9 +85,9 @@ class RequestView(EnvelopeView):
 class ApproveView(RequestView):
     def post(self, request: Request, request_id: str) -> Response:
         def decide(actor: Actor) -> ApprovalRequest:
-            return services.approve(request_id, actor)
+            return services.approve(request_id, actor, digest=body.get("contextDigest"))
 
-        body = self.body(request, DecisionBody)
+        body = self.body(request, ApprovalBody)
         return self.decided(request, "approve", "Request approved successfully", body, decide)
 
 
@@ -92,7 +97,12 @@ class RejectView(RequestView):
         body = self.body(request, RejectionBody)
 
         def decide(actor: Actor) -> ApprovalRequest:
-            return services.reject(request_id, actor, reason=body.get("reason") or "")
+            return services.reject(
+                request_id,
+                actor,
+                reason=body.get("reason") or "",
+                digest=body.get("contextDigest"),
+            )
 
         return self.decided(request, "reject", "Request rejected", body, decide)
 
@@ -114,6 +124,8 @@ class RequestsView(RequestView):
         found, next_cursor = page_of(
             request, ApprovalRequest.objects.filter(tenant_id=tenant_id), self
         )
+        with_policy = [item for item in found if item.policy_id is not None]
+        prefetch_related_objects(with_policy, "policy", "votes")
         # What was due expires by being read, and is then no longer what was asked for.
         settled = [services.settle(item) for item in found]
         status = request.query_params.get("status") or None

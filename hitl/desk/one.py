@@ -15,7 +15,7 @@ from hitl.actors import Actor
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
-from hitl.ruling import may_approve, may_reject, rule_of
+from hitl.policies import may_approve, may_reject, rule_of
 from hitl.states import ActorKind, Channel, Status
 
 MOST_EARLIER = 10
@@ -56,7 +56,6 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         else "",
         "has_voted": has_voted,
         "rule": rule,
-        "is_decider": actor.may_decide_for(request.user_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and may_reject(actor, request) is None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
@@ -85,6 +84,15 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         "next": after,
         "timeline_url": _timeline_url(request),
     }
+
+
+def next_for(operator: Operator, pk: int) -> int | None:
+    """Return the key of the most urgent request besides this one that the operator may decide."""
+    for found in inboxes.read(operator).for_me():
+        actor = actor_of(operator, found.tenant_id)
+        if found.pk != pk and None in (may_approve(actor, found), may_reject(actor, found)):
+            return found.pk
+    return None
 
 
 def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:

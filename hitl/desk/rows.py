@@ -11,7 +11,7 @@ from hitl import showing
 from hitl.desk import wording
 from hitl.desk.inbox import Inbox
 from hitl.models import ApprovalRequest
-from hitl.ruling import rule_of
+from hitl.policies import rule_of
 
 
 def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:

@@ -16,7 +16,7 @@ from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
 from hitl import redaction, showing, tree
 from hitl.models import ApprovalRequest
-from hitl.ruling import Rule, rule_of
+from hitl.policies import Rule, rule_of
 from hitl.states import OnTimeout
 
 _MOST_CHARACTERS = 60

@@ -73,13 +73,16 @@ class Desk:
     # --- an agent --------------------------------------------------------------------------
 
     def call(
-        self, path: str, body: object, *, user: str = "user123", tenant: str = "tenant1",
+        self,
+        path: str,
+        body: object,
+        *,
+        user: str = "user123",
+        tenant: str = "tenant1",
         role: str = "user",
     ) -> dict[str, Any]:
         """Send a REST call and return the envelope, whatever the status."""
-        answer = self.server.request(
-            "POST", path, self.server.headers(user, tenant, role), body
-        )
+        answer = self.server.request("POST", path, self.server.headers(user, tenant, role), body)
         found = json.loads(answer.body)
         assert isinstance(found, dict)
         return found
@@ -110,7 +113,9 @@ class Desk:
 
     def decide(self, request: Mapping[str, Any], verb: str, user: str = "somebody") -> None:
         """Decide over REST, as a colleague elsewhere."""
-        found = self.call(f"/aura/hitl/{verb}/{request['requestId']}", {}, user=user, role="approver")
+        found = self.call(
+            f"/aura/hitl/{verb}/{request['requestId']}", {}, user=user, role="approver"
+        )
         assert found["success"], found
 
     def status(self, request: Mapping[str, Any]) -> str:
@@ -134,9 +139,11 @@ class Operator:
         page.add_init_script(_LISTEN)
         page.on(
             "console",
-            lambda told: self.complaints.append(told.text)
-            if "Content Security Policy" in told.text or "Content-Security-Policy" in told.text
-            else None,
+            lambda told: (
+                self.complaints.append(told.text)
+                if "Content Security Policy" in told.text or "Content-Security-Policy" in told.text
+                else None
+            ),
         )
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
@@ -186,4 +193,3 @@ def launched(playwright: Any, executable: str) -> Browser:
         ],
     )
     return browser
-

@@ -12,13 +12,19 @@ from dwp_project.gateway.openapi.components import (
     member,
     record,
 )
-from dwp_project.gateway.openapi.envelope import enveloped, example
+from dwp_project.gateway.openapi.envelope import (
+    ERROR_ENVELOPE,
+    enveloped,
+    error_example,
+    example,
+)
 from dwp_project.gateway.openapi.failures import IDENTIFIED, STORED
 from dwp_project.gateway.openapi.headers import AGENT_ID, RECORDED, TENANT, answered, header
 from dwp_project.gateway.openapi.operation import answer, body, operation
 
 __all__ = [
     "AGENT_ID",
+    "ERROR_ENVELOPE",
     "IDENTIFIED",
     "RECORDED",
     "STORED",
@@ -30,6 +36,7 @@ __all__ = [
     "body",
     "component",
     "enveloped",
+    "error_example",
     "example",
     "header",
     "list_of",

@@ -1,0 +1,68 @@
+"""What somebody wants to become of a request, and whether they may. A part of `hitl.services`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from dwp_project.gateway.errors import DwpError
+from hitl import errors, policies, refusals
+from hitl.actors import Actor
+from hitl.models import ApprovalRequest
+from hitl.states import Status
+
+_MAY: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
+    Status.APPROVED: policies.may_approve,
+    Status.REJECTED: policies.may_reject,
+    Status.CANCELLED: policies.may_cancel,
+}
+_VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLED: "cancel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A decision, or a withdrawal, before it is made."""
+
+    to: Status
+    actor: Actor
+    # The digest of the context that the actor was shown, where that is known.
+    shown_digest: str | None = None
+    # As the actor gave it; empty if they gave none.
+    reason: str = ""
+
+    def judge(self, request: ApprovalRequest, now: datetime) -> None:
+        """Raise why this may not be done to `request` as it was read, if so.
+
+        First whether the actor may (a refusal is kept), then how the request has ended if it
+        has, then whether what they send will do.
+        """
+        if refusal := _MAY[self.to](self.actor, request):
+            self._refuse(refusal, request, now)
+        match request.status:
+            case Status.APPROVED | Status.REJECTED:
+                raise errors.AlreadyDecided(request)
+            case Status.EXPIRED:
+                raise errors.RequestExpired
+            case Status.CANCELLED:
+                raise errors.RequestCancelled
+        if self.shown_digest is not None and self.shown_digest != request.context_digest:
+            self._refuse(errors.DigestDiffers(), request, now)
+        is_lacking = self.to is Status.REJECTED and not self.reason
+        if is_lacking and policies.rule_of(request).reason_required:
+            self._refuse(errors.ReasonRequired(), request, now)
+
+    def keep_if_foreign(self, request_id: str, now: datetime) -> None:
+        """Have the audit keep this if the request that was not found is another tenant's."""
+        refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
+
+    def _refuse(self, refusal: DwpError, request: ApprovalRequest, now: datetime) -> None:
+        refusals.record(
+            refusal,
+            request,
+            self.actor,
+            now,
+            tried=_VERBS[self.to],
+            shown_digest=self.shown_digest,
+        )
+        raise refusal

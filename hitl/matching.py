@@ -1,0 +1,47 @@
+"""Which action types a policy's pattern means, and which of several patterns means most."""
+
+from __future__ import annotations
+
+ANY = "*"
+
+
+def matches(pattern: str, action_type: str) -> bool:
+    """Say whether `action_type` is `pattern`, in which each `*` stands for any text or none.
+
+    Nothing else is special, and case counts. Each piece between stars is sought once, from
+    where the last one ended: no pattern makes this try anything twice.
+    """
+    first, *more = pattern.split(ANY)
+    if not more:
+        return pattern == action_type
+    *middle, last = more
+    if len(action_type) < len(first) + len(last):
+        return False
+    if not (action_type.startswith(first) and action_type.endswith(last)):
+        return False
+    at, end = len(first), len(action_type) - len(last)
+    for piece in middle:
+        found = action_type.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
+
+
+def literals(pattern: str) -> int:
+    """Return how many characters of the pattern stand for themselves."""
+    return len(pattern) - stars(pattern)
+
+
+def stars(pattern: str) -> int:
+    """Return how often the pattern stands for any text."""
+    return pattern.count(ANY)
+
+
+def rank(pattern: str) -> tuple[int, int, str]:
+    """Return what sorts patterns: who comes first decides.
+
+    Most literal characters, then fewest stars, then the order of their characters' numbers,
+    which is the same on every database.
+    """
+    return -literals(pattern), stars(pattern), pattern

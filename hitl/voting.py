@@ -1,0 +1,51 @@
+"""The yeses of several people, where a policy wants more than one.
+
+A part of `hitl.services`: the update that counts a vote is also what keeps it from coming
+after the request's end.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db.models import F
+
+from hitl.actors import Actor
+from hitl.models import ApprovalRequest, Vote
+
+
+class VotedBefore(Exception):
+    """This person has said yes already; whoever raises it has undone what they began."""
+
+
+def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
+    """Say whether `actor` has said yes to the request: one person has one vote in it."""
+    return request.votes.filter(user_id=actor.id).exists()
+
+
+def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
+    """Add the actor's yes to a request that is pending as it was read; say whether it was.
+
+    Needs a transaction: the row stays locked until that ends, so any number of votes are
+    counted one after the other. Raises `VotedBefore` for the second of two that the same
+    person sends in the same moment; the transaction must then be undone.
+    """
+    still = ApprovalRequest.objects.undecided_at(now).filter(pk=request.pk)
+    if not still.filter(escalated_at=request.escalated_at).update(approvals=F("approvals") + 1):
+        return False
+    _, is_new = Vote.objects.get_or_create(
+        request=request,
+        user_id=actor.id,
+        defaults={"role": actor.role, "channel": actor.channel, "voted_at": now},
+    )
+    if not is_new:
+        raise VotedBefore
+    request.refresh_from_db(fields=["approvals"])
+    return True
+
+
+def told(request: ApprovalRequest) -> dict[str, Any]:
+    """Return what audit records say of the votes so far."""
+    voters = list(request.votes.values_list("user_id", flat=True))
+    return {"approvals": len(voters), "votes": voters} if voters else {}
