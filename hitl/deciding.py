@@ -44,7 +44,7 @@ class Result:
 
 def approving(digest: str) -> Decide:
     """Return the yes to what was shown under this digest."""
-    return lambda request_id, actor: services.approve(request_id, actor, digest=digest)
+    return lambda name, actor: services.approve(name, actor, digest=digest)
 
 
 def rejecting(digest: str, reason: str) -> Decide:

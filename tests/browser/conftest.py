@@ -70,13 +70,4 @@ def operator(desk: Desk, chromium: Browser) -> Iterator[Callable[..., Operator]]
 def _an_empty_inbox(desk: Desk) -> Iterator[None]:
     """Leave nothing waiting for the next test."""
     yield
-    headers = desk.server.headers("admin1", "tenant1", "admin")
-    for tenant in ("tenant1", "tenant2"):
-        headers = desk.server.headers("admin1", tenant, "admin")
-        answer = desk.server.get("/aura/hitl/requests?status=pending", headers)
-        import json
-
-        for request in json.loads(answer.body)["data"]["requests"]:
-            desk.server.request(
-                "POST", f"/aura/hitl/requests/{request['requestId']}/cancel", headers, {}
-            )
+    desk.withdraw_all()

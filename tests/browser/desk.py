@@ -118,10 +118,19 @@ class Desk:
         )
         assert found["success"], found
 
+    def withdraw_all(self) -> None:
+        """Cancel whatever waits in the tenants of the tests."""
+        for tenant in ("tenant1", "tenant2"):
+            headers = self.server.headers("admin1", tenant, "admin")
+            listed = self.server.get("/aura/hitl/requests?status=pending", headers)
+            for request in listed.json()["data"]["requests"]:
+                path = f"/aura/hitl/requests/{request['requestId']}/cancel"
+                self.server.request("POST", path, headers, {})
+
     def status(self, request: Mapping[str, Any]) -> str:
         headers = self.server.headers("user123", "tenant1", "admin")
         answer = self.server.get(f"/aura/hitl/requests/{request['requestId']}", headers)
-        return str(json.loads(json.loads(answer.body)["data"])["status"])
+        return str(json.loads(answer.json()["data"])["status"])
 
 
 class Operator:
