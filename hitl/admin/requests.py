@@ -53,6 +53,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     change_form_template = "hitl/request.html"
     change_list_template = "hitl/archive.html"
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER
 
     def get_urls(self) -> list[Any]:
         def served(view: Any) -> Any:

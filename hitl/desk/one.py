@@ -73,7 +73,10 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "action_type": showing.marked(request.action_type),
-        "message": showing.marked(request.message, is_multiline=True),
+        # The headline is all of it, where it is one line and not long.
+        "message": ""
+        if wording.is_headline(request.message)
+        else showing.marked(request.message, is_multiline=True),
         "context": tree.html(context),
         "raw": showing.pretty(redaction.spelled_out(redaction.masked(context))),
         "facts": _facts(request),

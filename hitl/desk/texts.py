@@ -14,7 +14,6 @@ def for_scripts() -> str:
             "over": _("expired"),
             "days": _("{} d {} h"),
             "hours": _("{} h {} min"),
-            "ago": _("{} ago"),
             "now": _("just now"),
             "minutes": _("{} min"),
             "newOne": _("New request: {}"),

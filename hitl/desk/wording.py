@@ -20,6 +20,7 @@ from hitl.policies import Rule, rule_of
 from hitl.states import OnTimeout
 
 _MOST_CHARACTERS = 60
+_MOST_OF_A_LINE = 200
 _MOST_PARAMETERS = 12
 _AT_ONCE = 4
 
@@ -54,7 +55,14 @@ def action(action_type: str) -> str:
 def headline(request: ApprovalRequest) -> SafeString:
     """Return the message that the agent shows, or else the action in words, in one line."""
     message = " ".join(request.message.split("\n")).strip()
-    return showing.marked(_cut(message, 200) if message else action(request.action_type))
+    return showing.marked(
+        _cut(message, _MOST_OF_A_LINE) if message else action(request.action_type)
+    )
+
+
+def is_headline(message: str) -> bool:
+    """Say whether a message is shown whole by its headline."""
+    return len(message) <= _MOST_OF_A_LINE and "\n" not in message
 
 
 def parameters(context: Any) -> Parameters:

@@ -123,7 +123,7 @@ class Desk:
         for tenant in ("tenant1", "tenant2"):
             headers = self.server.headers("admin1", tenant, "admin")
             listed = self.server.get("/aura/hitl/requests?status=pending", headers)
-            for request in listed.json()["data"]["requests"]:
+            for request in listed.json()["data"]["items"]:
                 path = f"/aura/hitl/requests/{request['requestId']}/cancel"
                 self.server.request("POST", path, headers, {})
 

@@ -106,9 +106,6 @@ document.addEventListener("visibilitychange", () => {
   for (const stream of streams) document.hidden ? stream.close() : stream.open();
   if (!document.hidden) shownAnew();
 });
-addEventListener("focus", () => {
-  shownAt = performance.now();
-});
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   shownAnew();
