@@ -10,6 +10,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+pytest.register_assert_rewrite("tests.browser.desk")
+
+# ruff: noqa: E402 - after the line above
 from tests.acceptance.server import RunningServer
 from tests.browser.desk import Desk, Operator, launched
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -12,14 +12,13 @@ from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
 from django.test import Client
-from pytest_django import Settings
 
 from dwp_project.gateway.models import Membership
 from dwp_project.offload import run_sync
 from hitl import live, services
 from hitl.desk import consumers
 from hitl.models import ApprovalRequest
-from streaming import sessions
+from streaming import events, sessions
 from streaming.models import Event
 from tests import factories
 from tests.integration.exchange import Exchange, call
@@ -31,9 +30,8 @@ LIVE = "/admin/hitl/approvalrequest/live/"
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumers, "_BETWEEN_READS_SECONDS", 0.05)
-    yield
 
 
 @pytest.fixture(autouse=True)
@@ -198,13 +196,6 @@ async def test_role_that_was_taken_stops_the_stream_of_one_request() -> None:
         assert b"event: gone" in await page.exchange.rest()
 
 
-def test_telling_with_redis_away_does_no_harm(redis_away: None) -> None:
-    request = factories.opened()
-
-    live.tell(request)
-    live.tell(request)
-
-
 async def test_what_is_told_is_what_the_channel_layer_hears() -> None:
     layer: Any = get_channel_layer()
     request = await opened()
@@ -218,17 +209,10 @@ async def test_what_is_told_is_what_the_channel_layer_hears() -> None:
     assert heard == live.MESSAGE
 
 
-def test_groups_have_names_that_any_tenant_fits_into() -> None:
-    names = {live.group_of(tenant) for tenant in ("a", "b", "테넌트 1", "x" * 255, "a b/c")}
-
-    assert len(names) == 5
-    assert all(name.isascii() and len(name) < 100 for name in names)
-
-
 # --- the timeline -----------------------------------------------------------------------------
 
 
-def a_session(settings: Settings | None = None) -> Any:
+def a_session() -> Any:
     session = sessions.begin(
         sessions.Prompt("Delete 3 mails"), tenant_id="tenant1", user_id="user123"
     )
@@ -242,8 +226,6 @@ def a_session(settings: Settings | None = None) -> Any:
         ],
         start=1,
     ):  # fmt: skip
-        from streaming import events
-
         payload = events.payload(name, fields, session_id=session.session_id, timestamp=1)
         Event.objects.create(
             session=session, sequence=sequence, name=name, payload=payload,

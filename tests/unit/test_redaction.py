@@ -115,7 +115,7 @@ def test_nothing_else_is_left_out(value: Any) -> None:
             for text in texts(value)
             for line in [text]
             if line.isprintable()
-        )  # noqa: E501
+        )
 
 
 def test_long_texts_fold_and_are_whole() -> None:
