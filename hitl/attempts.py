@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from dwp_project.gateway.errors import DwpError
-from hitl import errors, policies, refusals
+from hitl import errors, policies, refusals, voting
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
 from hitl.states import Status
@@ -31,13 +31,19 @@ class Attempt:
     # As the actor gave it; empty if they gave none.
     reason: str = ""
 
+    def is_vote_again(self, request: ApprovalRequest) -> bool:
+        """Say whether the actor has voted for `request` already: nothing comes of it then."""
+        return self.to is Status.APPROVED and voting.has_voted(request, self.actor)
+
     def judge(self, request: ApprovalRequest, now: datetime) -> None:
         """Raise why this may not be done to `request` as it was read, if so.
 
         First whether the actor may (a refusal is kept), then how the request has ended if it
-        has, then whether what they send will do.
+        has, then whether what they send will do. Who has voted might, even if others decide
+        since it escalated.
         """
-        if refusal := _MAY[self.to](self.actor, request):
+        refusal = _MAY[self.to](self.actor, request)
+        if refusal is not None and not self.is_vote_again(request):
             self._refuse(refusal, request, now)
         match request.status:
             case Status.APPROVED | Status.REJECTED:

@@ -123,9 +123,8 @@ def reject(
     now: datetime | None = None,
 ) -> ApprovalRequest:
     """Record the no of `actor`: one is enough. Raises as `approve` does, and `ReasonRequired`."""
-    return _decide(
-        Attempt(Status.REJECTED, actor, digest, reason if reason.strip() else ""), request_id, now
-    )
+    given = reason if reason.strip() else ""
+    return _decide(Attempt(Status.REJECTED, actor, digest, given), request_id, now)
 
 
 def cancel(
@@ -156,7 +155,7 @@ def _decide(attempt: Attempt, request_id: str, now: datetime | None) -> Approval
         raise
     while True:
         attempt.judge(request, now)
-        if attempt.to is Status.APPROVED and voting.has_voted(request, attempt.actor):
+        if attempt.is_vote_again(request):
             return request
         if _done(attempt, request, now):
             return request

@@ -21,7 +21,7 @@ class VotedBefore(Exception):
 
 def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
     """Say whether `actor` has said yes to the request: one person has one vote in it."""
-    return request.votes.filter(user_id=actor.id).exists()
+    return request.approvals > 0 and request.votes.filter(user_id=actor.id).exists()
 
 
 def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:

@@ -53,7 +53,7 @@ class TimelineConsumer(OperatorConsumer):
             try:
                 # Who asks is asked for again with every read.
                 await self._session()
-                page = await run_sync(timeline.read, session_pk, after)
+                page = await self.in_words(timeline.read, session_pk, after)
             except NotFound:
                 return await self.finish()  # the page comes back, and hears that nothing is here
             except DATABASE_AWAY as exc:

@@ -1,5 +1,5 @@
 """The operators' pages and the auditors'."""
 
-from hitl.admin import book, delivery, requests
+from hitl.admin import book, delivery, policies, reasons, requests
 
-__all__ = ["book", "delivery", "requests"]
+__all__ = ["book", "delivery", "policies", "reasons", "requests"]

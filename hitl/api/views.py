@@ -71,12 +71,16 @@ class RequestView(EnvelopeView):
             found = decide(actor)
             if found.status == Status.PENDING:
                 told = representation.partial_approval(found)
-                return 202, envelope.success(told, "Approval recorded, more are needed")
+                return http.HTTP_202_ACCEPTED, envelope.success(
+                    told, "Approval recorded, more are needed"
+                )
             return 200, envelope.success(representation.decision(found), message)
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
-        if outcome := outbox.outcome_of(request_id):
+        # A vote has no signal, also when it is told again after the decision.
+        is_vote = response.status_code == http.HTTP_202_ACCEPTED
+        if not is_vote and (outcome := outbox.outcome_of(request_id)):
             response["X-DWP-Signal"] = outcome
         return response
 

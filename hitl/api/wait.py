@@ -36,9 +36,11 @@ class WaitConsumer(ApiConsumer):
         await run_sync(services.find, request_id, identity.tenant_id)
         request = await self._until_ended(request_id, identity.tenant_id, seconds)
         is_pending = request.status == Status.PENDING
+        # Its policy and votes are asked of the database.
+        document = await run_sync(representation.document, request)
         await self.send_json(
             envelope.success(
-                representation.document(request),
+                document,
                 "Approval request pending" if is_pending else "Approval request ended",
             ),
             202 if is_pending else 200,

@@ -22,7 +22,6 @@ from dwp_project.gateway.consumers import OperatorConsumer
 from dwp_project.gateway.errors import NotFound
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import compact
-from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
 from hitl import live
@@ -108,7 +107,7 @@ class InboxConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/live/`: the inbox, kept up to date."""
 
     async def look(self, operator: Operator) -> Standing:
-        return await run_sync(standing.of_inbox, operator)
+        return await self.in_words(standing.of_inbox, operator)
 
 
 class RequestConsumer(DeskConsumer):
@@ -116,7 +115,7 @@ class RequestConsumer(DeskConsumer):
 
     async def look(self, operator: Operator) -> Standing:
         pk = self.scope["url_route"]["kwargs"]["pk"]
-        found = await run_sync(standing.of_request, operator, pk)
+        found = await self.in_words(standing.of_request, operator, pk)
         if found is None:
             raise NotFound
         return found

@@ -183,8 +183,8 @@ class Operator:
 
     def ready(self) -> None:
         """Wait as long as a request must have been seen before it can be decided."""
-        self.page.wait_for_selector("#request")
-        self.page.wait_for_timeout(700)
+        self.page.wait_for_selector("#request #help:not([hidden])")
+        self.page.wait_for_timeout(900)
 
 
 def launched(playwright: Any, executable: str) -> Browser:

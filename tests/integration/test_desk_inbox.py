@@ -135,7 +135,8 @@ def test_reading_the_inbox_takes_as_many_queries_however_many_wait() -> None:
 
 
 def test_reading_the_inbox_goes_by_the_index_of_what_is_open() -> None:
-    many(300)
+    for tenant in ("tenant1", "tenant2", "tenant3", "tenant4"):
+        many(300, tenant_id=tenant)
     with CaptureQueriesContext(connection) as queries:
         inbox.read(LEE)
     sql = queries[0]["sql"]

@@ -101,6 +101,16 @@ async def test_inbox_is_told_whole_and_then_what_differs() -> None:
         assert (left["order"], left["pieces"]) == ([str(second.pk)], {})
 
 
+async def test_stream_speaks_the_readers_language() -> None:
+    desk = await run_sync(cookie)
+    request = await opened(context={"password": "x"})
+
+    async with watching(LIVE, {**desk, "Accept-Language": "ko-KR"}) as page:
+        row = (await page.next())["pieces"][str(request.pk)]
+
+    assert "HITL_REDACT로 가림" in row
+
+
 async def test_nothing_of_another_tenant_is_ever_told() -> None:
     desk = await run_sync(cookie)
     foreign = await opened(by=OUTSIDER)

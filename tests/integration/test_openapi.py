@@ -13,9 +13,12 @@ from django.test import Client
 from django.utils import timezone
 
 from dwp_project.gateway.documentation import document
+from hitl import services
+from hitl.states import Origin
 from tests import described, factories
 from tests.integration.calls import Answer, Api
 from tests.people import APPROVER, OUTSIDER, REQUESTER, make_token
+from tests.ruling import APPROVERS, a_policy
 
 pytestmark = pytest.mark.django_db
 
@@ -126,6 +129,37 @@ def test_decisions_are_as_described(api: Api, redis_client: redis.Redis, verb: s
     for answer in answers:
         as_described(answer, "post", path)
     assert [answer.status for answer in answers] == [403, 400, 200, 409, 404, 401, 410, 413]
+
+
+def test_decisions_under_a_policy_are_as_described(api: Api, redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2, forbid_requester=True, reason_required=True)
+    a_policy("pay", required_role="admin")
+    request = factories.opened()
+    pay, _ = services.open_request(
+        factories.question(action_type="pay"), factories.actor(REQUESTER), Origin.REST
+    )
+    path = "/aura/hitl/{}/{{requestId}}"
+    answered = [
+        ("approve", request, REQUESTER, {}, 403),
+        ("approve", pay, APPROVER, {}, 403),
+        ("approve", request, APPROVER, {"contextDigest": "0" * 64}, 409),
+        ("approve", request, APPROVER, {"contextDigest": request.context_digest}, 202),
+        ("reject", request, APPROVER, {}, 400),
+        ("approve", request, APPROVERS[1], {}, 200),
+        ("reject", request, APPROVER, {}, 409),
+    ]
+
+    for verb, asked, by, body, status in answered:
+        address = path.format(verb).format(requestId=asked.request_id)
+        answer = api.post(address, by, body)
+        assert answer.status == status
+        as_described(answer, "post", path.format(verb))
+        shown = described.operation("post", path.format(verb)).examples(status)
+        if status != 202 and "errorCode" in answer.body:
+            assert answer.body["message"] in [example["message"] for example in shown]
+    listed = "/aura/hitl/requests"
+    items = as_described(api.get(listed, REQUESTER), "get", listed)["data"]["items"]
+    assert ["votes" in item for item in items] == [False, True]
 
 
 def test_requests_are_as_described(api: Api, redis_client: redis.Redis) -> None:

@@ -17,6 +17,7 @@ from tests.integration.calls import Answer
 from tests.integration.exchange import Exchange, call
 from tests.integration.outages import no_database
 from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
+from tests.ruling import a_policy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_hub")]
 
@@ -63,6 +64,17 @@ async def test_wait_answers_202_with_the_pending_object(redis_client: redis.Redi
 
     assert (answer.status, answer.data["status"]) == (202, "pending")
     assert answer.data["requestId"] == request.request_id
+
+
+async def test_wait_shows_the_votes_so_far(redis_client: redis.Redis) -> None:
+    await run_sync(a_policy, min_approvals=2)
+    request = await run_sync(factories.opened)
+    await run_sync(services.approve, request.request_id, factories.actor())
+
+    answer = await wait(request.request_id, "?timeout=1")
+
+    assert (answer.status, answer.data["minApprovals"]) == (202, 2)
+    assert [vote["userId"] for vote in answer.data["votes"]] == ["approver1"]
 
 
 async def test_wait_answers_the_expiry(redis_client: redis.Redis) -> None:

@@ -1,0 +1,209 @@
+"""Policies of tenants: read by members, made, changed and retired by the tenant's admins."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from dwp_project.gateway.errors import DwpError
+from hitl import deciding, errors, policy_changes, showing
+from hitl.admin.ownership import TenantAdmin, TenantForm
+from hitl.models import Policy
+from hitl.policies import Rule
+from hitl.reading import ShownValuesFilter
+
+_ASKED = (
+    "min_approvals",
+    "forbid_requester",
+    "required_role",
+    "timeout_seconds",
+    "on_timeout",
+    "escalate_to_role",
+    "escalate_seconds",
+    "reason_required",
+)
+
+
+class PolicyForm(TenantForm):
+    """What a new policy, or the next version of one, asks."""
+
+    class Meta:
+        model = Policy
+        fields: ClassVar[list[str]] = ["tenant_id", "pattern", *_ASKED]
+
+    @property
+    def rule(self) -> Rule:
+        """What the form asks; its fields are valid."""
+        asked = {name: self.cleaned_data[name] for name in _ASKED}
+        return Rule(**{**asked, "on_timeout": str(asked["on_timeout"])})
+
+    def clean(self) -> dict[str, Any]:
+        told = super().clean() or self.cleaned_data
+        if not self.errors:
+            pattern = told.get("pattern", self.instance.pattern)
+            try:
+                policy_changes.check(pattern, self.rule)
+            except errors.InvalidPolicy as exc:
+                raise ValidationError({exc.field: str(exc.message)}) from exc
+            known = Policy.objects.current().filter(pattern=pattern)
+            if "tenant_id" in told and known.filter(tenant_id=told["tenant_id"]).exists():
+                raise ValidationError({"pattern": str(errors.PolicyExists().message)})
+        return told
+
+    def validate_unique(self) -> None:
+        """Leave it to the service, which also knows of retired policies."""
+
+    def validate_constraints(self) -> None:
+        """Leave it to the service as well."""
+
+
+@admin.register(Policy)
+class PolicyAdmin(TenantAdmin):
+    form = PolicyForm
+    change_form_template = "hitl/policy.html"
+    list_display = (
+        "shown_pattern",
+        "shown_tenant",
+        "version",
+        "min_approvals",
+        "forbid_requester",
+        "required_role",
+        "timeout_seconds",
+        "on_timeout",
+        "reason_required",
+        "created_at",
+        "shown_creator",
+    )
+    list_filter = (("tenant_id", ShownValuesFilter), "on_timeout", "required_role")
+    search_fields = ("pattern",)
+    ordering = ("tenant_id", "pattern")
+    actions = ("retire_selected",)
+    show_full_result_count = False
+
+    class Media:
+        css: ClassVar[dict[str, list[str]]] = {"all": ["hitl/admin.css"]}
+
+    @admin.display(description=gettext_lazy("action pattern"), ordering="pattern")
+    def shown_pattern(self, obj: Policy) -> str:
+        return showing.marked(obj.pattern)
+
+    @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
+    def shown_tenant(self, obj: Policy) -> str:
+        return showing.marked(obj.tenant_id)
+
+    @admin.display(description=gettext_lazy("by"), ordering="created_by")
+    def shown_creator(self, obj: Policy) -> str:
+        return showing.marked(obj.created_by)
+
+    @admin.display(description=gettext_lazy("versions"))
+    def versions(self, obj: Policy) -> str:
+        """List every version with who made it, each leading to what it asked."""
+        known = Policy.objects.filter(tenant_id=obj.tenant_id, pattern=obj.pattern)
+        lines = format_html_join(
+            "",
+            '<li><a href="{}">v{}</a> {} · {}{}</li>',
+            (
+                (
+                    reverse("admin:hitl_policy_change", args=[version.pk]),
+                    version.version,
+                    date_format(timezone.localtime(version.created_at), "DATETIME_FORMAT"),
+                    showing.marked(version.created_by),
+                    " · " + _("retired") if version.is_retired else "",
+                )
+                for version in known.order_by("-version")[:200]
+            ),
+        )
+        return format_html("<ul>{}</ul>", lines)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return ["tenant_id", "pattern", *_ASKED]
+        known = ["shown_tenant", "shown_pattern", "version", *_ASKED]
+        return [*known, "created_at", "shown_creator", "is_current", "is_retired", "versions"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
+        if obj is None:
+            return []
+        shown = ["shown_tenant", "shown_pattern", "shown_creator", "versions"]
+        return [*shown, "version", "created_at", "is_current", "is_retired"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        found = super().get_queryset(request)
+        match = request.resolver_match
+        is_list = match is not None and match.url_name == "hitl_policy_changelist"
+        return found.filter(is_current=True, is_retired=False) if is_list else found
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        is_open = obj is None or (obj.is_current and not obj.is_retired)
+        return is_open and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_retire_permission(self, request: HttpRequest) -> bool:
+        """Offer to retire policies to whoever may do so in some tenant."""
+        return self.has_change_permission(request)
+
+    @admin.action(description=gettext_lazy("Retire selected policies"), permissions=["retire"])
+    def retire_selected(self, request: HttpRequest, selected: QuerySet[Policy]) -> None:
+        retired = sum(self._is_retired(request, policy) for policy in selected)
+        if retired:
+            text = ngettext("%(count)d policy retired.", "%(count)d policies retired.", retired)
+            messages.success(request, text % {"count": retired})
+        else:
+            messages.error(request, str(errors.PolicyOutdated()))
+
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kw: Any) -> Any:
+        obj = kw.get("obj")
+        context["may_retire"] = obj is not None and self.has_change_permission(request, obj)
+        return super().render_change_form(request, context, *args, **kw)
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        found = self.get_object(request, object_id) if object_id is not None else None
+        if request.method == "POST" and found is not None:
+            # The address names the version that was read.
+            is_outdated = not self.has_change_permission(request, found)
+            if is_outdated and super().has_change_permission(request, found):
+                messages.error(request, str(errors.PolicyOutdated()))
+                return HttpResponseRedirect(reverse("admin:hitl_policy_changelist"))
+            if "_retire" in request.POST:
+                if self._is_retired(request, found):
+                    messages.success(request, _("The policy was retired."))
+                return HttpResponseRedirect(reverse("admin:hitl_policy_changelist"))
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
+    def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
+        actor = deciding.operator(request, obj.tenant_id)
+        if change:
+            made = policy_changes.change(actor, obj.pattern, form.rule, version=obj.version)
+        else:
+            made = policy_changes.create(actor, obj.pattern, form.rule)
+        # What the admin goes on with, and logs, is the row that was made.
+        obj.pk, obj.version = made.pk, made.version
+
+    def _is_retired(self, request: HttpRequest, policy: Policy) -> bool:
+        """Retire the policy in the version that was read; with a message if that is refused."""
+        actor = deciding.operator(request, policy.tenant_id)
+        try:
+            policy_changes.retire(actor, policy.pattern, version=policy.version)
+        except DwpError as exc:
+            told = {"name": showing.plain(policy.pattern), "why": exc.message}
+            messages.error(request, _("Policy %(name)s was not retired: %(why)s") % told)
+            return False
+        return True

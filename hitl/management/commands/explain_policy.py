@@ -1,0 +1,98 @@
+"""Say which policy applies to an action in a tenant, and why that one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from dwp_project.gateway.tokens import is_identifier
+from dwp_project.jsontext import canonical
+from hitl import policies
+from hitl.policies import Judged, Rule
+from hitl.states import OnTimeout
+
+_NOT_SHOWN = ("version",)
+
+
+class Command(BaseCommand):
+    help = "Show which policy applies to an action in a tenant, what it asks, and why that one."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("tenant", help="the tenant's id")
+        parser.add_argument("action", help="an action type, such as delete_mail")
+        parser.add_argument("--json", action="store_true", help="print one JSON object instead")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant, action = options["tenant"], options["action"]
+        if not is_identifier(tenant):
+            raise CommandError("A tenant id is printable text without spaces around it.")
+        if not (0 < len(action) <= 128 and action.isprintable()):
+            raise CommandError("An action type is 1 to 128 printable characters.")
+        judged = policies.explain(tenant, action)
+        if options["json"]:
+            self.stdout.write(canonical(_as_json(tenant, action, judged)))
+            return
+        for line in _as_text(tenant, action, judged):
+            self.stdout.write(line)
+
+
+def _as_text(tenant: str, action: str, judged: list[Judged]) -> list[str]:
+    asked = "Asked for now, it would ask this:"
+    if not judged:
+        lines = [f"No policy of {tenant} matches {action}: the default applies.", asked]
+        return [*lines, *_in_words(Rule())]
+    first, *others = judged
+    lines = [
+        f"{first.policy} of {tenant} applies to {action}: {first.why}.",
+        asked,
+        *_in_words(policies.rule_as_of(first.policy)),
+    ]
+    if others:
+        lines.append("These match as well and do not apply:")
+        lines += [f"  {other.policy}: {other.why}" for other in others]
+    return lines
+
+
+def _in_words(rule: Rule) -> list[str]:
+    who = {
+        "": "the requester, an approver or an admin decides",
+        "approver": "an approver or an admin decides",
+        "admin": "an admin decides",
+    }
+    default = settings.HITL_DEFAULT_TIMEOUT_SECONDS
+    told = [
+        who[rule.required_role],
+        f"{rule.min_approvals} {'person' if rule.min_approvals == 1 else 'people'} must approve, "
+        "1 rejects",
+        "the requester may not approve" if rule.forbid_requester else "",
+        "a rejection needs a reason" if rule.reason_required else "",
+        f"it waits {rule.timeout_seconds} s, or as long as the asker says if that is less"
+        if rule.timeout_seconds
+        else f"it waits {default} s, or as long as the asker says",
+        f"then {rule.escalate_to_role} decides, for {rule.escalate_seconds} s more, then it expires"
+        if rule.on_timeout == OnTimeout.ESCALATE
+        else "then it expires",
+    ]
+    return [f"  {line}" for line in told if line]
+
+
+def _as_json(tenant: str, action: str, judged: list[Judged]) -> dict[str, Any]:
+    applies = judged[0].policy if judged else None
+    rule = asdict(policies.rule_as_of(applies))
+    return {
+        "tenant": tenant,
+        "action": action,
+        "rule": {name: value for name, value in rule.items() if name not in _NOT_SHOWN},
+        "policies": [
+            {
+                "pattern": found.policy.pattern,
+                "version": found.policy.version,
+                "applies": found.applies,
+                "why": found.why,
+            }
+            for found in judged
+        ],
+    }

@@ -1,0 +1,79 @@
+"""`manage.py explain_policy`: which policy would apply, and why."""
+
+from __future__ import annotations
+
+import json
+from io import StringIO
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from tests.people import OTHER_TENANT, TENANT
+from tests.ruling import ESCALATING, a_policy
+
+pytestmark = pytest.mark.django_db
+
+
+def explained(*arguments: str) -> str:
+    out = StringIO()
+    call_command("explain_policy", *arguments, stdout=out)
+    return out.getvalue()
+
+
+def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
+    a_policy("*")
+    a_policy(
+        "delete_*",
+        min_approvals=2,
+        forbid_requester=True,
+        reason_required=True,
+        required_role="approver",
+        timeout_seconds=600,
+        **ESCALATING,
+    )
+
+    assert explained(TENANT, "delete_mail") == (
+        "delete_* v1 of tenant1 applies to delete_mail: most literal characters: 7.\n"
+        "Asked for now, it would ask this:\n"
+        "  an approver or an admin decides\n"
+        "  2 people must approve, 1 rejects\n"
+        "  the requester may not approve\n"
+        "  a rejection needs a reason\n"
+        "  it waits 600 s, or as long as the asker says if that is less\n"
+        "  then admin decides, for 60 s more, then it expires\n"
+        "These match as well and do not apply:\n"
+        "  * v1: 0 literal characters, delete_* has 7\n"
+    )
+
+
+def test_it_says_so_where_no_policy_applies() -> None:
+    a_policy("*", tenant_id=OTHER_TENANT)
+
+    told = explained(TENANT, "delete_mail")
+
+    assert told.startswith("No policy of tenant1 matches delete_mail: the default applies.\n")
+    assert "the requester, an approver or an admin decides" in told
+    assert "it waits 300 s, or as long as the asker says" in told
+
+
+def test_it_speaks_json() -> None:
+    a_policy("delete_*", min_approvals=2)
+
+    told = json.loads(explained(TENANT, "delete_mail", "--json"))
+
+    assert told["rule"]["min_approvals"] == 2
+    assert told["policies"] == [
+        {
+            "pattern": "delete_*",
+            "version": 1,
+            "applies": True,
+            "why": "no other pattern matches",
+        }
+    ]
+    assert json.loads(explained(TENANT, "send", "--json"))["policies"] == []
+
+
+@pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, ""), (TENANT, "x" * 129)])
+def test_it_refuses_what_cannot_be_asked(tenant: str, action: str) -> None:
+    with pytest.raises(CommandError, match=r"is printable text|is 1 to 128"):
+        explained(tenant, action)
