@@ -36,7 +36,7 @@ demo: $(RUNTIME) ## Play approve and reject against a running server, or one of 
 	@exec $(BIN)/python manage.py demo
 
 .PHONY: test
-test: test-unit test-sqlite test-postgres test-acceptance ## Run every test on every database
+test: test-unit test-sqlite test-postgres test-acceptance test-browser ## Run every test on every database
 
 .PHONY: test-unit
 test-unit: $(DEVELOPMENT) ## Run the unit tests
@@ -53,6 +53,10 @@ test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
 .PHONY: test-acceptance
 test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
 	$(PYTEST) tests/acceptance
+
+.PHONY: test-browser
+test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chromium where there is one
+	$(PYTEST) -rs tests/browser
 
 SEED ?= 1
 DECISIONS ?= 10000

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
@@ -12,12 +14,45 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.models import role_in
-from hitl import errors, outbox, showing
+from hitl import errors, outbox, services, showing
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
+from hitl.policies import rule_of
 from hitl.states import ActorKind, Channel, Status
 
 Decide = Callable[[str, Actor], ApprovalRequest]
+MOST_OF_A_REASON = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one decision: a message, its level, and the request as it stands."""
+
+    request: ApprovalRequest
+    level: int
+    text: str
+
+    @property
+    def is_done(self) -> bool:
+        return self.level == messages.SUCCESS
+
+    @property
+    def tag(self) -> str:
+        """Return the level as a style's name."""
+        return messages.DEFAULT_TAGS[self.level]
+
+
+def approving(digest: str) -> Decide:
+    """Return the yes to what was shown under this digest."""
+    return lambda name, actor: services.approve(name, actor, digest=digest)
+
+
+def rejecting(digest: str, reason: str) -> Decide:
+    """Return the no to what was shown under this digest."""
+    reason = reason.strip()[:MOST_OF_A_REASON]
+    return lambda request_id, actor: services.reject(
+        request_id, actor, reason=reason, digest=digest
+    )
 
 
 def operator(request: HttpRequest, tenant_id: str) -> Actor:
@@ -34,44 +69,43 @@ def operator(request: HttpRequest, tenant_id: str) -> Actor:
     )
 
 
-def decide_each(request: HttpRequest, selected: Iterable[ApprovalRequest], decide: Decide) -> None:
-    """Decide each by itself; say how many were, and of every other why it was not."""
-    done = sum(_decided(request, found, decide) is not None for found in selected)
-    if done:
-        text = ngettext("%(count)d request decided.", "%(count)d requests decided.", done)
-        messages.success(request, text % {"count": done})
+def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
+    """Decide one; leave a message of what it is now, or why it was not decided."""
+    result = attempt(request, found, decide)
+    messages.add_message(request, result.level, result.text)
+    if result.is_done and outbox.is_held_up(found.request_id):
+        text = _("Redis is away: an agent outside this server is told when it is back.")
+        messages.warning(request, text)
+    return result
 
 
-def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> None:
-    """Decide one; say what it is now, or why it was not decided."""
-    decided = _decided(request, found, decide)
-    if decided is not None:
-        told = {"name": found.request_id, "status": Status(decided.status).label}
-        messages.success(request, _("Request %(name)s is now %(status)s.") % told)
-        if outbox.is_held_up(decided.request_id):
-            text = _("Redis is away: an agent outside this server is told when it is back.")
-            messages.warning(request, text)
-
-
-def _decided(
-    request: HttpRequest, found: ApprovalRequest, decide: Decide
-) -> ApprovalRequest | None:
-    """Decide by the service that REST uses; return None, with a message, if that refuses.
+def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
+    """Decide by the service that REST uses, in its own transaction, and say what came of it.
 
     No message begins with the id: the admin writes the first letter of every message large.
     """
     name = found.request_id
     try:
-        return decide(name, operator(request, found.tenant_id))
+        decided = decide(name, operator(request, found.tenant_id))
     except errors.AlreadyDecided as already:
-        told = {
+        told: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": showing.plain(already.request.decided_by),
         }
         text = _("Request %(name)s was already %(status)s by %(who)s. Nothing was changed.")
-        messages.warning(request, text % told)
+        return Result(already.request, messages.WARNING, text % told)
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
-        messages.error(request, text % {"name": name, "why": exc.message})
-    return None
+        return Result(found, messages.ERROR, text % {"name": name, "why": exc.message})
+    if decided.status == Status.PENDING:
+        missing = max(0, rule_of(decided).min_approvals - decided.approvals)
+        text = ngettext(
+            "Your approval of request %(name)s is recorded. %(count)d more is needed.",
+            "Your approval of request %(name)s is recorded. %(count)d more are needed.",
+            missing,
+        )
+        return Result(decided, messages.SUCCESS, text % {"name": name, "count": missing})
+    told = {"name": name, "status": Status(decided.status).label}
+    text = _("Request %(name)s is now %(status)s.")
+    return Result(decided, messages.SUCCESS, text % told)

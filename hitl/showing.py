@@ -38,6 +38,11 @@ def plain(text: str) -> str:
     return "".join(piece for _marks, piece in _pieces(text))
 
 
+def without_unseen(text: str) -> str:
+    """Return `text` without the characters that are not seen."""
+    return "".join(c for c in text if c.isprintable() and c not in _BLANK)
+
+
 def marked(text: str, *, is_multiline: bool = False) -> SafeString:
     """Return `text` as HTML that wraps and in which the marks look unlike text.
 

@@ -4,6 +4,7 @@ from django.urls import path
 
 from streaming.api import views
 from streaming.consumers import AttachConsumer, StartConsumer
+from streaming.watching import TimelineConsumer
 
 START_PATHS = ("aura/test/stream", "agent/chat-stream")
 ATTACH_PATH = "aura/sessions/<str:session_id>/stream"
@@ -17,4 +18,5 @@ urlpatterns = [
 consumers = [
     *((start, ("GET", "POST"), StartConsumer) for start in START_PATHS),
     (ATTACH_PATH, ("GET",), AttachConsumer),
+    ("admin/streaming/session/<str:session_id>/timeline/", ("GET",), TimelineConsumer),
 ]

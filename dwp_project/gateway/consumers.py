@@ -6,8 +6,9 @@ headers, all of it read from the one request object that Django's middleware wou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from corsheaders.middleware import CorsMiddleware
 from django.core.handlers.asgi import ASGIRequest
@@ -21,6 +22,9 @@ from dwp_project.gateway.identity import Identity, authenticate
 from dwp_project.gateway.operators import Operator, signed_in
 from dwp_project.offload import run_sync
 from dwp_project.sse.consumer import HttpConsumer
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class ApiConsumer(HttpConsumer):
@@ -80,6 +84,16 @@ class OperatorConsumer(ApiConsumer):
         if found is None:
             raise NotFound
         return found
+
+    async def in_words(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run what renders text in a thread, in the reader's language: threads have their own."""
+        language = translation.get_language()
+
+        def call() -> T:
+            with translation.override(language):
+                return function(*args, **kwargs)
+
+        return await run_sync(call)
 
 
 def _language(request: HttpRequest) -> str:

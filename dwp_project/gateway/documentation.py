@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from django.utils import translation
 from drf_spectacular.settings import spectacular_settings
 from drf_spectacular.utils import extend_schema_view
-from drf_spectacular.views import SpectacularSwaggerView
+from drf_spectacular.views import SpectacularSwaggerSplitView
 from rest_framework.renderers import BaseRenderer, JSONRenderer, TemplateHTMLRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -55,8 +55,13 @@ class SchemaView(PublicView):
         return Response(document())
 
 
-class DocsView(PublicView, SpectacularSwaggerView):
-    """`/docs/`: a page for people; every asset of it is served from here."""
+class DocsView(PublicView, SpectacularSwaggerSplitView):
+    """`/docs/`: a page for people; every asset of it is served from here, and no script or style
+    stands in the page itself."""
+
+    template_name = "gateway/docs.html"
+    # Relative too: the page's own script.
+    url_self = "?script"
 
     # Relative, so that it is found from `/docs/` and from `/api/docs/`.
     url = "../schema/"

@@ -1,22 +1,30 @@
-"""Approval requests for operators: to read, and to decide."""
+"""Approval requests for operators: the inbox, one in full, many at once, and the archive."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils.html import format_html
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import tenants_of
-from hitl import deciding, services, showing
-from hitl.actors import Actor
-from hitl.models import ApprovalRequest
-from hitl.reading import ReadOnlyAdmin, ShownValuesFilter
-from hitl.states import Status
+from dwp_project.gateway.operators import Operator, operator_of
+from hitl import deciding, services
+from hitl.admin import archive
+from hitl.desk import inbox as inboxes
+from hitl.desk import many, one, rows, texts
+from hitl.models import ApprovalRequest, RejectionReason
+from hitl.reading import ReadOnlyAdmin
+
+INBOX = "admin:hitl_approvalrequest_inbox"
+_PAGE = "admin:hitl_approvalrequest_change"
 
 
 @admin.register(ApprovalRequest)
@@ -31,66 +39,58 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         "decided_by",
         "request_id",
     )
-    list_filter = (
-        "status",
-        ("tenant_id", ShownValuesFilter),
-        ("action_type", ShownValuesFilter),
+    list_filter = (archive.TenantFilter, "status", archive.ActionFilter)
+    search_fields = ("request_id",)
+    search_help_text = gettext_lazy(
+        "The beginning of a request id, or a whole session, action or requester "
+        "(of the newest 10,000 requests). The list shows one tenant, newest first, and counts "
+        "no further than 10,000."
     )
-    search_fields = ("request_id", "session_id", "action_type", "user_id")
+    sortable_by = ()
+    paginator = archive.BoundedPaginator
     actions = ("approve_selected", "reject_selected")
-    fields = (
-        "request_id",
-        "session_id",
-        "tenant_id",
-        "user_id",
-        "action_type",
-        "message",
-        "context_pretty",
-        "context_digest",
-        "origin",
-        "agent_id",
-        "status",
-        "created_at",
-        "expires_at",
-        "decided_at",
-        "decided_by",
-        "decided_channel",
-        "reason",
-        "history",
-    )
-    readonly_fields = ("context_pretty", "history")
+    fields = ("request_id",)
     change_form_template = "hitl/request.html"
+    change_list_template = "hitl/archive.html"
     show_full_result_count = False
-
-    @admin.display(description=_("context"))
-    def context_pretty(self, obj: ApprovalRequest) -> str:
-        return showing.pretty(obj.context)
-
-    @admin.display(description=_("audit records"))
-    def history(self, obj: ApprovalRequest) -> str:
-        url = reverse("admin:hitl_auditrecord_changelist")
-        return format_html(
-            '<a href="{}?q={}">{}</a>', url, obj.request_id, _("whole history of this request")
-        )
-
-    def has_decide_permission(self, request: HttpRequest) -> bool:
-        """Offer the decisions to whoever may make them in some tenant."""
-        return bool(tenants_of(request.user.get_username(), deciding=True))
-
-    @admin.action(description=_("Approve selected requests"), permissions=["decide"])
-    def approve_selected(self, request: HttpRequest, selected: QuerySet[ApprovalRequest]) -> None:
-        deciding.decide_each(request, selected[:200], services.approve)
-
-    @admin.action(description=_("Reject selected requests"), permissions=["decide"])
-    def reject_selected(self, request: HttpRequest, selected: QuerySet[ApprovalRequest]) -> None:
-        deciding.decide_each(request, selected[:200], services.reject)
+    show_facets = admin.ShowFacets.NEVER
 
     def get_urls(self) -> list[Any]:
-        decide = self.admin_site.admin_view(self.decide)
+        def served(view: Any) -> Any:
+            return self.admin_site.admin_view(view)
+
         return [
-            path("<int:pk>/decide/", decide, name="hitl_approvalrequest_decide"),
+            path("inbox/", served(self.inbox), name="hitl_approvalrequest_inbox"),
+            path("many/", served(self.decide_many), name="hitl_approvalrequest_many"),
+            path("<int:pk>/decide/", served(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
         ]
+
+    # --- what waits --------------------------------------------------------------------
+
+    def inbox(self, request: HttpRequest) -> HttpResponse:
+        """Show what waits in the operator's tenants, the most urgent first."""
+        operator = _operator(request)
+        found = inboxes.read(operator)
+        title = _("Inbox")
+        return TemplateResponse(
+            request,
+            "hitl/inbox.html",
+            {
+                **self.admin_site.each_context(request),
+                "opts": self.opts,
+                "media": self.media,
+                "title": title,
+                "inbox": found,
+                "rows": rows.rendered(found, operator),
+                "operator": operator,
+                "most": inboxes.MOST_ROWS,
+                "texts": texts.for_scripts(),
+                "may_decide": bool(operator.decides_in),
+            },
+        )
+
+    # --- one ---------------------------------------------------------------------------
 
     def change_view(
         self,
@@ -100,29 +100,150 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         found = self.get_object(request, object_id)
+        shown: dict[str, Any] = {}
         if found is not None:
-            found = services.settle(found)
-        may_decide = (
-            found is not None
-            and found.status == Status.PENDING
-            and deciding.operator(request, found.tenant_id).may_decide_for(found.user_id)
-        )
-        return super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), "may_decide": may_decide}
-        )
+            shown = one.page(services.settle(found), _operator(request))
+            shown["texts"] = texts.for_scripts()
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take the decision that the request's page sends, and show it again."""
+        """Take the decision that the request's page sends; then go to the next most urgent."""
         found = self.get_queryset(request).filter(pk=pk).first()
         if found is None or request.method != "POST":
-            return HttpResponseRedirect(reverse("admin:hitl_approvalrequest_changelist"))
+            return HttpResponseRedirect(reverse(INBOX))
+        digest = request.POST.get("digest", "")
         if "approve" in request.POST:
-            deciding.decide_one(request, found, services.approve)
+            decision = deciding.approving(digest)
         elif "reject" in request.POST:
-            reason = request.POST.get("reason", "").strip()[:10_000]
+            decision = deciding.rejecting(digest, _reason(request, [found.tenant_id]))
+        else:
+            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
+        if not deciding.decide_one(request, found, decision).is_done:
+            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
+        operator = _operator(request)
+        following = one.next_for(operator, pk)
+        if following is None:
+            return HttpResponseRedirect(reverse(INBOX))
+        return HttpResponseRedirect(reverse(_PAGE, args=[following]))
 
-            def reject(request_id: str, actor: Actor) -> ApprovalRequest:
-                return services.reject(request_id, actor, reason=reason)
+    # --- many --------------------------------------------------------------------------
 
-            deciding.decide_one(request, found, reject)
-        return HttpResponseRedirect(reverse("admin:hitl_approvalrequest_change", args=[pk]))
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        """Offer the decisions to whoever may make them in some tenant."""
+        return bool(tenants_of(request.user.get_username(), deciding=True))
+
+    @admin.action(description=gettext_lazy("Approve selected requests"), permissions=["decide"])
+    def approve_selected(
+        self, request: HttpRequest, selected: QuerySet[ApprovalRequest]
+    ) -> HttpResponse:
+        return self._ask_archive(request, selected, is_approval=True)
+
+    @admin.action(description=gettext_lazy("Reject selected requests"), permissions=["decide"])
+    def reject_selected(
+        self, request: HttpRequest, selected: QuerySet[ApprovalRequest]
+    ) -> HttpResponse:
+        return self._ask_archive(request, selected, is_approval=False)
+
+    def decide_many(self, request: HttpRequest) -> HttpResponse:
+        """Ask before many are decided, and decide them once that is answered."""
+        if request.method != "POST":
+            return HttpResponseRedirect(reverse(INBOX))
+        if not self.has_decide_permission(request):
+            raise PermissionDenied
+        is_approval = request.POST.get("decision") == "approve"
+        try:
+            selection = many.selected(request.POST.getlist("item"), self.get_queryset(request))
+        except DwpError as exc:
+            messages.error(request, str(exc.message))
+            return HttpResponseRedirect(reverse(INBOX))
+        if "confirmed" not in request.POST:
+            return self._ask(request, selection, is_approval=is_approval)
+        if is_approval and request.POST.get("typed", "").strip() != many.must_type(selection):
+            wrong = _("That is not the number. Nothing was changed.")
+            return self._ask(request, selection, is_approval=True, wrong=wrong)
+        tenants = [found.tenant_id for found in selection.requests]
+        results = many.decide(
+            request, selection, is_approval=is_approval, reason=_reason(request, tenants)
+        )
+        return self._shown(
+            request,
+            "hitl/results.html",
+            {
+                "title": many.summary(results),
+                "results": [(result, rows.described(result.request)) for result in results],
+            },
+        )
+
+    def _ask_archive(
+        self, request: HttpRequest, selected: QuerySet[ApprovalRequest], *, is_approval: bool
+    ) -> HttpResponse:
+        try:
+            return self._ask(request, many.chosen(selected), is_approval=is_approval)
+        except DwpError as exc:
+            messages.error(request, str(exc.message))
+            return HttpResponseRedirect(request.get_full_path())
+
+    def _ask(
+        self,
+        request: HttpRequest,
+        selection: many.Selection,
+        *,
+        is_approval: bool,
+        wrong: str = "",
+    ) -> HttpResponse:
+        tenants = {found.tenant_id for found in selection.requests}
+        number = many.must_type(selection)
+        return self._shown(
+            request,
+            "hitl/many.html",
+            {
+                "title": many.question(selection, is_approval=is_approval),
+                "listed": many.listed(selection),
+                "is_approval": is_approval,
+                "presets": _presets(tenants),
+                "to_type": _("Type %(number)s to approve them all.") % {"number": number},
+                "wrong": wrong,
+            },
+        )
+
+    def _shown(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        shared = {"opts": self.opts, "media": self.media, "texts": texts.for_scripts()}
+        return TemplateResponse(
+            request, template, {**self.admin_site.each_context(request), **shared, **context}
+        )
+
+    # --- the archive -------------------------------------------------------------------
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[archive.NewestFirst]:
+        return archive.NewestFirst
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+        mine = tenants_of(request.user.get_username())
+        return queryset.filter(pk__in=archive.search(mine, text)), False
+
+
+def _operator(request: HttpRequest) -> Operator:
+    found = operator_of(request.user)
+    if found is None:
+        raise PermissionDenied
+    return found
+
+
+def _presets(tenants: set[str]) -> list[str]:
+    """Return the reasons to pick from: those of every one of the tenants, once."""
+    found = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
+    return list(dict.fromkeys(found.values_list("text", flat=True)))
+
+
+def _reason(request: HttpRequest, tenants: list[str]) -> str:
+    """Return the reason that a form gives: a preset of these tenants, a text, or both."""
+    written = request.POST.get("reason", "").strip()
+    preset = request.POST.get("preset", "")
+    if preset and preset in _presets(set(tenants)):
+        return f"{preset} – {written}" if written else preset
+    return written

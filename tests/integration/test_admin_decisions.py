@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -22,6 +23,7 @@ from tests.people import OUTSIDER
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/hitl/approvalrequest/"
+_FIELD = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 
 
 def signed_in(
@@ -40,14 +42,22 @@ def page_of(request: ApprovalRequest) -> str:
 
 def decide(client: Client, request: ApprovalRequest, **fields: str) -> str:
     """Send the page's form and return the page that follows."""
-    answer = client.post(f"{LIST}{request.pk}/decide/", fields, follow=True)
+    shown = {"digest": request.context_digest, **fields}
+    answer = client.post(f"{LIST}{request.pk}/decide/", shown, follow=True)
     assert answer.status_code == 200
     return answer.content.decode()
 
 
 def act(client: Client, action: str, *requests: ApprovalRequest) -> HttpResponse:
-    data = {"action": action, "_selected_action": [request.pk for request in requests]}
-    answer = client.post(LIST, data, follow=True)
+    """Take an action of the list and confirm it; return the page that follows."""
+    keys = [str(request.pk) for request in requests]
+    answer = client.post(LIST, {"action": action, "_selected_action": keys}, follow=True)
+    asked = _FIELD.findall(answer.content.decode())
+    if ("confirmed", "1") in asked:
+        form: dict[str, list[str]] = {"typed": [str(len(requests))]}
+        for name, value in asked:
+            form.setdefault(name, []).append(value)
+        answer = client.post(f"{LIST}many/", form, follow=True)
     assert isinstance(answer, HttpResponse)
     return answer
 

@@ -1,0 +1,124 @@
+"""The archive of requests: one tenant at a time, newest first, found by what an index finds.
+
+Whatever is asked of it, the list reads a bounded number of rows, however many there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+
+from dwp_project.gateway.models import tenants_of
+from hitl import showing
+from hitl.models import ApprovalRequest
+
+# What is counted, and so what can be paged to; the rest is found by searching.
+MOST_COUNTED = 10_000
+# Requesters have no index: a search looks for them among so many of the newest.
+_SEARCHED_FOR_USERS = 10_000
+_MOST_FOUND = 500
+# Where the actions to filter by are taken from.
+_SAMPLED_FOR_ACTIONS = 1_000
+
+
+if TYPE_CHECKING:
+    _Paginator = Paginator[Any]  # generic in its stubs only
+else:
+    _Paginator = Paginator
+
+
+class BoundedPaginator(_Paginator):
+    """Counts up to a bound, so that counting costs the same however long the list is."""
+
+    @cached_property
+    def count(self) -> int:
+        rows: Any = self.object_list
+        return int(rows.order_by("-id")[:MOST_COUNTED].count())
+
+
+class NewestFirst(ChangeList):
+    """Rows in the order of the indexes, whatever order the address asks for."""
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
+        return ["-id"]
+
+
+class TenantFilter(admin.SimpleListFilter):
+    """One of the operator's tenants, by default the first."""
+
+    title = _("tenant")
+    parameter_name = "tenant_id"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        mine = sorted(tenants_of(request.user.get_username()))
+        return [(tenant, showing.plain(tenant)) for tenant in mine]
+
+    def has_output(self) -> bool:
+        return len(self.lookup_choices) > 1
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        chosen = self._chosen()
+        for tenant, shown in self.lookup_choices:
+            query = changelist.get_query_string({self.parameter_name: tenant})
+            yield {"selected": tenant == chosen, "query_string": query, "display": shown}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None and request.GET.get("q"):
+            return queryset  # what a search finds is few, of all the operator's tenants
+        chosen = self._chosen()
+        return queryset.none() if chosen is None else queryset.filter(tenant_id=chosen)
+
+    def _chosen(self) -> str | None:
+        tenants = [str(tenant) for tenant, _shown in self.lookup_choices]
+        asked = self.value()
+        if asked is not None:
+            return asked if asked in tenants else None
+        return tenants[0] if tenants else None
+
+
+class ActionFilter(admin.SimpleListFilter):
+    """The actions of the newest requests in the chosen tenant."""
+
+    title = _("action")
+    parameter_name = "action_type"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        mine = sorted(tenants_of(request.user.get_username()))
+        asked = request.GET.get(TenantFilter.parameter_name)
+        tenant = asked if asked in mine else next(iter(mine), None)
+        newest = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
+        actions = newest.values_list("action_type", flat=True)[:_SAMPLED_FOR_ACTIONS]
+        return [(action, showing.plain(action)) for action in sorted(set(actions))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        asked = self.value()
+        return queryset if asked is None else queryset.filter(action_type=asked)
+
+
+def search(tenants: list[str], text: str) -> list[int]:
+    """Return the keys of the requests that `text` names: the beginning of a request id; a
+    session or an action, whole; a requester, whole, among the newest of each tenant."""
+    requests = ApprovalRequest.objects.filter(tenant_id__in=tenants)
+    found = {
+        *_keys(requests.filter(request_id__startswith=text)),
+        *_keys(requests.filter(session_id=text)),
+    }
+    for tenant in tenants:
+        own = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
+        found.update(_keys(own.filter(action_type=text)))
+        # In Python: a planner that is asked for them may read the whole table instead.
+        newest = own.values_list("pk", "user_id")[: _SEARCHED_FOR_USERS // len(tenants)]
+        found.update(pk for pk, user_id in newest if user_id == text)
+    return sorted(found, reverse=True)[:_MOST_FOUND]
+
+
+def _keys(rows: QuerySet[ApprovalRequest]) -> list[int]:
+    return list(rows.order_by("-id").values_list("pk", flat=True)[:_MOST_FOUND])

@@ -1,0 +1,82 @@
+"""What waits for an operator's decision, the most urgent first: read from an index, at most 200."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import prefetch_related_objects
+from django.utils import timezone
+
+from dwp_project.gateway.operators import Operator
+from hitl.models import ApprovalRequest, Vote
+
+MOST_ROWS = 200
+# Subqueries of one statement; SQLite takes 500.
+_MOST_TENANTS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """Pending requests, the soonest to expire first."""
+
+    requests: list[ApprovalRequest]
+    # Whether more are waiting than are listed.
+    is_cut: bool
+    # Those on which this operator has voted already.
+    voted: frozenset[int]
+
+    @property
+    def count(self) -> str:
+        """Return how many wait: a number, with a plus where more do."""
+        return f"{len(self.requests)}{'+' if self.is_cut else ''}"
+
+    def for_me(self) -> list[ApprovalRequest]:
+        """Return those that this operator has not voted on."""
+        return [request for request in self.requests if request.pk not in self.voted]
+
+
+def read(operator: Operator, *, now: datetime | None = None) -> Inbox:
+    """Return what waits in the operator's tenants; three queries, however many wait."""
+    now = now or timezone.now()
+    found = sorted(_soonest(operator.tenants, now), key=lambda row: (row.expires_at, row.pk))
+    rows = found[:MOST_ROWS]
+    prefetch_related_objects(rows, "policy")
+    mine = Vote.objects.filter(request__in=[row.pk for row in rows], user_id=operator.username)
+    return Inbox(
+        requests=rows,
+        is_cut=len(found) > MOST_ROWS,
+        voted=frozenset(mine.values_list("request_id", flat=True)),
+    )
+
+
+def neighbours(inbox: Inbox, pk: int) -> tuple[int | None, int | None]:
+    """Return the keys of the requests before and after this one, as the inbox lists them."""
+    keys = [request.pk for request in inbox.requests]
+    if pk not in keys:
+        return None, keys[0] if keys else None
+    place = keys.index(pk)
+    before = keys[place - 1] if place else None
+    return before, keys[place + 1] if place + 1 < len(keys) else None
+
+
+def _soonest(tenants: Sequence[str], now: datetime) -> Iterator[ApprovalRequest]:
+    """Yield the soonest to expire of all tenants, in no order.
+
+    A statement of one slice per tenant: each is the beginning of `request_open_of_tenant`, where
+    `tenant_id IN (…)` would have all that is open sorted. The ORM makes no union of slices that
+    SQLite takes, so it makes the parts and they are put together here.
+    """
+    for start in range(0, len(tenants), _MOST_TENANTS):
+        parts: list[str] = []
+        params: list[object] = []
+        for number, tenant in enumerate(tenants[start : start + _MOST_TENANTS]):
+            slice_ = ApprovalRequest.objects.filter(tenant_id=tenant).undecided_at(now)
+            query = slice_.order_by("expires_at", "pk")[: MOST_ROWS + 1].query
+            sql, given = query.sql_with_params()
+            # The names are the ORM's, the values parameters.
+            parts.append(f"SELECT * FROM ({sql}) AS part{number}")  # noqa: S608
+            params.extend(given)
+        if parts:
+            yield from ApprovalRequest.objects.raw(" UNION ALL ".join(parts), tuple(params))

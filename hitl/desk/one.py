@@ -1,0 +1,135 @@
+"""One request in full: what is asked, how it stands, and what was decided on the like before."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dwp_project.gateway.operators import Operator
+from hitl import redaction, showing, tree
+from hitl.actors import Actor
+from hitl.desk import inbox as inboxes
+from hitl.desk import wording
+from hitl.models import ApprovalRequest, RejectionReason
+from hitl.policies import may_approve, may_reject, rule_of
+from hitl.states import ActorKind, Channel, Status
+
+MOST_EARLIER = 10
+
+
+def actor_of(operator: Operator, tenant_id: str) -> Actor:
+    """Return the operator as who may decide in a tenant; for records see `deciding.operator`."""
+    return Actor(
+        id=operator.username,
+        tenant_id=tenant_id,
+        kind=ActorKind.OPERATOR,
+        channel=Channel.ADMIN,
+        role=operator.roles.get(tenant_id, ""),
+    )
+
+
+def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+    """Return how the request stands, for `hitl/state.html` and the buttons."""
+    actor = actor_of(operator, request.tenant_id)
+    is_pending = request.status == Status.PENDING
+    rule = rule_of(request)
+    votes = list(request.votes.all())
+    has_voted = any(vote.user_id == operator.username for vote in votes)
+    refusal = may_approve(actor, request)
+    missing = max(0, rule.min_approvals - request.approvals)
+    return {
+        "request": request,
+        "is_pending": is_pending,
+        "status": request.get_status_display(),
+        "decided_by": showing.marked(request.decided_by),
+        "reason": showing.marked(request.reason, is_multiline=True) if request.reason else "",
+        "votes": [(showing.marked(vote.user_id), vote) for vote in votes],
+        "missing": ngettext(
+            "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
+        )
+        % {"count": missing}
+        if is_pending and rule.min_approvals > 1
+        else "",
+        "has_voted": has_voted,
+        "rule": rule,
+        "may_approve": is_pending and refusal is None and not has_voted,
+        "may_reject": is_pending and may_reject(actor, request) is None,
+        "why_not": str(refusal.message) if is_pending and refusal is not None else "",
+        "expires": int(request.expires_at.timestamp() * 1000),
+        "created": int(request.created_at.timestamp() * 1000),
+    }
+
+
+def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+    """Return all that the request's page shows."""
+    context = request.context
+    before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
+    return {
+        **state(request, operator),
+        "headline": wording.headline(request),
+        "action": wording.action(request.action_type),
+        "action_type": showing.marked(request.action_type),
+        # The headline is all of it, where it is one line and not long.
+        "message": ""
+        if wording.is_headline(request.message)
+        else showing.marked(request.message, is_multiline=True),
+        "context": tree.html(context),
+        "raw": showing.pretty(redaction.spelled_out(redaction.masked(context))),
+        "facts": _facts(request),
+        "rule_words": wording.rule(rule_of(request)),
+        "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
+        "earlier": _earlier(request),
+        "previous": before,
+        "next": after,
+        "timeline_url": _timeline_url(request),
+    }
+
+
+def next_for(operator: Operator, pk: int) -> int | None:
+    """Return the key of the most urgent request besides this one that the operator may decide."""
+    for found in inboxes.read(operator).for_me():
+        actor = actor_of(operator, found.tenant_id)
+        if found.pk != pk and None in (may_approve(actor, found), may_reject(actor, found)):
+            return found.pk
+    return None
+
+
+def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
+    facts = [
+        (_("Asked by"), request.user_id),
+        (_("Tenant"), request.tenant_id),
+        (_("Action type"), request.action_type),
+        (_("Session"), request.session_id),
+        (_("Agent"), request.agent_id),
+        (_("Request id"), request.request_id),
+    ]
+    shown: list[tuple[str, Any]] = [(name, showing.marked(text)) for name, text in facts if text]
+    return [*shown, (_("Came by"), request.get_origin_display())]
+
+
+def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
+    """Return the newest that have ended of the same action in this tenant."""
+    same = ApprovalRequest.objects.filter(
+        tenant_id=request.tenant_id, action_type=request.action_type
+    )
+    ended = same.exclude(status=Status.PENDING).exclude(pk=request.pk).order_by("-id")
+    return [
+        {
+            "request": found,
+            "headline": wording.headline(found),
+            "decided_by": showing.marked(found.decided_by),
+            "reason": showing.marked(found.reason) if found.reason else "",
+        }
+        for found in ended[:MOST_EARLIER]
+    ]
+
+
+def _timeline_url(request: ApprovalRequest) -> str:
+    # A page of `streaming`, which this room does not know: it answers 404 for a session that is
+    # not its own, and the page then says so.
+    session = quote(request.session_id, safe="")
+    return f"{reverse('admin:index')}streaming/session/{session}/timeline/"

@@ -1,0 +1,53 @@
+"""The inbox's rows as HTML: the same for the page and for its live stream."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.template.loader import render_to_string
+
+from dwp_project.gateway.operators import Operator
+from hitl import showing
+from hitl.desk import wording
+from hitl.desk.inbox import Inbox
+from hitl.models import ApprovalRequest
+from hitl.policies import rule_of
+
+
+def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:
+    """Return each request's row by its key, in the inbox's order."""
+    is_many = len(operator.roles) > 1
+    return {
+        request.pk: render_to_string(
+            "hitl/row.html",
+            {
+                **described(request),
+                "has_voted": request.pk in inbox.voted,
+                "may_decide": request.tenant_id in operator.decides_in,
+                "is_many": is_many,
+            },
+        )
+        for request in inbox.requests
+    }
+
+
+def described(request: ApprovalRequest) -> dict[str, Any]:
+    """Return what a template says of one request in a list."""
+    return {
+        "request": request,
+        "item": item(request),
+        "headline": wording.headline(request),
+        "action": wording.action(request.action_type),
+        "parameters": wording.parameters(request.context),
+        "asker": showing.marked(request.user_id),
+        "tenant": showing.marked(request.tenant_id),
+        "rule": rule_of(request),
+        "votes": wording.votes(request),
+        "expires": int(request.expires_at.timestamp() * 1000),
+        "created": int(request.created_at.timestamp() * 1000),
+    }
+
+
+def item(request: ApprovalRequest) -> str:
+    """Return what a form carries of a request that it shows: its key and its digest."""
+    return f"{request.pk}:{request.context_digest}"

@@ -1,0 +1,32 @@
+"""What the desk's scripts say, in the reader's language."""
+
+from __future__ import annotations
+
+from django.utils.translation import gettext as _
+
+from dwp_project.jsontext import compact
+
+
+def for_scripts() -> str:
+    """Return the texts as JSON, for a `data-texts` attribute; `{}` stands for what is filled in."""
+    return compact(
+        {
+            "over": _("expired"),
+            "days": _("{} d {} h"),
+            "hours": _("{} h {} min"),
+            "now": _("just now"),
+            "minutes": _("{} min"),
+            "newOne": _("New request: {}"),
+            "newMany": _("{} new requests"),
+            "waiting": _("{} waiting"),
+            "live": _("live"),
+            "connecting": _("connecting again …"),
+            "stopped": _("No longer up to date: your access has changed. Reload the page."),
+            "selected": _("{} selected"),
+            "denied": _("The browser does not allow notifications for this site."),
+            "noTimeline": _("The agent of this session works outside this server."),
+            "noEvents": _("Nothing has happened in this session yet."),
+            "timelineStopped": _("The timeline has stopped. Reload the page."),
+            "tooMany": _("At most {} at once."),
+        }
+    )

@@ -1,0 +1,132 @@
+"""A request in a few words: what is to be done, and the parameters that matter."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dwp_project.gateway.roles import Role
+from dwp_project.jsontext import compact
+from hitl import redaction, showing, tree
+from hitl.models import ApprovalRequest
+from hitl.policies import Rule, rule_of
+from hitl.states import OnTimeout
+
+_MOST_CHARACTERS = 60
+_MOST_OF_A_LINE = 200
+_MOST_PARAMETERS = 12
+_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The members of a context in their order, cut short: the first few, some more, and how many
+    are left out of both."""
+
+    first: list[tuple[SafeString, SafeString]]
+    more: list[tuple[SafeString, SafeString]]
+    hidden: int
+
+    @property
+    def folded(self) -> int:
+        """Return how many are not seen at once."""
+        return len(self.more) + self.hidden
+
+    @property
+    def more_label(self) -> str:
+        """Return what stands for those that are not seen at once."""
+        return _("%(count)d more") % {"count": self.folded}
+
+
+def action(action_type: str) -> str:
+    """Return an action type as words: `delete_mail` as "Delete mail"."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
+    words = re.sub(r"[_.\-]+", " ", words).strip()
+    return showing.plain(words[:1].upper() + words[1:] if words else action_type)
+
+
+def headline(request: ApprovalRequest) -> SafeString:
+    """Return the message that the agent shows, or else the action in words, in one line."""
+    message = " ".join(request.message.split("\n")).strip()
+    return showing.marked(
+        _cut(message, _MOST_OF_A_LINE) if message else action(request.action_type)
+    )
+
+
+def is_headline(message: str) -> bool:
+    """Say whether a message is shown whole by its headline."""
+    return len(message) <= _MOST_OF_A_LINE and "\n" not in message
+
+
+def parameters(context: Any) -> Parameters:
+    """Return the parameters of a context, masked, each cut to a line."""
+    members = context if isinstance(context, Mapping) else {_("context"): context}
+    shown = [
+        (showing.marked(_cut(name, _MOST_CHARACTERS)), _short(value))
+        for name, value in list(redaction.masked(members).items())[:_MOST_PARAMETERS]
+    ]
+    return Parameters(shown[:_AT_ONCE], shown[_AT_ONCE:], max(0, len(members) - len(shown)))
+
+
+def votes(request: ApprovalRequest) -> str:
+    """Return how many have approved, of how many that must."""
+    told = {"count": request.approvals, "needed": rule_of(request).min_approvals}
+    return _("%(count)d of %(needed)d approvals") % told
+
+
+def rule(rule: Rule) -> list[str]:
+    """Return a rule in sentences."""
+    roles = dict(Role.choices)
+    told = [
+        ngettext(
+            "%(count)d approval is enough.",
+            "%(count)d different people must approve.",
+            rule.min_approvals,
+        )
+        % {"count": rule.min_approvals}
+    ]
+    if rule.forbid_requester:
+        told.append(_("Who asked may not approve."))
+    if rule.required_role:
+        role = roles.get(rule.required_role, rule.required_role)
+        told.append(_("Approving takes the role %(role)s.") % {"role": role})
+    if rule.reason_required:
+        told.append(_("A rejection needs a reason."))
+    if rule.on_timeout == OnTimeout.ESCALATE:
+        role = roles.get(rule.escalate_to_role, rule.escalate_to_role)
+        term = duration(rule.escalate_seconds or 0)
+        text = _("If nobody decides in time, it goes to the role %(role)s for %(term)s more.")
+        told.append(text % {"role": role, "term": term})
+    return told
+
+
+def duration(seconds: int) -> str:
+    """Return a term in words: "5 minutes"."""
+    left = timedelta(seconds=seconds)
+    if left.days >= 2:
+        return ngettext("%(count)d day", "%(count)d days", left.days) % {"count": left.days}
+    if seconds >= 7200:
+        hours = seconds // 3600
+        return ngettext("%(count)d hour", "%(count)d hours", hours) % {"count": hours}
+    if seconds >= 120:
+        minutes = seconds // 60
+        return ngettext("%(count)d minute", "%(count)d minutes", minutes) % {"count": minutes}
+    return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
+
+
+def _short(value: Any) -> SafeString:
+    if isinstance(value, redaction.Masked):
+        return tree.mask(value)
+    text = value if isinstance(value, str) else compact(redaction.spelled_out(value))
+    return showing.marked(_cut(" ".join(text.split("\n")), _MOST_CHARACTERS))
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -1,0 +1,80 @@
+// Desktop notifications and a sound, each off until somebody turns it on.
+
+import { texts } from "./texts.js";
+
+function kept(name) {
+  try {
+    return localStorage.getItem(`desk.${name}`) === "on";
+  } catch {
+    return false;
+  }
+}
+
+function keep(name, isOn) {
+  try {
+    localStorage.setItem(`desk.${name}`, isOn ? "on" : "off");
+  } catch {
+    // Private windows may keep nothing.
+  }
+}
+
+function toggle(name, allowed) {
+  const button = document.getElementById(name);
+  button.hidden = false;
+  button.setAttribute("aria-pressed", String(kept(name)));
+  button.addEventListener("click", async () => {
+    let isOn = button.getAttribute("aria-pressed") !== "true";
+    if (isOn && !(await allowed())) isOn = false;
+    button.setAttribute("aria-pressed", String(isOn));
+    keep(name, isOn);
+  });
+  return () => button.getAttribute("aria-pressed") === "true";
+}
+
+// Permission is asked for on a click only: browsers forget pages that ask by themselves.
+async function mayNotify() {
+  if (!("Notification" in window)) return false;
+  if (Notification.permission === "default") await Notification.requestPermission();
+  if (Notification.permission === "granted") return true;
+  document.getElementById("news").textContent = texts.denied;
+  return false;
+}
+
+let audio = null;
+
+async function maySound() {
+  audio ??= new AudioContext();
+  await audio.resume();
+  beep();
+  return true;
+}
+
+// Two short tones, soft enough for eight hours.
+function beep() {
+  for (const [start, pitch] of [[0, 660], [0.14, 880]]) {
+    const at = audio.currentTime + start;
+    const tone = audio.createOscillator();
+    const volume = audio.createGain();
+    tone.frequency.value = pitch;
+    volume.gain.setValueAtTime(0, at);
+    volume.gain.linearRampToValueAtTime(0.08, at + 0.02);
+    volume.gain.exponentialRampToValueAtTime(0.001, at + 0.22);
+    tone.connect(volume).connect(audio.destination);
+    tone.start(at);
+    tone.stop(at + 0.25);
+  }
+}
+
+export function start() {
+  const notifies = toggle("notify", mayNotify);
+  const sounds = toggle("sound", maySound);
+  return (title) => {
+    if (notifies() && document.hidden && Notification.permission === "granted") {
+      new Notification(title, { tag: "desk" });
+    }
+    if (sounds()) {
+      audio ??= new AudioContext();
+      if (audio.state === "running") beep();
+    }
+  };
+}

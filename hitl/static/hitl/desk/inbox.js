@@ -1,0 +1,229 @@
+// The inbox: rows come, change and leave; focus and selection stay where they are.
+
+import * as alerts from "./alerts.js";
+import * as clock from "./clock.js";
+import { listen, showHelp } from "./keys.js";
+import { follow } from "./stream.js";
+import { say, setNow, texts } from "./texts.js";
+
+const MOST = 200;
+const ARRIVED_FOR = 4000;
+const root = document.getElementById("inbox");
+const list = document.getElementById("rows");
+const form = document.getElementById("many");
+const news = document.getElementById("news");
+const bar = document.getElementById("bar");
+const all = document.getElementById("all");
+const alert_ = alerts.start();
+let lastPicked = null;
+
+const rows = () => [...list.children];
+const boxOf = (row) => row.querySelector(".pick input");
+const linkOf = (row) => row.querySelector(".open");
+const focused = () => document.activeElement?.closest?.("#rows > .row") ?? null;
+
+// --- what comes over the stream ---------------------------------------------------------------
+
+function rowOf(html) {
+  const template = document.createElement("template");
+  template.innerHTML = html;
+  return template.content.firstElementChild;
+}
+
+function isSame(one, other) {
+  return (
+    one.dataset.expires === other.dataset.expires &&
+    boxOf(one)?.value === boxOf(other)?.value &&
+    [".what", ".who"].every((part) => one.querySelector(part).isEqualNode(other.querySelector(part)))
+  );
+}
+
+function replace(old, fresh) {
+  if (isSame(old, fresh)) return;
+  const box = boxOf(old);
+  // Another digest is another request: what was selected is not what is there now.
+  if (box && boxOf(fresh) && box.value === boxOf(fresh).value) boxOf(fresh).checked = box.checked;
+  const isOpen = old.querySelector("details")?.open;
+  if (isOpen && fresh.querySelector("details")) fresh.querySelector("details").open = true;
+  const active = old.contains(document.activeElement) ? document.activeElement : null;
+  old.replaceWith(fresh);
+  if (active) (active === box ? boxOf(fresh) ?? linkOf(fresh) : linkOf(fresh)).focus({ preventScroll: true });
+}
+
+function remove(row) {
+  if (row.contains(document.activeElement)) {
+    const neighbour = row.nextElementSibling ?? row.previousElementSibling;
+    if (neighbour) linkOf(neighbour).focus();
+  }
+  if (row === lastPicked) lastPicked = null;
+  row.remove();
+}
+
+function place(order) {
+  let before = null;
+  for (const pk of order) {
+    const row = document.getElementById(`row-${pk}`);
+    const next = before ? before.nextElementSibling : list.firstElementChild;
+    if (row !== next) {
+      const active = row.contains(document.activeElement) ? document.activeElement : null;
+      list.insertBefore(row, next);
+      active?.focus({ preventScroll: true });
+    }
+    before = row;
+  }
+}
+
+function hear(standing) {
+  setNow(standing.now);
+  const wanted = new Set(standing.order);
+  const known = new Set(rows().map((row) => row.dataset.pk));
+  const arrived = [];
+  for (const pk of standing.order) {
+    const html = standing.pieces[pk];
+    if (html === undefined) continue;
+    const fresh = rowOf(html);
+    const old = document.getElementById(`row-${pk}`);
+    if (old) {
+      replace(old, fresh);
+    } else {
+      list.append(fresh);
+      arrived.push(fresh);
+    }
+  }
+  for (const row of rows()) if (!wanted.has(row.dataset.pk)) remove(row);
+  place(standing.order);
+  const left = [...known].filter((pk) => !wanted.has(pk)).length;
+  show(standing.count);
+  clock.draw();
+  picked();
+  if (arrived.length) welcome(arrived);
+  else if (left) news.textContent = say("waiting", standing.count);
+}
+
+function welcome(arrived) {
+  const text =
+    arrived.length === 1
+      ? say("newOne", linkOf(arrived[0]).textContent)
+      : say("newMany", arrived.length);
+  news.textContent = text;
+  alert_(text);
+  for (const row of arrived) {
+    row.classList.add("has-arrived");
+    setTimeout(() => row.classList.remove("has-arrived"), ARRIVED_FOR);
+  }
+}
+
+function show(count) {
+  document.getElementById("count").textContent = count;
+  document.getElementById("empty").hidden = count !== "0";
+  document.getElementById("more").hidden = !count.endsWith("+");
+  document.title = count === "0" ? root.dataset.title : `(${count}) ${root.dataset.title}`;
+}
+
+function tell(state) {
+  const link = document.getElementById("link");
+  link.classList.toggle("is-live", state === "live");
+  link.textContent = state === "stopped" ? "" : texts[state];
+  if (state !== "stopped") return;
+  // Whoever may not look any more sees nothing any more.
+  const stopped = document.getElementById("stopped");
+  stopped.textContent = texts.stopped;
+  stopped.hidden = false;
+  form.hidden = true;
+  list.replaceChildren();
+  document.title = root.dataset.title;
+}
+
+// --- selecting ----------------------------------------------------------------------------------
+
+function picked() {
+  if (!bar) return;
+  const boxes = rows().map(boxOf).filter(Boolean);
+  const count = boxes.filter((box) => box.checked).length;
+  for (const row of rows()) row.classList.toggle("is-picked", Boolean(boxOf(row)?.checked));
+  bar.hidden = count === 0;
+  const text = count > MOST ? say("tooMany", MOST) : say("selected", count);
+  const told = document.getElementById("selected");
+  if (told.textContent !== text) told.textContent = text;
+  document.getElementById("clear").hidden = false;
+  all.hidden = false;
+  all.checked = count > 0 && count === boxes.length;
+  all.indeterminate = count > 0 && count < boxes.length;
+}
+
+function pick(row, isOn, isRange) {
+  const box = boxOf(row);
+  if (!box) return;
+  const between = rows();
+  const from = isRange && lastPicked ? between.indexOf(lastPicked) : -1;
+  const to = between.indexOf(row);
+  const range = from < 0 ? [row] : between.slice(Math.min(from, to), Math.max(from, to) + 1);
+  for (const one of range) if (boxOf(one)) boxOf(one).checked = isOn;
+  lastPicked = row;
+  picked();
+}
+
+function clear() {
+  for (const row of rows()) if (boxOf(row)) boxOf(row).checked = false;
+  lastPicked = null;
+  picked();
+}
+
+list.addEventListener("click", (event) => {
+  if (event.target.matches(".pick input")) {
+    pick(event.target.closest(".row"), event.target.checked, event.shiftKey);
+  }
+});
+all?.addEventListener("change", () => {
+  for (const row of rows()) if (boxOf(row)) boxOf(row).checked = all.checked;
+  picked();
+});
+document.getElementById("clear")?.addEventListener("click", clear);
+
+// --- keys -----------------------------------------------------------------------------------------
+
+function move(step) {
+  const found = rows();
+  if (!found.length) return;
+  const here = found.indexOf(focused());
+  const there = here < 0 ? (step > 0 ? 0 : found.length - 1) : here + step;
+  linkOf(found[Math.max(0, Math.min(found.length - 1, there))]).focus();
+}
+
+// With a selection, ask about all of it; without one, open the request: nothing is decided unread.
+function decide(event, decision) {
+  if (event.repeat) return;
+  if (rows().some((row) => boxOf(row)?.checked)) {
+    bar.querySelector(`[value=${decision}]`).click();
+  } else {
+    const row = focused();
+    if (row) linkOf(row).click();
+  }
+}
+
+listen({
+  j: () => move(1),
+  k: () => move(-1),
+  Enter: (event) => {
+    // On the list itself nothing is focused yet: the most urgent one opens.
+    if (event.target !== document.body || event.repeat) return false;
+    const first = rows()[0];
+    if (first) linkOf(first).click();
+  },
+  a: (event) => decide(event, "approve"),
+  r: (event) => decide(event, "reject"),
+  x: (event) => {
+    const row = focused();
+    if (row && !event.repeat && boxOf(row)) pick(row, !boxOf(row).checked, event.shiftKey);
+  },
+  Escape: clear,
+  "?": showHelp,
+});
+clock.start();
+picked();
+show(document.getElementById("count").textContent);
+follow(root.dataset.live, hear, tell);
+addEventListener("pageshow", (event) => {
+  // Back from a request: what was selected before is selected no more.
+  if (event.persisted) clear();
+});

@@ -1,0 +1,113 @@
+// One request: it says when it is over, decides by key, and shows its session as it happens.
+
+import * as clock from "./clock.js";
+import { listen, showHelp } from "./keys.js";
+import { follow } from "./stream.js";
+import { texts, setNow } from "./texts.js";
+import { watch } from "./timeline.js";
+
+// Nobody reads a request in less: a key or click that comes sooner was meant for the last one.
+const UNSEEN_FOR = 600;
+const root = document.getElementById("request");
+const state = document.getElementById("state");
+let shownAt = performance.now();
+let isSent = false;
+
+const isSeen = () => document.visibilityState === "visible" && performance.now() - shownAt >= UNSEEN_FOR;
+
+function shownAnew() {
+  shownAt = performance.now();
+  isSent = false;
+}
+
+// --- how it stands ------------------------------------------------------------------------------
+
+function hear(standing) {
+  setNow(standing.now);
+  const html = standing.pieces.state;
+  const fresh = document.createElement("div");
+  fresh.innerHTML = html;
+  const was = state.querySelector("[data-status]");
+  const is = fresh.querySelector("[data-status]");
+  if (was.dataset.status !== is.dataset.status || standing.isPending) state.replaceChildren(...fresh.children);
+  if (!standing.isPending) over();
+  clock.draw();
+}
+
+function over() {
+  const decision = document.getElementById("decision");
+  if (!decision) return;
+  const hadFocus = decision.contains(document.activeElement);
+  decision.remove();
+  if (hadFocus) document.querySelector(".pager a")?.focus();
+}
+
+function tell(how) {
+  if (how === "stopped") {
+    over();
+    const told = document.createElement("p");
+    told.className = "errornote";
+    told.setAttribute("role", "alert");
+    told.textContent = texts.stopped;
+    state.replaceChildren(told);
+  }
+}
+
+// --- deciding -----------------------------------------------------------------------------------
+
+for (const form of document.querySelectorAll("#approval, #rejection")) {
+  form.addEventListener("submit", (event) => {
+    if (isSent || !isSeen()) {
+      event.preventDefault();
+      return;
+    }
+    isSent = true;
+    for (const button of document.querySelectorAll("#decision button")) {
+      button.setAttribute("aria-disabled", "true");
+    }
+  });
+}
+
+function approve(event) {
+  if (event.repeat || !isSeen()) return;
+  document.getElementById("approval")?.requestSubmit(document.querySelector("button.approve"));
+}
+
+function reject(event) {
+  if (event.repeat || !isSeen()) return;
+  document.querySelector("#rejection input[type=radio], #rejection input[type=text]")?.focus();
+}
+
+function go(url) {
+  if (url) location.assign(url);
+}
+
+listen({
+  a: approve,
+  r: reject,
+  j: (event) => (event.repeat ? undefined : go(root.dataset.next)),
+  k: (event) => (event.repeat ? undefined : go(root.dataset.previous)),
+  Escape: () => go(root.dataset.inbox),
+  "?": showHelp,
+});
+
+// Enter on a picked reason sends the rejection, as it does from the field beside it.
+document.getElementById("rejection")?.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && event.target.matches("input[type=radio]") && !event.repeat) {
+    event.preventDefault();
+    event.currentTarget.requestSubmit(event.currentTarget.querySelector("button.reject"));
+  }
+});
+
+clock.start();
+const streams = [follow(root.dataset.live, hear, tell), watch(document.getElementById("timeline"))];
+// A browser opens six connections to one server: tabs that nobody looks at leave theirs to others.
+document.addEventListener("visibilitychange", () => {
+  for (const stream of streams) document.hidden ? stream.close() : stream.open();
+  if (!document.hidden) shownAnew();
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  shownAnew();
+  for (const button of document.querySelectorAll("#decision button")) button.removeAttribute("aria-disabled");
+});

@@ -1,0 +1,58 @@
+// A session's events as they happen. Pieces of an answer are put together where they stand.
+
+import { texts } from "./texts.js";
+
+const NEAR_THE_END = 40;
+
+export function watch(section) {
+  const list = section.querySelector("ol");
+  const note = document.getElementById("timeline-note");
+  let source = null;
+  let last = 0;
+  let isOver = false;
+
+  function add(sent, number) {
+    if (number <= last) return;
+    last = number;
+    const follows = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_THE_END;
+    const end = list.lastElementChild;
+    if (sent.kind === "content" && end?.dataset.kind === "content") {
+      end.querySelector(".piece").insertAdjacentHTML("beforeend", sent.piece);
+    } else {
+      list.insertAdjacentHTML("beforeend", sent.html);
+    }
+    note.textContent = "";
+    if (follows) list.scrollTop = list.scrollHeight;
+  }
+
+  function open() {
+    if (source || isOver) return;
+    source = new EventSource(`${section.dataset.url}?after=${last}`);
+    source.addEventListener("happened", (event) => add(JSON.parse(event.data), Number(event.lastEventId)));
+    source.addEventListener("quiet", () => {
+      if (!list.children.length) note.textContent = texts.noEvents;
+    });
+    source.addEventListener("over", () => {
+      isOver = true;
+      close();
+    });
+    source.addEventListener("error", () => {
+      if (source?.readyState !== EventSource.CLOSED) return;
+      close();
+      isOver = true;
+      note.textContent = list.children.length ? texts.timelineStopped : texts.noTimeline;
+    });
+  }
+
+  function close() {
+    source?.close();
+    source = null;
+  }
+
+  addEventListener("pagehide", close);
+  addEventListener("pageshow", (event) => {
+    if (event.persisted) open();
+  });
+  open();
+  return { open, close };
+}

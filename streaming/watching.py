@@ -1,0 +1,97 @@
+"""The operators' view of a session: its events in words, as they happen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from django.conf import settings
+from django.http import HttpResponse
+from structlog.stdlib import get_logger
+
+from dwp_project.gateway.consumers import OperatorConsumer
+from dwp_project.gateway.errors import NotFound
+from dwp_project.gateway.identity import header
+from dwp_project.jsontext import compact
+from dwp_project.offload import run_sync
+from dwp_project.outages import DATABASE_AWAY
+from dwp_project.sse import frames
+from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
+from streaming import log, timeline
+from streaming.models import Session
+
+logger = get_logger(__name__)
+
+_CONFIRM_SECONDS = 1.0
+_RETRY_MILLISECONDS = 2000
+# An answer comes in many small pieces; several are read at once.
+_BETWEEN_READS_SECONDS = 0.25
+
+
+class TimelineConsumer(OperatorConsumer):
+    """`GET /admin/streaming/session/<session_id>/timeline/?after=<sequence>`."""
+
+    async def answer(self) -> None:
+        session = await self._session()
+        after = self._after()
+        async with hub().subscribe(log.wake_topic(session.pk)) as subscription:
+            response = HttpResponse(headers=dict(frames.HEADERS))
+            await self.start(200, self.edge_headers(response))
+            await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
+            await subscription.confirmed(_CONFIRM_SECONDS)
+            await self._follow(session.pk, after, subscription)
+
+    async def drain(self) -> None:
+        """Cut: the page comes back, to another process, behind the last event it has."""
+        await self.interrupt()
+        await self.cut()
+
+    async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
+        sent_at = time.monotonic()
+        is_told_quiet = False
+        while True:
+            try:
+                # Who asks is asked for again with every read.
+                await self._session()
+                page = await self.in_words(timeline.read, session_pk, after)
+            except NotFound:
+                return await self.finish()  # the page comes back, and hears that nothing is here
+            except DATABASE_AWAY as exc:
+                logger.warning("database_away", error=str(exc).strip())
+                await asyncio.sleep(1.0)
+                continue
+            if page.happened:
+                await self.write(b"".join(map(_frame, page.happened)))
+                sent_at = time.monotonic()
+            elif page.sequence == 0 and not is_told_quiet:
+                is_told_quiet = True
+                await self.write(frames.event(0, "quiet", "{}"))
+            after = page.sequence
+            if page.is_last:
+                return await self.finish(frames.event(after, "over", "{}"))
+            if page.is_partial:
+                continue
+            silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
+            await subscription.next(max(0.0, min(silence, REREAD_SECONDS)))
+            await asyncio.sleep(_BETWEEN_READS_SECONDS)
+            if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
+                await self.write(frames.HEARTBEAT)
+                sent_at = time.monotonic()
+
+    async def _session(self) -> Session:
+        operator = await self.operator()
+        session_id = self.scope["url_route"]["kwargs"]["session_id"]
+        found = await run_sync(timeline.find, session_id, operator.tenants)
+        if found is None:
+            raise NotFound
+        return found
+
+    def _after(self) -> int:
+        """Return the sequence of the last event that the page has."""
+        text = header(self.request, "Last-Event-ID") or self.request.GET.get("after", "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+
+
+def _frame(happened: timeline.Happened) -> bytes:
+    sent = {"kind": happened.kind, "html": happened.html, "piece": happened.piece}
+    return frames.event(happened.sequence, "happened", compact(sent))

@@ -1,0 +1,84 @@
+"""A server, a browser and operators for the run; skipped where there is no Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+pytest.register_assert_rewrite("tests.browser.desk")
+
+# ruff: noqa: E402 - after the line above
+from tests.acceptance.server import RunningServer
+from tests.browser.desk import Desk, Operator, launched
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome")
+PEOPLE = (
+    ("kim", {"tenant1": "approver"}),
+    ("lee", {"tenant1": "approver", "tenant2": "approver"}),
+    ("viewer", {"tenant1": "viewer"}),
+    ("leaver", {"tenant1": "approver"}),
+)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Browser]:
+    """Return the system's Chromium."""
+    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
+    if executable is None:
+        pytest.skip("no Chromium on this machine: install chromium, or name it in CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = launched(playwright, executable)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Desk]:
+    """Return the desk of a real server, with its people."""
+    # Slow enough to be watched, quick enough for a test.
+    if os.environ.get("DESK_ATTACH"):  # XXX
+        from pathlib import Path  # XXX
+
+        running = RunningServer(Path("/tmp/desk-data/data"), ports=[18980, 18981])  # XXX
+        made = Desk(running)  # XXX
+        made.people(*PEOPLE)  # XXX
+        yield made  # XXX
+        return  # XXX
+    running = RunningServer(tmp_path_factory.mktemp("desk") / "data")
+    try:
+        made = Desk(running.start())
+        made.people(*PEOPLE)
+        yield made
+        assert running.stop() == 0, running.output
+    finally:
+        running.end()
+
+
+@pytest.fixture
+def operator(desk: Desk, chromium: Browser) -> Iterator[Callable[..., Operator]]:
+    """Return a maker of browser windows, with options of Playwright's contexts."""
+    made: list[Operator] = []
+
+    def make(**options: Any) -> Operator:
+        options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options}
+        made.append(Operator(desk, chromium.new_context(**options)))
+        return made[-1]
+
+    yield make
+    for one in made:
+        try:
+            one.assert_no_complaint()
+        finally:
+            one.context.close()
+
+
+@pytest.fixture(autouse=True)
+def _an_empty_inbox(desk: Desk) -> Iterator[None]:
+    """Leave nothing waiting for the next test."""
+    yield
+    desk.withdraw_all()

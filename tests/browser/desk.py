@@ -1,0 +1,204 @@
+"""The desk as an operator meets it in a browser, and the agents that ask meanwhile."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page
+
+from tests.acceptance.server import CHECKOUT, RunningServer
+
+SCREENSHOTS = CHECKOUT / "build/screenshots"
+INBOX = "/admin/hitl/approvalrequest/inbox/"
+LIST = "/admin/hitl/approvalrequest/"
+PASSWORD = "an-operator-of-the-desk"
+
+# Every violation of the Content-Security-Policy, as the page itself hears of it.
+_LISTEN = """
+window.cspReports = [];
+document.addEventListener("securitypolicyviolation", (event) => {
+  window.cspReports.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
+});
+"""
+_PEOPLE = """
+import json, sys
+from django.contrib.auth.models import User
+from dwp_project.gateway.models import Membership
+from hitl.models import RejectionReason
+for person in json.loads(sys.stdin.read()):
+    user, made = User.objects.get_or_create(username=person["username"], is_staff=True)
+    if made:
+        user.set_password(person["password"])
+        user.save()
+    for tenant, role in person["roles"].items():
+        Membership.objects.get_or_create(user=user, tenant_id=tenant, defaults={"role": role})
+for text in ("The amount is too high", "Ask the customer first"):
+    RejectionReason.objects.get_or_create(tenant_id="tenant1", text=text)
+"""
+
+
+class Desk:
+    """A running server, people who sit at it, and the REST client of an agent."""
+
+    def __init__(self, server: RunningServer) -> None:
+        self.server = server
+        self.url = f"http://127.0.0.1:{server.ports[0]}"
+
+    def manage(self, code: str, sent: object = None) -> str:
+        """Run a few lines of Python on the server's own data."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", "shell", "--no-imports", "-v0", "-c", code],
+            cwd=CHECKOUT,
+            env=self.server.environment,
+            input=json.dumps(sent),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def people(self, *people: tuple[str, Mapping[str, str]]) -> None:
+        """Make operators with their roles in tenants."""
+        wanted = [
+            {"username": name, "password": PASSWORD, "roles": dict(roles)} for name, roles in people
+        ]
+        self.manage(_PEOPLE, wanted)
+
+    # --- an agent --------------------------------------------------------------------------
+
+    def call(
+        self,
+        path: str,
+        body: object,
+        *,
+        user: str = "user123",
+        tenant: str = "tenant1",
+        role: str = "user",
+    ) -> dict[str, Any]:
+        """Send a REST call and return the envelope, whatever the status."""
+        answer = self.server.request("POST", path, self.server.headers(user, tenant, role), body)
+        found = json.loads(answer.body)
+        assert isinstance(found, dict)
+        return found
+
+    def ask(
+        self,
+        message: str,
+        *,
+        action: str = "send_payment",
+        context: Mapping[str, Any] | None = None,
+        seconds: int = 600,
+        tenant: str = "tenant1",
+        user: str = "user123",
+        session: str = "",
+    ) -> dict[str, Any]:
+        """Open a request and return it."""
+        session = session or f"s-{os.urandom(6).hex()}"
+        body = {
+            "sessionId": session,
+            "actionType": action,
+            "message": message,
+            "context": {"amount": 120, "currency": "EUR"} if context is None else context,
+            "timeoutSeconds": seconds,
+        }
+        found = self.call("/aura/hitl/requests", body, user=user, tenant=tenant)
+        assert found["success"], found
+        return dict(found["data"])
+
+    def decide(self, request: Mapping[str, Any], verb: str, user: str = "somebody") -> None:
+        """Decide over REST, as a colleague elsewhere."""
+        found = self.call(
+            f"/aura/hitl/{verb}/{request['requestId']}", {}, user=user, role="approver"
+        )
+        assert found["success"], found
+
+    def withdraw_all(self) -> None:
+        """Cancel whatever waits in the tenants of the tests."""
+        for tenant in ("tenant1", "tenant2"):
+            headers = self.server.headers("admin1", tenant, "admin")
+            listed = self.server.get("/aura/hitl/requests?status=pending", headers)
+            for request in listed.json()["data"]["items"]:
+                path = f"/aura/hitl/requests/{request['requestId']}/cancel"
+                self.server.request("POST", path, headers, {})
+
+    def status(self, request: Mapping[str, Any]) -> str:
+        headers = self.server.headers("user123", "tenant1", "admin")
+        answer = self.server.get(f"/aura/hitl/requests/{request['requestId']}", headers)
+        return str(json.loads(answer.json()["data"])["status"])
+
+
+class Operator:
+    """One browser window of somebody who is signed in."""
+
+    def __init__(self, desk: Desk, context: BrowserContext) -> None:
+        self.desk = desk
+        self.context = context
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(20_000)
+        self.complaints: list[str] = []
+        self._hear(self.page)
+
+    def _hear(self, page: Page) -> None:
+        page.add_init_script(_LISTEN)
+        page.on(
+            "console",
+            lambda told: (
+                self.complaints.append(told.text)
+                if "Content Security Policy" in told.text or "Content-Security-Policy" in told.text
+                else None
+            ),
+        )
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, path: str) -> Page:
+        self.page.goto(f"{self.desk.url}{path}")
+        return self.page
+
+    def sign_in(self, username: str) -> Page:
+        page = self.open(f"/admin/login/?next={INBOX}")
+        page.fill("#id_username", username)
+        page.fill("#id_password", PASSWORD)
+        page.click("input[type=submit]")
+        page.wait_for_selector("#inbox")
+        page.wait_for_selector("#link.is-live")
+        return page
+
+    def shoot(self, name: str, *, whole: bool = False) -> None:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole)
+
+    def assert_no_complaint(self) -> None:
+        """Check that no page broke the policy or threw an error."""
+        assert self.complaints == []
+        assert self.page.evaluate("window.cspReports ?? []") == []
+
+    def row(self, text: str) -> Any:
+        return self.page.locator("#rows > .row", has_text=text)
+
+    def ready(self) -> None:
+        """Wait as long as a request must have been seen before it can be decided."""
+        self.page.wait_for_selector("#request #help:not([hidden])")
+        self.page.wait_for_timeout(900)
+
+
+def launched(playwright: Any, executable: str) -> Browser:
+    """Return the system's Chromium, headless and quiet."""
+    browser: Browser = playwright.chromium.launch(
+        executable_path=executable,
+        args=[
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+        ],
+    )
+    return browser

@@ -1,0 +1,153 @@
+"""What the pages look like: Korean, narrow, dark, for everybody, and under a strict policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.desk import INBOX, LIST, Desk, Operator
+
+Open = Callable[..., Operator]
+CONTEXT: dict[str, Any] = {
+    "to": "billing@acme.example",
+    "amount": 1250.5,
+    "currency": "EUR",
+    "urgent": True,
+    "api_key": "sk-this-must-never-be-seen",
+    "invoice": {"number": "2026-1123", "lines": ["Consulting", "Travel"], "password": "hunter2"},
+    "note": "Please pay before the end of the month. " * 20,
+}
+
+
+def asked(desk: Desk) -> None:
+    """Open requests as a morning has them."""
+    desk.ask("Pay 1,250.50 EUR to ACME for invoice 2026-1123?", context=CONTEXT, seconds=900)
+    desk.ask("Delete 340 mails from “Archive”?", action="delete_mail", seconds=95,
+             context={"folder": "Archive", "count": 340, "older_than": "2024-01-01"})  # fmt: skip
+    desk.ask("프로덕션에 버전 8을 배포할까요?", action="deploy_release", seconds=7200, user="choi",
+             context={"서비스": "결제", "version": "8.0.1", "env": "production"})  # fmt: skip
+    desk.ask("Merge pull request 512?", action="merge_pull_request", seconds=24,
+             context={"repository": "payments", "number": 512, "checks": "passed"})  # fmt: skip
+    desk.ask("Send the contract to the customer?", action="send_mail", seconds=200_000,
+             tenant="tenant2", context={"to": "cho@customer.example"})  # fmt: skip
+
+
+def serious(page: Any) -> list[str]:
+    """Return what axe finds serious or critical."""
+    # Without its preload, which styles the page inline.
+    found = Axe().run(page, options={"preload": False}).response["violations"]
+    return [
+        f"{one['id']}: {node['target']} {node['any'][0]['message'] if node['any'] else ''}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_pages_have_no_serious_finding_and_break_no_policy(
+    desk: Desk, operator: Open, theme: str
+) -> None:
+    asked(desk)
+    lee = operator(color_scheme=theme)
+    page = lee.sign_in("lee")
+    expect(page.locator("#rows > .row")).to_have_count(5)
+    lee.shoot(f"inbox-{theme}")
+    found = {"inbox": serious(page)}
+    page.locator("#rows .open", has_text="ACME").click()
+    lee.ready()
+    assert "sk-this-must-never" not in page.content()
+    assert "hunter2" not in page.content()
+    lee.shoot(f"request-{theme}", whole=True)
+    found["request"] = serious(page)
+    found |= {path: serious(lee.open(path)) for path in ("/admin/", LIST)}
+    lee.shoot(f"archive-{theme}")
+    if theme == "light":
+        for path in ("/admin/hitl/auditrecord/", "/admin/nothing-here/", "/admin/password_change/"):
+            found[path] = serious(lee.open(path))
+            lee.assert_no_complaint()
+
+    assert [f"{name} {one}" for name, told in found.items() for one in told] == []
+
+
+def test_login_has_no_serious_finding(operator: Open) -> None:
+    nobody = operator()
+    page = nobody.open("/admin/login/")
+    nobody.shoot("login")
+    assert serious(page) == []
+
+
+def test_documentation_works_under_the_policy(operator: Open) -> None:
+    nobody = operator()
+    page = nobody.open("/docs/")
+    expect(page.locator(".opblock").first).to_be_visible()
+    page.locator(".opblock").first.click()
+    nobody.shoot("docs")
+    nobody.assert_no_complaint()
+
+
+def test_desk_speaks_korean(desk: Desk, operator: Open) -> None:
+    asked(desk)
+    lee = operator(locale="ko-KR")
+    page = lee.sign_in("lee")
+    expect(page.locator("h1")).to_contain_text("받은 요청")
+    expect(page.locator("#link")).to_have_text("실시간")
+    lee.shoot("inbox-korean")
+    page.locator("#rows .open", has_text="ACME").click()
+    lee.ready()
+    expect(page.locator("button.approve")).to_contain_text("승인")
+    lee.shoot("request-korean", whole=True)
+
+
+def test_desk_fits_into_360_pixels(desk: Desk, operator: Open) -> None:
+    asked(desk)
+    lee = operator(viewport={"width": 360, "height": 740})
+    page = lee.sign_in("lee")
+    lee.shoot("inbox-360")
+    paths = [INBOX, LIST]
+    page.locator("#rows .open", has_text="ACME").click()
+    lee.ready()
+    lee.shoot("request-360", whole=True)
+    paths.append(page.url.removeprefix(desk.url))
+
+    for path in paths:
+        lee.open(path)
+        # What is wider than the window could only be read by scrolling sideways.
+        widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+        if path != LIST:  # the stock list scrolls inside itself
+            assert widths[0] <= widths[1], path
+
+
+def test_live_stream_stops_for_whoever_has_left(desk: Desk, operator: Open) -> None:
+    desk.ask("Pay 77 EUR?")
+    leaver = operator()
+    page = leaver.sign_in("leaver")
+    expect(page.locator("#rows > .row")).to_have_count(1)
+
+    desk.manage(
+        "from dwp_project.gateway.models import Membership;"
+        "Membership.objects.filter(user__username='leaver').delete()"
+    )
+    desk.ask("Pay 78 EUR?")
+
+    expect(page.locator("#rows > .row")).to_have_count(0, timeout=45_000)
+    assert "78 EUR" not in page.content()
+
+
+def test_live_stream_stops_when_the_session_ends(desk: Desk, operator: Open) -> None:
+    desk.ask("Pay 79 EUR?")
+    viewer = operator()
+    page = viewer.sign_in("viewer")
+    expect(page.locator("#rows > .row")).to_have_count(1)
+
+    desk.manage(
+        "from django.contrib.sessions.models import Session; Session.objects.all().delete()"
+    )
+    desk.ask("Pay 80 EUR?")
+
+    expect(page.locator("#stopped")).to_be_visible(timeout=45_000)
+    assert "80 EUR" not in page.content()
