@@ -62,7 +62,7 @@ def test_tenants_have_chains_of_their_own() -> None:
 
     assert (foreign.sequence, foreign.previous_hash) == (1, audit.GENESIS)
     assert audit.tenants() == ["tenant1", "tenant2"]
-    assert audit.verify("tenant2") == audit.Verified("tenant2", 1, foreign.hash)
+    assert verifying.verify("tenant2") == verifying.Verified("tenant2", 1, foreign.hash)
 
 
 def test_record_without_a_tenant_goes_to_the_deployments_chain() -> None:
@@ -143,21 +143,21 @@ def test_records_of_16_threads_make_one_unbroken_chain() -> None:
 
     together([lambda n=n: write(n) for n in range(16)])  # type: ignore[misc]
 
-    holds = audit.verify("tenant1")
-    assert isinstance(holds, audit.Verified)
+    holds = verifying.verify("tenant1")
+    assert isinstance(holds, verifying.Verified)
     assert holds.records == 80
 
 
 @pytest.mark.django_db(transaction=True)
 def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
-    def write() -> list[audit.Verified | audit.Break]:
+    def write() -> list[verifying.Verified | verifying.Break]:
         for _ in range(10):
             services.open_request(factories.question(), factories.actor(REQUESTER), Origin.REST)
         return []
 
-    def verify() -> list[audit.Verified | audit.Break]:
-        return [audit.verify("tenant1") for _ in range(20)]
+    def verify() -> list[verifying.Verified | verifying.Break]:
+        return [verifying.verify("tenant1") for _ in range(20)]
 
     found = together([write, write, verify, verify])
 
-    assert [chain for chains in found for chain in chains if isinstance(chain, audit.Break)] == []
+    assert [chain for chains in found for chain in chains if isinstance(chain, verifying.Break)] == []

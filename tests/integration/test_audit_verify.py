@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.db.models import QuerySet
 
-from hitl import append_only, audit
+from hitl import append_only, audit, verifying
 from hitl.models import AuditChain, AuditRecord
 from tests.integration.chains import chain_of, record
 from tests.people import OUTSIDER
@@ -25,11 +25,11 @@ def unlocked() -> QuerySet[AuditRecord]:
 def test_verify_of_an_untouched_chain_tells_its_length_and_head() -> None:
     *_, last = chain_of(5)
 
-    assert audit.verify("tenant1") == audit.Verified("tenant1", 5, last.hash)
+    assert verifying.verify("tenant1") == verifying.Verified("tenant1", 5, last.hash)
 
 
 def test_verify_of_an_empty_chain_holds() -> None:
-    assert audit.verify("nobody") == audit.Verified("nobody", 0, audit.GENESIS)
+    assert verifying.verify("nobody") == verifying.Verified("nobody", 0, audit.GENESIS)
 
 
 # One change of every column that the hash covers.
@@ -55,9 +55,9 @@ def test_verify_finds_an_edited_column(column: str) -> None:
     chain_of(4)
     unlocked().filter(sequence=2).update(**{column: EDITS[column]})
 
-    broken = audit.verify("tenant1")
+    broken = verifying.verify("tenant1")
 
-    assert isinstance(broken, audit.Break)
+    assert isinstance(broken, verifying.Break)
     assert broken.sequence == 2
 
 
@@ -67,9 +67,9 @@ def test_verify_finds_an_edit_whose_hash_was_made_to_fit() -> None:
     edited.actor = "somebody else"
     unlocked().filter(sequence=2).update(actor=edited.actor, hash=audit.hash_of(edited))
 
-    broken = audit.verify("tenant1")
+    broken = verifying.verify("tenant1")
 
-    assert isinstance(broken, audit.Break)
+    assert isinstance(broken, verifying.Break)
     assert broken.sequence == 3
 
 
@@ -78,7 +78,7 @@ def test_verify_finds_a_removed_record(sequence: int) -> None:
     chain_of(4)
     unlocked().filter(sequence=sequence).delete()
 
-    assert audit.verify("tenant1") == audit.Break(
+    assert verifying.verify("tenant1") == verifying.Break(
         "tenant1", sequence, f"record {sequence} is missing"
     )
 
@@ -87,14 +87,14 @@ def test_verify_finds_a_chain_cut_off_at_its_end() -> None:
     chain_of(4)
     unlocked().filter(sequence__gt=2).delete()
 
-    assert audit.verify("tenant1") == audit.Break("tenant1", 3, "record 3 is missing")
+    assert verifying.verify("tenant1") == verifying.Break("tenant1", 3, "record 3 is missing")
 
 
 def test_verify_finds_a_chain_removed_whole() -> None:
     chain_of(4)
     unlocked().delete()
 
-    assert isinstance(audit.verify("tenant1"), audit.Break)
+    assert isinstance(verifying.verify("tenant1"), verifying.Break)
     assert "tenant1" in audit.tenants()
 
 
@@ -102,7 +102,7 @@ def test_verify_finds_a_chain_whose_head_was_removed() -> None:
     chain_of(4)
     AuditChain.objects.all().delete()
 
-    assert isinstance(audit.verify("tenant1"), audit.Break)
+    assert isinstance(verifying.verify("tenant1"), verifying.Break)
     assert "tenant1" in audit.tenants()
 
 
@@ -110,7 +110,7 @@ def test_verify_finds_a_head_that_was_set_back() -> None:
     _, second, *_ = chain_of(4)
     AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
 
-    assert isinstance(audit.verify("tenant1"), audit.Break)
+    assert isinstance(verifying.verify("tenant1"), verifying.Break)
 
 
 @pytest.mark.parametrize("sequence", [5, 0, -1])
@@ -122,7 +122,7 @@ def test_verify_finds_an_inserted_record(sequence: int) -> None:
     forged.previous_hash, forged.hash = forged.hash, audit.hash_of(forged)
     forged.save(force_insert=True)
 
-    assert isinstance(audit.verify("tenant1"), audit.Break)
+    assert isinstance(verifying.verify("tenant1"), verifying.Break)
 
 
 def test_verify_finds_records_in_another_order() -> None:
@@ -131,9 +131,9 @@ def test_verify_finds_records_in_another_order() -> None:
     for sequence, other in ((2, 99), (3, 2), (99, 3)):
         records.filter(sequence=sequence).update(sequence=other)
 
-    broken = audit.verify("tenant1")
+    broken = verifying.verify("tenant1")
 
-    assert isinstance(broken, audit.Break)
+    assert isinstance(broken, verifying.Break)
     assert broken.sequence == 2
 
 
@@ -142,5 +142,5 @@ def test_verify_finds_a_record_moved_to_another_tenant() -> None:
     record(OUTSIDER)
     unlocked().filter(tenant_id="tenant1", sequence=2).update(tenant_id="tenant2")
 
-    assert isinstance(audit.verify("tenant1"), audit.Break)
-    assert isinstance(audit.verify("tenant2"), audit.Break)
+    assert isinstance(verifying.verify("tenant1"), verifying.Break)
+    assert isinstance(verifying.verify("tenant2"), verifying.Break)

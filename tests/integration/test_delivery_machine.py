@@ -252,7 +252,7 @@ class Delivery(RuleBasedStateMachine):
         try:
             if self.ids:
                 self._listen_long_enough()
-                assert isinstance(audit.verify(REQUESTER.tenant_id), audit.Verified)
+                assert isinstance(verifying.verify(REQUESTER.tenant_id), verifying.Verified)
         finally:
             self._patch.undo()
             if self.ear is not None:
