@@ -20,6 +20,7 @@ from dwp_project.asgi_types import Receive, Scope, Send
 from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
 from dwp_project.gateway.prefix import StripPrefix
+from hitl import pages as hitl_pages
 from hitl.api import urls as hitl_urls
 from streaming import urls as streaming_urls
 
@@ -40,7 +41,11 @@ _http = URLRouter(
     [
         *(
             path(route, _by_method(methods, consumer))
-            for route, methods, consumer in [*hitl_urls.consumers, *streaming_urls.consumers]
+            for route, methods, consumer in [
+                *hitl_urls.consumers,
+                *hitl_pages.consumers,
+                *streaming_urls.consumers,
+            ]
         ),
         re_path(r"", django_app),
     ]

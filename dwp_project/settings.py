@@ -61,6 +61,7 @@ MIDDLEWARE = [
     "dwp_project.gateway.middleware.CommonForPages",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dwp_project.gateway.current.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -64,6 +64,7 @@ def begin(
     and `until` included, so that it is one stretch of the chain. Nothing is read before the
     audit record is committed.
     """
+    signing.signing_key()  # a key that cannot be used is told now, not half-way
     now = now or timezone.now()
     tenant_id = actor.tenant_id
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
