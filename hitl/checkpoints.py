@@ -194,7 +194,11 @@ def _refuse_to_vouch_for_less(tenant_id: str, head: AuditChain) -> None:
     keys = signing.trusted_keys()
     kept = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
     texts = [(row.statement, row.signature) for row in kept[:1]]
-    texts += outside.last_lines(tenant_id)
+    try:
+        texts += outside.last_lines(tenant_id)
+    except OSError as exc:
+        # No reason to sign nothing: what cannot be read is told again when it is written.
+        logger.warning("checkpoints_outside_not_read", tenant=tenant_id, error=str(exc))
     newest: Statement | None = None
     for text, signature in texts:
         said = read(text)

@@ -12,7 +12,7 @@ import redis
 from django.db import transaction
 from django.utils import timezone
 
-from hitl import audit, services
+from hitl import audit, chain, services, verifying
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent, Origin
 from tests import factories
@@ -27,12 +27,13 @@ def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
     entry = record(session_id="session-1")
 
     facts = {
-        "form": 1,
+        "form": 2,
         "tenant": "tenant1",
         "sequence": 1,
         "event": "session:refused",
         "request": "",
         "session": "session-1",
+        "action": "",
         "actor": "user123",
         "actorKind": "user",
         "channel": "rest",
@@ -45,6 +46,24 @@ def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert entry.hash == sha256(text.encode()).hexdigest()
+
+
+def test_record_of_form_1_keeps_its_hash_and_knows_no_action() -> None:
+    entry = record(session_id="session-1")
+    entry.form = 1
+    told = chain.facts(entry)
+
+    assert "action" not in told
+    assert told["form"] == 1
+    entry.action_type = "pay"  # written into it later
+    assert chain.hash_of(entry) != chain.hash_of_facts(told)
+
+
+def test_record_of_a_request_names_its_action() -> None:
+    factories.opened()
+
+    assert AuditRecord.objects.get().action_type == "delete_mail"
+    assert chain.facts(AuditRecord.objects.get())["action"] == "delete_mail"
 
 
 def test_record_follows_the_one_before_it() -> None:
@@ -62,7 +81,9 @@ def test_tenants_have_chains_of_their_own() -> None:
 
     assert (foreign.sequence, foreign.previous_hash) == (1, audit.GENESIS)
     assert audit.tenants() == ["tenant1", "tenant2"]
-    assert verifying.verify("tenant2") == verifying.Verified("tenant2", 1, foreign.hash)
+    found = verifying.verify("tenant2")
+    assert isinstance(found, verifying.Verified)
+    assert (found.records, found.head) == (1, foreign.hash)
 
 
 def test_record_without_a_tenant_goes_to_the_deployments_chain() -> None:
@@ -160,4 +181,4 @@ def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
 
     found = together([write, write, verify, verify])
 
-    assert [chain for chains in found for chain in chains if isinstance(chain, verifying.Break)] == []
+    assert [found_one for chains in found for found_one in chains if isinstance(found_one, verifying.Break)] == []
