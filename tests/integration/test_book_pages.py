@@ -327,9 +327,9 @@ async def test_verification_tells_its_result_and_is_audited() -> None:
     @sync_to_async
     def audited() -> list[tuple[str, str, str]]:
         return list(
-            AuditRecord.objects.filter(event="audit:verified").values_list(
-                "actor", "details", "channel"
-            )
+            AuditRecord.objects.filter(event="audit:verified")
+            .order_by("id")
+            .values_list("actor", "details", "channel")
         )
 
     assert (await audited())[0] == ("desk", '{"holds":true,"records":3,"role":"viewer"}', "admin")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
@@ -16,6 +18,14 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/gateway/membership/"
 ADD = f"{LIST}add/"
+
+
+@pytest.fixture(autouse=True)
+def _content_types_anew() -> Iterator[None]:
+    """Have the admin's log look its content types up: the ones of another test are gone."""
+    ContentType.objects.clear_cache()
+    yield
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture
