@@ -1,4 +1,4 @@
-"""What a record's hash is over. Knows neither database nor settings: an export is verified by it."""
+"""What a record's hash is over. Exports are verified by it, without database or settings."""
 
 from __future__ import annotations
 

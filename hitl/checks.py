@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.core import checks
+from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
 from hitl import append_only, signing
@@ -46,7 +47,7 @@ def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMes
         ]
     if signing.is_open_to_others():
         return [
-            Warning(
+            checks.Warning(
                 "Everybody on this machine may read AUDIT_SIGNING_KEY_FILE, and so sign as "
                 "this deployment.",
                 hint="chmod 600 it.",
@@ -62,7 +63,7 @@ def audit_key_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckMess
     if not signing.is_generated():
         return []
     return [
-        Warning(
+        checks.Warning(
             "The audit is signed with a key that was generated under DATA_DIR.",
             hint="Name one with AUDIT_SIGNING_KEY_FILE, the same for all processes, and keep a "
             "copy of its public half elsewhere (manage.py audit_key).",

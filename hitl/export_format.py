@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import Any
+from typing import IO, Any, cast
 
 from dwp_project.jsontext import canonical
 from hitl.chain import FACTS
@@ -82,7 +82,7 @@ def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
 
 def _from_csv(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(_MOST_LINE)
-    rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8", newline=""))
+    rows = csv.reader(io.TextIOWrapper(cast("IO[bytes]", file), encoding="utf-8", newline=""))
     try:
         if tuple(next(rows, ())) != COLUMNS:
             raise Unreadable("the first line of the records does not name the columns")

@@ -80,9 +80,7 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> Holds:
     return Holds(manifest, is_key_known=key_id in keys, vouched=vouched)
 
 
-def _walk(
-    content: _Digested, form: Format, manifest: dict[str, Any], said: dict[int, str]
-) -> int:
+def _walk(content: _Digested, form: Format, manifest: dict[str, Any], said: dict[int, str]) -> int:
     """Follow the chain through the records; return the last number that is vouched for."""
     expected, count, vouched = manifest["firstSequence"], 0, 0
     previous = manifest["previousHash"]
@@ -116,10 +114,12 @@ def _manifest(raw: bytes) -> dict[str, Any]:
         raise Unreadable("the manifest is no JSON") from exc
     if not isinstance(told, dict) or told.get("kind") != export_format.KIND:
         raise Unreadable("it is not an export of audit records")
-    if told.get("form") != export_format.FORM or not _MEMBERS <= set(told):
+    if told.get("form") != export_format.FORM or _MEMBERS - set(told):
         raise Unreadable("its manifest is of a form that this version does not know")
     whole = ("firstSequence", "lastSequence", "records")
     if told["format"] not in set(Format) or any(type(told[name]) is not int for name in whole):
+        raise Unreadable("its manifest is of a form that this version does not know")
+    if not isinstance(told["checkpoints"], list):
         raise Unreadable("its manifest is of a form that this version does not know")
     return told
 
@@ -138,9 +138,12 @@ def _checkpoints(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, 
     """Return hash by record number of the checkpoints that carry a good signature."""
     found: dict[int, str] = {}
     for number, row in enumerate(manifest["checkpoints"]):
-        text, signature = str(row["statement"]), str(row["signature"])
-        told = json.loads(text)
-        match signing.judge(str(told.get("keyId")), text.encode(), signature, keys):
+        try:
+            text, signature = str(row["statement"]), str(row["signature"])
+            told = {"keyId": "", "tenant": "", "sequence": 0, "hash": "", **json.loads(text)}
+        except (ValueError, TypeError, KeyError, RecursionError) as exc:
+            raise Unreadable(f"checkpoint {number + 1} cannot be read") from exc
+        match signing.judge(str(told["keyId"]), text.encode(), signature, keys):
             case signing.Trust.FORGED:
                 raise Unreadable(f"the signature of checkpoint {number + 1} is not good")
             case signing.Trust.KNOWN if told["tenant"] == manifest["tenant"]:

@@ -101,9 +101,7 @@ def _sign_in_refused(request: HttpRequest, username: str, **kwargs: Any) -> None
     _refused(request, username, {"why": "not staff"})
 
 
-def _refused(
-    request: HttpRequest, username: str, details: dict[str, Any] | None = None
-) -> None:
+def _refused(request: HttpRequest, username: str, details: dict[str, Any] | None = None) -> None:
     people = _in_every_tenant(request, username)
     _write_if_possible(people, AuditEvent.SIGN_IN_FAILED, details)
 
@@ -121,9 +119,7 @@ def _membership_removed(membership: dict[str, str], **kwargs: Any) -> None:
     _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_REMOVED, told)
 
 
-def _membership_changed(
-    membership: dict[str, str], before: dict[str, str], **kwargs: Any
-) -> None:
+def _membership_changed(membership: dict[str, str], before: dict[str, str], **kwargs: Any) -> None:
     same = ("username", "tenant_id")
     if any(membership[name] != before[name] for name in same):
         # Somebody else's, or of another tenant: what was is gone, and something else is there.
@@ -166,7 +162,7 @@ def _account_saved(
             changes["userBefore"] = kept.get("username")
         if "password" in saved and kept.get("password") != instance.password:
             # Django saves the same password anew when it hashes it more strongly, at a sign-in.
-            is_new = instance._password is not None or saved != {"password"}
+            is_new = getattr(instance, "_password", None) is not None or saved != {"password"}
             changes["password"] = "changed" if is_new else "hashed anew"
     if changes:
         _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, {**told, **changes})

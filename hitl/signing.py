@@ -109,9 +109,7 @@ def public_pem(public: bytes) -> str:
     """Return a public key as others read it."""
     return (
         Ed25519PublicKey.from_public_bytes(public)
-        .public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
         .decode("ascii")
     )
 

@@ -16,7 +16,7 @@ from hitl.models import AuditChain, AuditRecord
 
 _PIECE = 2000
 # How far from its place a record is looked for whose number was changed.
-_FAR = 100_000
+_FAR = 10_000
 # How many records after a break are looked at to tell what it is.
 _WINDOW = 1000
 
@@ -132,11 +132,11 @@ def _what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: Audi
         return _gap(tenant_id, expected, entry.sequence - 1)
     if entry.hash == hash_of(entry):
         return _misfit(tenant_id, expected, entry, head)
+    if _is_of_another_tenant(entry):
+        why = _("Record %(at)d was written for another tenant's chain.")
+        return broken(expected, Kind.INSERTED, why, at=expected)
     original = _original(entry)
     if original is None:
-        if _is_of_another_tenant(entry):
-            why = _("Record %(at)d was written for another tenant's chain.")
-            return broken(expected, Kind.INSERTED, why, at=expected)
         why = _("Record %(at)d does not say what it said when it was written.")
         return broken(expected, Kind.EDITED, why, at=expected)
     if original > expected:
@@ -145,9 +145,7 @@ def _what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: Audi
             return broken(expected, Kind.REORDERED, why, other=original, at=expected)
         why = _("Record %(at)d was removed and those after it were given new numbers.")
         return broken(expected, Kind.REMOVED, why, at=expected)
-    if AuditRecord.objects.filter(
-        tenant_id=tenant_id, sequence=original, hash=entry.hash
-    ).exists():
+    if AuditRecord.objects.filter(tenant_id=tenant_id, sequence=original, hash=entry.hash).exists():
         why = _("Record %(at)d is a copy of record %(other)d.")
         return broken(expected, Kind.INSERTED, why, at=expected, other=original)
     why = _("Record %(at)d was inserted and those after it were given new numbers.")
@@ -169,13 +167,15 @@ def _gap(tenant_id: str, first: int, last: int) -> Break:
         why = _("Record %(at)d stands at number %(other)d.")
         told = {"at": first, "other": stray}
         return Break(tenant_id, first, Kind.REORDERED, why % told)
-    why = _("Record %(at)d is missing.") if first == last else _("Records %(at)d to %(to)d are missing.")
+    why = (
+        _("Record %(at)d is missing.")
+        if first == last
+        else _("Records %(at)d to %(to)d are missing.")
+    )
     return Break(tenant_id, first, Kind.REMOVED, why % {"at": first, "to": last})
 
 
-def _cut_short(
-    tenant_id: str, expected: int, previous: str, head: AuditChain
-) -> Break | None:
+def _cut_short(tenant_id: str, expected: int, previous: str, head: AuditChain) -> Break | None:
     """Compare the last record with the chain's head."""
     if expected <= head.last_sequence:
         if _outside_that_was(tenant_id, expected):

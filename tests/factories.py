@@ -101,8 +101,8 @@ def user(
         is_staff=is_staff,
         is_superuser=is_superuser,
     )
-    QuerySet(User).bulk_create([made])
+    QuerySet[User](User).bulk_create([made])
     if role is not None:
         member = Membership(user=made, tenant_id=tenant_id, role=role)
-        QuerySet(Membership).bulk_create([member])
+        QuerySet[Membership](Membership).bulk_create([member])
     return made

@@ -33,7 +33,7 @@ admin.site.index_title = _("Desk")
 class SignInForm(AdminAuthenticationForm):
     """The sign-in to the pages, which tells of a right password that does not let in."""
 
-    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+    def confirm_login_allowed(self, user: Any) -> None:
         try:
             super().confirm_login_allowed(user)
         except ValidationError:
@@ -102,9 +102,7 @@ class MembershipAdmin(ModelAdmin):
         class Form(MembershipForm):
             # Own tenants are a list to choose from, for a forged form too; superusers write any.
             tenant_id = (
-                forms.CharField(
-                    label=_("tenant"), max_length=255, validators=[validate_tenant_id]
-                )
+                forms.CharField(label=_("tenant"), max_length=255, validators=[validate_tenant_id])
                 if own is None
                 else forms.ChoiceField(label=_("tenant"), choices=[(name, name) for name in own])
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 from django.contrib import admin, messages
@@ -21,6 +22,7 @@ from hitl.reading import ReadOnlyAdmin
 from hitl.records import Search
 from hitl.states import AuditEvent
 
+_NUMBER = re.compile(r"[0-9]{1,18}")
 # What a search is made of, as the form and the links name it.
 _FIELDS = ("from", "to", "actor", "event", "action", "request")
 
@@ -102,11 +104,10 @@ class AuditRecordAdmin(ReadOnlyAdmin):
                 event=sent["event"],
                 action=sent["action"],
                 request_id=sent["request"],
-                before=int(before) if before.isascii() and before.isdigit() and len(before) < 19
-                else None,
-            )  # fmt: skip
+                before=int(before) if _NUMBER.fullmatch(before) else None,
+            )
         )
-        link = {"tenant": tenant_id, **{name: text for name, text in sent.items() if text}}
+        link: dict[str, str] = {"tenant": tenant_id, **{name: text for name, text in sent.items() if text}}
         return {
             "sent": sent,
             "is_time_wrong": wrong,

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from hitl import append_only, audit, verifying
+from hitl import append_only, audit
 from hitl.models import AuditRecord
 from hitl.states import AuditEvent
 from tests import factories

@@ -181,4 +181,9 @@ def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
 
     found = together([write, write, verify, verify])
 
-    assert [found_one for chains in found for found_one in chains if isinstance(found_one, verifying.Break)] == []
+    assert [
+        found_one
+        for chains in found
+        for found_one in chains
+        if isinstance(found_one, verifying.Break)
+    ] == []

@@ -21,7 +21,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
-from hitl import append_only, audit, export_verifying, progress, records, services, signing, verifying
+from hitl import (
+    append_only,
+    audit,
+    export_verifying,
+    progress,
+    records,
+    services,
+    signing,
+    verifying,
+)
 from hitl.models import AuditCheckpoint, AuditRecord
 from hitl.records import Search
 from hitl.states import AuditEvent
@@ -57,11 +66,11 @@ def numbers(page: str) -> list[int]:
     return [int(found) for found in re.findall(r'/auditrecord/\d+/change/">(\d+)</a>', page)]
 
 
-def hourly(count: int, **more: str) -> None:
+def hourly(count: int) -> None:
     for hour in range(count):
         with transaction.atomic():
             audit.record(
-                AuditEvent.SESSION_REFUSED, factories.actor(), NOON + timedelta(hours=hour), **more
+                AuditEvent.SESSION_REFUSED, factories.actor(), NOON + timedelta(hours=hour)
             )
 
 
@@ -190,7 +199,7 @@ def test_text_from_outside_is_text(settings: Settings) -> None:
             details={"reason": "<script>alert(1)</script>\u202e"},
         )
 
-    page = shown(signed_in(), actor="\"><script>alert(2)")
+    page = shown(signed_in(), actor='"><script>alert(2)')
 
     assert "<script>alert" not in page
     assert "<script>alert" not in (page := shown(signed_in_again()))

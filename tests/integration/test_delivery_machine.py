@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 
 from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
-from hitl import audit, opening, outbox, relay, sending, services, signalling
+from hitl import audit, opening, outbox, relay, sending, services, signalling, verifying
 from hitl.errors import AlreadyDecided
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry

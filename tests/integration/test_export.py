@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from dwp_project.jsontext import canonical
 from hitl import audit, checkpoints, export_format, export_verifying, exporting, signing
 from hitl.export_format import Format, Unreadable
 from hitl.models import AuditChain, AuditRecord
@@ -159,7 +160,7 @@ def signed_anew(path: Path, records: bytes) -> None:
         "publicKey": base64.b64encode(other.public).decode(),
         "checkpoints": [],
     }
-    manifest = export_format.canonical(told).encode()
+    manifest = canonical(told).encode()
     rewritten(path, "records.jsonl", lambda raw: records)
     rewritten(path, "manifest.json", lambda raw: manifest)
     rewritten(path, "manifest.sig", lambda raw: other.sign(manifest).encode())
@@ -240,7 +241,7 @@ def test_records_made_up_whole_are_not_those_a_checkpoint_vouches_for(tmp_path: 
         told["checkpoints"][0]["statement"] = told["checkpoints"][0]["statement"].replace(
             '"sequence":2', '"sequence":1'
         )
-        return export_format.canonical(told).encode()
+        return canonical(told).encode()
 
     rewritten(path, "manifest.json", forge)
     with zipfile.ZipFile(path) as archive:

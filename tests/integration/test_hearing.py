@@ -85,7 +85,10 @@ def test_sign_out_is_recorded() -> None:
     client.post("/admin/logout/")
     client.post("/admin/logout/")  # nobody is signed in any more
 
-    assert heard() == [("tenant1", "user:signed_in", "desk"), ("tenant1", "user:signed_out", "desk")]
+    assert heard() == [
+        ("tenant1", "user:signed_in", "desk"),
+        ("tenant1", "user:signed_out", "desk"),
+    ]
 
 
 def test_wrong_password_is_one_record_without_the_password() -> None:

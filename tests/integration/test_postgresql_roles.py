@@ -101,9 +101,7 @@ def apply_grants() -> None:
 
 
 @pytest.fixture(scope="module")
-def data_dir(
-    django_db_setup: None, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Path]:
+def data_dir(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A database of its own, migrated and granted as the documentation says; its DATA_DIR."""
     folder = tmp_path_factory.mktemp("roles")
     with connect(database="postgres") as superuser:
@@ -178,8 +176,9 @@ def test_owner_migrates_and_the_application_uses_what_it_makes(data_dir: Path) -
     ],
 )
 def test_application_role_is_refused(data_dir: Path, statement: str) -> None:
-    with connect("dwp_app") as application, pytest.raises(
-        (errors.InsufficientPrivilege, errors.WrongObjectType)
+    with (
+        connect("dwp_app") as application,
+        pytest.raises((errors.InsufficientPrivilege, errors.WrongObjectType)),
     ):
         application.execute(statement.encode())
 

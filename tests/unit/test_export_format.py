@@ -18,7 +18,7 @@ TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=3
 
 
 def record(**told: Any) -> dict[str, Any]:
-    found = {name: "" for name in FACTS} | {"form": 2, "sequence": 1, "details": "{}"} | told
+    found = dict.fromkeys(FACTS, "") | {"form": 2, "sequence": 1, "details": "{}"} | told
     return {**found, "hash": hash_of_facts(found)}
 
 
