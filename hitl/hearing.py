@@ -21,7 +21,7 @@ from structlog.stdlib import get_logger
 from dwp_project.gateway import signals
 from dwp_project.gateway.current import current_request
 from dwp_project.gateway.identity import recorded
-from dwp_project.gateway.models import role_in, tenants_of
+from dwp_project.gateway.models import Membership, role_in, tenants_of
 from dwp_project.gateway.views import PAGES
 from hitl import audit
 from hitl.actors import Actor, the_system
@@ -236,7 +236,7 @@ def _whoever(tenant_id: str) -> Actor:
 
 def _whoever_in_tenants_of(account: User) -> list[Actor]:
     # Not `tenants_of`: an account that is switched off still belongs to them.
-    found = account.memberships.values_list("tenant_id", flat=True) if account.pk else []  # type: ignore[attr-defined]
+    found = Membership.objects.filter(user_id=account.pk).values_list("tenant_id", flat=True)
     return [_whoever(tenant) for tenant in list(found) or [""]]
 
 

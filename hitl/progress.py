@@ -79,8 +79,8 @@ def run(walk: Walk) -> None:
     try:
         found = verifying.verify(walk.actor.tenant_id, progress=walk.tell)
         told = verifying.as_json(found)
-        details = {name: told[name] for name in ("holds", "records", "kind", "sequence")
-                   if name in told}  # fmt: skip
+        kept = ("holds", "records", "kind", "sequence")
+        details: dict[str, Any] = {name: told[name] for name in kept if name in told}
         with transaction.atomic():
             audit.record(AuditEvent.AUDIT_VERIFIED, walk.actor, timezone.now(), details=details)
         walk.result = told

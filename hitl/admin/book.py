@@ -107,7 +107,10 @@ class AuditRecordAdmin(ReadOnlyAdmin):
                 before=int(before) if _NUMBER.fullmatch(before) else None,
             )
         )
-        link: dict[str, str] = {"tenant": tenant_id, **{name: text for name, text in sent.items() if text}}
+        link: dict[str, str] = {
+            "tenant": tenant_id,
+            **{name: text for name, text in sent.items() if text},
+        }
         return {
             "sent": sent,
             "is_time_wrong": wrong,
@@ -116,7 +119,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "count": page.count if page.is_counted else records.MOST_COUNTED,
             "is_counted": page.is_counted,
             "newest": urlencode(link) if before else "",
-            "older": urlencode({**link, "before": page.next_before}) if page.next_before else "",
+            "older": urlencode({**link, "before": str(page.next_before)})
+            if page.next_before
+            else "",
         }
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:

@@ -21,7 +21,7 @@ from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from dwp_project.jsontext import canonical
-from hitl import audit, checkpoints, export_format, export_verifying, exporting, signing
+from hitl import audit, checkpoints, export_verifying, exporting, signing
 from hitl.export_format import Format, Unreadable
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import ActorKind, AuditEvent
