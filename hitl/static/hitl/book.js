@@ -54,7 +54,7 @@ function show(form, output, found) {
   }
   const result = found.result;
   form.dataset.state = result.holds ? "holds" : "broken";
-  const told = result.holds ? [form.dataset.holds, String(result.records)] : [form.dataset.broken, result.why];
+  const told = result.holds ? [form.dataset.holds, `${form.dataset.count}: ${result.records}.`] : [form.dataset.broken, result.why];
   if (result.vouched) {
     told.push(`${form.dataset.vouched} ${result.vouched}.`);
   }
