@@ -144,6 +144,16 @@ def test_verify_finds_a_removed_record_whose_gap_was_closed() -> None:
     assert found() == (Kind.REMOVED, 2)
 
 
+def test_verify_finds_a_number_left_out_though_every_link_fits() -> None:
+    chain_of(3)
+    moved = unlocked().get(sequence=3)
+    moved.sequence = 4
+    rehash(moved)
+    AuditChain.objects.update(last_sequence=4, last_hash=moved.hash)
+
+    assert found() == (Kind.REMOVED, 3)
+
+
 @pytest.mark.parametrize("left", [0, 2, 3])
 def test_verify_finds_a_chain_cut_off_at_its_end(left: int) -> None:
     chain_of(4)
