@@ -51,7 +51,7 @@ class Options:
     every: float = 5.0
     question_seconds: int = 40
     patience: float = 4.0
-    quiet_seconds: float = 90.0
+    quiet_seconds: float = 150.0
     slack: float = 1.0
     without_faults: bool = False
 
@@ -146,11 +146,15 @@ async def _quiet(
     conversations: set[asyncio.Task[None]],
     say: Callable[[str], None],
 ) -> None:
-    """Wait until every conversation has ended, and every question could have expired."""
+    """Wait until every conversation has ended, and every question could have expired.
+
+    A session whose client was cut off before the first event id goes on without it, and may
+    ask once more: it is waited for as well, or the state would change while it is read.
+    """
     began = time.monotonic()
     least = options.question_seconds + 5.0
     while (passed := time.monotonic() - began) < options.quiet_seconds:
-        if passed > least and not conversations:
+        if passed > least and not conversations and snapshot.is_settled(world.cluster):
             break
         await asyncio.sleep(0.5)
     say(f"quiet for {passed:.0f} s, {len(conversations)} conversations still open")

@@ -38,12 +38,23 @@ _OUTBOX = """
 SELECT r.request_id, o.signal, o.outcome, o.attempts, o.receivers
 FROM hitl_outboxentry o JOIN hitl_approvalrequest r ON r.id = o.request_id
 """
+_UNSETTLED = """
+SELECT EXISTS (SELECT FROM hitl_approvalrequest WHERE status = 'pending')
+    OR EXISTS (SELECT FROM streaming_session WHERE status = 'running')
+"""
 _SESSIONS = "SELECT id, session_id, status FROM streaming_session"
 _EVENTS = """
 SELECT session_id, sequence, name, payload,
     extract(epoch FROM pg_xact_commit_timestamp(xmin))::float
 FROM streaming_event ORDER BY session_id, sequence
 """
+
+
+def is_settled(cluster: Cluster) -> bool:
+    """Say whether no request waits any more and no session runs."""
+    with cluster.postgres.connect() as connection:
+        found = connection.execute(_UNSETTLED).fetchone()
+    return found is not None and not found[0]
 
 
 async def read(cluster: Cluster) -> Stored:

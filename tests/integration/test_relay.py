@@ -407,13 +407,15 @@ async def test_relay_outlives_redis_and_the_database(
         await hub().close()
 
 
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
 def test_relay_is_a_command_of_its_own(
-    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
+    redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, told: signal.Signals
 ) -> None:
     """With `serve` or without: what it sends is owed, and what agents wrote is adopted."""
     request_id = redis_agents.asks(redis_client, "session-on-redis")
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "relay"],
+        # As a shell starts what runs in the background: without SIGINT.
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "manage.py", "relay"],
         cwd=Path(__file__).parents[2],
         env={**os.environ, "DATABASE_URL": database_url()},
         stdin=subprocess.DEVNULL,
@@ -424,7 +426,7 @@ def test_relay_is_a_command_of_its_own(
     try:
         asyncio.run(until(ApprovalRequest.objects.filter(request_id=request_id).exists, within=30))
         assert ear.hear(30) == unsent.signal
-        process.send_signal(signal.SIGINT)
+        process.send_signal(told)
         output, _ = process.communicate(timeout=15)
     finally:
         process.kill()

@@ -8,6 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from dwp_project.gateway import ending
 from hitl import finder, relay
 
 
@@ -18,10 +19,10 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            asyncio.run(_run())
-        except KeyboardInterrupt:
-            self.stdout.write("Stopped.")
+        ending.run_until_told(_run)
+        self.stdout.write("Stopped.")
+        if getattr(self, "_called_from_command_line", False):
+            ending.end_at_last()
 
 
 async def _run() -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
 from dwp_project import background
+from dwp_project.gateway import ending
 
 
 class Command(BaseCommand):
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        try:
-            asyncio.run(background.clock())
-        except KeyboardInterrupt:
-            self.stdout.write("Stopped.")
+        ending.run_until_told(background.clock)
+        self.stdout.write("Stopped.")
+        if getattr(self, "_called_from_command_line", False):
+            ending.end_at_last()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
-import threading
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -16,13 +14,7 @@ from django.db import DatabaseError, connections
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
 from dwp_project import background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
-from dwp_project.gateway import first_run, welcome
-
-# How long calls that are under way may take when everything else has ended: a frozen database
-# never answers.
-_CALLS_SECONDS = 1.5
-_INTERPRETER_SECONDS = 1.0
-_ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+from dwp_project.gateway import ending, first_run, welcome
 
 
 class Command(BaseCommand):
@@ -43,9 +35,7 @@ class Command(BaseCommand):
         else:
             self._say("Ended.")
         if getattr(self, "_called_from_command_line", False):
-            # Everything is in order. A thread that waits for a frozen database would keep the
-            # interpreter for ever.
-            _end_at_last(_INTERPRETER_SECONDS)
+            ending.end_at_last()
 
     def _say(self, text: str) -> None:
         # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
@@ -88,7 +78,7 @@ class Command(BaseCommand):
 
     def _end_calls(self) -> None:
         """End the calls to database and Redis that are under way, and let their connections go."""
-        if offload.close(_CALLS_SECONDS):
+        if offload.close(ending.CALLS_SECONDS):
             _close_databases()
 
     def _start_redis(self, started: ExitStack) -> str:
@@ -115,16 +105,8 @@ class Command(BaseCommand):
 
 
 def _on_signals(action: Any) -> None:
-    for number in _ENDING_SIGNALS:
+    for number in ending.SIGNALS:
         signal.signal(number, action)
-
-
-def _end_at_last(seconds: float) -> None:
-    """End the process after `seconds`, if it has not ended by itself."""
-    sys.stdout.flush()
-    timer = threading.Timer(seconds, os._exit, [0])
-    timer.daemon = True
-    timer.start()
 
 
 def _close_databases() -> None:

@@ -1,0 +1,49 @@
+"""How processes of ours come to their end: when told, and then certainly."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+from dwp_project import offload
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# How long calls that are under way may take when everything else has ended: a frozen database
+# never answers.
+CALLS_SECONDS = 1.5
+_INTERPRETER_SECONDS = 1.0
+
+
+def run_until_told(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run a loop that has no end of its own until a signal tells this process to end.
+
+    SIGINT counts even where the shell has it ignored, as for what it starts in the background.
+    """
+    asyncio.run(_until_told(loop()))
+    offload.close(CALLS_SECONDS)
+
+
+async def _until_told(working: Coroutine[Any, Any, None]) -> None:
+    work = asyncio.create_task(working)
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    with suppress(asyncio.CancelledError):
+        await work
+
+
+def end_at_last() -> None:
+    """End the process in a second, if it has not ended by itself, as a success.
+
+    For when everything is in order: a thread that waits for a frozen database would keep the
+    interpreter for ever.
+    """
+    sys.stdout.flush()
+    timer = threading.Timer(_INTERPRETER_SECONDS, os._exit, [0])
+    timer.daemon = True
+    timer.start()

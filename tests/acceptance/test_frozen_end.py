@@ -1,0 +1,124 @@
+"""SIGTERM ends our processes whatever stands still behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from dwp_project.embedded_redis import RedisProcess
+from tests.acceptance.prompts import DELETE_THREE, start
+from tests.acceptance.server import CHECKOUT, RunningServer, free_ports
+from tests.acceptance.wire import Stream, request_bytes
+from tests.chaos.postgres import Postgres
+
+# Ten seconds are promised; the machine of a test may be slow.
+END_SECONDS = 30.0
+
+
+@pytest.fixture
+def postgres(tmp_path: Path) -> Iterator[Postgres]:
+    own = Postgres(tmp_path / "postgres", free_ports(1)[0])
+    try:
+        asyncio.run(own.start())
+        yield own
+    finally:
+        own.end()
+
+
+@pytest.fixture
+def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    own = RedisProcess(tmp_path / "redis.sock", tmp_path / "redis")
+    own.start()
+    try:
+        yield own
+    finally:
+        own.stop()
+
+
+def test_server_ends_with_a_frozen_database(
+    own_server: Callable[..., RunningServer], postgres: Postgres, tmp_path: Path
+) -> None:
+    server = own_server(env={"DATABASE_URL": postgres.url}).start()
+    asked = waiting_agent(server)
+    with frozen(family_of(postmaster(tmp_path))):
+        # Every thread that may call the database soon waits for it.
+        waiting = [server.connect() for _ in range(20)]
+        for connection in waiting:
+            connection.send(request_bytes("GET", "/api/aura/hitl/requests", server.headers()))
+        time.sleep(1)
+        assert server.stop() == 0, server.output
+    for connection in (*waiting, asked):
+        connection.close()
+
+
+def test_server_ends_with_a_frozen_redis(
+    own_server: Callable[..., RunningServer], outside_redis: RedisProcess
+) -> None:
+    server = own_server(env={"REDIS_URL": f"unix://{outside_redis.socket}"}).start()
+    asked = waiting_agent(server)
+    with outside_redis.client() as client:
+        pid = int(client.info("server")["process_id"])
+    with frozen([pid]):
+        time.sleep(1)
+        assert server.stop() == 0, server.output
+    asked.close()
+
+
+@pytest.mark.parametrize("command", ["relay", "clock"])
+def test_loop_of_its_own_ends_with_a_frozen_database(
+    command: str, own_server: Callable[..., RunningServer], postgres: Postgres, tmp_path: Path
+) -> None:
+    server = own_server(env={"DATABASE_URL": postgres.url}).start()
+    loop = subprocess.Popen(
+        [sys.executable, "manage.py", command], cwd=CHECKOUT, env=server.environment
+    )
+    try:
+        time.sleep(5)
+        assert loop.poll() is None
+        with frozen(family_of(postmaster(tmp_path))):
+            time.sleep(1.5)
+            loop.terminate()
+            assert loop.wait(END_SECONDS) == 0
+    finally:
+        loop.kill()
+        loop.wait()
+
+
+def waiting_agent(server: RunningServer) -> Stream:
+    """Return the stream of an agent that waits for an answer."""
+    stream = start(server, "POST", DELETE_THREE)
+    next(frame for frame in stream if frame.event == "hitl")
+    return stream
+
+
+def postmaster(tmp_path: Path) -> int:
+    return int((tmp_path / "postgres" / "postmaster.pid").read_text().split()[0])
+
+
+@contextmanager
+def frozen(processes: list[int]) -> Iterator[None]:
+    """Stop these processes, and let them go on at the end."""
+    for pid in processes:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in processes:
+            os.kill(pid, signal.SIGCONT)
+
+
+def family_of(pid: int) -> list[int]:
+    """Return a process and its children, that one first: it starts no more of them."""
+    listed = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True, check=False
+    )
+    return [pid, *map(int, listed.stdout.split())]
