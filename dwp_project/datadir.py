@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 
@@ -28,8 +29,12 @@ def data_dir(base: Path) -> Path:
     return path
 
 
-def secret(directory: Path, name: str) -> str:
-    """Return the secret kept as `name` in `directory`, made on first use.
+def _token() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def secret(directory: Path, name: str, make: Callable[[], str] = _token) -> str:
+    """Return the secret kept as `name` in `directory`, made by `make` on first use.
 
     Two processes that start at once agree: the file appears whole or not at all.
     """
@@ -38,7 +43,7 @@ def secret(directory: Path, name: str) -> str:
         fresh = directory / f".{name}.{os.getpid()}"
         descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_urlsafe(48))
+            file.write(make())
         try:
             os.link(fresh, path)
         except FileExistsError:

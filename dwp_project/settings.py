@@ -65,6 +65,7 @@ MIDDLEWARE = [
     "dwp_project.gateway.middleware.CommonForPages",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "dwp_project.gateway.current.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -298,6 +299,16 @@ SSE_HEARTBEAT_SECONDS: float = env.float("SSE_HEARTBEAT_SECONDS", default=10.0)
 
 # Days for which the events of sessions are kept; 0 keeps them for good.
 DWP_EVENT_RETENTION: int = env.whole("DWP_EVENT_RETENTION", default=30)
+
+# --- the audit's signatures (docs/explanation/audit.md) ----------------------------------
+# PEM (PKCS 8) or the base64 of 32 bytes; with neither, a key is generated under DATA_DIR.
+AUDIT_SIGNING_KEY: str = env.str("AUDIT_SIGNING_KEY", default="", multiline=True)
+AUDIT_SIGNING_KEY_FILE: str = env.str("AUDIT_SIGNING_KEY_FILE", default="")
+# Public keys of earlier days: PEM files, or folders of them.
+AUDIT_TRUSTED_KEYS: list[str] = env.list("AUDIT_TRUSTED_KEYS", default=[])
+AUDIT_CHECKPOINT_DIR: str = env.str("AUDIT_CHECKPOINT_DIR", default="") or str(
+    DATA_DIR / "checkpoints"
+)
 
 # --- metrics ----------------------------------------------------------------------------
 # Who may read /metrics; without it nobody may, and the path does not exist.

@@ -50,3 +50,8 @@ def the_recovery(tenant_id: str) -> Actor:
         channel=Channel.CLOCK,
         role=Role.ADMIN.value,
     )
+
+
+def the_system(tenant_id: str) -> Actor:
+    """Return the actor of what is done on the machine itself, by whoever may run commands."""
+    return Actor(id="system", tenant_id=tenant_id, kind=ActorKind.SYSTEM, channel=Channel.COMMAND)

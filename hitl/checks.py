@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
-from hitl import append_only
+from hitl import append_only, signing
 
 
 @register(Tags.database)
@@ -29,3 +30,43 @@ def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMess
                 )
             )
     return complaints
+
+
+@register(Tags.security)
+def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Refuse keys of the audit that cannot be used."""
+    try:
+        signing.trusted_keys()
+    except signing.KeyUnusable as exc:
+        return [
+            Error(
+                str(exc),
+                hint="docs/how-to/audit.md says how to make a key, and how to change it.",
+                id="hitl.E002",
+            )
+        ]
+    if signing.is_open_to_others():
+        return [
+            checks.Warning(
+                "Everybody on this machine may read AUDIT_SIGNING_KEY_FILE, and so sign as "
+                "this deployment.",
+                hint="chmod 600 it.",
+                id="hitl.W002",
+            )
+        ]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def audit_key_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of a generated key where processes of several machines would each have their own."""
+    if not signing.is_generated():
+        return []
+    return [
+        checks.Warning(
+            "The audit is signed with a key that was generated under DATA_DIR.",
+            hint="Name one with AUDIT_SIGNING_KEY_FILE, the same for all processes, and keep a "
+            "copy of its public half elsewhere (manage.py audit_key).",
+            id="hitl.W001",
+        )
+    ]

@@ -11,7 +11,7 @@ from datetime import timedelta
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
-from hitl import chores, idempotency, services
+from hitl import checkpoints, chores, idempotency, services
 from hitl.chores import Chore
 
 logger = get_logger(__name__)
@@ -19,7 +19,10 @@ logger = get_logger(__name__)
 TICK_SECONDS = 1.0
 # How often to look whether a chore is due.
 _CHORES_SECONDS = 30.0
-CHORES = (Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),)
+CHORES = (
+    Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),
+    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.make_due),
+)
 
 
 async def run(also: Sequence[Chore] = ()) -> None:

@@ -74,7 +74,7 @@ def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
 def loaded(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
     """Return the entries with everything of their requests."""
     bare = [entry.pk for entry in entries if entry.request.get_deferred_fields()]
-    found = OutboxEntry.objects.select_related("request").in_bulk(bare) if bare else {}
+    found = OutboxEntry.objects.select_related("request__policy").in_bulk(bare) if bare else {}
     return [found.get(entry.pk, entry) for entry in entries]
 
 

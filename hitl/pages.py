@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from hitl.desk.consumers import InboxConsumer, RequestConsumer
+from hitl.downloads import ExportConsumer, VerifyConsumer
+
+VERIFY_PATH = "admin/book/verify"
+EXPORT_PATH = "admin/book/export"
 
 consumers = [
     ("admin/hitl/approvalrequest/live/", ("GET",), InboxConsumer),
     ("admin/hitl/approvalrequest/<int:pk>/live/", ("GET",), RequestConsumer),
+    (VERIFY_PATH, ("POST",), VerifyConsumer),
+    (EXPORT_PATH, ("POST",), ExportConsumer),
 ]

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
 from dwp_project.gateway.models import Membership
 from hitl import services
@@ -85,17 +87,22 @@ def user(
     is_staff: bool = False,
     is_superuser: bool = False,
 ) -> User:
-    """Make a user, with a membership in `tenant_id` if `role` is given."""
-    made = User.objects.create_user(
-        username,
-        email,
-        password,
+    """Make a user, with a membership in `tenant_id` if `role` is given.
+
+    Nobody hears of it: the audit records of a test are of what the test does.
+    """
+    made = User(
+        username=username,
+        email=email,
+        password=make_password(password),
         first_name=first_name,
         last_name=last_name,
         is_active=is_active,
         is_staff=is_staff,
         is_superuser=is_superuser,
     )
+    QuerySet[User](User).bulk_create([made])
     if role is not None:
-        Membership.objects.create(user=made, tenant_id=tenant_id, role=role)
+        member = Membership(user=made, tenant_id=tenant_id, role=role)
+        QuerySet[Membership](Membership).bulk_create([member])
     return made

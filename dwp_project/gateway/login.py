@@ -13,7 +13,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dwp_project.gateway import schema, tokens
+from dwp_project.gateway import schema, signals, tokens
 from dwp_project.gateway.errors import DatabaseAway, WrongCredentials
 from dwp_project.gateway.identity import Identity, header
 from dwp_project.gateway.models import role_in
@@ -65,7 +65,21 @@ class LoginView(PublicView):
         finally:
             _hashing.release()
         if user is None or role is None:
+            signals.login_refused.send(
+                LoginView,
+                request=request._request,
+                username=user_id,
+                tenant_id=tenant_id,
+                is_member=role is not None,
+            )
             raise WrongCredentials
+        signals.logged_in.send(
+            LoginView,
+            request=request._request,
+            username=user.get_username(),
+            tenant_id=tenant_id,
+            role=role,
+        )
         lifetime = min(settings.JWT_LOGIN_LIFETIME, settings.JWT_MAX_LIFETIME)
         return self.success(
             {

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
+from dwp_project.gateway import signals
 from dwp_project.gateway.roles import DECIDERS, Role
 from dwp_project.gateway.tokens import is_identifier
 
@@ -15,6 +21,42 @@ def validate_tenant_id(value: str) -> None:
     """Refuse a tenant id that no token could carry."""
     if not is_identifier(value):
         raise ValidationError(_("A tenant id is printable text without spaces around it."))
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    """Changes rows one by one: each change is told, and what hears of it may refuse it.
+
+    Deleting many tells of each by itself; raw SQL tells nobody.
+    """
+
+    def update(self, **values: Any) -> int:
+        with transaction.atomic(using=self.db):
+            found = list(self.select_for_update())
+            for membership in found:
+                for name, value in values.items():
+                    setattr(membership, name, value)
+                membership.save(update_fields=list(values))
+        return len(found)
+
+    def bulk_create(
+        self, objs: Iterable[Membership], *args: Any, **kwargs: Any
+    ) -> list[Membership]:
+        if args or kwargs:
+            raise NotImplementedError("memberships are added one by one: save() each")
+        made = list(objs)
+        with transaction.atomic(using=self.db):
+            for membership in made:
+                membership.save(force_insert=True)
+        return made
+
+    def bulk_update(
+        self, objs: Iterable[Membership], fields: Iterable[str], batch_size: int | None = None
+    ) -> int:
+        changed, names = list(objs), list(fields)
+        with transaction.atomic(using=self.db):
+            for membership in changed:
+                membership.save(update_fields=names)
+        return len(changed)
 
 
 class Membership(models.Model):
@@ -27,6 +69,8 @@ class Membership(models.Model):
     role = models.CharField(_("role"), max_length=16, choices=Role.choices)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    objects = MembershipQuerySet.as_manager()
+
     class Meta:
         verbose_name = _("membership")
         verbose_name_plural = _("memberships")
@@ -36,6 +80,50 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} · {self.tenant_id} · {self.role}"
+
+    def save(
+        self,
+        *,
+        force_insert: bool | tuple[models.base.ModelBase, ...] = False,
+        force_update: bool = False,
+        using: str | None = None,
+        update_fields: Iterable[str] | None = None,
+    ) -> None:
+        """Save, and tell of it in the same transaction: who hears of it may refuse."""
+        with transaction.atomic(using=using):
+            before = self._kept()
+            super().save(
+                force_insert=force_insert,
+                force_update=force_update,
+                using=using,
+                update_fields=update_fields,
+            )
+            # As it is now, not as the caller holds it: `update_fields` may have left something.
+            now = self._kept()
+            if not before:
+                signals.membership_added.send(Membership, membership=now)
+            elif before != now:
+                signals.membership_changed.send(Membership, membership=now, before=before)
+
+    def _kept(self) -> dict[str, str]:
+        """Return who, where and what as the database has it; empty where it has nothing."""
+        if self.pk is None:
+            return {}
+        kept = Membership.objects.select_for_update(of=("self",)).select_related("user")
+        found = kept.filter(pk=self.pk).first()
+        return told(found.user.get_username(), found.tenant_id, found.role) if found else {}
+
+
+def told(username: str, tenant_id: str, role: str) -> dict[str, str]:
+    """Return a membership as signals tell it."""
+    return {"username": username, "tenant_id": tenant_id, "role": role}
+
+
+@receiver(post_delete, sender=Membership)
+def _tell_removed(instance: Membership, **kwargs: Any) -> None:
+    # Inside the transaction that Django deletes in, for each row, whoever's cascade it was.
+    removed = told(instance.user.get_username(), instance.tenant_id, instance.role)
+    signals.membership_removed.send(Membership, membership=removed)
 
 
 def role_in(username: str, tenant_id: str) -> str | None:

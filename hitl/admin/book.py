@@ -1,37 +1,39 @@
-"""Audit records for auditors: to read."""
+"""The audit pages: one chain at a time, to read, to verify, to sign and to take away."""
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
 
-from hitl.models import AuditRecord
-from hitl.reading import ReadOnlyAdmin, ShownValuesFilter
+from dwp_project.gateway.operators import Operator, operator_of
+from hitl import checkpoints, pages, readers, records, showing, signing, times
+from hitl.export_format import Format
+from hitl.models import ApprovalRequest, AuditChain, AuditCheckpoint, AuditRecord
+from hitl.reading import ReadOnlyAdmin
+from hitl.records import Search
+from hitl.states import AuditEvent
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+# What a search is made of, as the form and the links name it.
+_FIELDS = ("from", "to", "actor", "event", "action", "request")
 
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
-    list_display = (
-        "at",
-        "event",
-        "request_id",
-        "actor",
-        "actor_kind",
-        "channel",
-        "tenant_id",
-        "source_address",
-        "sequence",
-    )
-    list_filter = ("event", "actor_kind", "channel", ("tenant_id", ShownValuesFilter))
-    search_fields = ("=request_id", "=session_id", "=actor")
-    date_hierarchy = "at"
     fields = (
         "tenant_id",
         "sequence",
         "event",
+        "action_type",
         "request_id",
         "session_id",
         "actor",
@@ -42,14 +44,168 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         "user_agent",
         "context_digest",
         "details",
+        "form",
         "previous_hash",
         "hash",
     )
-    show_full_result_count = False
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        # The deployment's own chain belongs to no tenant: superusers see it.
-        found = super().get_queryset(request)
-        if request.user.is_superuser:
-            found = found | AuditRecord.objects.filter(tenant_id="")
-        return found
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return AuditRecord.objects.filter(tenant_id__in=readers.chains_of(_operator(request)))
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        return [
+            path("request/<str:request_id>/", view(self.request_view), name="hitl_book_request"),
+            path("checkpoint/", view(self.checkpoint_view), name="hitl_book_checkpoint"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one chain's records, newest first, and what can be done with the chain."""
+        operator = _operator(request)
+        chains = readers.chains_of(operator)
+        asked = request.GET.get("tenant")
+        if asked is not None and asked not in chains:
+            raise Http404
+        tenant_id = asked if asked is not None else next(iter(chains), None)
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            **(extra_context or {}),
+            "title": _("Audit records"),
+            "opts": self.opts,
+            "chains": [(name, name or _("The deployment's own")) for name in chains],
+            "tenant": tenant_id,
+        }
+        if tenant_id is not None:
+            context |= self._found(request, tenant_id) | _chain(operator, tenant_id)
+        return TemplateResponse(request, "hitl/book/records.html", context)
+
+    def _found(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
+        sent = {name: request.GET.get(name, "").strip()[:255] for name in _FIELDS}
+        # How pages linked here before there was a field for it.
+        sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:255]
+        # PostgreSQL takes no NUL, and nothing that is kept holds one.
+        sent = {name: text.replace("\0", "") for name, text in sent.items()}
+        before = request.GET.get("before", "")
+        wrong = False
+        try:
+            since, until = times.moment(sent["from"]), times.moment(sent["to"], is_end=True)
+        except ValueError:
+            since = until = None
+            wrong = True
+        page = records.search(
+            Search(
+                tenant_id,
+                since=since,
+                until=until,
+                actor=sent["actor"],
+                event=sent["event"],
+                action=sent["action"],
+                request_id=sent["request"],
+                before=int(before) if _NUMBER.fullmatch(before) else None,
+            )
+        )
+        link: dict[str, str] = {
+            "tenant": tenant_id,
+            **{name: text for name, text in sent.items() if text},
+        }
+        return {
+            "sent": sent,
+            "is_time_wrong": wrong,
+            "events": AuditEvent.choices,
+            "rows": [_row(record) for record in page.records],
+            "count": page.count if page.is_counted else records.MOST_COUNTED,
+            "is_counted": page.is_counted,
+            "newest": urlencode(link) if before else "",
+            "older": urlencode({**link, "before": str(page.next_before)})
+            if page.next_before
+            else "",
+        }
+
+    def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
+        """Show all that is written down of one request."""
+        operator = _operator(request)
+        found = (
+            ApprovalRequest.objects.filter(request_id=request_id, tenant_id__in=operator.tenants)
+            .select_related("policy", "outbox_entry")
+            .prefetch_related("votes")
+            .first()
+        )
+        if found is None:
+            raise Http404
+        kept = records.of_request(found.request_id, found.tenant_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("History of a request"),
+            "opts": self.opts,
+            "found": found,
+            "action": showing.marked(found.action_type),
+            "requester": showing.marked(found.user_id),
+            "votes": [(vote, showing.marked(vote.user_id)) for vote in found.votes.all()],
+            "entry": getattr(found, "outbox_entry", None),
+            "rows": [_row(record) for record in kept],
+        }
+        return TemplateResponse(request, "hitl/book/request.html", context)
+
+    def checkpoint_view(self, request: HttpRequest) -> HttpResponse:
+        """Sign the head of a chain now."""
+        return _make_checkpoint(request)
+
+
+@require_POST
+def _make_checkpoint(request: HttpRequest) -> HttpResponse:
+    tenant_id = request.POST.get("tenant", "")
+    if tenant_id not in readers.signs_for(_operator(request)):
+        raise Http404
+    try:
+        made = checkpoints.make(tenant_id)
+    except (checkpoints.ChainDiffers, signing.KeyUnusable) as exc:
+        messages.error(request, str(exc))
+    else:
+        if made is None:
+            messages.info(request, _("Nothing new to sign: the last checkpoint stands."))
+        else:
+            text = _("Record %(number)d is signed.") % {"number": made.sequence}
+            messages.success(request, text)
+    url = reverse("admin:hitl_auditrecord_changelist")
+    return HttpResponseRedirect(f"{url}?{urlencode({'tenant': tenant_id})}")
+
+
+def _operator(request: HttpRequest) -> Operator:
+    return operator_of(request.user) or Operator("", False)
+
+
+def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:
+    """Return what a page shows of a chain as a whole."""
+    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
+    signed = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence").first()
+    return {
+        "head": head,
+        "signed": signed,
+        "is_outside": signed is None or checkpoints.is_outside(tenant_id, signed.sequence),
+        "may_sign": tenant_id in readers.signs_for(operator),
+        "verify_url": f"/{pages.VERIFY_PATH}",
+        "export_url": f"/{pages.EXPORT_PATH}",
+        "formats": [(form.value, form.value.upper()) for form in Format],
+    }
+
+
+def _row(record: AuditRecord) -> dict[str, Any]:
+    """Return a record as the pages show it."""
+    try:
+        told = json.loads(record.details)
+    except ValueError:
+        told = {"": record.details}
+    return {
+        "record": record,
+        "actor": showing.marked(record.actor or "-"),
+        "action": showing.marked(record.action_type) if record.action_type else "",
+        "address": showing.marked(record.source_address) if record.source_address else "",
+        "agent": showing.marked(record.user_agent) if record.user_agent else "",
+        "details": [
+            (name, showing.marked(text if isinstance(text, str) else json.dumps(text)))
+            for name, text in told.items()
+        ],
+    }

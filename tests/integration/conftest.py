@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +31,12 @@ post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_perm
 
 # The module: the package offers its function under the same name.
 _publish: Any = importlib.import_module("dwp_project.wakeup.publish")
+
+
+@pytest.fixture(autouse=True)
+def _own_checkpoints(settings: Settings, tmp_path: Path) -> None:
+    """Have a test's checkpoints vouch for its own chains alone."""
+    settings.AUDIT_CHECKPOINT_DIR = str(tmp_path / "checkpoints")
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import redis
 from django.db import transaction
 from django.utils import timezone
 
-from hitl import audit, services
+from hitl import audit, chain, services, verifying
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent, Origin
 from tests import factories
@@ -27,12 +27,13 @@ def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
     entry = record(session_id="session-1")
 
     facts = {
-        "form": 1,
+        "form": 2,
         "tenant": "tenant1",
         "sequence": 1,
         "event": "session:refused",
         "request": "",
         "session": "session-1",
+        "action": "",
         "actor": "user123",
         "actorKind": "user",
         "channel": "rest",
@@ -45,6 +46,24 @@ def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
     }
     text = json.dumps(facts, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     assert entry.hash == sha256(text.encode()).hexdigest()
+
+
+def test_record_of_form_1_keeps_its_hash_and_knows_no_action() -> None:
+    entry = record(session_id="session-1")
+    entry.form = 1
+    told = chain.facts(entry)
+
+    assert "action" not in told
+    assert told["form"] == 1
+    entry.action_type = "pay"  # written into it later
+    assert chain.hash_of(entry) != chain.hash_of_facts(told)
+
+
+def test_record_of_a_request_names_its_action() -> None:
+    factories.opened()
+
+    assert AuditRecord.objects.get().action_type == "delete_mail"
+    assert chain.facts(AuditRecord.objects.get())["action"] == "delete_mail"
 
 
 def test_record_follows_the_one_before_it() -> None:
@@ -62,7 +81,9 @@ def test_tenants_have_chains_of_their_own() -> None:
 
     assert (foreign.sequence, foreign.previous_hash) == (1, audit.GENESIS)
     assert audit.tenants() == ["tenant1", "tenant2"]
-    assert audit.verify("tenant2") == audit.Verified("tenant2", 1, foreign.hash)
+    found = verifying.verify("tenant2")
+    assert isinstance(found, verifying.Verified)
+    assert (found.records, found.head) == (1, foreign.hash)
 
 
 def test_record_without_a_tenant_goes_to_the_deployments_chain() -> None:
@@ -143,21 +164,26 @@ def test_records_of_16_threads_make_one_unbroken_chain() -> None:
 
     together([lambda n=n: write(n) for n in range(16)])  # type: ignore[misc]
 
-    holds = audit.verify("tenant1")
-    assert isinstance(holds, audit.Verified)
+    holds = verifying.verify("tenant1")
+    assert isinstance(holds, verifying.Verified)
     assert holds.records == 80
 
 
 @pytest.mark.django_db(transaction=True)
 def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
-    def write() -> list[audit.Verified | audit.Break]:
+    def write() -> list[verifying.Verified | verifying.Break]:
         for _ in range(10):
             services.open_request(factories.question(), factories.actor(REQUESTER), Origin.REST)
         return []
 
-    def verify() -> list[audit.Verified | audit.Break]:
-        return [audit.verify("tenant1") for _ in range(20)]
+    def verify() -> list[verifying.Verified | verifying.Break]:
+        return [verifying.verify("tenant1") for _ in range(20)]
 
     found = together([write, write, verify, verify])
 
-    assert [chain for chains in found for chain in chains if isinstance(chain, audit.Break)] == []
+    assert [
+        found_one
+        for chains in found
+        for found_one in chains
+        if isinstance(found_one, verifying.Break)
+    ] == []

@@ -18,7 +18,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from hitl import chores, clock, idempotency, relay, services
+from hitl import checkpoints, chores, clock, idempotency, relay, services
 from hitl.chores import Chore
 from hitl.errors import AlreadyDecided, RequestExpired
 from hitl.models import ApprovalRequest, AuditRecord, KeptAnswer, OutboxEntry
@@ -118,7 +118,7 @@ async def test_clocks_do_each_chore_once_between_them(redis_client: redis.Redis)
 
     clocks = [asyncio.create_task(clock.run(also)) for _ in range(4)]
     try:
-        await until(lambda: Turn.objects.count() == 2 and work.times > 0, within=6)
+        await until(lambda: Turn.objects.count() == 3 and work.times > 0, within=6)
         await until(lambda: not KeptAnswer.objects.exists(), within=6)
         await asyncio.sleep(0.3)
         assert not any(one.done() for one in clocks)
@@ -147,7 +147,12 @@ async def test_chore_that_fails_keeps_the_clock_from_nothing(redis_client: redis
 
 
 def test_keeping_answers_is_a_chore() -> None:
-    assert [chore.work for chore in clock.CHORES] == [idempotency.forget_old]
+    assert idempotency.forget_old in [chore.work for chore in clock.CHORES]
+
+
+def test_signing_the_audit_is_a_chore_of_every_hour() -> None:
+    [chore] = [chore for chore in clock.CHORES if chore.work == checkpoints.make_due]
+    assert chore.interval == timedelta(hours=1)
 
 
 # --- a decision that races its request's expiry -------------------------------------------

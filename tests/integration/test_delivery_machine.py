@@ -32,7 +32,7 @@ from hypothesis.stateful import (
 
 from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
-from hitl import audit, opening, outbox, relay, sending, services, signalling
+from hitl import audit, opening, outbox, relay, sending, services, signalling, verifying
 from hitl.errors import AlreadyDecided
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
@@ -252,7 +252,7 @@ class Delivery(RuleBasedStateMachine):
         try:
             if self.ids:
                 self._listen_long_enough()
-                assert isinstance(audit.verify(REQUESTER.tenant_id), audit.Verified)
+                assert isinstance(verifying.verify(REQUESTER.tenant_id), verifying.Verified)
         finally:
             self._patch.undo()
             if self.ear is not None:

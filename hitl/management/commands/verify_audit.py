@@ -1,20 +1,22 @@
-"""Walk the audit chains and stop at the first break."""
+"""Walk the audit chains and say where one does not hold."""
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from hitl import append_only, audit
+from hitl import append_only, verifying
 
 
 class Command(BaseCommand):
-    help = "Verify every audit chain, or one tenant's; exit 1 at the first break."
+    help = "Verify every audit chain, or one tenant's, beside its checkpoints; exit 1 at a break."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--tenant", help="only this tenant's chain ('' is the deployment's)")
+        parser.add_argument("--json", action="store_true", help="one JSON object for each chain")
 
     def handle(self, *args: Any, **options: Any) -> None:
         if missing := append_only.missing(connection):
@@ -23,13 +25,32 @@ class Command(BaseCommand):
                 "it can be changed. Find out since when, then install it again."
             )
         named = options["tenant"]
-        total = 0
-        for tenant in audit.tenants() if named is None else [named]:
-            name = tenant or "(deployment)"
-            match audit.verify(tenant):
-                case audit.Break(sequence=sequence, why=why):
-                    raise CommandError(f"Chain of {name} breaks at record {sequence}: {why}.")
-                case audit.Verified(records=records, head=head):
-                    self.stdout.write(f"{name}: {records} records hold, head {head[:16]}…")
-                    total += records
-        self.stdout.write(f"Every chain holds: {total} records.")
+        walked = [
+            self._walk(tenant, is_json=options["json"])
+            for tenant in (verifying.tenants() if named is None else [named])
+        ]
+        broken = [found for found in walked if isinstance(found, verifying.Break)]
+        if broken:
+            first = broken[0]
+            name = first.tenant_id or "(deployment)"
+            raise CommandError(f"Chain of {name} breaks at record {first.sequence}: {first.why}")
+        if not options["json"]:
+            total = sum(found.records for found in walked if isinstance(found, verifying.Verified))
+            self.stdout.write(f"Every chain holds: {total} records.")
+
+    def _walk(self, tenant: str, *, is_json: bool) -> verifying.Verified | verifying.Break:
+        found = verifying.verify(tenant)
+        name = tenant or "(deployment)"
+        if is_json:
+            told = json.dumps(verifying.as_json(found), ensure_ascii=False)
+            self.stdout.write(told)
+        elif isinstance(found, verifying.Break):
+            self.stdout.write(f"{name}: {found.kind} at record {found.sequence}. {found.why}")
+        else:
+            vouched = f"signed up to {found.vouched}" if found.vouched else "not signed"
+            self.stdout.write(
+                f"{name}: {found.records} records hold, head {found.head[:16]}…, {vouched}"
+            )
+            for note in found.notes:
+                self.stdout.write(f"  {note}")
+        return found

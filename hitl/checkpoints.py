@@ -1,0 +1,293 @@
+"""Signed checkpoints of the chains' heads: made, kept in the database, and written outside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F, Max, OuterRef, Q, Subquery
+from django.db.utils import IntegrityError
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from structlog.stdlib import get_logger
+
+from dwp_project.jsontext import canonical
+from hitl import metrics, outside, signing
+from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.signing import Trust
+
+logger = get_logger(__name__)
+
+_FORM = 1
+_MEMBERS = {"form", "tenant", "sequence", "hash", "at", "keyId"}
+
+
+class ChainDiffers(Exception):
+    """A chain is not what an earlier checkpoint says of it; it gets no new one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a checkpoint says: at `at`, record `sequence` was the head and had this hash."""
+
+    tenant_id: str
+    sequence: int
+    hash: str
+    at: str
+    key_id: str
+
+    @property
+    def text(self) -> str:
+        """The exact text that is signed."""
+        return canonical(
+            {
+                "form": _FORM,
+                "tenant": self.tenant_id,
+                "sequence": self.sequence,
+                "hash": self.hash,
+                "at": self.at,
+                "keyId": self.key_id,
+            }
+        )
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What signed checkpoints say of one chain."""
+
+    # Record number to the statements about it; no two differ in an honest deployment.
+    said: dict[int, list[Statement]] = field(default_factory=dict)
+    # A statement that does not carry the signature of the known key it names, if any.
+    forged: tuple[int, str] | None = None
+    in_database: int = 0
+    in_files: int = 0
+    by_unknown_keys: int = 0
+    unreadable_lines: int = 0
+    # Why the files could not be read, if they could not.
+    files_away: str = ""
+
+    @property
+    def last(self) -> int:
+        """The highest record number that is vouched for."""
+        return max(self.said, default=0)
+
+
+def read(text: str) -> Statement | None:
+    """Return what a statement's text says, or None if it is none."""
+    try:
+        told: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict) or set(told) != _MEMBERS or told["form"] != _FORM:
+        return None
+    texts = [told[name] for name in ("tenant", "hash", "at", "keyId")]
+    if type(told["sequence"]) is not int or not all(isinstance(each, str) for each in texts):
+        return None
+    found = Statement(told["tenant"], told["sequence"], told["hash"], told["at"], told["keyId"])
+    return found if found.text == text else None
+
+
+def evidence(tenant_id: str) -> Evidence:
+    """Return what the checkpoints in the database and those outside it say of a chain."""
+    found, keys = Evidence(), signing.trusted_keys()
+    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    for row in rows.iterator(chunk_size=1000):
+        _take(found, tenant_id, row.statement, row.signature, keys)
+        found.in_database += 1
+        statement = read(row.statement)
+        if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
+            found.forged = found.forged or (row.sequence, _("the database"))
+    try:
+        for line in outside.lines(tenant_id):
+            if line is None:
+                found.unreadable_lines += 1
+            else:
+                _take(found, tenant_id, *line, keys, is_outside=True)
+                found.in_files += 1
+    except OSError as exc:
+        found.files_away = str(exc)
+    return found
+
+
+def _take(
+    found: Evidence,
+    tenant_id: str,
+    text: str,
+    signature: str,
+    keys: dict[str, bytes],
+    *,
+    is_outside: bool = False,
+) -> None:
+    statement = read(text)
+    if statement is None or statement.tenant_id != tenant_id:
+        found.unreadable_lines += 1
+        return
+    match signing.judge(statement.key_id, text.encode(), signature, keys):
+        case Trust.KNOWN:
+            said = found.said.setdefault(statement.sequence, [])
+            if all(statement.hash != other.hash for other in said):
+                said.append(statement)
+        case Trust.UNKNOWN:
+            found.by_unknown_keys += 1
+        case Trust.FORGED:
+            where = _("the files") if is_outside else _("the database")
+            found.forged = found.forged or (statement.sequence, where)
+
+
+def tenants() -> list[str]:
+    """Return the tenants of whose chains a checkpoint is left."""
+    kept = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
+    return sorted({*kept, *_tenants_of_files()})
+
+
+def _tenants_of_files() -> Iterator[str]:
+    for text in outside.first_statements():
+        if (statement := read(text)) is not None:
+            yield statement.tenant_id
+
+
+def make(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint | None:
+    """Sign the head of a chain, if it has moved since, and write it outside the database too.
+
+    Not inside a transaction: what is signed has to be committed, before and after. Raises
+    `ChainDiffers`, `signing.KeyUnusable`; a folder that cannot be written is logged, and the
+    next call writes what it lacks.
+    """
+    made = _sign(tenant_id, now or timezone.now())
+    write_outside(tenant_id)
+    return made
+
+
+def _sign(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
+    key = signing.signing_key()
+    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
+    made = AuditCheckpoint.objects.filter(tenant_id=tenant_id)
+    _refuse_to_vouch_for_less(tenant_id, head)
+    if head.last_sequence == 0:
+        return None
+    if made.filter(sequence=head.last_sequence, key_id=key.key_id).exists():
+        return None
+    at = now.astimezone(UTC).isoformat(timespec="microseconds")
+    statement = Statement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
+    try:
+        with transaction.atomic():
+            return AuditCheckpoint.objects.create(
+                tenant_id=tenant_id,
+                sequence=statement.sequence,
+                hash=statement.hash,
+                at=now,
+                key_id=key.key_id,
+                statement=statement.text,
+                signature=key.sign(statement.text.encode()),
+            )
+    except IntegrityError:
+        # Another process signed the same head at the same moment.
+        return None
+
+
+def _refuse_to_vouch_for_less(tenant_id: str, head: AuditChain) -> None:
+    """Raise `ChainDiffers` if the chain has lost what the newest checkpoint says it had."""
+    keys = signing.trusted_keys()
+    kept = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
+    texts = [(row.statement, row.signature) for row in kept[:1]]
+    try:
+        texts += outside.last_lines(tenant_id)
+    except OSError as exc:
+        # No reason to sign nothing: what cannot be read is told again when it is written.
+        logger.warning("checkpoints_outside_not_read", tenant=tenant_id, error=str(exc))
+    newest: Statement | None = None
+    for text, signature in texts:
+        said = read(text)
+        if said is None or said.tenant_id != tenant_id:
+            continue
+        is_ours = signing.judge(said.key_id, text.encode(), signature, keys) is Trust.KNOWN
+        if is_ours and (newest is None or said.sequence > newest.sequence):
+            newest = said
+    due = [(newest.sequence, newest.hash)] if newest else []
+    due += [(head.last_sequence, head.last_hash)] if head.last_sequence else []
+    for sequence, expected in due:
+        record = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence)
+        if sequence > head.last_sequence or expected not in record.values_list("hash", flat=True):
+            raise ChainDiffers(
+                _("Record %(sequence)d is not what it was when it was signed. Verify the chain.")
+                % {"sequence": sequence}
+            )
+
+
+def write_outside(tenant_id: str) -> int:
+    """Append to the tenant's file what it lacks of the database's checkpoints; return how many.
+
+    A checkpoint is committed first and written then: a crash in between loses nothing, since
+    every later call, in whichever process, writes what is missing. What cannot be written is
+    logged and counted.
+    """
+    keys = signing.trusted_keys()
+
+    def missing(after: int) -> Iterator[tuple[int, str, str]]:
+        rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, sequence__gt=after)
+        for row in rows.order_by("sequence", "id").iterator(chunk_size=500):
+            # What somebody slipped into the table would keep out what comes after it.
+            text = row.statement.encode()
+            if signing.judge(row.key_id, text, row.signature, keys) is Trust.KNOWN:
+                yield row.sequence, row.statement, row.signature
+
+    def is_believed(text: str, signature: str) -> int:
+        said = read(text)
+        if said is None or said.tenant_id != tenant_id:
+            return 0
+        verdict = signing.judge(said.key_id, text.encode(), signature, keys)
+        return said.sequence if verdict is Trust.KNOWN else 0
+
+    try:
+        return outside.append(tenant_id, missing, is_believed)
+    except OSError as exc:
+        metrics.checkpoint_failures.inc()
+        logger.error("checkpoint_not_written_outside", tenant=tenant_id, error=str(exc))
+        return 0
+
+
+def make_due() -> int:
+    """Sign every chain whose head moved since its last checkpoint, and write outside whatever is
+    not there yet; return how many were signed. The work of a chore."""
+    last = (
+        AuditCheckpoint.objects.filter(tenant_id=OuterRef("tenant_id"))
+        .order_by()
+        .values("tenant_id")
+        .annotate(last=Max("sequence"))
+        .values("last")
+    )
+    chains = AuditChain.objects.filter(last_sequence__gt=0).annotate(signed=Subquery(last))
+    moved = chains.filter(Q(signed__isnull=True) | ~Q(signed=F("last_sequence")))
+    count = 0
+    for tenant_id in list(moved.order_by("tenant_id").values_list("tenant_id", flat=True)):
+        try:
+            count += make(tenant_id) is not None
+        except ChainDiffers as exc:
+            metrics.checkpoint_failures.inc()
+            logger.error("checkpoint_refused", tenant=tenant_id, error=str(exc))
+    # Those that no folder took when they were made.
+    newest = AuditCheckpoint.objects.order_by().values("tenant_id").annotate(last=Max("sequence"))
+    for row in newest:
+        if not is_outside(row["tenant_id"], row["last"]):
+            write_outside(row["tenant_id"])
+    return count
+
+
+def is_written_outside(tenant_id: str) -> bool:
+    """Say whether the newest checkpoint of a chain is in its file on this machine, too."""
+    kept = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
+    newest = kept.values_list("sequence", flat=True).first()
+    return newest is None or is_outside(tenant_id, newest)
+
+
+def is_outside(tenant_id: str, sequence: int) -> bool:
+    """Say whether the file on this machine holds a checkpoint of this record or a later one."""
+    try:
+        statements = [read(text) for text, _signature in outside.last_lines(tenant_id)]
+    except OSError:
+        return False
+    return any(said is not None and said.sequence >= sequence for said in statements)

@@ -1,0 +1,36 @@
+"""Sign the heads of the audit chains now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hitl import audit, checkpoints
+
+
+class Command(BaseCommand):
+    help = "Sign the head of every audit chain that moved, and write it outside the database."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenant", help="only this tenant's chain ('' is the deployment's)")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        named = options["tenant"]
+        failed = []
+        for tenant in audit.tenants() if named is None else [named]:
+            name = tenant or "(deployment)"
+            try:
+                made = checkpoints.make(tenant)
+            except checkpoints.ChainDiffers as exc:
+                failed.append(f"{name}: {exc}")
+                continue
+            self.stdout.write(
+                f"{name}: record {made.sequence} signed by key {made.key_id}"
+                if made
+                else f"{name}: nothing new to sign"
+            )
+            if not checkpoints.is_written_outside(tenant):
+                failed.append(f"{name}: not written outside the database; the log says why")
+        if failed:
+            raise CommandError("\n".join(failed))

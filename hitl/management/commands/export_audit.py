@@ -1,0 +1,51 @@
+"""Write a signed export of one tenant's audit records to a file."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from hitl import exporting, times
+from hitl.actors import the_system
+from hitl.export_format import Format
+
+
+class Command(BaseCommand):
+    help = "Write the audit records of a tenant and a range of time to FILE, signed."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", help="a ZIP file, which must not exist yet")
+        parser.add_argument("--tenant", required=True, help="'' is the deployment's own chain")
+        parser.add_argument("--from", dest="since", help="first moment: 2026-01-16 or with a time")
+        parser.add_argument("--to", dest="until", help="last moment; a day means all of it")
+        parser.add_argument("--format", choices=[form.value for form in Format], default="jsonl")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path = Path(options["file"])
+        since = _moment(options["since"], "--from")
+        until = _moment(options["until"], "--to", is_end=True)
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except OSError as exc:
+            raise CommandError(f"{path} cannot be made: {exc.strerror}") from exc
+        with os.fdopen(descriptor, "wb") as file:
+            export = exporting.begin(
+                the_system(options["tenant"]), Format(options["format"]), since=since, until=until
+            )
+            for piece in exporting.pieces(export):
+                file.write(piece)
+            file.flush()
+            os.fsync(file.fileno())
+        told = f"records {export.first} to {export.last}" if export.last else "no records"
+        self.stdout.write(f"{path}: {told}")
+
+
+def _moment(text: str | None, name: str, *, is_end: bool = False) -> datetime | None:
+    try:
+        return times.moment(text or "", is_end=is_end)
+    except ValueError as exc:
+        raise CommandError(f"{name}: {text} is no time; write 2026-01-16T09:30") from exc

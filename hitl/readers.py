@@ -1,0 +1,34 @@
+"""Who may read which chain of the audit, and in what name they do."""
+
+from __future__ import annotations
+
+from django.http import HttpRequest
+
+from dwp_project.gateway.identity import recorded
+from dwp_project.gateway.operators import Operator
+from hitl.actors import Actor
+from hitl.states import ActorKind, Channel
+
+
+def chains_of(operator: Operator) -> list[str]:
+    """Return the tenants whose chain the operator may read, verify and export: every one they
+    belong to, in whatever role. Superusers have the deployment's own ('') as well."""
+    return [*operator.tenants, *([""] if operator.is_superuser else [])]
+
+
+def signs_for(operator: Operator) -> list[str]:
+    """Return the tenants for whose chain the operator may have a checkpoint made."""
+    return [*operator.administers, *([""] if operator.is_superuser else [])]
+
+
+def actor(operator: Operator, tenant_id: str, request: HttpRequest) -> Actor:
+    """Return the operator as actor in a tenant."""
+    return Actor(
+        id=operator.username,
+        tenant_id=tenant_id,
+        kind=ActorKind.OPERATOR,
+        channel=Channel.ADMIN,
+        role=operator.roles.get(tenant_id, ""),
+        address=str(request.META.get("REMOTE_ADDR") or "")[:64],
+        user_agent=recorded(request, "User-Agent"),
+    )

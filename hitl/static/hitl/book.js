@@ -1,0 +1,77 @@
+/* Verifies a chain: posts the form, reads how far the walk is, line by line, shows the result. */
+"use strict";
+
+for (const form of document.querySelectorAll(".book-verify")) {
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    verify(form);
+  });
+}
+
+async function verify(form) {
+  const button = form.querySelector("button");
+  const bar = form.querySelector("progress");
+  const output = form.querySelector("output");
+  if (form.dataset.state === "running") {
+    return;
+  }
+  form.dataset.state = "running";
+  button.setAttribute("aria-disabled", "true");
+  bar.hidden = false;
+  bar.removeAttribute("value");
+  output.textContent = form.dataset.running;
+  let found;
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
+    if (!answer.ok) {
+      const told = await answer.json().catch(() => ({}));
+      throw new Error(told.message || form.dataset.failed);
+    }
+    for await (const line of lines(answer.body)) {
+      const told = JSON.parse(line);
+      if (told.of) {
+        bar.max = told.of;
+        bar.value = told.done;
+      }
+      if ("result" in told) {
+        found = told;
+      }
+    }
+    show(form, output, found);
+  } catch (error) {
+    form.dataset.state = "failed";
+    output.textContent = error instanceof TypeError ? form.dataset.failed : error.message;
+  }
+  bar.hidden = true;
+  button.removeAttribute("aria-disabled");
+}
+
+function show(form, output, found) {
+  if (!found || !found.result) {
+    form.dataset.state = "failed";
+    output.textContent = found ? form.dataset.stopped : form.dataset.failed;
+    return;
+  }
+  const result = found.result;
+  form.dataset.state = result.holds ? "holds" : "broken";
+  const told = result.holds ? [form.dataset.holds, `${form.dataset.count}: ${result.records}.`] : [form.dataset.broken, result.why];
+  if (result.vouched) {
+    told.push(`${form.dataset.vouched} ${result.vouched}.`);
+  }
+  output.textContent = [...told, ...(result.notes || [])].join(" ");
+}
+
+async function* lines(body) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) {
+      break;
+    }
+    rest += value;
+    const whole = rest.split("\n");
+    rest = whole.pop();
+    yield* whole.filter((line) => line);
+  }
+}
