@@ -56,7 +56,7 @@ test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
 
 SEED ?= 1
 DECISIONS ?= 10000
-SECONDS ?= 3600
+SECONDS ?= 4200
 
 .PHONY: chaos
 chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS
