@@ -60,7 +60,7 @@ test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chrom
 
 SEED ?= 1
 DECISIONS ?= 10000
-SECONDS ?= 3600
+SECONDS ?= 4200
 
 .PHONY: chaos
 chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS

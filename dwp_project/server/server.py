@@ -6,6 +6,7 @@ import asyncio
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from functools import partial
 from typing import Any
 
@@ -124,7 +125,9 @@ class Server(DaphneServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         scope[TOO_LARGE] = protocol.is_too_large
         scope["extensions"] = {DRAIN: partial(self._drains.add, protocol)}
-        queue = super().create_application(protocol, scope)
+        # A reader that a request has woken carries that request's context variables on to the
+        # next one of its connection: Django's executors among them, which are long gone.
+        queue = Context().run(super().create_application, protocol, scope)
         running = self.connections.get(protocol, {}).get("application_instance")
         if running is not None:
             running.add_done_callback(partial(self._on_application_ended, protocol))

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import os
 import resource
+from contextvars import ContextVar
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
@@ -31,6 +32,7 @@ from dwp_project.gateway.body import BodyCap, read_json
 from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.sse import frames
 
+LEFT_BEHIND: ContextVar[bytes] = ContextVar("LEFT_BEHIND", default=b"nothing")
 PIECE = b"x" * 65536
 # What a server that waits for nobody would hold in the end.
 ENDLESS_PIECES = 1024
@@ -67,6 +69,12 @@ async def fail(scope: Scope, receive: Receive, send: Send) -> None:
     if path == "/fail":
         raise RuntimeError("before the headers")
     if path == "/silent":
+        return
+    if path == "/context":
+        found = LEFT_BEHIND.get()
+        LEFT_BEHIND.set(b"something")
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": found})
         return
     if path == "/in-flight":
         await asyncio.sleep(1.5)

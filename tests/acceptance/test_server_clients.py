@@ -93,3 +93,13 @@ def _is_reset(connection: Connection, seconds: float) -> bool:
     poller = select.poll()
     poller.register(connection.socket, 0)
     return bool(poller.poll(seconds * 1000))
+
+
+@and_not_on_stock()
+def test_request_finds_nothing_of_the_one_before_on_its_connection(app: AppServer) -> None:
+    with app.connect() as connection:
+        connection.send(request_bytes("GET", "/context", {}) * 3)
+        for _ in range(3):
+            answer = connection.take_until(b"\r\n0\r\n\r\n")
+            assert answer is not None
+            assert b"nothing" in answer

@@ -46,7 +46,7 @@ class Options:
     seconds: float = 3600.0
     # At least so long, however many decisions there are: each kind of fault takes its time.
     least_seconds: float = 60.0
-    rate: float = 8.0
+    rate: float = 4.0
     at_once: int = 300
     every: float = 5.0
     question_seconds: int = 40

@@ -39,7 +39,7 @@ SELECT r.request_id, o.signal, o.outcome, o.attempts, o.receivers
 FROM hitl_outboxentry o JOIN hitl_approvalrequest r ON r.id = o.request_id
 """
 _UNSETTLED = """
-SELECT EXISTS (SELECT FROM hitl_approvalrequest WHERE status = 'pending')
+SELECT EXISTS (SELECT FROM hitl_approvalrequest WHERE status = 'pending' AND origin <> 'redis')
     OR EXISTS (SELECT FROM streaming_session WHERE status = 'running')
 """
 _SESSIONS = "SELECT id, session_id, status FROM streaming_session"
@@ -51,7 +51,10 @@ FROM streaming_event ORDER BY session_id, sequence
 
 
 def is_settled(cluster: Cluster) -> bool:
-    """Say whether no request waits any more and no session runs."""
+    """Say whether no request of ours waits any more and no session runs.
+
+    Agents on Redis may leave theirs for five minutes.
+    """
     with cluster.postgres.connect() as connection:
         found = connection.execute(_UNSETTLED).fetchone()
     return found is not None and not found[0]
