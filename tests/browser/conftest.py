@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,13 @@ PEOPLE = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the first test the time that server and browser take to start."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(300))
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Return the system's Chromium."""
@@ -40,15 +48,6 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Desk]:
     """Return the desk of a real server, with its people."""
-    # Slow enough to be watched, quick enough for a test.
-    if os.environ.get("DESK_ATTACH"):  # XXX
-        from pathlib import Path  # XXX
-
-        running = RunningServer(Path("/tmp/desk-data/data"), ports=[18980, 18981])  # XXX
-        made = Desk(running)  # XXX
-        made.people(*PEOPLE)  # XXX
-        yield made  # XXX
-        return  # XXX
     running = RunningServer(tmp_path_factory.mktemp("desk") / "data")
     try:
         made = Desk(running.start())

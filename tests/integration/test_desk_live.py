@@ -131,7 +131,7 @@ async def test_nothing_of_another_tenant_is_ever_told() -> None:
 @pytest.mark.parametrize(
     "user", [{"is_staff": False}, {"is_active": False}, None], ids=["no staff", "inactive", "none"]
 )
-async def test_streams_are_not_there_for_others(user: dict[str, bool] | None) -> None:
+async def test_streams_are_not_there_for_others(user: dict[str, Any] | None) -> None:
     request = await opened()
     headers = {} if user is None else await run_sync(cookie, **user)
 
@@ -226,16 +226,20 @@ def a_session() -> Any:
     session = sessions.begin(
         sessions.Prompt("Delete 3 mails"), tenant_id="tenant1", user_id="user123"
     )
-    for sequence, (name, fields) in enumerate(
-        [
-            ("start", {"message": "Session <b>started</b>"}),
-            ("tool_execution", {"toolName": "pay", "toolArgs": {"api_key": "sk-1"},
-                                "status": "success", "result": {"deep": [{"password": "p-1"}]},
-                                "error": None, "requiresApproval": True}),
-            ("content", {"content": "It is ", "chunk": True}),
-        ],
-        start=1,
-    ):  # fmt: skip
+    tool = {
+        "toolName": "pay",
+        "toolArgs": {"api_key": "sk-1"},
+        "status": "success",
+        "result": {"deep": [{"password": "p-1"}]},
+        "error": None,
+        "requiresApproval": True,
+    }
+    told: list[tuple[str, dict[str, Any]]] = [
+        ("start", {"message": "Session <b>started</b>"}),
+        ("tool_execution", tool),
+        ("content", {"content": "It is ", "chunk": True}),
+    ]
+    for sequence, (name, fields) in enumerate(told, start=1):
         payload = events.payload(name, fields, session_id=session.session_id, timestamp=1)
         Event.objects.create(
             session=session, sequence=sequence, name=name, payload=payload,
