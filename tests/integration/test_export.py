@@ -345,6 +345,7 @@ def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
     monkeypatch.setattr(exporting, "_PIECE", 100)
     many(6000)
     peaks, reads = [], []
+    total = largest = 0
 
     for last in (500, 6000):
         export = exporting.begin(
