@@ -10,7 +10,7 @@ import redis
 from django.utils import timezone
 
 from dwp_project.jsontext import parse
-from hitl import audit, errors, services
+from hitl import audit, errors, services, verifying
 from hitl.models import ApprovalRequest, AuditRecord
 from tests import factories
 from tests.integration.calls import Api
@@ -185,4 +185,4 @@ def test_chain_holds_with_refusals_in_it(redis_client: redis.Redis) -> None:
     approve(request, ADMIN)
 
     for tenant in (TENANT, OTHER_TENANT):
-        assert isinstance(audit.verify(tenant), audit.Verified)
+        assert isinstance(verifying.verify(tenant), verifying.Verified)
