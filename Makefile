@@ -10,6 +10,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 PYTEST := $(BIN)/python -m pytest
+# Each worker has a database and a Redis of its own.
+JOBS ?= 2
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
 # Checks import the settings; what those generate stays out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -36,23 +39,27 @@ demo: $(RUNTIME) ## Play approve and reject against a running server, or one of 
 	@exec $(BIN)/python manage.py demo
 
 .PHONY: test
-test: test-unit test-sqlite test-postgres test-acceptance test-browser ## Run every test on every database
+test: test-unit test-sqlite test-postgres test-acceptance test-browser test-chaos ## Run every test on every database
 
 .PHONY: test-unit
 test-unit: $(DEVELOPMENT) ## Run the unit tests
-	$(PYTEST) tests/unit
+	$(PYTEST) $(SIDE_BY_SIDE) tests/unit
 
 .PHONY: test-sqlite
 test-sqlite: $(DEVELOPMENT) ## Run the integration tests on SQLite
-	TEST_DATABASE=sqlite $(PYTEST) tests/integration
+	TEST_DATABASE=sqlite $(PYTEST) $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: test-postgres
 test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
-	TEST_DATABASE=postgres $(PYTEST) tests/integration
+	TEST_DATABASE=postgres $(PYTEST) $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: test-acceptance
 test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
-	$(PYTEST) tests/acceptance
+	$(PYTEST) $(SIDE_BY_SIDE) --ignore tests/acceptance/test_chaos.py tests/acceptance
+
+.PHONY: test-chaos
+test-chaos: $(DEVELOPMENT) ## Break things under load for a minute, with the machine to itself
+	$(PYTEST) tests/acceptance/test_chaos.py
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chromium where there is one
