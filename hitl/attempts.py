@@ -52,11 +52,16 @@ class Attempt:
                 raise errors.RequestExpired
             case Status.CANCELLED:
                 raise errors.RequestCancelled
-        if self.shown_digest is not None and self.shown_digest != request.context_digest:
+        if self.to is not Status.CANCELLED and not self._is_of(request):
             self._refuse(errors.DigestDiffers(), request, now)
         is_lacking = self.to is Status.REJECTED and not self.reason
         if is_lacking and policies.rule_of(request).reason_required:
             self._refuse(errors.ReasonRequired(), request, now)
+
+    def _is_of(self, request: ApprovalRequest) -> bool:
+        """Say whether what is stored is what was asked, and what the actor was shown if known."""
+        shown = request.context_digest if self.shown_digest is None else self.shown_digest
+        return shown == request.context_digest == request.stored_digest
 
     def keep_if_foreign(self, request_id: str, now: datetime) -> None:
         """Have the audit keep this if the request that was not found is another tenant's."""

@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dwp_project.gateway.operators import Operator
+from dwp_project.jsontext import digest
 from hitl import redaction, showing, tree
 from hitl.actors import Actor
 from hitl.desk import inbox as inboxes
@@ -78,6 +79,7 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         if wording.is_headline(request.message)
         else showing.marked(request.message, is_multiline=True),
         "context": tree.html(context),
+        "shown_digest": digest(context),
         "raw": showing.pretty(redaction.spelled_out(redaction.masked(context))),
         "facts": _facts(request),
         "rule_words": wording.rule(rule_of(request)),

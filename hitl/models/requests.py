@@ -9,7 +9,7 @@ from typing import Any
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from dwp_project.jsontext import parse
+from dwp_project.jsontext import digest, parse
 from hitl.models.policies import Policy
 from hitl.states import DECIDED, Channel, Origin, Status
 
@@ -117,6 +117,12 @@ class ApprovalRequest(models.Model):
     def context(self) -> Any:
         """The context as JSON value."""
         return parse(self.context_text)
+
+    @property
+    def stored_digest(self) -> str:
+        """The digest of the context as it is stored now: another than `context_digest` if
+        somebody has changed it in the database."""
+        return digest(self.context)
 
     @property
     def is_decided(self) -> bool:

@@ -130,6 +130,21 @@ def test_losing_a_race_is_no_refusal(redis_client: redis.Redis) -> None:
     assert refused() == []
 
 
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("knows", [True, False])
+def test_context_changed_in_the_database_is_decided_by_nobody(
+    redis_client: redis.Redis, verb: str, knows: bool
+) -> None:
+    request = factories.opened(context={"count": 3})
+    ApprovalRequest.objects.update(context_text='{"count":3000}')
+    body = {"contextDigest": request.context_digest} if knows else {}
+
+    assert approve(request, APPROVER, body, verb).refusal == (409, "E3006")
+
+    assert [details(record)["why"] for record in refused()] == ["digest differs"]
+    assert services.cancel(request.request_id, factories.actor()).status == "cancelled"
+
+
 def test_same_refusal_is_recorded_once_a_minute(redis_client: redis.Redis) -> None:
     request = factories.opened(timeout_seconds=1000)
     actor, now = factories.actor(BYSTANDER), timezone.now()
