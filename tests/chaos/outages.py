@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -39,11 +40,31 @@ class Outages:
 
     servers: int
     all: list[Outage] = field(default_factory=list)
+    # When, and for how many seconds until then in all, the machine itself did not run.
+    _missed_at: list[float] = field(default_factory=list)
+    _missed: list[float] = field(default_factory=list)
 
     def begin(self, part: Part, target: int, how: str, at: float) -> Outage:
         outage = Outage(part, target, how, at)
         self.all.append(outage)
         return outage
+
+    def miss(self, at: float, seconds: float) -> None:
+        """Note that the machine did not run for so long before `at`."""
+        self._missed_at.append(at)
+        self._missed.append(self.missed + max(0.0, seconds))
+
+    @property
+    def missed(self) -> float:
+        """For how many seconds in all the machine did not run."""
+        return self._missed[-1] if self._missed else 0.0
+
+    def _missed_between(self, begin: float, end: float) -> float:
+        first, last = (bisect_right(self._missed_at, moment) for moment in (begin, end))
+        # The note made next tells of the time before it.
+        last = min(last + 1, len(self._missed))
+        before = self._missed[first - 1] if first else 0.0
+        return (self._missed[last - 1] if last else 0.0) - before
 
     def between(self, begin: float, end: float, *parts: Part) -> list[Outage]:
         """Return the outages that touch the time from `begin` to `end`, of `parts` or of any."""
@@ -59,7 +80,8 @@ class Outages:
         """Return the longest stretch, in seconds, in which what a promise needs was there.
 
         That is the database and one running server; with `redis` also Redis and the link of
-        such a server; with `calm` no server may be stopped, killed or starting either.
+        such a server; with `calm` no server may be stopped, killed or starting either. Seconds in
+        which the machine did not run do not count.
         """
         if end <= begin:
             return 0.0
@@ -74,7 +96,7 @@ class Outages:
             active = [o for o in here if o.touches(middle, middle + 1e-9)]
             if _is_healthy(active, self.servers, redis=redis, calm=calm):
                 since = left if since is None else since
-                longest = max(longest, right - since)
+                longest = max(longest, right - since - self._missed_between(since, right))
             else:
                 since = None
         return longest

@@ -32,7 +32,8 @@ _SHOWN = 8
 def text(result: Result) -> str:
     """Return the table of a run."""
     verdict, history = result.verdict, result.history
-    lines = ["", f"seed {result.options.seed}, {history.ended_at - history.began_at:.0f} s"]
+    seconds, missed = history.ended_at - history.began_at, history.outages.missed
+    lines = ["", f"seed {result.options.seed}, {seconds:.0f} s, {missed:.0f} s without the machine"]
     lines += _table("faults", sorted(result.faults.done.items()))
     lines += _table("counts", sorted(verdict.counts.items()))
     lines += ["", f"  {'delays, in seconds':44}{'n':>7}{'p50':>8}{'p99':>8}{'worst':>8}"]

@@ -14,6 +14,7 @@ from tests.chaos import (
     check_decisions,
     check_streams,
     deciders,
+    machine,
     outside,
     rest,
     snapshot,
@@ -80,11 +81,11 @@ async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) ->
 
         world.on_question = on_question
         planned = plan(options.seed, options.seconds, servers=_SERVERS, every=options.every)
+        watching = asyncio.create_task(machine.watch(history))
         injecting = asyncio.create_task(faults.run([] if options.without_faults else planned))
         for tenant in world.tenants:
             group.create_task(deciders.operator(world, tenant))
         group.create_task(outside.vandal(world))
-        group.create_task(world.watch_lag())
         conversations = await _load(options, world, faults, say)
         world.is_closing = True
         injecting.cancel()
@@ -95,6 +96,7 @@ async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) ->
         await _quiet(options, world, conversations, say)
         history.ended_at = time.time()
         world.is_over.set()
+        watching.cancel()
     say("reading what the database and Redis hold")
     stored = await snapshot.read(cluster)
     return Result(options, history, stored, judge(options, history, stored), faults)

@@ -57,13 +57,6 @@ class World:
     def unexpected(self, what: str) -> None:
         self.history.unexpected.append(Unexpected(time.time(), what))
 
-    async def watch_lag(self) -> None:
-        """Note, until the run is over, how late this process itself is woken."""
-        while not self.is_over.is_set():
-            began = time.monotonic()
-            await asyncio.sleep(0.25)
-            self.history.lags.append(time.monotonic() - began - 0.25)
-
     async def sleep(self, seconds: float) -> None:
         """Sleep, but not beyond the end of the run."""
         try:

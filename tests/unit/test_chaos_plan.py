@@ -82,3 +82,11 @@ def test_a_restart_of_redis_in_this_time_wipes() -> None:
     outages = _outages((Part.REDIS, 0, 12, 13))
     assert outages.wiped(10, 20)
     assert not outages.wiped(13, 20)
+
+
+def test_seconds_without_the_machine_do_not_count() -> None:
+    outages = _outages((Part.DATABASE, 0, 18, 20))
+    for at, seconds in ((9, 5.0), (12, 1.5), (14, 0.5), (19, 1.0), (25, 9.0)):
+        outages.miss(at, seconds)
+    assert outages.longest_healthy(10, 20) == 8 - 1.5 - 0.5 - 1.0
+    assert outages.missed == 17.0
