@@ -45,4 +45,5 @@ def test_nothing_of_a_request_is_shown_when_it_fails(settings: Settings) -> None
 
 
 def test_redis_is_named_once(settings: Settings) -> None:
-    assert settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] == [settings.REDIS_URL]
+    [host] = settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"]
+    assert host["address"] == settings.REDIS_URL
