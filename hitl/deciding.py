@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,6 +67,13 @@ def operator(request: HttpRequest, tenant_id: str) -> Actor:
         address=str(request.META.get("REMOTE_ADDR") or "")[:64],
         user_agent=recorded(request, "User-Agent"),
     )
+
+
+def keep_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
+    """Have the audit keep that somebody tried to decide requests that they do not see."""
+    named = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
+    tried = "approve" if is_approval else "reject"
+    services.keep_foreign(named, operator(request, ""), tried=tried)
 
 
 def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -39,6 +41,7 @@ def record(
     *,
     tried: str,
     shown_digest: str | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Keep that `actor` tried to decide `request` and was refused, in their tenant's chain.
 
@@ -48,7 +51,7 @@ def record(
     why = next((why for kind, why in _WHY if isinstance(refusal, kind)), None)
     if why is None:
         return
-    details: dict[str, Any] = {"why": why, "tried": tried, **policies.told(request)}
+    details: dict[str, Any] = {"why": why, "tried": tried, **policies.told(request), **(more or {})}
     if isinstance(refusal, errors.RoleRequired):
         details["requiredRole"] = refusal.role
     if shown_digest is not None:
@@ -65,14 +68,16 @@ def record(
 def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
     """Keep that `actor` tried to decide another tenant's request, if that is what it is.
 
-    Their own chain learns the id that they sent and nothing else of it.
+    In the deployment's own chain: in a tenant's, a record would tell that there is such an id.
     """
     if not ID_PATTERN.fullmatch(request_id):
         return
     named = ApprovalRequest.objects.filter(request_id=request_id)
     if named.exclude(tenant_id=actor.tenant_id).exists():
         nothing_else = ApprovalRequest(request_id=request_id)
-        record(errors.RequestNotFound(), nothing_else, actor, now, tried=tried)
+        stranger = replace(actor, tenant_id="")
+        told = {"tenant": actor.tenant_id} if actor.tenant_id else {}
+        record(errors.RequestNotFound(), nothing_else, stranger, now, tried=tried, more=told)
 
 
 def _is_known(request: ApprovalRequest, actor: Actor, why: str, tried: str, now: datetime) -> bool:

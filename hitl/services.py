@@ -8,6 +8,7 @@ with its audit record and, for a decision, its signal. Redis hears of it after t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -25,6 +26,7 @@ from hitl import (
     opening,
     outbox,
     policies,
+    refusals,
     sending,
     voting,
 )
@@ -42,6 +44,7 @@ __all__ = [
     "claim_session",
     "expire_overdue",
     "find",
+    "keep_foreign",
     "open_request",
     "reject",
     "settle",
@@ -132,6 +135,12 @@ def cancel(
 ) -> ApprovalRequest:
     """Withdraw a pending request: nothing is signalled; raises as `approve` does."""
     return _decide(Attempt(Status.CANCELLED, actor, reason=reason), request_id, now)
+
+
+def keep_foreign(request_ids: Iterable[str], actor: Actor, *, tried: str) -> None:
+    """Have the audit keep that an operator tried to decide what is not theirs to see."""
+    for request_id in request_ids:
+        refusals.record_foreign(request_id, actor, timezone.now(), tried=tried)
 
 
 def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:

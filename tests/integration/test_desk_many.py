@@ -124,11 +124,35 @@ def test_items_that_are_none_are_no_error(client: Client, item: str) -> None:
     assert "No request is selected" in send(client, "reject", [item], confirmed="1")
 
 
-def test_viewer_may_not_ask_for_many() -> None:
-    viewer = browser(factories.user("viewer", role="viewer", is_staff=True))
-    request = factories.opened()
+def refused() -> list[tuple[str, str, str]]:
+    found = AuditRecord.objects.filter(event="decision:refused").order_by("id")
+    return list(found.values_list("tenant_id", "actor", "request_id"))
 
-    sent = {"decision": "reject", "item": items(request), "confirmed": "1"}
-    assert viewer.post(MANY, sent).status_code == 403
+
+def test_forged_item_of_another_tenant_is_kept_by_the_deployment(client: Client) -> None:
+    own, foreign = factories.opened(), factories.opened(by=OUTSIDER)
+
+    shown = send(client, "approve", items(own, foreign), confirmed="1", typed="1")
+
+    assert foreign.request_id not in shown
+    assert states() == ["approved", "pending"]
+    assert refused() == [("", "desk", foreign.request_id)]
+
+
+def test_forged_page_of_another_tenant_is_kept_by_the_deployment(client: Client) -> None:
+    foreign = factories.opened(by=OUTSIDER)
+
+    client.post(f"{LIST}{foreign.pk}/decide/", {"approve": "1", "digest": foreign.context_digest})
 
     assert states() == ["pending"]
+    assert refused() == [("", "desk", foreign.request_id)]
+
+
+def test_viewer_who_forges_the_form_is_refused_for_each_and_kept() -> None:
+    viewer = browser(factories.user("looker", role="viewer", is_staff=True))
+    asked = [factories.opened(), factories.opened()]
+
+    send(viewer, "approve", items(*asked), confirmed="1", typed="2")
+
+    assert states() == ["pending", "pending"]
+    assert refused() == [("tenant1", "looker", request.request_id) for request in asked]

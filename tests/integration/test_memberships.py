@@ -13,6 +13,7 @@ from dwp_project.gateway.models import Membership
 from hitl.models import AuditRecord
 from tests import factories
 from tests.integration.calls import browser
+from tests.people import OTHER_TENANT, TENANT
 
 pytestmark = pytest.mark.django_db
 
@@ -93,6 +94,26 @@ def test_account_is_named_exactly(username: str) -> None:
     if username != "new ":  # spaces around it are taken off, as at the sign-in
         assert answer.status_code == 200
         assert [each for each in state() if each[0] != "desk"] == before
+
+
+@pytest.mark.parametrize("elsewhere", ["member", "superuser"])
+def test_admin_adds_nobody_elses_account(elsewhere: str) -> None:
+    """A member's sign-ins are in the tenant's book: nobody helps themselves to another's."""
+    admin = browser(factories.user("boss", role="admin", is_staff=True))
+    if elsewhere == "member":
+        factories.user("theirs", tenant_id=OTHER_TENANT, role="approver", is_staff=True)
+    else:
+        factories.user("theirs", role=None, is_staff=True, is_superuser=True)
+    form = {"username": "theirs", "tenant_id": TENANT, "role": "viewer"}
+    before = Membership.objects.count()
+
+    answer = admin.post("/admin/gateway/membership/add/", form)
+    unknown = admin.post("/admin/gateway/membership/add/", {**form, "username": "nobody"})
+
+    said = "There is no account of exactly this name that you may add."
+    assert said in answer.content.decode()
+    assert said in unknown.content.decode()
+    assert Membership.objects.count() == before
 
 
 def test_page_offers_no_other_accounts(ours: Membership) -> None:

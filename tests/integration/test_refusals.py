@@ -81,7 +81,7 @@ def test_refused_withdrawal_is_recorded(redis_client: redis.Redis) -> None:
     assert details(record)["tried"] == "cancel"
 
 
-def test_decision_in_another_tenant_is_recorded_in_ones_own_and_answered_as_ever(
+def test_decision_in_another_tenant_is_in_no_tenants_book_and_answered_as_ever(
     redis_client: redis.Redis,
 ) -> None:
     request = factories.opened()
@@ -90,9 +90,11 @@ def test_decision_in_another_tenant_is_recorded_in_ones_own_and_answered_as_ever
     assert approve(request, OUTSIDER).facts == missing.facts
 
     [record] = refused()
-    assert (record.tenant_id, record.actor) == (OTHER_TENANT, "outsider1")
+    # In the chain of whoever attacks, it would tell them that there is such a request.
+    assert (record.tenant_id, record.actor) == ("", "outsider1")
     assert record.request_id == request.request_id
-    assert details(record)["why"] == "wrong tenant"
+    told = details(record)
+    assert (told["why"], told["tenant"]) == ("wrong tenant", OTHER_TENANT)
     # Nothing of it but the id that was sent.
     assert (record.session_id, record.context_digest, record.action_type) == ("", "", "")
     assert not AuditRecord.objects.filter(tenant_id=TENANT).exclude(event="request:opened").exists()
