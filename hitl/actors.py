@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 
 from dwp_project.gateway.roles import DECIDERS, Role
 from hitl.states import ActorKind, Channel
+
+
+def person(user_id: str) -> str:
+    """Return whom a user id means, for rules about different people: `Kim` and `kim` are one.
+
+    Ids are otherwise compared exactly. Where an issuer gives two people ids that differ in no
+    more than this, only one of them can vote: better than one person with two votes.
+    """
+    return unicodedata.normalize("NFKC", user_id).casefold().strip()
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,9 +145,13 @@ def tenants() -> list[str]:
 
 
 def _tenants_of_files() -> Iterator[str]:
-    for text in outside.first_statements():
-        if (statement := read(text)) is not None:
-            yield statement.tenant_id
+    for path, statements in outside.files():
+        for text in statements:
+            statement = read(text)
+            # A file says of whom it is by its name as well.
+            if statement is not None and outside.file_of(statement.tenant_id) == path:
+                yield statement.tenant_id
+                break
 
 
 def make(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint | None:
@@ -164,9 +168,11 @@ def make(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint | No
 
 def _sign(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     key = signing.signing_key()
+    newest = _newest(tenant_id)
+    # After that: another process may sign a head that this one has not seen.
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
     made = AuditCheckpoint.objects.filter(tenant_id=tenant_id)
-    _refuse_to_vouch_for_less(tenant_id, head)
+    _refuse_to_vouch_for_less(tenant_id, newest, head)
     if head.last_sequence == 0:
         return None
     if made.filter(sequence=head.last_sequence, key_id=key.key_id).exists():
@@ -189,8 +195,8 @@ def _sign(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
         return None
 
 
-def _refuse_to_vouch_for_less(tenant_id: str, head: AuditChain) -> None:
-    """Raise `ChainDiffers` if the chain has lost what the newest checkpoint says it had."""
+def _newest(tenant_id: str) -> Statement | None:
+    """Return the newest of a chain's checkpoints that are ours, in the database or outside."""
     keys = signing.trusted_keys()
     kept = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
     texts = [(row.statement, row.signature) for row in kept[:1]]
@@ -207,6 +213,11 @@ def _refuse_to_vouch_for_less(tenant_id: str, head: AuditChain) -> None:
         is_ours = signing.judge(said.key_id, text.encode(), signature, keys) is Trust.KNOWN
         if is_ours and (newest is None or said.sequence > newest.sequence):
             newest = said
+    return newest
+
+
+def _refuse_to_vouch_for_less(tenant_id: str, newest: Statement | None, head: AuditChain) -> None:
+    """Raise `ChainDiffers` if the chain has lost what the newest checkpoint says it had."""
     due = [(newest.sequence, newest.hash)] if newest else []
     due += [(head.last_sequence, head.last_hash)] if head.last_sequence else []
     for sequence, expected in due:

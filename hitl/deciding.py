@@ -8,6 +8,8 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -99,8 +101,11 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Res
             "name": name,
             "status": already.request.get_status_display(),
             "who": showing.plain(already.request.decided_by),
+            "when": date_format(timezone.localtime(already.request.decided_at), "H:i:s"),
         }
-        text = _("Request %(name)s was already %(status)s by %(who)s. Nothing was changed.")
+        text = _(
+            "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
+        )
         return Result(already.request, messages.WARNING, text % told)
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")

@@ -10,7 +10,7 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
-from typing import IO, Any, cast
+from typing import Any
 
 from dwp_project.jsontext import canonical
 from hitl.chain import FACTS
@@ -25,7 +25,8 @@ _NUMBERS = frozenset({"form", "sequence"})
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 _MARK = "'"
 # A record holds a reason of at most 10,000 characters, and little else.
-_MOST_LINE = 4 * 1024 * 1024
+_MOST_LINE = 512 * 1024
+_MOST_DIGITS = 19
 
 
 class Format(StrEnum):
@@ -70,7 +71,7 @@ def records(file: io.BufferedIOBase, form: Format) -> Iterator[dict[str, Any]]:
 
 
 def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
-    while raw := file.readline(_MOST_LINE):
+    for raw in _lines(file):
         try:
             told = json.loads(raw)
         except (ValueError, RecursionError) as exc:
@@ -80,9 +81,17 @@ def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
         yield told
 
 
+def _lines(file: io.BufferedIOBase) -> Iterator[bytes]:
+    """Yield lines; raises `Unreadable` for one that no record of ours fills."""
+    while raw := file.readline(_MOST_LINE):
+        if len(raw) == _MOST_LINE and not raw.endswith(b"\n"):
+            raise Unreadable("a line of the records is too long to be one")
+        yield raw
+
+
 def _from_csv(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(_MOST_LINE)
-    rows = csv.reader(io.TextIOWrapper(cast("IO[bytes]", file), encoding="utf-8", newline=""))
+    rows = csv.reader(raw.decode() for raw in _lines(file))
     try:
         if tuple(next(rows, ())) != COLUMNS:
             raise Unreadable("the first line of the records does not name the columns")
@@ -97,7 +106,8 @@ def _told(row: list[str]) -> dict[str, Any]:
         raise Unreadable("a line of the records has not as many cells as there are columns")
     told: dict[str, Any] = dict(zip(COLUMNS, map(unescaped, row), strict=True))
     for name in _NUMBERS:
-        if not (told[name].isascii() and told[name].isdigit()):
+        number = told[name]
+        if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
             raise Unreadable(f"{name} of a record is no number")
         told[name] = int(told[name])
     # Form 1 has no action; an empty one in it was never hashed.

@@ -23,6 +23,8 @@ _MEMBERS = {
     "lastSequence", "head", "createdAt", "createdBy", "records", "sha256", "previousHash",
     "lastHash", "checkpoints", "keyId", "publicKey",
 }  # fmt: skip
+# An export without a beginning or an end in time.
+_MAY_BE_OPEN = {"from", "to"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ def verify(path: Path, keys: dict[str, bytes]) -> Holds:
         raise Unreadable(
             "it is not a whole ZIP file: the download was cut short, or it is something else"
         ) from exc
+    except UnicodeError as exc:
+        raise Unreadable("a text in it is no Unicode") from exc
     except (zlib.error, EOFError, NotImplementedError, RuntimeError, KeyError) as exc:
         raise Unreadable(f"a member of the ZIP file is damaged: {exc}") from exc
 
@@ -117,9 +121,12 @@ def _manifest(raw: bytes) -> dict[str, Any]:
     if told.get("form") != export_format.FORM or _MEMBERS - set(told):
         raise Unreadable("its manifest is of a form that this version does not know")
     whole = ("firstSequence", "lastSequence", "records")
-    if told["format"] not in set(Format) or any(type(told[name]) is not int for name in whole):
+    shapes: dict[str, type] = dict.fromkeys(_MEMBERS, str) | dict.fromkeys(whole, int)
+    shapes |= {"form": int, "checkpoints": list, "head": dict}
+    odd = [name for name, shape in shapes.items() if type(told[name]) is not shape]
+    if [name for name in odd if not (name in _MAY_BE_OPEN and told[name] is None)]:
         raise Unreadable("its manifest is of a form that this version does not know")
-    if not isinstance(told["checkpoints"], list):
+    if told["format"] not in set(Format):
         raise Unreadable("its manifest is of a form that this version does not know")
     return told
 
@@ -146,7 +153,9 @@ def _checkpoints(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, 
         match signing.judge(str(told["keyId"]), text.encode(), signature, keys):
             case signing.Trust.FORGED:
                 raise Unreadable(f"the signature of checkpoint {number + 1} is not good")
-            case signing.Trust.KNOWN if told["tenant"] == manifest["tenant"]:
+            case signing.Trust.KNOWN if (
+                told["tenant"] == manifest["tenant"] and type(told["sequence"]) is int
+            ):
                 found[told["sequence"]] = told["hash"]
     return found
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.conf import settings
+from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import canonical
 
@@ -19,6 +22,10 @@ from dwp_project.jsontext import canonical
 _TAIL_BYTES = 64 * 1024
 # No line of ours is longer. What is, is skipped in pieces of this size.
 _LINE_BYTES = 16 * 1024
+# Through no link, and without waiting for whoever writes to a pipe.
+_SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+logger = get_logger(__name__)
 
 
 def folder() -> Path:
@@ -46,8 +53,9 @@ def append(
     path = file_of(tenant_id)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _SAFELY, 0o600)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
+        _refuse_odd(descriptor, path)
         fcntl.flock(file, fcntl.LOCK_EX)
         tail = _tail(file)
         after = max((believed(*line) for line in _parsed(tail) if line is not None), default=0)
@@ -75,7 +83,7 @@ def lines(tenant_id: str) -> Iterator[tuple[str, str] | None]:
     Raises `OSError` for a file that is there and cannot be read.
     """
     try:
-        file = file_of(tenant_id).open("rb")
+        file = _opened(file_of(tenant_id))
     except FileNotFoundError:
         return
     with file:
@@ -86,18 +94,46 @@ def lines(tenant_id: str) -> Iterator[tuple[str, str] | None]:
 def last_lines(tenant_id: str) -> list[tuple[str, str]]:
     """Return statements and signatures of the last lines; raises `OSError` as `lines` does."""
     try:
-        with file_of(tenant_id).open("rb") as file:
+        with _opened(file_of(tenant_id)) as file:
             return [line for line in _parsed(_tail(file)) if line is not None]
     except FileNotFoundError:
         return []
 
 
-def first_statements() -> Iterator[str]:
-    """Yield the first statement of every file."""
+def files() -> Iterator[tuple[Path, Iterator[str]]]:
+    """Yield every file with the statements of its lines; what cannot be read has none.
+
+    It is logged: the tenant that it is of is not known, unless the database knows it as well.
+    """
     for path in sorted(folder().glob("*.jsonl")):
-        with path.open("rb") as file:
-            if (line := _line(file.readline(_LINE_BYTES))) is not None:
-                yield line[0]
+        yield path, _statements(path)
+
+
+def _statements(path: Path) -> Iterator[str]:
+    try:
+        with _opened(path) as file:
+            while raw := file.readline(_LINE_BYTES):
+                if (line := _line(raw)) is not None:
+                    yield line[0]
+    except OSError as exc:
+        logger.error("checkpoint_file_unreadable", path=str(path), error=str(exc))
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file of ours to read; raises `OSError` for a link, a pipe or a folder in its place."""
+    descriptor = os.open(path, os.O_RDONLY | _SAFELY)
+    file = os.fdopen(descriptor, "rb")
+    try:
+        _refuse_odd(descriptor, path)
+    except OSError:
+        file.close()
+        raise
+    return file
+
+
+def _refuse_odd(descriptor: int, path: Path) -> None:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        raise OSError(errno.EINVAL, "not a plain file", str(path))
 
 
 def _tail(file: BinaryIO | Any) -> bytes:

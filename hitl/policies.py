@@ -12,7 +12,7 @@ from typing import Any
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.roles import DECIDERS, Role
 from hitl import errors, matching
-from hitl.actors import Actor
+from hitl.actors import Actor, person
 from hitl.models import ApprovalRequest, Policy
 from hitl.states import OnTimeout
 
@@ -101,7 +101,7 @@ def may_approve(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     rule = rule_of(request)
     if refused := _lacks_role(actor, request, rule):
         return refused
-    if rule.forbid_requester and actor.id == request.user_id:
+    if rule.forbid_requester and person(actor.id) == person(request.user_id):
         return errors.RequesterMayNotApprove()
     return None
 

@@ -7,11 +7,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
-from hitl import audit, verifying
+from hitl import append_only, audit, verifying
 from hitl.actors import Actor
 from hitl.states import AuditEvent
 
@@ -74,11 +75,19 @@ def begin(actor: Actor) -> tuple[Walk, bool]:
         return _current, True
 
 
+def _unprotected(missing: list[str]) -> str:
+    return _("The audit table has lost its trigger %(names)s: it can be changed.") % {
+        "names": ", ".join(missing)
+    }
+
+
 def run(walk: Walk) -> None:
     """Walk to the end and audit what was found."""
     try:
         found = verifying.verify(walk.actor.tenant_id, progress=walk.tell)
         told = verifying.as_json(found)
+        if missing := append_only.missing(connection):
+            told |= {"holds": False, "kind": "unprotected", "why": _unprotected(missing)}
         kept = ("holds", "records", "kind", "sequence")
         details: dict[str, Any] = {name: told[name] for name in kept if name in told}
         with transaction.atomic():

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import F
 
-from hitl.actors import Actor
+from hitl.actors import Actor, person
 from hitl.models import ApprovalRequest, Vote
 
 
@@ -21,7 +21,7 @@ class VotedBefore(Exception):
 
 def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
     """Say whether `actor` has said yes to the request: one person has one vote in it."""
-    return request.approvals > 0 and request.votes.filter(user_id=actor.id).exists()
+    return request.approvals > 0 and request.votes.filter(person=person(actor.id)).exists()
 
 
 def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
@@ -36,8 +36,13 @@ def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
         return False
     _, is_new = Vote.objects.get_or_create(
         request=request,
-        user_id=actor.id,
-        defaults={"role": actor.role, "channel": actor.channel, "voted_at": now},
+        person=person(actor.id),
+        defaults={
+            "user_id": actor.id,
+            "role": actor.role,
+            "channel": actor.channel,
+            "voted_at": now,
+        },
     )
     if not is_new:
         raise VotedBefore

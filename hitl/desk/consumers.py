@@ -38,6 +38,7 @@ _BETWEEN_READS_SECONDS = 0.8
 # What is left of a moment after which a request has expired.
 _AFTER_EXPIRY_SECONDS = 0.05
 _RETRY_MILLISECONDS = 2000
+_CANCELLATIONS, _CANCEL_SECONDS = 4, 0.5
 
 
 class DeskConsumer(OperatorConsumer):
@@ -129,8 +130,7 @@ async def _ear(tenants: list[str]) -> AsyncIterator[asyncio.Event]:
     try:
         yield heard
     finally:
-        listening.cancel()
-        await asyncio.wait([listening])
+        await _end(listening)
 
 
 async def _listen(tenants: list[str], heard: asyncio.Event) -> None:
@@ -149,11 +149,20 @@ async def _listen(tenants: list[str], heard: asyncio.Event) -> None:
         heard.set()
         await receiving
     finally:
-        receiving.cancel()
-        await asyncio.wait([receiving])
+        await _end(receiving)
         for group in groups:
             with suppress(Exception):
                 await layer.group_discard(group, channel)
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    """Cancel a task until it has ended: the layer swallows a cancellation that meets it while it
+    subscribes. Whoever has left is not held for a Redis that does not answer."""
+    for _ in range(_CANCELLATIONS):
+        task.cancel()
+        if (await asyncio.wait([task], timeout=_CANCEL_SECONDS))[0]:
+            return
+    logger.warning("desk_still_listens", task=task.get_name())
 
 
 async def _receive(layer: Any, channel: str, heard: asyncio.Event) -> None:

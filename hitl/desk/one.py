@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl import redaction, showing, tree
-from hitl.actors import Actor
+from hitl.actors import Actor, person
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
@@ -39,7 +39,7 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     is_pending = request.status == Status.PENDING
     rule = rule_of(request)
     votes = list(request.votes.all())
-    has_voted = any(vote.user_id == operator.username for vote in votes)
+    has_voted = any(vote.person == person(operator.username) for vote in votes)
     refusal = may_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
     return {

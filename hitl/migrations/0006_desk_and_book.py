@@ -164,6 +164,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("user_id", models.CharField(max_length=255, verbose_name="user")),
+                ("person", models.CharField(max_length=1024)),
                 ("role", models.CharField(blank=True, max_length=255, verbose_name="role")),
                 (
                     "channel",
@@ -376,7 +377,7 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="vote",
             constraint=models.UniqueConstraint(
-                fields=("request", "user_id"), name="vote_once_per_person"
+                fields=("request", "person"), name="vote_once_per_person"
             ),
         ),
         # The audit table was touched.

@@ -134,6 +134,8 @@ class Vote(models.Model):
 
     request = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="votes")
     user_id = models.CharField(_("user"), max_length=255)
+    # Who that is, however an issuer spells it: `hitl.actors.person`.
+    person = models.CharField(max_length=1024)
     role = models.CharField(_("role"), max_length=255, blank=True)
     channel = models.CharField(_("channel"), max_length=8, choices=Channel.choices)
     voted_at = models.DateTimeField(_("voted at"))
@@ -143,7 +145,7 @@ class Vote(models.Model):
         verbose_name_plural = _("votes")
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["request", "user_id"], name="vote_once_per_person")
+            models.UniqueConstraint(fields=["request", "person"], name="vote_once_per_person")
         ]
 
     def __str__(self) -> str:

@@ -153,7 +153,7 @@ def test_decision_that_comes_second_changes_nothing() -> None:
 
     page = decide(signed_in(), request, approve="1")
 
-    assert "was already rejected by approver1. Nothing was changed." in page
+    assert re.search(r"already rejected by approver1 at [0-9:]{8}\. Nothing was changed\.", page)
     request.refresh_from_db()
     assert (request.status, request.decided_by) == ("rejected", "approver1")
     assert OutboxEntry.objects.count() == 1

@@ -428,3 +428,27 @@ def test_votes_that_race_expiry_have_one_end(redis_client: redis.Redis, round_: 
     assert ends == [request.status]
     assert Vote.objects.count() == request.approvals <= 2
     assert OutboxEntry.objects.count() == (1 if request.status == "approved" else 0)
+
+
+@pytest.mark.parametrize("spelled", ["APPROVER1", "Approver1", "ａｐｐｒｏｖｅｒ1"])
+def test_one_person_votes_once_however_an_issuer_spells_them(
+    redis_client: redis.Redis, spelled: str
+) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    services.approve(request.request_id, factories.actor(APPROVER))
+
+    again = services.approve(
+        request.request_id, factories.actor(Person(spelled, APPROVER.tenant_id, "approver"))
+    )
+
+    assert (again.status, again.approvals) == ("pending", 1)
+
+
+def test_four_eyes_are_not_two_spellings(redis_client: redis.Redis) -> None:
+    a_policy(forbid_requester=True)
+    request = factories.opened()
+    same = Person(request.user_id.upper(), APPROVER.tenant_id, "approver")
+
+    with pytest.raises(errors.RequesterMayNotApprove):
+        services.approve(request.request_id, factories.actor(same))

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hitl import export_verifying, signing
+from hitl import export_verifying, showing, signing
 from hitl.export_format import Unreadable
 
 # The file holds, and nobody vouches for the key that signed it.
@@ -42,7 +42,11 @@ class Command(BaseCommand):
             raise CommandError(f"{path} cannot be read: {exc.strerror}") from exc
         except Unreadable as exc:
             raise CommandError(f"{path} does not hold: {exc}.") from exc
-        told = found.manifest
+        # Whoever made the file wrote this: nothing in it may move the cursor or hide.
+        told = {
+            name: showing.plain(value) if isinstance(value, str) else value
+            for name, value in found.manifest.items()
+        }
         self.stdout.write(
             f"tenant {told['tenant'] or '(deployment)'}, {told['records']} records, "
             f"{told['firstSequence']} to {told['lastSequence']}\n"

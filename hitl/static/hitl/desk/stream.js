@@ -1,28 +1,38 @@
 // A live stream that comes back by itself, and says when it will not.
 
+import { whenRefused } from "./refused.js";
+
 // `hear` is called with each standing, `tell` with "live", "connecting" or "stopped".
 export function follow(url, hear, tell) {
   let source = null;
+  let isStopped = false;
+  const refused = whenRefused(url, () => open(), () => stop());
 
   function open() {
-    if (source) return;
+    if (source || isStopped) return;
     source = new EventSource(url);
-    source.addEventListener("open", () => tell("live"));
+    source.addEventListener("open", () => {
+      refused.worked();
+      tell("live");
+    });
     source.addEventListener("standing", (event) => hear(JSON.parse(event.data)));
     source.addEventListener("gone", stop);
     source.addEventListener("error", () => {
-      // Any answer but 200 ends it for good: signed out, or not ours to see any more.
-      if (source && source.readyState === EventSource.CLOSED) stop();
-      else tell("connecting");
+      tell("connecting");
+      if (source?.readyState !== EventSource.CLOSED) return;
+      close();
+      refused.later();
     });
   }
 
   function stop() {
+    isStopped = true;
     close();
     tell("stopped");
   }
 
   function close() {
+    refused.forget();
     if (source) source.close();
     source = null;
   }

@@ -1,5 +1,6 @@
 // A session's events as they happen. Pieces of an answer are put together where they stand.
 
+import { whenRefused } from "./refused.js";
 import { texts } from "./texts.js";
 
 const NEAR_THE_END = 40;
@@ -10,6 +11,7 @@ export function watch(section) {
   let source = null;
   let last = 0;
   let isOver = false;
+  const refused = whenRefused(section.dataset.url, () => open(), () => stop());
 
   function add(sent, number) {
     if (number <= last) return;
@@ -39,12 +41,19 @@ export function watch(section) {
     source.addEventListener("error", () => {
       if (source?.readyState !== EventSource.CLOSED) return;
       close();
-      isOver = true;
-      note.textContent = list.children.length ? texts.timelineStopped : texts.noTimeline;
+      refused.later();
     });
+    source.addEventListener("open", () => refused.worked());
+  }
+
+  function stop() {
+    isOver = true;
+    close();
+    note.textContent = list.children.length ? texts.timelineStopped : texts.noTimeline;
   }
 
   function close() {
+    refused.forget();
     source?.close();
     source = null;
   }
