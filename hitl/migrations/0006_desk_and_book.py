@@ -196,7 +196,9 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="approvalrequest",
             name="approvals",
-            field=models.PositiveSmallIntegerField(default=0, verbose_name="approvals"),
+            field=models.PositiveSmallIntegerField(
+                db_default=0, default=0, verbose_name="approvals"
+            ),
         ),
         migrations.AddField(
             model_name="approvalrequest",
@@ -206,12 +208,14 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="auditrecord",
             name="action_type",
-            field=models.CharField(blank=True, default="", max_length=128, verbose_name="action"),
+            field=models.CharField(
+                blank=True, db_default="", default="", max_length=128, verbose_name="action"
+            ),
         ),
         migrations.AddField(
             model_name="auditrecord",
             name="form",
-            field=models.PositiveSmallIntegerField(default=1),
+            field=models.PositiveSmallIntegerField(db_default=1, default=1),
         ),
         migrations.AlterField(
             model_name="approvalrequest",

@@ -43,8 +43,11 @@ class AuditRecord(models.Model):
     user_agent = models.CharField(_("user agent"), max_length=255, blank=True)
     context_digest = models.CharField(_("context digest"), max_length=64, blank=True)
     # Which facts the hash is over (hitl.audit); older records keep the form they were made in.
-    form = models.PositiveSmallIntegerField(default=1)
-    action_type = models.CharField(_("action"), max_length=128, blank=True, default="")
+    # Defaults of the database: processes of the version before go on writing during an update.
+    form = models.PositiveSmallIntegerField(default=1, db_default=1)
+    action_type = models.CharField(
+        _("action"), max_length=128, blank=True, default="", db_default=""
+    )
     # Canonical JSON of what else the event is about (a reason, a session's owner).
     details = models.TextField(_("details"), default="{}")
     previous_hash = models.CharField(_("hash before"), max_length=64)

@@ -63,7 +63,7 @@ class ApprovalRequest(models.Model):
     )
     reason = models.TextField(_("reason"), blank=True)
     # Redis could not be told of its opening, or of its end without a decision: hitl.missed.
-    is_missed_by_redis = models.BooleanField(default=False)
+    is_missed_by_redis = models.BooleanField(default=False, db_default=False)
     # The rule that held when it was opened, of that version; none where no policy applied.
     policy = models.ForeignKey(
         Policy,
@@ -74,7 +74,7 @@ class ApprovalRequest(models.Model):
         related_name="requests",
     )
     # How many have said yes so far; its update orders the votes of any number of processes.
-    approvals = models.PositiveSmallIntegerField(_("approvals"), default=0)
+    approvals = models.PositiveSmallIntegerField(_("approvals"), default=0, db_default=0)
     escalated_at = models.DateTimeField(_("escalated at"), null=True, blank=True)
 
     objects = ApprovalRequestQuerySet.as_manager()

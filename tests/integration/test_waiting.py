@@ -25,7 +25,7 @@ from tests.integration.outages import no_database
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("fresh_hub")]
 
 # What is promised at once is held within this.
-SOON = 3.0
+SOON = 10.0
 
 
 @pytest.fixture
