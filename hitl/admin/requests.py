@@ -109,8 +109,12 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take the decision that the request's page sends; then go to the next most urgent."""
         found = self.get_queryset(request).filter(pk=pk).first()
-        if found is None or request.method != "POST":
+        if found is None:
             return HttpResponseRedirect(reverse(INBOX))
+        if request.method != "POST":
+            # Back from signing in: what was sent without a session has been forgotten.
+            messages.warning(request, _("You had been signed out. Nothing was decided."))
+            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         digest = request.POST.get("digest", "")
         if "approve" in request.POST:
             decision = deciding.approving(digest)
@@ -147,6 +151,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def decide_many(self, request: HttpRequest) -> HttpResponse:
         """Ask before many are decided, and decide them once that is answered."""
         if request.method != "POST":
+            messages.warning(request, _("You had been signed out. Nothing was decided."))
             return HttpResponseRedirect(reverse(INBOX))
         if not self.has_decide_permission(request):
             raise PermissionDenied
