@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import tenants_of
 from dwp_project.gateway.operators import Operator, operator_of
-from hitl import deciding, services
+from hitl import deciding, services, showing
 from hitl.admin import archive
 from hitl.desk import inbox as inboxes
 from hitl.desk import many, one, rows, texts
@@ -104,6 +104,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if found is not None:
             shown = one.page(services.settle(found), _operator(request))
             shown["texts"] = texts.for_scripts()
+            # Several are open in tabs: each is told by what it asks.
+            shown["title"] = showing.plain(found.message.strip()[:80] or found.action_type)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
