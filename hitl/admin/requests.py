@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import tenants_of
 from dwp_project.gateway.operators import Operator, operator_of
-from hitl import deciding, services, showing
+from hitl import deciding, reasons, services, showing
 from hitl.admin import archive
 from hitl.desk import inbox as inboxes
 from hitl.desk import many, one, rows, texts
-from hitl.models import ApprovalRequest, RejectionReason
+from hitl.models import ApprovalRequest
 from hitl.reading import ReadOnlyAdmin
 
 INBOX = "admin:hitl_approvalrequest_inbox"
@@ -121,7 +121,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if "approve" in request.POST:
             decision = deciding.approving(digest)
         elif "reject" in request.POST:
-            decision = deciding.rejecting(digest, _reason(request, [found.tenant_id]))
+            decision = deciding.rejecting(digest, _reason(request, {found.tenant_id}))
         else:
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         if not deciding.decide_one(request, found, decision).is_done:
@@ -168,7 +168,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if is_approval and request.POST.get("typed", "").strip() != many.must_type(selection):
             wrong = _("That is not the number. Nothing was changed.")
             return self._ask(request, selection, is_approval=True, wrong=wrong)
-        tenants = [found.tenant_id for found in selection.requests]
+        tenants = {found.tenant_id for found in selection.requests}
         results = many.decide(
             request, selection, is_approval=is_approval, reason=_reason(request, tenants)
         )
@@ -207,7 +207,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "title": many.question(selection, is_approval=is_approval),
                 "listed": many.listed(selection),
                 "is_approval": is_approval,
-                "presets": _presets(tenants),
+                "presets": reasons.offered(tenants),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},
                 "wrong": wrong,
             },
@@ -241,16 +241,6 @@ def _operator(request: HttpRequest) -> Operator:
     return found
 
 
-def _presets(tenants: set[str]) -> list[str]:
-    """Return the reasons to pick from: those of every one of the tenants, once."""
-    found = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
-    return list(dict.fromkeys(found.values_list("text", flat=True)))
-
-
-def _reason(request: HttpRequest, tenants: list[str]) -> str:
-    """Return the reason that a form gives: a preset of these tenants, a text, or both."""
-    written = request.POST.get("reason", "").strip()
-    preset = request.POST.get("preset", "")
-    if preset and preset in _presets(set(tenants)):
-        return f"{preset} – {written}" if written else preset
-    return written
+def _reason(request: HttpRequest, tenants: set[str]) -> str:
+    sent = request.POST
+    return reasons.chosen(tenants, sent.get("preset", ""), sent.get("reason", "").strip())
