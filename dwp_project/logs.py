@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging.config
+import time
 from typing import Any
 
 import structlog
+from redis.exceptions import RedisError
 
 _SHARED: list[structlog.typing.Processor] = [
     structlog.contextvars.merge_contextvars,
@@ -14,6 +16,33 @@ _SHARED: list[structlog.typing.Processor] = [
     structlog.stdlib.PositionalArgumentsFormatter(),
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 ]
+
+
+# Outages that are further apart than this are two.
+_SAME_OUTAGE_SECONDS = 30.0
+
+
+class OncePerOutage(logging.Filter):
+    """Lets the first report of an outage of Redis through, as a warning without a traceback.
+
+    The channel layer reports each try to receive, about one a second, until Redis is back.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._told_at = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, (RedisError, OSError)):
+            return True
+        before, self._told_at = self._told_at, time.monotonic()
+        if self._told_at - before < _SAME_OUTAGE_SECONDS:
+            return False
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.msg, record.args = "channel_layer_away: %s", (error,)
+        record.exc_info = record.exc_text = None
+        return True
 
 
 def configure(settings: dict[str, Any]) -> None:
@@ -47,6 +76,7 @@ def configure(settings: dict[str, Any]) -> None:
                     ],
                 }
             },
+            "filters": {"once": {"()": OncePerOutage}},
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": settings["level"]},
             "loggers": {
@@ -55,6 +85,7 @@ def configure(settings: dict[str, Any]) -> None:
                 # Answered with what to do; anybody can send it.
                 "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "daphne": {"level": "WARNING"},
+                "channels_redis.pubsub": {"filters": ["once"]},
             },
         }
     )

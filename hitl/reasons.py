@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -21,6 +21,19 @@ MOST_TEXT = 500
 MOST_POSITION = 32_767
 
 _Told = dict[str, str | int]
+
+
+def offered(tenants: Collection[str]) -> list[str]:
+    """Return the reasons to pick from: those of every one of the tenants, once."""
+    found = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
+    return list(dict.fromkeys(found.values_list("text", flat=True)))
+
+
+def chosen(tenants: Collection[str], preset: str, written: str) -> str:
+    """Return the reason that a form gives: a preset of these tenants, a text, or both."""
+    if preset and preset in offered(tenants):
+        return f"{preset} – {written}" if written else preset
+    return written
 
 
 def add(

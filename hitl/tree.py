@@ -81,7 +81,8 @@ def _text(text: str) -> SafeString:
         return whole
     return format_html(
         '<details class="fold"><summary>{}… <span class="quiet">{}</span></summary>{}</details>',
-        showing.marked(text[:_BEGINNING]),
+        # Its lines follow one another here; the whole keeps them.
+        showing.marked(text[:_BEGINNING].replace("\n", " ")),
         _("%(count)d characters") % {"count": len(text)},
         whole,
     )

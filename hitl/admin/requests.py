@@ -16,11 +16,11 @@ from django.utils.translation import gettext_lazy
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import tenants_of
 from dwp_project.gateway.operators import Operator, operator_of
-from hitl import deciding, services
+from hitl import deciding, reasons, services, showing
 from hitl.admin import archive
 from hitl.desk import inbox as inboxes
 from hitl.desk import many, one, rows, texts
-from hitl.models import ApprovalRequest, RejectionReason
+from hitl.models import ApprovalRequest
 from hitl.reading import ReadOnlyAdmin
 
 INBOX = "admin:hitl_approvalrequest_inbox"
@@ -104,6 +104,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if found is not None:
             shown = one.page(services.settle(found), _operator(request))
             shown["texts"] = texts.for_scripts()
+            # Several are open in tabs: each is told by what it asks.
+            shown["title"] = showing.plain(found.message.strip()[:80] or found.action_type)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -111,13 +113,17 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         found = self.get_queryset(request).filter(pk=pk).first()
         if request.method == "POST" and found is None:
             deciding.keep_foreign(request, [pk], is_approval="approve" in request.POST)
-        if found is None or request.method != "POST":
+        if found is None:
             return HttpResponseRedirect(reverse(INBOX))
+        if request.method != "POST":
+            # Back from signing in: what was sent without a session has been forgotten.
+            messages.warning(request, _("You had been signed out. Nothing was decided."))
+            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         digest = request.POST.get("digest", "")
         if "approve" in request.POST:
             decision = deciding.approving(digest)
         elif "reject" in request.POST:
-            decision = deciding.rejecting(digest, _reason(request, [found.tenant_id]))
+            decision = deciding.rejecting(digest, _reason(request, {found.tenant_id}))
         else:
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         if not deciding.decide_one(request, found, decision).is_done:
@@ -149,6 +155,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     def decide_many(self, request: HttpRequest) -> HttpResponse:
         """Ask before many are decided, and decide them once that is answered."""
         if request.method != "POST":
+            messages.warning(request, _("You had been signed out. Nothing was decided."))
             return HttpResponseRedirect(reverse(INBOX))
         is_approval = request.POST.get("decision") == "approve"
         items, seen = request.POST.getlist("item"), self.get_queryset(request)
@@ -164,7 +171,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if is_approval and request.POST.get("typed", "").strip() != many.must_type(selection):
             wrong = _("That is not the number. Nothing was changed.")
             return self._ask(request, selection, is_approval=True, wrong=wrong)
-        tenants = [found.tenant_id for found in selection.requests]
+        tenants = {found.tenant_id for found in selection.requests}
         results = many.decide(
             request, selection, is_approval=is_approval, reason=_reason(request, tenants)
         )
@@ -203,7 +210,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "title": many.question(selection, is_approval=is_approval),
                 "listed": many.listed(selection),
                 "is_approval": is_approval,
-                "presets": _presets(tenants),
+                "presets": reasons.offered(tenants),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},
                 "wrong": wrong,
             },
@@ -237,16 +244,6 @@ def _operator(request: HttpRequest) -> Operator:
     return found
 
 
-def _presets(tenants: set[str]) -> list[str]:
-    """Return the reasons to pick from: those of every one of the tenants, once."""
-    found = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
-    return list(dict.fromkeys(found.values_list("text", flat=True)))
-
-
-def _reason(request: HttpRequest, tenants: list[str]) -> str:
-    """Return the reason that a form gives: a preset of these tenants, a text, or both."""
-    written = request.POST.get("reason", "").strip()
-    preset = request.POST.get("preset", "")
-    if preset and preset in _presets(set(tenants)):
-        return f"{preset} – {written}" if written else preset
-    return written
+def _reason(request: HttpRequest, tenants: set[str]) -> str:
+    sent = request.POST
+    return reasons.chosen(tenants, sent.get("preset", ""), sent.get("reason", "").strip())

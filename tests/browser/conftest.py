@@ -20,6 +20,7 @@ from tests.browser.desk import Desk, Operator, launched
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 PEOPLE = (
     ("kim", {"tenant1": "approver"}),
+    ("head", {"tenant1": "admin"}),
     ("lee", {"tenant1": "approver", "tenant2": "approver"}),
     ("viewer", {"tenant1": "viewer"}),
     ("leaver", {"tenant1": "approver"}),

@@ -14,7 +14,7 @@ Open = Callable[..., Operator]
 
 def test_request_arrives_live_is_approved_and_the_agent_goes_on(desk: Desk, operator: Open) -> None:
     kim = operator()
-    page = kim.sign_in("kim")
+    page = kim.sign_in_by_form("kim")
     expect(page.locator("#empty")).to_be_visible()
     kim.shoot("inbox-empty")
 

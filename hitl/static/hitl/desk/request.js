@@ -43,6 +43,9 @@ function over() {
 }
 
 function tell(how) {
+  const link = document.getElementById("link");
+  link.classList.toggle("is-live", how === "live");
+  link.textContent = how === "stopped" ? "" : texts[how];
   if (how === "stopped") {
     over();
     const told = document.createElement("p");
@@ -58,6 +61,12 @@ function tell(how) {
 for (const form of document.querySelectorAll("#approval, #rejection")) {
   form.addEventListener("submit", (event) => {
     if (isSent || !isSeen()) {
+      event.preventDefault();
+      return;
+    }
+    const offline = document.getElementById("offline");
+    offline.hidden = navigator.onLine;
+    if (!navigator.onLine) {
       event.preventDefault();
       return;
     }
@@ -99,6 +108,7 @@ document.getElementById("rejection")?.addEventListener("keydown", (event) => {
   }
 });
 
+addEventListener("online", () => (document.getElementById("offline").hidden = true));
 clock.start();
 const streams = [follow(root.dataset.live, hear, tell), watch(document.getElementById("timeline"))];
 // A browser opens six connections to one server: tabs that nobody looks at leave theirs to others.
