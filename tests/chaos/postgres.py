@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+from contextlib import suppress
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 import psycopg
@@ -39,8 +42,15 @@ class Postgres:
 
     def end(self) -> None:
         """Stop it if it runs; for the end of a run, whatever state it is in."""
-        if (self._folder / "postmaster.pid").exists():
+        kept = self._folder / "postmaster.pid"
+        if not kept.exists():
+            return
+        try:
             self._control("-m", "immediate", "-t", "60", "stop")
+        except CalledProcessError:
+            # It is ending already, or does not hear pg_ctl.
+            with suppress(OSError, ValueError, IndexError):
+                os.kill(int(kept.read_text(encoding="ascii").split()[0]), signal.SIGKILL)
 
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, autocommit=True)
