@@ -179,7 +179,11 @@ class Operator:
 
     def sign_in(self, username: str, *, page: str = INBOX) -> Page:
         """Sit down as somebody who has signed in already; return the page, live if the inbox."""
-        cookie = {"name": "sessionid", "value": self.desk.sessions[username], "url": self.desk.url}
+        cookie: Any = {
+            "name": "sessionid",
+            "value": self.desk.sessions[username],
+            "url": self.desk.url,
+        }
         self.context.add_cookies([cookie])
         self.open(page)
         if page == INBOX:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import expect
 
@@ -36,7 +37,7 @@ def test_decision_of_an_ended_session_is_not_made_by_signing_in(desk: Desk, oper
     page.route("**/live/", lambda route: route.abort())
     page.locator("#rows .open").click()
     kim.ready()
-    kept = kim.context.cookies()
+    kept: list[Any] = [*kim.context.cookies()]
     kim.context.clear_cookies(name="sessionid")
     page.click("button.approve")
     page.wait_for_selector("#id_password")
