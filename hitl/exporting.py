@@ -24,6 +24,8 @@ from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
 _PIECE = 1000
+# By how many numbers the order of times may differ from the order of records.
+_WAITED = 10_000
 # How many of the checkpoints inside the exported piece go with it, the newest of them.
 _MOST_CHECKPOINTS = 100
 
@@ -68,17 +70,14 @@ def begin(
     now = now or timezone.now()
     tenant_id = actor.tenant_id
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
-    found = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head.last_sequence)
-    found = found.filter(at__gte=since) if since else found
-    found = found.filter(at__lte=until) if until else found
-    span = found.order_by().aggregate(first=Min("sequence"), last=Max("sequence"))
+    first, last = _span(tenant_id, head.last_sequence, since, until)
     export = Export(
         tenant_id=tenant_id,
         form=form,
         since=since,
         until=until,
-        first=span["first"] or 0,
-        last=span["last"] or 0,
+        first=first,
+        last=last,
         head_sequence=head.last_sequence,
         head_hash=head.last_hash,
         created_at=now,
@@ -94,6 +93,31 @@ def begin(
     with transaction.atomic():
         audit.record(AuditEvent.AUDIT_EXPORTED, actor, now, details=details)
     return export
+
+
+def _span(
+    tenant_id: str, head: int, since: datetime | None, until: datetime | None
+) -> tuple[int, int]:
+    """Return the lowest and the highest number of a time, up to the head; zeros if there is none.
+
+    Numbers and times rise together but for those who waited for the chain meanwhile: the record
+    of the earliest time is found by index, and one of a lower number is at most so far from it.
+    An aggregate would read all of the range, or everything before it.
+    """
+    found = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
+    found = found.filter(at__gte=since) if since else found
+    found = found.filter(at__lte=until) if until else found
+    numbers = found.values_list("sequence", flat=True)
+    earliest = numbers.order_by("at", "sequence").first()
+    latest = numbers.order_by("-at", "-sequence").first()
+    if earliest is None or latest is None:
+        return 0, 0
+    before = found.filter(sequence__range=(earliest - _WAITED, earliest)).order_by()
+    after = found.filter(sequence__range=(latest, latest + _WAITED)).order_by()
+    return (
+        before.aggregate(first=Min("sequence"))["first"],
+        after.aggregate(last=Max("sequence"))["last"],
+    )
 
 
 def pieces(export: Export) -> Iterator[bytes]:

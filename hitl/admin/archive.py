@@ -22,8 +22,8 @@ from hitl.models import ApprovalRequest
 
 # What is counted, and so what can be paged to; the rest is found by searching.
 MOST_COUNTED = 10_000
-# Requesters have no index: a search looks for them among so many of the newest.
-_SEARCHED_FOR_USERS = 10_000
+# Requesters and parts of ids have no index: they are looked for among so many of the newest.
+_LOOKED_THROUGH = 10_000
 _MOST_FOUND = 500
 # Where the actions to filter by are taken from.
 _SAMPLED_FOR_ACTIONS = 1_000
@@ -49,6 +49,13 @@ class NewestFirst(ChangeList):
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-id"]
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        # Keys first, never more than a page of them: an index alone has them. Asked for the rows,
+        # a planner may read through everything younger, or gather all that it is not told is few.
+        keys = self.result_list[: self.list_per_page].values_list("pk", flat=True)
+        self.result_list = self.root_queryset.filter(pk__in=list(keys)).order_by("-id")
 
 
 class TenantFilter(admin.SimpleListFilter):
@@ -104,19 +111,21 @@ class ActionFilter(admin.SimpleListFilter):
 
 
 def search(tenants: list[str], text: str) -> list[int]:
-    """Return the keys of the requests that `text` names: the beginning of a request id; a
-    session or an action, whole; a requester, whole, among the newest of each tenant."""
+    """Return the keys of the requests that `text` names: a request id, a session or an action,
+    whole; the beginning of a request id or a whole requester among the newest of each tenant."""
     requests = ApprovalRequest.objects.filter(tenant_id__in=tenants)
     found = {
-        *_keys(requests.filter(request_id__startswith=text)),
+        *_keys(requests.filter(request_id=text)),
         *_keys(requests.filter(session_id=text)),
     }
     for tenant in tenants:
         own = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
         found.update(_keys(own.filter(action_type=text)))
         # In Python: a planner that is asked for them may read the whole table instead.
-        newest = own.values_list("pk", "user_id")[: _SEARCHED_FOR_USERS // len(tenants)]
-        found.update(pk for pk, user_id in newest if user_id == text)
+        newest = own.values_list("pk", "user_id", "request_id")[: _LOOKED_THROUGH // len(tenants)]
+        found.update(
+            pk for pk, user, request_id in newest if user == text or request_id.startswith(text)
+        )
     return sorted(found, reverse=True)[:_MOST_FOUND]
 
 

@@ -42,8 +42,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     list_filter = (archive.TenantFilter, "status", archive.ActionFilter)
     search_fields = ("request_id",)
     search_help_text = gettext_lazy(
-        "The beginning of a request id, or a whole session, action or requester "
-        "(of the newest 10,000 requests). The list shows one tenant, newest first, and counts "
+        "A whole request id, session or action; of the newest 10,000 requests also a requester or "
+        "the beginning of a request id. The list shows one tenant, newest first, and counts "
         "no further than 10,000."
     )
     sortable_by = ()

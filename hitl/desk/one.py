@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -118,7 +119,15 @@ def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
     same = ApprovalRequest.objects.filter(
         tenant_id=request.tenant_id, action_type=request.action_type
     )
-    ended = same.exclude(status=Status.PENDING).exclude(pk=request.pk).order_by("-id")
+    # Keys first, each state's newest: an index alone has them. Asked for the rows, or for all but
+    # what waits, a planner may read through everything younger.
+    newest = [
+        pk
+        for status in Status
+        if status is not Status.PENDING
+        for pk in _newest(same.filter(status=status).exclude(pk=request.pk))
+    ]
+    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MOST_EARLIER])
     return [
         {
             "request": found,
@@ -126,8 +135,12 @@ def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
             "decided_by": showing.marked(found.decided_by),
             "reason": showing.marked(found.reason) if found.reason else "",
         }
-        for found in ended[:MOST_EARLIER]
+        for _pk, found in sorted(ended.items(), reverse=True)
     ]
+
+
+def _newest(requests: QuerySet[ApprovalRequest]) -> list[int]:
+    return list(requests.order_by("-id").values_list("pk", flat=True)[:MOST_EARLIER])
 
 
 def _timeline_url(request: ApprovalRequest) -> str:

@@ -62,10 +62,13 @@ class AuditRecord(models.Model):
         ]
         indexes = [
             models.Index(fields=["request_id", "id"], name="audit_of_request"),
-            models.Index(fields=["tenant_id", "at"], name="audit_by_time"),
-            models.Index(fields=["tenant_id", "event", "-sequence"], name="audit_by_event"),
-            models.Index(fields=["tenant_id", "actor", "-sequence"], name="audit_by_actor"),
-            models.Index(fields=["tenant_id", "action_type", "-sequence"], name="audit_by_action"),
+            # A page is the beginning of a stretch of one of these, with a range of time or without.
+            models.Index(fields=["tenant_id", "-at", "-sequence"], name="audit_by_time"),
+            models.Index(fields=["tenant_id", "event", "-at", "-sequence"], name="audit_by_event"),
+            models.Index(fields=["tenant_id", "actor", "-at", "-sequence"], name="audit_by_actor"),
+            models.Index(
+                fields=["tenant_id", "action_type", "-at", "-sequence"], name="audit_by_action"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -49,7 +49,8 @@ class OutboxEntry(models.Model):
         indexes = [
             models.Index(
                 fields=["due_at"], name="outbox_due", condition=models.Q(outcome="pending")
-            )
+            ),
+            models.Index(fields=["created_at"], name="outbox_by_age"),
         ]
 
     def __str__(self) -> str:

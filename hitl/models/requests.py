@@ -89,6 +89,10 @@ class ApprovalRequest(models.Model):
             models.Index(fields=["session_id", "-created_at"], name="request_of_session"),
             models.Index(fields=["tenant_id", "action_type", "-id"], name="request_of_action"),
             models.Index(
+                fields=["tenant_id", "action_type", "status", "-id"],
+                name="request_of_action_by_status",
+            ),
+            models.Index(
                 fields=["id"],
                 name="request_missed_by_redis",
                 condition=models.Q(is_missed_by_redis=True),

@@ -1,0 +1,280 @@
+"""A million requests and three million audit records: whatever a page asks, it reads little.
+
+On the plan and never on time: every statement is explained as it ran. The number of statements
+does not depend on how much there is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+from django.test import Client
+from django.utils import timezone
+from pytest_django import DjangoDbBlocker
+
+from dwp_project.gateway.operators import operator_of
+from hitl import audit, exporting, finder, missed, outbox, records, services, verifying
+from hitl.desk import standing
+from hitl.export_format import Format
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from streaming import retention, timeline
+from streaming.models import Session
+from tests import factories, million, plans
+from tests.integration.calls import Api, browser
+from tests.million import BIG, FORMER_USER, FREQUENT_ACTION, OTHERS, SMALL
+from tests.people import Person
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(900),
+    pytest.mark.skipif(
+        connection.vendor != "postgresql", reason="plans are of PostgreSQL: TEST_DATABASE=postgres"
+    ),
+]
+
+OPERATORS = {"big": [BIG], "small": [SMALL], "many": OTHERS[:20]}
+REQUESTS, AUDIT = "/admin/hitl/approvalrequest/", "/admin/hitl/auditrecord/"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_million(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    with django_db_blocker.unblock(), million.database():
+        yield
+
+
+@pytest.fixture(autouse=True)
+def _undone(_a_million: None) -> Iterator[None]:
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            # All of a test is one transaction, on a machine that may be busy.
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+        yield
+        transaction.set_rollback(True)
+
+
+def signed_in(tenants: list[str]) -> Client:
+    user = factories.user("desk", is_staff=True, role="admin", tenant_id=tenants[0])
+    for tenant in tenants[1:]:
+        user.memberships.create(tenant_id=tenant, role="approver")
+    return browser(user)
+
+
+def days_ago(days: int) -> str:
+    return (timezone.now() - timedelta(days=days)).strftime("%Y-%m-%dT%H:%M")
+
+
+def pages(tenant: str) -> dict[str, str]:
+    """Return the pages of the desk and of the book, with every filter, first and deep."""
+    newest = ApprovalRequest.objects.filter(tenant_id=tenant)
+    waiting = newest.filter(status="pending").latest("id")
+    frequent = newest.filter(status="pending").order_by("expires_at")[0]
+    ended = newest.exclude(status="pending").latest("id")
+    archive = {
+        "all": "",
+        **{state: f"status__exact={state}" for state in ("pending", "rejected", "expired")},
+        "frequent action": f"action_type={FREQUENT_ACTION}",
+        "action and state": f"action_type={FREQUENT_ACTION}&status__exact=rejected",
+        "nobody's action": "action_type=nothing&status__exact=approved",
+        "deep": "p=100",
+        "id": f"q={ended.request_id}",
+        "beginning of every id": "q=req_",
+        "beginning of no id": "q=nothing",
+        "session": f"q={ended.session_id}",
+        "action": f"q={FREQUENT_ACTION}",
+        "requester": f"q={FORMER_USER}",
+        "search and state": f"q={FREQUENT_ACTION}&status__exact=rejected",
+    }
+    span = f"from={days_ago(40)}&to={days_ago(10)}"
+    book = {
+        "all": "",
+        "deep": "before=30",
+        "time": span,
+        "long ago": f"to={days_ago(225)}",
+        "recent": f"from={days_ago(1)}",
+        "deep in time": f"{span}&before=30",
+        "actor": "actor=approver7",
+        "nobody": "actor=nobody",
+        "deep actor": f"actor={FORMER_USER}&before=3000",
+        "event": "event=user:signed_in",
+        "event that never was": "event=policy:retired",
+        "action": f"action={FREQUENT_ACTION}",
+        "request": f"request={ended.request_id}",
+        "actor in time": f"actor={FORMER_USER}&{span}",
+        "event in time": f"event=request:rejected&{span}",
+        "action in time": f"action={FREQUENT_ACTION}&{span}",
+        "actor and event": f"actor={FORMER_USER}&event=request:approved",
+        "actor, event, long ago": f"actor={FORMER_USER}&event=request:approved&to={days_ago(200)}",
+        "action and event": f"action={FREQUENT_ACTION}&event=user:signed_in",
+        "action and actor": f"action={FREQUENT_ACTION}&actor=approver7",
+        "all of it": f"action={FREQUENT_ACTION}&actor=approver8&event=request:approved"
+        f"&request={ended.request_id}&{span}",
+    }
+    return {
+        "inbox": f"{REQUESTS}inbox/",
+        "index": "/admin/",
+        "page of one that waits": f"{REQUESTS}{waiting.pk}/change/",
+        "page of a frequent action": f"{REQUESTS}{frequent.pk}/change/",
+        "page of one that has ended": f"{REQUESTS}{ended.pk}/change/",
+        **{f"archive: {name}": f"{REQUESTS}?{query}" for name, query in archive.items()},
+        **{f"book: {name}": f"{AUDIT}?tenant={tenant}&{query}" for name, query in book.items()},
+        "history": f"{AUDIT}request/{ended.request_id}/",
+    }
+
+
+def asked(client: Client, path: str) -> list[str]:
+    with plans.captured() as statements:
+        answer = client.get(path)
+    assert answer.status_code == 200, (path, answer.status_code)
+    return statements
+
+
+@pytest.mark.parametrize("who", OPERATORS)
+def test_pages_read_a_bounded_stretch_of_an_index(who: str) -> None:
+    tenants = OPERATORS[who]
+    client = signed_in(tenants)
+
+    found = {
+        name: bad
+        for name, path in pages(tenants[0]).items()
+        if (bad := plans.unbounded(asked(client, path)))
+    }
+
+    assert not found
+
+
+def test_pages_ask_as_often_however_much_there_is() -> None:
+    counts: dict[tuple[str, bool], dict[str, int]] = {}
+    for who, tenants in OPERATORS.items():
+        with transaction.atomic():
+            client = signed_in(tenants)
+            for name, path in pages(tenants[0]).items():
+                is_search = "?q=" in path
+                counts.setdefault((name, is_search), {})[who] = len(asked(client, path))
+            transaction.set_rollback(True)
+
+    for (name, is_search), of in counts.items():
+        # Where nothing is found, what there would be of it is not asked for.
+        assert abs(of["big"] - of["small"]) <= 3, (name, of)
+        # A search asks twice more for each tenant: for its actions and its newest requests.
+        extra = 2 * (len(OPERATORS["many"]) - 1) if is_search else 0
+        assert of["many"] <= of["big"] + extra + 1, (name, of)
+        # Half of it the session's, and who may: the admin asks that for each of its tables.
+        assert of["big"] <= 36, (name, of)
+
+
+@pytest.mark.parametrize("who", ["big", "small"])
+def test_rest_reads_a_bounded_stretch_of_an_index(who: str) -> None:
+    tenant = OPERATORS[who][0]
+    person, api = Person("desk", tenant, "approver"), Api()
+    states = ("pending", "approved", "rejected", "expired", "cancelled")
+    queries = ["", *(f"status={state}" for state in states), "sessionId=session_300"]
+    queries += [f"sessionId=session_300&status={state}" for state in states]
+    counts = set()
+
+    for query in queries:
+        with plans.captured() as statements:
+            answer = api.get(f"/aura/hitl/requests?{query}", person)
+        assert answer.status == 200
+        assert not plans.unbounded(statements), query
+        counts.add(len(statements))
+        if cursor := answer.data.get("nextCursor"):
+            with plans.captured() as statements:
+                api.get(f"/aura/hitl/requests?{query}&cursor={cursor}", person)
+            assert not plans.unbounded(statements), query
+
+    assert max(counts) <= 2
+
+
+def _inbox(tenants: list[str]) -> Any:
+    operator = operator_of(factories.user("desk", is_staff=True, role="approver", tenant_id=BIG))
+    assert operator is not None
+    operator.roles.update(dict.fromkeys(tenants, "approver"))
+    return operator
+
+
+def _first_pieces(export: exporting.Export) -> None:
+    pieces = exporting.pieces(export)
+    for _ in range(3):
+        next(pieces, None)
+
+
+def _exported(first_day: int | None, last_day: int | None) -> None:
+    now = timezone.now()
+    actor = factories.actor(Person("desk", BIG, "admin"))
+    since = now - timedelta(days=first_day) if first_day is not None else None
+    until = now - timedelta(days=last_day) if last_day is not None else None
+    _first_pieces(exporting.begin(actor, Format.JSONL, since=since, until=until))
+
+
+def _walked() -> None:
+    walk = verifying._records(BIG, 1_800_000)
+    for _ in range(5_000):
+        next(walk)
+    verifying._outside_that_was(BIG, 7)
+    verifying._stray(BIG)
+
+
+def _delivered() -> None:
+    now = timezone.now()
+    outbox.take_due(now, 50)
+    outbox.next_due()
+    outbox.hold_up("away")
+    outbox.owe_again(now)
+    entry = OutboxEntry.objects.order_by("-id").select_related("request")[0]
+    outbox.outcome_of(entry.request.request_id)
+    outbox.is_held_up(entry.request.request_id)
+    outbox.current_signal(entry.request.session_id)
+    outbox.heard(entry.request)
+
+
+def _timeline() -> None:
+    session = Session.objects.latest("id")
+    found = timeline.find(session.session_id, [session.tenant_id])
+    assert found is not None
+    timeline.read(found.pk, 0)
+
+
+WORK: dict[str, Callable[[], object]] = {
+    "the inbox, read again": lambda: standing.of_inbox(_inbox(OPERATORS["many"])),
+    "one request, read again": lambda: standing.of_request(
+        _inbox([]), ApprovalRequest.objects.filter(tenant_id=BIG).latest("id").pk
+    ),
+    "expiry, an hour and a half on": lambda: services.expire_overdue(
+        now=timezone.now() + timedelta(minutes=90), limit=3
+    ),
+    "expiry, when nothing is due": services.expire_overdue,
+    "the relay": _delivered,
+    "what Redis missed": missed.make_up,
+    "the finder": lambda: finder._states([f"req_{number}" for number in range(1, 1000)]),
+    "whose chains there are": audit.tenants,
+    "a walk along a chain": _walked,
+    "an export of everything": lambda: _exported(None, None),
+    "an export of a month": lambda: _exported(40, 10),
+    "an export from then on": lambda: _exported(30, None),
+    "an export up to then": lambda: _exported(None, 30),
+    "an export of what is to come": lambda: _exported(-1, None),
+    "a timeline": _timeline,
+    "old events": lambda: retention._remove_batch(timezone.now() - timedelta(days=300)),
+    "a request's records": lambda: records.of_request("req_500001", BIG),
+}
+
+
+@pytest.mark.parametrize("work", WORK)
+def test_work_reads_a_bounded_stretch_of_an_index(work: str) -> None:
+    with plans.captured() as statements:
+        WORK[work]()
+
+    assert statements
+    assert not plans.unbounded(statements)
+
+
+def test_a_plan_that_reads_everything_is_seen() -> None:
+    with plans.captured() as statements:
+        list(AuditRecord.objects.filter(user_agent="nobody's"))
+        ApprovalRequest.objects.filter(tenant_id=BIG).count()
+
+    assert len(plans.unbounded(statements)) == 2
