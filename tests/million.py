@@ -77,8 +77,8 @@ _STATEMENTS = {
             CASE WHEN id % 1000 = 1 THEN 'pending' ELSE 'delivered' END, decided_at, decided_at, ''
         FROM hitl_approvalrequest WHERE status <> 'pending'""",
     "hitl_vote": """
-        INSERT INTO hitl_vote (request_id, user_id, role, channel, voted_at)
-        SELECT id, 'approver1', 'approver', 'rest', created_at
+        INSERT INTO hitl_vote (request_id, user_id, person, role, channel, voted_at)
+        SELECT id, 'approver1', 'approver1', 'approver', 'rest', created_at
         FROM hitl_approvalrequest WHERE id % 10 = 0""",
     "streaming_session": f"""
         INSERT INTO streaming_session (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,7 +209,7 @@ def _walk(patterns: Any, before: str) -> Iterator[tuple[str, str]]:
 
 # What a parameter of a route stands for. A page with another parameter fails until it is here,
 # and so is tried.
-_PARAMETERS = {
+_PARAMETERS: dict[str, Callable[[str, Foreign], str]] = {
     "request_id": lambda name, their: their.texts["request"],
     "session_id": lambda name, their: their.texts["session"],
     "object_id": lambda name, their: str(their.keys[_model_of(name)]),
