@@ -118,7 +118,10 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "rows": [_row(record) for record in page.records],
             "count": page.count if page.is_counted else records.MOST_COUNTED,
             "is_counted": page.is_counted,
-            "most": records.MOST_LOOKED_THROUGH if page.is_cut else 0,
+            "cut": _("looked through %(count)d, older ones follow")
+            % {"count": records.MOST_LOOKED_THROUGH}
+            if page.is_cut
+            else "",
             "newest": urlencode(link) if before else "",
             "older": urlencode({**link, "before": str(page.next_before)})
             if page.next_before

@@ -459,3 +459,26 @@ def test_walk_that_is_stopped_or_unwatched_ends_without_a_result(
         progress.run(walk)
         assert (walk.is_over, walk.result) == (True, None)
     assert AuditRecord.objects.count() == 3
+
+
+def test_conditions_together_are_looked_for_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(records, "MOST_LOOKED_THROUGH", 4)
+    hourly(6)
+    for name in ("one", "two", "three"):
+        factories.opened(request_id=f"req-{name}")
+        services.approve(f"req-{name}", factories.actor())
+    wanted = {"actor": "approver1", "event": "session:refused", "tenant": "tenant1"}
+    client = signed_in()
+
+    pages, query = [], urlencode(wanted)
+    while query:
+        page = client.get(f"{LIST}?{query}").content.decode()
+        following = re.search(r'rel="next" href="\?([^"]+)"', page)
+        assert ("looked through 4, older ones follow" in page) == bool(following)
+        pages.append(numbers(page))
+        query = following[1].replace("&amp;", "&") if following else ""
+
+    # Of this actor's nine records the three newest are of another event.
+    assert pages == [[6], [5, 4, 3, 2], [1]]

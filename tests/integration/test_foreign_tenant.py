@@ -45,6 +45,8 @@ WHO: dict[str, dict[str, Any]] = {
 ACCOUNTS = "/admin/auth/"
 # Accounts, and who belongs where, are the deployment's: its superusers keep them.
 DEPLOYMENTS = (ACCOUNTS, "/admin/gateway/membership/")
+# What is sent under these names are keys.
+KEYED = ("item", "_selected_action", "pk__in", "id")
 # What changes from one answer to the next whatever is asked.
 CHANGING = re.compile(
     r'(csrfmiddlewaretoken"\s+value|csrfToken"?\s*[:=])\s*=?\s*"[^"]*"'
@@ -110,14 +112,16 @@ def keyed(text: str, their: Foreign) -> str:
 def as_nobodys(form: Mapping[str, Any], their: Foreign) -> dict[str, Any]:
     """Return a query or form that names what nobody has instead."""
 
-    def change(text: str) -> str:
+    def change(name: str, text: str) -> str:
         key, colon, rest = text.partition(":")
-        if key.isdigit() and int(key) in their.keys.values():
+        if name in KEYED and int(key) in their.keys.values():
             key = foreign.nobodys(key)
         return (key + colon + rest).replace(MARK, NOBODYS)
 
     return {
-        name: [change(each) for each in value] if isinstance(value, list) else change(value)
+        name: [change(name, each) for each in value]
+        if isinstance(value, list)
+        else change(name, value)
         for name, value in form.items()
     }
 
@@ -177,6 +181,8 @@ def test_no_page_shows_what_is_anothers(who: str) -> None:
 
     for place in tried(their, who):
         for query in foreign.queries(their) if place.is_list else [{}]:
+            if who.startswith("superuser") and query.get("app_label") == "gateway":
+                continue  # accounts again
             found += wrong(their, client, "GET", place, query)
 
     assert not found
