@@ -5,6 +5,9 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 
+from django.http import HttpRequest
+
+from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.roles import DECIDERS, Role
 from hitl.states import ActorKind, Channel
 
@@ -44,6 +47,28 @@ class Actor:
         if self.role in DECIDERS:
             return True
         return self.kind is ActorKind.USER and self.id == requester_id
+
+
+def at_desk(username: str, tenant_id: str, role: str, request: HttpRequest | None = None) -> Actor:
+    """Return an operator of the admin's pages as actor in a tenant; with the `request` of a
+    page, also what the audit keeps of where they sit."""
+    here = {} if request is None else seat(request)
+    return Actor(
+        id=username,
+        tenant_id=tenant_id,
+        kind=ActorKind.OPERATOR,
+        channel=Channel.ADMIN,
+        role=role,
+        **here,
+    )
+
+
+def seat(request: HttpRequest) -> dict[str, str]:
+    """Return the address and the program that `request` comes from, as `Actor` takes them."""
+    return {
+        "address": str(request.META.get("REMOTE_ADDR") or "")[:64],
+        "user_agent": recorded(request, "User-Agent"),
+    }
 
 
 def the_clock(tenant_id: str) -> Actor:

@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact, digest
-from hitl import after_commit, audit, metrics, policies, signalling
+from hitl import after_commit, audit, metrics, policies, redis_reading, signalling
 from hitl.actors import Actor
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord, SessionOwner
 from hitl.opening import after_the_last, claim_session
@@ -53,7 +53,7 @@ def adopt(request_id: str) -> ApprovalRequest | None:
 def look_at(request_id: str) -> ApprovalRequest | None:
     """Do as `adopt` does; raises `redis.RedisError` where Redis does not answer."""
     known = _known(request_id)
-    written = signalling.written_request(request_id)
+    written = redis_reading.written_request(request_id)
     if written is None:
         return known
     try:
@@ -92,7 +92,7 @@ def _known(request_id: str) -> ApprovalRequest | None:
     return ApprovalRequest.objects.filter(request_id=request_id).first()
 
 
-def _adopt(found: Found, written: signalling.Written) -> ApprovalRequest | None:
+def _adopt(found: Found, written: redis_reading.Written) -> ApprovalRequest | None:
     agent, now = _agent(found), timezone.now()
     with transaction.atomic():
         claim_session(found.session_id, found.tenant_id, found.user_id, Origin.REDIS)
@@ -128,7 +128,7 @@ def _adopt(found: Found, written: signalling.Written) -> ApprovalRequest | None:
     return request
 
 
-def _opened_at(found: Found, written: signalling.Written) -> datetime:
+def _opened_at(found: Found, written: redis_reading.Written) -> datetime:
     """Return when the request was written, such that the session's newest question is the
     newest here too, in whatever order they are adopted. Needs the lock of `claim_session`.
 
@@ -186,7 +186,7 @@ def _refuse(found: Found, agent: Actor, now: datetime) -> None:
 def _is_waited_for(found: Found) -> bool:
     """Say whether the session's key names it: the agent's own word for its newest question."""
     try:
-        return signalling.waiting_request(found.session_id) == found.request_id
+        return redis_reading.waiting_request(found.session_id) == found.request_id
     except (RedisError, OSError):
         return False
 

@@ -1,12 +1,12 @@
-"""Signed checkpoints of the chains' heads: made, kept in the database, and written outside it."""
+"""Signed checkpoints of the chains' heads: made, kept in the database, and written outside it.
+
+`hitl.statements` is what is signed; `hitl.evidence` reads it again.
+"""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
 
 from django.db import transaction
 from django.db.models import F, Max, OuterRef, Q, Subquery
@@ -15,143 +15,16 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
-from dwp_project.jsontext import canonical
-from hitl import metrics, outside, signing
+from hitl import metrics, outside, signing, statements
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.signing import Trust
+from hitl.statements import Statement
 
 logger = get_logger(__name__)
-
-_FORM = 1
-_MEMBERS = {"form", "tenant", "sequence", "hash", "at", "keyId"}
 
 
 class ChainDiffers(Exception):
     """A chain is not what an earlier checkpoint says of it; it gets no new one."""
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """What a checkpoint says: at `at`, record `sequence` was the head and had this hash."""
-
-    tenant_id: str
-    sequence: int
-    hash: str
-    at: str
-    key_id: str
-
-    @property
-    def text(self) -> str:
-        """The exact text that is signed."""
-        return canonical(
-            {
-                "form": _FORM,
-                "tenant": self.tenant_id,
-                "sequence": self.sequence,
-                "hash": self.hash,
-                "at": self.at,
-                "keyId": self.key_id,
-            }
-        )
-
-
-@dataclass(slots=True)
-class Evidence:
-    """What signed checkpoints say of one chain."""
-
-    # Record number to the statements about it; no two differ in an honest deployment.
-    said: dict[int, list[Statement]] = field(default_factory=dict)
-    # A statement that does not carry the signature of the known key it names, if any.
-    forged: tuple[int, str] | None = None
-    in_database: int = 0
-    in_files: int = 0
-    by_unknown_keys: int = 0
-    unreadable_lines: int = 0
-    # Why the files could not be read, if they could not.
-    files_away: str = ""
-
-    @property
-    def last(self) -> int:
-        """The highest record number that is vouched for."""
-        return max(self.said, default=0)
-
-
-def read(text: str) -> Statement | None:
-    """Return what a statement's text says, or None if it is none."""
-    try:
-        told: Any = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(told, dict) or set(told) != _MEMBERS or told["form"] != _FORM:
-        return None
-    texts = [told[name] for name in ("tenant", "hash", "at", "keyId")]
-    if type(told["sequence"]) is not int or not all(isinstance(each, str) for each in texts):
-        return None
-    found = Statement(told["tenant"], told["sequence"], told["hash"], told["at"], told["keyId"])
-    return found if found.text == text else None
-
-
-def evidence(tenant_id: str) -> Evidence:
-    """Return what the checkpoints in the database and those outside it say of a chain."""
-    found, keys = Evidence(), signing.trusted_keys()
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    for row in rows.iterator(chunk_size=1000):
-        _take(found, tenant_id, row.statement, row.signature, keys)
-        found.in_database += 1
-        statement = read(row.statement)
-        if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
-            found.forged = found.forged or (row.sequence, _("the database"))
-    try:
-        for line in outside.lines(tenant_id):
-            if line is None:
-                found.unreadable_lines += 1
-            else:
-                _take(found, tenant_id, *line, keys, is_outside=True)
-                found.in_files += 1
-    except OSError as exc:
-        found.files_away = str(exc)
-    return found
-
-
-def _take(
-    found: Evidence,
-    tenant_id: str,
-    text: str,
-    signature: str,
-    keys: dict[str, bytes],
-    *,
-    is_outside: bool = False,
-) -> None:
-    statement = read(text)
-    if statement is None or statement.tenant_id != tenant_id:
-        found.unreadable_lines += 1
-        return
-    match signing.judge(statement.key_id, text.encode(), signature, keys):
-        case Trust.KNOWN:
-            said = found.said.setdefault(statement.sequence, [])
-            if all(statement.hash != other.hash for other in said):
-                said.append(statement)
-        case Trust.UNKNOWN:
-            found.by_unknown_keys += 1
-        case Trust.FORGED:
-            where = _("the files") if is_outside else _("the database")
-            found.forged = found.forged or (statement.sequence, where)
-
-
-def tenants() -> list[str]:
-    """Return the tenants of whose chains a checkpoint is left."""
-    kept = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
-    return sorted({*kept, *_tenants_of_files()})
-
-
-def _tenants_of_files() -> Iterator[str]:
-    for path, statements in outside.files():
-        for text in statements:
-            statement = read(text)
-            # A file says of whom it is by its name as well.
-            if statement is not None and outside.file_of(statement.tenant_id) == path:
-                yield statement.tenant_id
-                break
 
 
 def make(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint | None:
@@ -207,7 +80,7 @@ def _newest(tenant_id: str) -> Statement | None:
         logger.warning("checkpoints_outside_not_read", tenant=tenant_id, error=str(exc))
     newest: Statement | None = None
     for text, signature in texts:
-        said = read(text)
+        said = statements.read(text)
         if said is None or said.tenant_id != tenant_id:
             continue
         is_ours = signing.judge(said.key_id, text.encode(), signature, keys) is Trust.KNOWN
@@ -247,7 +120,7 @@ def write_outside(tenant_id: str) -> int:
                 yield row.sequence, row.statement, row.signature
 
     def is_believed(text: str, signature: str) -> int:
-        said = read(text)
+        said = statements.read(text)
         if said is None or said.tenant_id != tenant_id:
             return 0
         verdict = signing.judge(said.key_id, text.encode(), signature, keys)
@@ -298,7 +171,7 @@ def is_written_outside(tenant_id: str) -> bool:
 def is_outside(tenant_id: str, sequence: int) -> bool:
     """Say whether the file on this machine holds a checkpoint of this record or a later one."""
     try:
-        statements = [read(text) for text, _signature in outside.last_lines(tenant_id)]
+        lines = [statements.read(text) for text, _signature in outside.last_lines(tenant_id)]
     except OSError:
         return False
-    return any(said is not None and said.sequence >= sequence for said in statements)
+    return any(said is not None and said.sequence >= sequence for said in lines)

@@ -14,13 +14,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.models import role_in
 from hitl import errors, outbox, services, showing
-from hitl.actors import Actor
+from hitl.actors import Actor, at_desk
 from hitl.models import ApprovalRequest
 from hitl.policies import rule_of
-from hitl.states import ActorKind, Channel, Status
+from hitl.states import Status
 
 Decide = Callable[[str, Actor], ApprovalRequest]
 MOST_OF_A_REASON = 10_000
@@ -60,15 +59,7 @@ def rejecting(digest: str, reason: str) -> Decide:
 def operator(request: HttpRequest, tenant_id: str) -> Actor:
     """Return the signed-in operator as actor in a tenant; membership gives the role."""
     username = request.user.get_username()
-    return Actor(
-        id=username,
-        tenant_id=tenant_id,
-        kind=ActorKind.OPERATOR,
-        channel=Channel.ADMIN,
-        role=role_in(username, tenant_id) or "",
-        address=str(request.META.get("REMOTE_ADDR") or "")[:64],
-        user_agent=recorded(request, "User-Agent"),
-    )
+    return at_desk(username, tenant_id, role_in(username, tenant_id) or "", request)
 
 
 def keep_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:

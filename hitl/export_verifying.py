@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from hitl import export_format, signing
+from hitl import export_format, signing, statements
 from hitl.chain import GENESIS, hash_of_facts
 from hitl.export_format import Format, Unreadable
 
@@ -147,16 +147,16 @@ def _checkpoints(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, 
     for number, row in enumerate(manifest["checkpoints"]):
         try:
             text, signature = str(row["statement"]), str(row["signature"])
-            told = {"keyId": "", "tenant": "", "sequence": 0, "hash": "", **json.loads(text)}
-        except (ValueError, TypeError, KeyError, RecursionError) as exc:
+        except (TypeError, KeyError) as exc:
             raise Unreadable(f"checkpoint {number + 1} cannot be read") from exc
-        match signing.judge(str(told["keyId"]), text.encode(), signature, keys):
+        told = statements.read(text)
+        if told is None:
+            raise Unreadable(f"checkpoint {number + 1} cannot be read")
+        match signing.judge(told.key_id, text.encode(), signature, keys):
             case signing.Trust.FORGED:
                 raise Unreadable(f"the signature of checkpoint {number + 1} is not good")
-            case signing.Trust.KNOWN if (
-                told["tenant"] == manifest["tenant"] and type(told["sequence"]) is int
-            ):
-                found[told["sequence"]] = told["hash"]
+            case signing.Trust.KNOWN if told.tenant_id == manifest["tenant"]:
+                found[told.sequence] = told.hash
     return found
 
 

@@ -12,7 +12,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
 from dwp_project.wakeup import Pattern, Subscription, hub
-from hitl import adoption, signalling
+from hitl import adoption, redis_reading
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -30,13 +30,13 @@ _GATHER_SECONDS = 0.02
 async def run() -> None:
     """Adopt what is found until cancelled; outlives a database or a Redis that is away."""
     finder = Finder()
-    pattern = Pattern(signalling.keyspace_pattern())
+    pattern = Pattern(redis_reading.keyspace_pattern())
     async with hub().subscribe(pattern) as told:
         while True:
             try:
                 # Confirmed before the scan: what is written from then on is told.
                 is_told = await told.confirmed(_CONFIRM_SECONDS)
-                is_told = is_told and await run_background(signalling.notifies)
+                is_told = is_told and await run_background(redis_reading.notifies)
                 await run_background(finder.scan)
                 while is_told and not finder.is_round:
                     # Before it relies on being told, it has met every key.
@@ -91,7 +91,7 @@ class Finder:
         how many requests were adopted."""
         adopted, again = 0, self._AGAIN_AT_ONCE
         for _ in range(_CALLS_PER_SCAN):
-            following, ids = signalling.request_ids(self._cursor, _KEYS_PER_CALL)
+            following, ids = redis_reading.request_ids(self._cursor, _KEYS_PER_CALL)
             states = _states(ids)
             fresh = {name for name in ids if name not in states}
             old = [name for name in fresh if name in self._refused]

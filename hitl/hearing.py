@@ -20,11 +20,10 @@ from structlog.stdlib import get_logger
 
 from dwp_project.gateway import signals
 from dwp_project.gateway.current import current_request
-from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.models import Membership, role_in, tenants_of
 from dwp_project.gateway.views import PAGES
 from hitl import audit
-from hitl.actors import Actor, the_system
+from hitl.actors import Actor, at_desk, seat, the_system
 from hitl.states import ActorKind, AuditEvent, Channel
 
 logger = get_logger(__name__)
@@ -211,16 +210,10 @@ def _in_every_tenant(request: HttpRequest, username: str) -> list[Actor]:
 def _person(
     request: HttpRequest, username: str, tenant_id: str, channel: Channel, role: str = ""
 ) -> Actor:
-    is_page = channel is Channel.ADMIN
-    return Actor(
-        id=_printable(username, _MOST_NAME),
-        tenant_id=tenant_id,
-        kind=ActorKind.OPERATOR if is_page else ActorKind.USER,
-        channel=channel,
-        role=role,
-        address=str(request.META.get("REMOTE_ADDR") or "")[:64],
-        user_agent=recorded(request, "User-Agent"),
-    )
+    name = _printable(username, _MOST_NAME)
+    if channel is Channel.ADMIN:
+        return at_desk(name, tenant_id, role, request)
+    return Actor(name, tenant_id, ActorKind.USER, channel, role, **seat(request))
 
 
 def _whoever(tenant_id: str) -> Actor:

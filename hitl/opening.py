@@ -19,7 +19,7 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
 from dwp_project.outages import DATABASE_AWAY
-from hitl import after_commit, audit, errors, missed, policies, signalling
+from hitl import after_commit, audit, errors, missed, policies, redis_reading, signalling
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.states import AuditEvent, Origin, Status
@@ -85,7 +85,7 @@ def _is_an_agents(session_id: str) -> bool:
     if known.exists() or wakeup.is_paused():
         return False
     try:
-        is_used = signalling.waiting_request(session_id) is not None
+        is_used = redis_reading.waiting_request(session_id) is not None
     except ResponseError:
         is_used = True  # a key of another kind is no key of ours
     except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL

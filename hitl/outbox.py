@@ -14,7 +14,7 @@ from django.utils import timezone
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact
-from hitl import metrics, signalling
+from hitl import metrics, redis_keys
 from hitl.models import ApprovalRequest, OutboxEntry, OutboxQuerySet
 from hitl.representation import signal
 from hitl.states import Outcome
@@ -85,7 +85,7 @@ def owe_again(began_at: datetime) -> int:
     it may have counted as received and never sent: that is owed until somebody receives it.
     """
     now = timezone.now()
-    since = now - timedelta(seconds=signalling.SIGNAL_TTL)
+    since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
     lost = OutboxEntry.objects.filter(outcome=Outcome.DELIVERED, created_at__gt=since)
     before = lost.filter(attempted_at__lt=began_at)
     newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
@@ -103,7 +103,7 @@ def next_due() -> datetime | None:
 def hold_up(error: str) -> None:
     """Note why nothing can be sent from here, and give up what is too old to be sent."""
     due = OutboxEntry.objects.due(timezone.now())
-    end = timezone.now() - timedelta(seconds=signalling.SIGNAL_TTL)
+    end = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     with transaction.atomic():
         for found, change in (
             (due.filter(created_at__lte=end, receivers=0), {"outcome": Outcome.UNHEARD}),
@@ -147,7 +147,7 @@ def is_held_up(request_id: str) -> bool:
 def current_signal(session_id: str) -> str | None:
     """Return what the session's signal key would hold if Redis were there to ask."""
     newest = ApprovalRequest.objects.filter(session_id=session_id).newest_first().first()
-    since = timezone.now() - timedelta(seconds=signalling.SIGNAL_TTL)
+    since = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     entry = OutboxEntry.objects.filter(request=newest, created_at__gt=since).first()
     return entry.signal if newest and entry else None
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.operators import Operator
-from hitl.actors import Actor
-from hitl.states import ActorKind, Channel
+from hitl.actors import Actor, at_desk
 
 
 def chains_of(operator: Operator) -> list[str]:
@@ -23,12 +21,4 @@ def signs_for(operator: Operator) -> list[str]:
 
 def actor(operator: Operator, tenant_id: str, request: HttpRequest) -> Actor:
     """Return the operator as actor in a tenant."""
-    return Actor(
-        id=operator.username,
-        tenant_id=tenant_id,
-        kind=ActorKind.OPERATOR,
-        channel=Channel.ADMIN,
-        role=operator.roles.get(tenant_id, ""),
-        address=str(request.META.get("REMOTE_ADDR") or "")[:64],
-        user_agent=recorded(request, "User-Agent"),
-    )
+    return at_desk(operator.username, tenant_id, operator.roles.get(tenant_id, ""), request)

@@ -1,6 +1,6 @@
 """The Redis scripts: each is one atomic step (docs/reference/wire.md, 5.2 and 5.3).
 
-Their keys are named by `hitl.signalling` alone.
+Their keys are named by `hitl.redis_keys` alone.
 """
 
 # What a session's key names: JSON with a requestId, a JSON string, or a bare id. JSON

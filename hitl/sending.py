@@ -10,7 +10,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError, ResponseError
 from structlog.stdlib import get_logger
 
-from hitl import outbox, signalling
+from hitl import outbox, redis_keys, signalling
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.states import Origin, Outcome
 
@@ -137,7 +137,7 @@ def _seconds(entry: OutboxEntry) -> int:
 
 def _left(entry: OutboxEntry) -> float:
     """Return for how many more seconds the signal may be sent."""
-    return signalling.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()
+    return redis_keys.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()
 
 
 def _unless_received(entry: OutboxEntry, outcome: Outcome) -> Outcome:

@@ -1,51 +1,22 @@
-"""Walks a chain and says whether it holds, or where it does not and what was done to it."""
+"""Walks a chain and says whether it holds, or where it does not (`hitl.tampering` says why)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from enum import StrEnum
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from hitl import audit, checkpoints
-from hitl.chain import GENESIS, facts, hash_of, hash_of_facts
-from hitl.checkpoints import Evidence
-from hitl.models import AuditChain, AuditRecord
+from hitl import audit, evidence, tampering
+from hitl.chain import GENESIS, hash_of
+from hitl.evidence import Evidence
+from hitl.models import AuditRecord
+from hitl.tampering import Break
 
 _PIECE = 2000
-# How far from its place a record is looked for whose number was changed.
-_FAR = 10_000
-# How many records after a break are looked at to tell what it is.
-_WINDOW = 1000
-
 # Called with how many records were walked, and how many there are. May raise to stop the walk.
 Progress = Callable[[int, int], None]
-
-
-class Kind(StrEnum):
-    """What was done to a chain."""
-
-    EDITED = "edited"
-    REMOVED = "removed"
-    REORDERED = "reordered"
-    INSERTED = "inserted"
-    TRUNCATED = "truncated"
-    # Edited, inserted or removed, with every later hash made to fit.
-    REWRITTEN = "rewritten"
-    # A checkpoint that does not carry the signature it claims to.
-    FORGED = "forged"
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """The first place where a chain does not hold."""
-
-    tenant_id: str
-    sequence: int
-    kind: Kind
-    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +33,7 @@ class Verified:
 
 def tenants() -> list[str]:
     """Return the tenant of every chain of which a record, a head or a checkpoint is left."""
-    return sorted({*audit.tenants(), *checkpoints.tenants()})
+    return sorted({*audit.tenants(), *evidence.tenants()})
 
 
 def as_json(found: Verified | Break) -> dict[str, Any]:
@@ -76,8 +47,8 @@ def verify(tenant_id: str, *, progress: Progress = lambda done, of: None) -> Ver
     """Walk one chain to its head, in bounded pieces, beside its checkpoints; return the first
     break if any. May run while records are written: those are the next walk's."""
     # Before the head: no checkpoint is of a record that the head does not count yet.
-    known = checkpoints.evidence(tenant_id)
-    head = _head(tenant_id)
+    known = evidence.of(tenant_id)
+    head = tampering.head_of(tenant_id)
     expected, previous = 1, GENESIS
     for entry in _records(tenant_id, head.last_sequence):
         if (
@@ -85,26 +56,22 @@ def verify(tenant_id: str, *, progress: Progress = lambda done, of: None) -> Ver
             or entry.previous_hash != previous
             or entry.hash != hash_of(entry)
         ):
-            return _what_was_done(tenant_id, expected, entry, head)
+            return tampering.what_was_done(tenant_id, expected, entry, head)
         if any(said.hash != entry.hash for said in known.said.get(expected, ())):
-            return _rewritten(tenant_id, expected, known)
+            return tampering.rewritten(tenant_id, expected, known)
         if expected % _PIECE == 0:
             progress(expected, head.last_sequence)
         expected, previous = expected + 1, entry.hash
     progress(expected - 1, head.last_sequence)
     return (
-        _cut_short(tenant_id, expected, previous, head)
-        or _beyond(tenant_id, expected, known)
-        or _stray(tenant_id)
-        or _forged(tenant_id, known)
+        tampering.cut_short(tenant_id, expected, previous, head)
+        or tampering.beyond(tenant_id, expected, known)
+        or tampering.stray(tenant_id)
+        or tampering.forged(tenant_id, known)
         or Verified(
             tenant_id, head.last_sequence, previous, vouched=known.last, notes=_notes(known)
         )
     )
-
-
-def _head(tenant_id: str) -> AuditChain:
-    return AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
 
 
 def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
@@ -119,126 +86,6 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         if len(piece) < _PIECE:
             return
         after = piece[-1].sequence
-
-
-# --- telling what was done --------------------------------------------------------------
-
-
-def _what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
-    def broken(sequence: int, kind: Kind, why: str, **names: int) -> Break:
-        return Break(tenant_id, sequence, kind, why % names)
-
-    if entry.sequence > expected:
-        return _gap(tenant_id, expected, entry.sequence - 1)
-    if entry.hash == hash_of(entry):
-        return _misfit(tenant_id, expected, entry, head)
-    if _is_of_another_tenant(entry):
-        why = _("Record %(at)d was written for another tenant's chain.")
-        return broken(expected, Kind.INSERTED, why, at=expected)
-    original = _original(entry)
-    if original is None:
-        why = _("Record %(at)d does not say what it said when it was written.")
-        return broken(expected, Kind.EDITED, why, at=expected)
-    if original > expected:
-        if any(_fits(other, expected) for other in _from(tenant_id, expected)):
-            why = _("Record %(other)d stands in the place of record %(at)d.")
-            return broken(expected, Kind.REORDERED, why, other=original, at=expected)
-        why = _("Record %(at)d was removed and those after it were given new numbers.")
-        return broken(expected, Kind.REMOVED, why, at=expected)
-    if AuditRecord.objects.filter(tenant_id=tenant_id, sequence=original, hash=entry.hash).exists():
-        why = _("Record %(at)d is a copy of record %(other)d.")
-        return broken(expected, Kind.INSERTED, why, at=expected, other=original)
-    why = _("Record %(at)d was inserted and those after it were given new numbers.")
-    return broken(original, Kind.INSERTED, why, at=original)
-
-
-def _misfit(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
-    """Tell which of two neighbours was rewritten whose hashes fit themselves, not each other."""
-    following = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=expected + 1).first()
-    after = following.previous_hash if following else head.last_hash
-    at = expected - 1 if after == entry.hash and expected > 1 else expected
-    why = _("Record %(at)d was rewritten, with a hash that fits it but not its neighbour.")
-    return Break(tenant_id, at, Kind.EDITED, why % {"at": at})
-
-
-def _gap(tenant_id: str, first: int, last: int) -> Break:
-    """Tell of records that are not where they should be, with others behind them."""
-    if stray := _outside_that_was(tenant_id, first):
-        why = _("Record %(at)d stands at number %(other)d.")
-        told = {"at": first, "other": stray}
-        return Break(tenant_id, first, Kind.REORDERED, why % told)
-    why = (
-        _("Record %(at)d is missing.")
-        if first == last
-        else _("Records %(at)d to %(to)d are missing.")
-    )
-    return Break(tenant_id, first, Kind.REMOVED, why % {"at": first, "to": last})
-
-
-def _cut_short(tenant_id: str, expected: int, previous: str, head: AuditChain) -> Break | None:
-    """Compare the last record with the chain's head."""
-    if expected <= head.last_sequence:
-        if _outside_that_was(tenant_id, expected):
-            return _gap(tenant_id, expected, head.last_sequence)
-        why = _("The chain's end is cut off: records %(at)d to %(to)d are missing.")
-        told = {"at": expected, "to": head.last_sequence}
-        return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
-    if previous != head.last_hash:
-        why = _("The last record, %(at)d, is not the one that the chain's head names.")
-        return Break(tenant_id, expected - 1, Kind.EDITED, why % {"at": expected - 1})
-    return None
-
-
-def _beyond(tenant_id: str, expected: int, known: Evidence) -> Break | None:
-    """Find a checkpoint of a record that the chain no longer has."""
-    if known.last < expected:
-        return None
-    said = known.said[known.last][0]
-    why = _(
-        "The chain's end is cut off: a checkpoint signed at %(time)s vouches for record %(to)d, "
-        "and the chain ends at %(last)d."
-    )
-    told = {"time": said.at, "to": known.last, "last": expected - 1}
-    return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
-
-
-def _rewritten(tenant_id: str, sequence: int, known: Evidence) -> Break:
-    before = max((number for number in known.said if number < sequence), default=0)
-    why = _(
-        "Record %(at)d is not the one a signed checkpoint vouches for: something after record "
-        "%(before)d was changed, and all hashes from there on were made to fit."
-    )
-    told = {"at": sequence, "before": before}
-    return Break(tenant_id, sequence, Kind.REWRITTEN, why % told)
-
-
-def _stray(tenant_id: str) -> Break | None:
-    """Find a record that is not part of its chain, before its first or behind its head."""
-    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    first, last = records.first(), records.last()
-    # Read after the records: a record and the head that counts it commit together.
-    head = _head(tenant_id)
-    why = ""
-    at = 0
-    if last is not None and last.sequence > head.last_sequence:
-        behind = records.filter(sequence__gt=head.last_sequence).first()
-        at = behind.sequence if behind else last.sequence
-        why = _(
-            "Record %(at)d stands behind the chain's head: it was inserted, or the head was set "
-            "back."
-        )
-    elif first is not None and first.sequence < 1:
-        at = first.sequence
-        why = _("Record %(at)d stands before the chain's first.")
-    return Break(tenant_id, at, Kind.INSERTED, why % {"at": at}) if why else None
-
-
-def _forged(tenant_id: str, known: Evidence) -> Break | None:
-    if known.forged is None:
-        return None
-    sequence, where = known.forged
-    why = _("The checkpoint of record %(at)d in %(where)s was changed: its signature is not good.")
-    return Break(tenant_id, sequence, Kind.FORGED, why % {"at": sequence, "where": where})
 
 
 def _notes(known: Evidence) -> tuple[str, ...]:
@@ -260,42 +107,3 @@ def _notes(known: Evidence) -> tuple[str, ...]:
         "unreadable": known.unreadable_lines,
     }
     return tuple(note % told for note in notes)
-
-
-# --- looking for records elsewhere ------------------------------------------------------
-
-
-def _fits(entry: AuditRecord, sequence: int) -> bool:
-    """Say whether the record's hash is right for it under another number."""
-    return hash_of_facts({**facts(entry), "sequence": sequence}) == entry.hash
-
-
-def _original(entry: AuditRecord) -> int | None:
-    """Return the number the record had when it was hashed, nearest first; None if it was
-    something else that changed."""
-    for distance in range(1, _FAR):
-        for sequence in (entry.sequence + distance, entry.sequence - distance):
-            if sequence > 0 and _fits(entry, sequence):
-                return sequence
-    return None
-
-
-def _from(tenant_id: str, sequence: int) -> list[AuditRecord]:
-    found = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__gt=sequence)
-    return list(found.order_by("sequence")[:_WINDOW])
-
-
-def _outside_that_was(tenant_id: str, sequence: int) -> int | None:
-    """Return the number, beyond the chain's ends, at which record `sequence` stands, if any."""
-    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    ends = [*records.filter(sequence__lt=1)[:_WINDOW], *records.reverse()[:_WINDOW]]
-    return next((entry.sequence for entry in ends if _fits(entry, sequence)), None)
-
-
-def _is_of_another_tenant(entry: AuditRecord) -> bool:
-    told = facts(entry)
-    return any(
-        hash_of_facts({**told, "tenant": other}) == entry.hash
-        for other in audit.tenants()
-        if other != entry.tenant_id
-    )

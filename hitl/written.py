@@ -9,7 +9,7 @@ from typing import Any
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.models import ID_PATTERN
-from hitl.signalling import MOST_BYTES
+from hitl.redis_reading import MOST_BYTES
 from hitl.states import Status
 
 _MAX_ACTION = 128

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
@@ -15,11 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway import signals
 from dwp_project.gateway.models import Membership, validate_tenant_id
-from dwp_project.gateway.operators import Operator, operator_of
+from dwp_project.gateway.operators import operator_at
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import AbstractBaseUser
-
     ModelAdmin = admin.ModelAdmin[Any]  # generic in its stubs only
     ModelForm = forms.ModelForm[Membership]
 else:
@@ -113,7 +111,7 @@ class MembershipAdmin(ModelAdmin):
     ) -> Any:
         if obj is not None:
             return super().get_form(request, obj, change, **{**kwargs, "form": RoleForm})
-        own = None if request.user.is_superuser else _operator(request).administers
+        own = None if request.user.is_superuser else operator_at(request).administers
 
         class Form(MembershipForm):
             own_tenants = own
@@ -137,7 +135,7 @@ class MembershipAdmin(ModelAdmin):
         found = super().get_queryset(request)
         if request.user.is_superuser:
             return found
-        return found.filter(tenant_id__in=_operator(request).administers)
+        return found.filter(tenant_id__in=operator_at(request).administers)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return _may_give(request)
@@ -155,10 +153,6 @@ class MembershipAdmin(ModelAdmin):
         return _may_give(request, obj)
 
 
-def _operator(request: HttpRequest) -> Operator:
-    return operator_of(cast("AbstractBaseUser", request.user)) or Operator("", False)
-
-
 def _may_give(request: HttpRequest, membership: Membership | None = None) -> bool:
     """Say whether the one who is signed in may give and take memberships: of the tenant of
     `membership`, or of any tenant. Django's own permissions do not count."""
@@ -166,5 +160,5 @@ def _may_give(request: HttpRequest, membership: Membership | None = None) -> boo
         return False
     if request.user.is_superuser:
         return True
-    administers = _operator(request).administers
+    administers = operator_at(request).administers
     return bool(administers) if membership is None else membership.tenant_id in administers

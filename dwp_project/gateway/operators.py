@@ -55,6 +55,11 @@ def operator_of(user: AbstractBaseUser | AnonymousUser) -> Operator | None:
     )
 
 
+def operator_at(request: HttpRequest) -> Operator:
+    """Return who is signed in at a page; a nobody who may do nothing, if not active staff."""
+    return operator_of(request.user) or Operator(username="", is_superuser=False)
+
+
 def signed_in(request: HttpRequest) -> Operator | None:
     """Return the operator whose session cookie `request` carries, where no middleware has
     looked; asks the database for session, user and memberships."""

@@ -14,7 +14,7 @@ from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from dwp_project.gateway.operators import Operator, operator_of
+from dwp_project.gateway.operators import Operator, operator_at
 from hitl import checkpoints, pages, readers, records, showing, signing, times
 from hitl.export_format import Format
 from hitl.models import ApprovalRequest, AuditChain, AuditCheckpoint, AuditRecord
@@ -50,7 +50,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return AuditRecord.objects.filter(tenant_id__in=readers.chains_of(_operator(request)))
+        return AuditRecord.objects.filter(tenant_id__in=readers.chains_of(operator_at(request)))
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -64,7 +64,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show one chain's records, newest first, and what can be done with the chain."""
-        operator = _operator(request)
+        operator = operator_at(request)
         chains = readers.chains_of(operator)
         asked = request.GET.get("tenant")
         if asked is not None and asked not in chains:
@@ -130,7 +130,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
         """Show all that is written down of one request."""
-        operator = _operator(request)
+        operator = operator_at(request)
         found = (
             ApprovalRequest.objects.filter(request_id=request_id, tenant_id__in=operator.tenants)
             .select_related("policy", "outbox_entry")
@@ -161,7 +161,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 @require_POST
 def _make_checkpoint(request: HttpRequest) -> HttpResponse:
     tenant_id = request.POST.get("tenant", "")
-    if tenant_id not in readers.signs_for(_operator(request)):
+    if tenant_id not in readers.signs_for(operator_at(request)):
         raise Http404
     try:
         made = checkpoints.make(tenant_id)
@@ -175,10 +175,6 @@ def _make_checkpoint(request: HttpRequest) -> HttpResponse:
             messages.success(request, text)
     url = reverse("admin:hitl_auditrecord_changelist")
     return HttpResponseRedirect(f"{url}?{urlencode({'tenant': tenant_id})}")
-
-
-def _operator(request: HttpRequest) -> Operator:
-    return operator_of(request.user) or Operator("", False)
 
 
 def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:

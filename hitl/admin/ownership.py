@@ -14,14 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.admin import ModelAdmin
 from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.operators import Operator, operator_of
+from dwp_project.gateway.operators import operator_at
 from hitl import showing
-
-
-def operator(request: HttpRequest) -> Operator:
-    """Return who is signed in; nobody who may do anything if that is no member of the staff."""
-    return operator_of(request.user) or Operator(username="", is_superuser=False)
-
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]  # generic in its stubs only
@@ -57,20 +51,20 @@ class TenantAdmin(ModelAdmin):
     """
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(tenant_id__in=operator(request).tenants)
+        return super().get_queryset(request).filter(tenant_id__in=operator_at(request).tenants)
 
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return bool(operator(request).tenants)
+        return bool(operator_at(request).tenants)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        mine = operator(request).tenants
+        mine = operator_at(request).tenants
         return bool(mine) if obj is None else obj.tenant_id in mine
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return bool(operator(request).administers)
+        return bool(operator_at(request).administers)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        mine = operator(request).administers
+        mine = operator_at(request).administers
         return bool(mine) if obj is None else obj.tenant_id in mine
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -80,7 +74,7 @@ class TenantAdmin(ModelAdmin):
         self, request: HttpRequest, obj: Any = None, change: bool = False, **kw: Any
     ) -> Any:
         made: Any = super().get_form(request, obj, change=change, **kw)
-        made.offered = operator(request).administers
+        made.offered = operator_at(request).administers
         return made
 
     def changeform_view(

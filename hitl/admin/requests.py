@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -15,7 +14,7 @@ from django.utils.translation import gettext_lazy
 
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import tenants_of
-from dwp_project.gateway.operators import Operator, operator_of
+from dwp_project.gateway.operators import operator_at
 from hitl import deciding, reasons, services, showing
 from hitl.admin import archive
 from hitl.desk import inbox as inboxes
@@ -70,7 +69,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     def inbox(self, request: HttpRequest) -> HttpResponse:
         """Show what waits in the operator's tenants, the most urgent first."""
-        operator = _operator(request)
+        operator = operator_at(request)
         found = inboxes.read(operator)
         title = _("Inbox")
         return TemplateResponse(
@@ -102,7 +101,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         found = self.get_object(request, object_id)
         shown: dict[str, Any] = {}
         if found is not None:
-            shown = one.page(services.settle(found), _operator(request))
+            shown = one.page(services.settle(found), operator_at(request))
             shown["texts"] = texts.for_scripts()
             # Several are open in tabs: each is told by what it asks.
             shown["title"] = showing.plain(found.message.strip()[:80] or found.action_type)
@@ -128,7 +127,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         if not deciding.decide_one(request, found, decision).is_done:
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
-        operator = _operator(request)
+        operator = operator_at(request)
         following = one.next_for(operator, pk)
         if following is None:
             return HttpResponseRedirect(reverse(INBOX))
@@ -235,13 +234,6 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             return queryset, False
         mine = tenants_of(request.user.get_username())
         return queryset.filter(pk__in=archive.search(mine, text)), False
-
-
-def _operator(request: HttpRequest) -> Operator:
-    found = operator_of(request.user)
-    if found is None:
-        raise PermissionDenied
-    return found
 
 
 def _reason(request: HttpRequest, tenants: set[str]) -> str:

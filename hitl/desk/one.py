@@ -13,30 +13,19 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl import redaction, showing, tree
-from hitl.actors import Actor, person
+from hitl.actors import at_desk, person
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
 from hitl.policies import may_approve, may_reject, rule_of
-from hitl.states import ActorKind, Channel, Status
+from hitl.states import Status
 
 MOST_EARLIER = 10
 
 
-def actor_of(operator: Operator, tenant_id: str) -> Actor:
-    """Return the operator as who may decide in a tenant; for records see `deciding.operator`."""
-    return Actor(
-        id=operator.username,
-        tenant_id=tenant_id,
-        kind=ActorKind.OPERATOR,
-        channel=Channel.ADMIN,
-        role=operator.roles.get(tenant_id, ""),
-    )
-
-
 def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     """Return how the request stands, for `hitl/state.html` and the buttons."""
-    actor = actor_of(operator, request.tenant_id)
+    actor = at_desk(operator.username, request.tenant_id, operator.roles.get(request.tenant_id, ""))
     is_pending = request.status == Status.PENDING
     rule = rule_of(request)
     votes = list(request.votes.all())
@@ -95,7 +84,7 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
 def next_for(operator: Operator, pk: int) -> int | None:
     """Return the key of the most urgent request besides this one that the operator may decide."""
     for found in inboxes.read(operator).for_me():
-        actor = actor_of(operator, found.tenant_id)
+        actor = at_desk(operator.username, found.tenant_id, operator.roles.get(found.tenant_id, ""))
         if found.pk != pk and None in (may_approve(actor, found), may_reject(actor, found)):
             return found.pk
     return None

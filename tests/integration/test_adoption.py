@@ -14,7 +14,7 @@ from django.utils import timezone
 from prometheus_client import Counter
 from pytest_django import Settings
 
-from hitl import adoption, metrics, relay, services, signalling
+from hitl import adoption, metrics, redis_reading, relay, services, signalling
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -424,14 +424,14 @@ def test_newest_is_what_was_asked_last_however_slow_redis_answers(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (redis_agents.asks(redis_client, SESSION) for _ in range(2))
-    answered = signalling.written_request
+    answered = redis_reading.written_request
 
-    def slowly(request_id: str) -> signalling.Written | None:
+    def slowly(request_id: str) -> redis_reading.Written | None:
         time.sleep(0.1)
         return answered(request_id)
 
     with monkeypatch.context() as patch:
-        patch.setattr(signalling, "written_request", slowly)
+        patch.setattr(redis_reading, "written_request", slowly)
         adoption.adopt(second)
     adoption.adopt(first)
 
@@ -444,7 +444,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = redis_agents.asks(redis_client, SESSION)
-    answered = signalling.waiting_request
+    answered = redis_reading.waiting_request
     asked: list[str] = []
     adopting: list[threading.Thread] = []
 
@@ -461,7 +461,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
     def adopt_the_second() -> object:
         return adoption.adopt(asked[0])
 
-    monkeypatch.setattr(signalling, "waiting_request", just_before)
+    monkeypatch.setattr(redis_reading, "waiting_request", just_before)
     adoption.adopt(first)
     adopting[0].join(30)
 
@@ -547,9 +547,9 @@ def test_huge_value_is_refused_without_being_read(api: Api, redis_client: redis.
     redis_client.setrange("hitl:request:req-huge", 64 * 1024 * 1024, "x")
 
     assert api.get("/aura/hitl/requests/req-huge", REQUESTER).status == 404
-    written = signalling.written_request("req-huge")
+    written = redis_reading.written_request("req-huge")
     assert written is not None
-    assert len(written.text) == signalling.MOST_BYTES + 1
+    assert len(written.text) == redis_reading.MOST_BYTES + 1
 
 
 def test_id_that_an_agent_has_just_written_cannot_be_opened_by_somebody_else(

@@ -12,7 +12,7 @@ import redis
 from django.db import transaction
 from django.utils import timezone
 
-from hitl import audit, chain, services, verifying
+from hitl import audit, chain, services, tampering, verifying
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent, Origin
 from tests import factories
@@ -171,12 +171,12 @@ def test_records_of_16_threads_make_one_unbroken_chain() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
-    def write() -> list[verifying.Verified | verifying.Break]:
+    def write() -> list[verifying.Verified | tampering.Break]:
         for _ in range(10):
             services.open_request(factories.question(), factories.actor(REQUESTER), Origin.REST)
         return []
 
-    def verify() -> list[verifying.Verified | verifying.Break]:
+    def verify() -> list[verifying.Verified | tampering.Break]:
         return [verifying.verify("tenant1") for _ in range(20)]
 
     found = together([write, write, verify, verify])
@@ -185,5 +185,5 @@ def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
         found_one
         for chains in found
         for found_one in chains
-        if isinstance(found_one, verifying.Break)
+        if isinstance(found_one, tampering.Break)
     ] == []

@@ -12,9 +12,9 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F, QuerySet
 
-from hitl import append_only, audit, verifying
+from hitl import append_only, audit, tampering, verifying
 from hitl.models import AuditChain, AuditRecord
-from hitl.verifying import Kind
+from hitl.tampering import Kind
 from tests.integration.chains import chain_of, record
 from tests.people import OUTSIDER
 
@@ -30,7 +30,7 @@ def unlocked() -> QuerySet[AuditRecord]:
 def found(tenant_id: str = "tenant1") -> tuple[Kind, int]:
     """Return what verification says was done, and to which record."""
     broken = verifying.verify(tenant_id)
-    assert isinstance(broken, verifying.Break), broken
+    assert isinstance(broken, tampering.Break), broken
     assert str(broken.sequence) in broken.why
     return broken.kind, broken.sequence
 
@@ -101,7 +101,7 @@ EDITS: dict[str, object] = {
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("column", EDITS)
 def test_verify_finds_an_edited_column(column: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verifying, "_FAR", 100)
+    monkeypatch.setattr(tampering, "_FAR", 100)
     chain_of(4)
     unlocked().filter(sequence=2).update(**{column: EDITS[column]})
 

@@ -16,9 +16,9 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from hitl import append_only, audit, checkpoints, outside, signing, verifying
+from hitl import append_only, audit, checkpoints, outside, signing, tampering, verifying
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
-from hitl.verifying import Kind
+from hitl.tampering import Kind
 from tests.integration.chains import NOON, chain_of
 from tests.integration.threads import together
 
@@ -48,7 +48,7 @@ def cut(left: int) -> None:
 
 def broken() -> tuple[Kind, int]:
     found = verifying.verify("tenant1")
-    assert isinstance(found, verifying.Break), found
+    assert isinstance(found, tampering.Break), found
     return found.kind, found.sequence
 
 

@@ -32,7 +32,17 @@ from hypothesis.stateful import (
 
 from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
-from hitl import audit, opening, outbox, relay, sending, services, signalling, verifying
+from hitl import (
+    audit,
+    opening,
+    outbox,
+    redis_reading,
+    relay,
+    sending,
+    services,
+    signalling,
+    verifying,
+)
 from hitl.errors import AlreadyDecided
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
@@ -50,9 +60,11 @@ MOST_STEPS = 24
 
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
-    (signalling, name)
-    for name in ("announce", "clock", "publish", "refresh", "written_request", "waiting_request")
-] + [(signalling, "forget_other_signals"), (signalling, "request_ids")]
+    *((signalling, name) for name in ("announce", "clock", "publish", "refresh")),
+    *((redis_reading, name) for name in ("written_request", "waiting_request")),
+    (signalling, "forget_other_signals"),
+    (redis_reading, "request_ids"),
+]
 OF_THE_REST = [
     (audit, "record"),
     (outbox, "enqueue"),

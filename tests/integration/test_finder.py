@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
-from hitl import finder, metrics, services, signalling
+from hitl import finder, metrics, redis_reading, services
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditRecord
 from tests import factories
@@ -215,7 +215,7 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
         raise redis.TimeoutError("the link froze")
 
     with monkeypatch.context() as patch:
-        patch.setattr(signalling, "written_request", fail)
+        patch.setattr(redis_reading, "written_request", fail)
         with pytest.raises(redis.TimeoutError):
             one.scan()
     assert not is_known(request_id)
@@ -249,7 +249,7 @@ def test_our_own_requests_are_looked_at_by_nobody(
     def fail(request_id: str) -> None:
         raise AssertionError("it is ours")
 
-    monkeypatch.setattr(signalling, "written_request", fail)
+    monkeypatch.setattr(redis_reading, "written_request", fail)
 
     assert Finder().scan() == 0
     assert Finder().look_at([request.request_id]) == 0

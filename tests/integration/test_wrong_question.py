@@ -21,7 +21,7 @@ from django.utils import timezone
 from redis.exceptions import TimeoutError as RedisTimeout
 
 from dwp_project.wakeup import redis_client as product_client
-from hitl import adoption, relay, services, signalling
+from hitl import adoption, redis_reading, relay, services, signalling
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import ActorKind, Origin
@@ -360,14 +360,14 @@ def test_session_that_its_owner_opened_a_moment_ago_is_no_agents(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two openings are the session's first: the other is told between this one's two looks."""
-    look = signalling.waiting_request
+    look = redis_reading.waiting_request
 
     def meanwhile(session_id: str) -> str | None:
-        monkeypatch.setattr(signalling, "waiting_request", look)
+        monkeypatch.setattr(redis_reading, "waiting_request", look)
         factories.opened(session_id)
         return look(session_id)
 
-    monkeypatch.setattr(signalling, "waiting_request", meanwhile)
+    monkeypatch.setattr(redis_reading, "waiting_request", meanwhile)
 
     assert opens("session-of-mine", REQUESTER) == (201, "")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_django import Settings
 
 from dwp_project import wakeup
-from hitl import signalling
+from hitl import redis_keys
 from streaming import leases, recovery
 
 
@@ -15,7 +15,7 @@ def test_time_limits_are_those_of_the_contract(settings: Settings) -> None:
     assert settings.JWT_MAX_LIFETIME == 24 * 3600
     assert settings.SSE_HEARTBEAT_SECONDS <= 15
     assert settings.DWP_EVENT_RETENTION == 30
-    assert (signalling.REQUEST_TTL, signalling.SESSION_TTL, signalling.SIGNAL_TTL) == (
+    assert (redis_keys.REQUEST_TTL, redis_keys.SESSION_TTL, redis_keys.SIGNAL_TTL) == (
         1800,
         3600,
         300,

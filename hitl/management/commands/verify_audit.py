@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from hitl import append_only, verifying
+from hitl import append_only, tampering, verifying
 
 
 class Command(BaseCommand):
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             self._walk(tenant, is_json=options["json"])
             for tenant in (verifying.tenants() if named is None else [named])
         ]
-        broken = [found for found in walked if isinstance(found, verifying.Break)]
+        broken = [found for found in walked if isinstance(found, tampering.Break)]
         if broken:
             first = broken[0]
             name = first.tenant_id or "(deployment)"
@@ -38,13 +38,13 @@ class Command(BaseCommand):
             total = sum(found.records for found in walked if isinstance(found, verifying.Verified))
             self.stdout.write(f"Every chain holds: {total} records.")
 
-    def _walk(self, tenant: str, *, is_json: bool) -> verifying.Verified | verifying.Break:
+    def _walk(self, tenant: str, *, is_json: bool) -> verifying.Verified | tampering.Break:
         found = verifying.verify(tenant)
         name = tenant or "(deployment)"
         if is_json:
             told = json.dumps(verifying.as_json(found), ensure_ascii=False)
             self.stdout.write(told)
-        elif isinstance(found, verifying.Break):
+        elif isinstance(found, tampering.Break):
             self.stdout.write(f"{name}: {found.kind} at record {found.sequence}. {found.why}")
         else:
             vouched = f"signed up to {found.vouched}" if found.vouched else "not signed"

@@ -1,0 +1,77 @@
+"""What agents have written into Redis: requests, and which one a session waits for
+(docs/reference/wire.md, 5.3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from redis.exceptions import ResponseError
+
+from dwp_project.wakeup import redis_client
+from hitl import redis_keys, scripts
+
+# What PTTL says of a key that is not there.
+_MISSING = -2
+# What is larger under a request's key is no request.
+MOST_BYTES = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an agent wrote under a request's key, how old it is in seconds, and when by the
+    clock of Redis it was written."""
+
+    text: bytes
+    age: float
+    at: datetime
+
+
+def written_request(request_id: str) -> Written | None:
+    """Return what stands in Redis for this request, or None; raises `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=True)
+    # No more than tells that it is too large.
+    pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
+    pipeline.pttl(redis_keys.request_key(request_id))
+    pipeline.time()
+    try:
+        text, left, (seconds, microseconds) = pipeline.execute()
+    except ResponseError:
+        return None  # a list, a hash: no request, whatever it is
+    if left == _MISSING:
+        return None
+    # The age is what the key has lost of its life; one without a limit was just written.
+    age = redis_keys.REQUEST_TTL - left / 1000 if left >= 0 else 0.0
+    age = min(max(age, 0.0), float(redis_keys.REQUEST_TTL))
+    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+    return Written(text, age, now - timedelta(seconds=age))
+
+
+def waiting_request(session_id: str) -> str | None:
+    """Return the request that the session's key names, or None; raises `redis.RedisError`."""
+    named = redis_keys.call(scripts.WAITING, [redis_keys.session_key(session_id)], [])
+    return named.decode("utf-8", "replace") if isinstance(named, bytes) else None
+
+
+def request_ids(cursor: int, count: int) -> tuple[int, list[str]]:
+    """Return the next SCAN cursor and the ids of requests met on the way; 0 begins and ends."""
+    following, keys = redis_client().scan(cursor, match=redis_keys.request_key("*"), count=count)
+    prefix = len(redis_keys.request_key(""))
+    names = [key if isinstance(key, bytes) else key.encode() for key in keys]
+    return int(following), [name[prefix:].decode("utf-8", "replace") for name in names]
+
+
+def keyspace_pattern() -> str:
+    """Return the pattern of the keyspace notifications that tell of written requests."""
+    database = redis_client().connection_pool.connection_kwargs.get("db") or 0
+    return f"__keyspace@{database}__:{redis_keys.request_key('*')}"
+
+
+def notifies() -> bool:
+    """Say whether this Redis tells of SETs (K with $, or with A for all)."""
+    try:
+        found = redis_client().config_get("notify-keyspace-events")
+        flags = str(found["notify-keyspace-events"])
+    except (KeyError, ResponseError):
+        return False  # a hosted Redis may refuse CONFIG: SCAN finds them
+    return "K" in flags and ("$" in flags or "A" in flags)

@@ -1,0 +1,52 @@
+"""What a checkpoint states about a chain: the text that is signed, made and read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from dwp_project.jsontext import canonical
+
+_FORM = 1
+_MEMBERS = {"form", "tenant", "sequence", "hash", "at", "keyId"}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a checkpoint says: at `at`, record `sequence` was the head and had this hash."""
+
+    tenant_id: str
+    sequence: int
+    hash: str
+    at: str
+    key_id: str
+
+    @property
+    def text(self) -> str:
+        """The exact text that is signed."""
+        return canonical(
+            {
+                "form": _FORM,
+                "tenant": self.tenant_id,
+                "sequence": self.sequence,
+                "hash": self.hash,
+                "at": self.at,
+                "keyId": self.key_id,
+            }
+        )
+
+
+def read(text: str) -> Statement | None:
+    """Return what a statement's text says, or None if it is none."""
+    try:
+        told: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(told, dict) or set(told) != _MEMBERS or told["form"] != _FORM:
+        return None
+    texts = [told[name] for name in ("tenant", "hash", "at", "keyId")]
+    if type(told["sequence"]) is not int or not all(isinstance(each, str) for each in texts):
+        return None
+    found = Statement(told["tenant"], told["sequence"], told["hash"], told["at"], told["keyId"])
+    return found if found.text == text else None
