@@ -42,7 +42,7 @@ _STATEMENTS = {
             decided_at, decided_by, decided_channel, reason, is_missed_by_redis, approvals)
         SELECT 'req_' || n, 'session_' || n / 3, {_TENANT}, {_USER}, 'rest', '', {_ACTION},
             'May I do ' || n || '?', '{{"targets":["mail-17"],"count":3}}',
-            md5(n::text) || md5(n::text), md5(n::text) || md5(n::text),
+            md5(n::text), md5(n::text),
             CASE WHEN {_PENDING} THEN 'pending' WHEN n < 1000 THEN 'cancelled'
                 WHEN n % 3 = 0 AND n % 2 = 1 THEN 'rejected' ELSE 'approved' END,
             {_AT},
@@ -61,9 +61,8 @@ _STATEMENTS = {
             (ARRAY['request:opened', 'request:approved', 'user:signed_in'])[part],
             CASE part WHEN 3 THEN '' ELSE 'req_' || n END, 'session_' || n / 3,
             CASE part WHEN 1 THEN {_USER} ELSE 'approver' || n % 50 END, 'user', 'rest', {_AT},
-            '127.0.0.1', '', md5(n::text) || md5(n::text), 2,
-            CASE part WHEN 3 THEN '' ELSE {_ACTION} END, '{{}}',
-            repeat('0', 64), repeat('0', 64)
+            '127.0.0.1', '', md5(n::text), 2,
+            CASE part WHEN 3 THEN '' ELSE {_ACTION} END, '{{}}', '0', '0'
         FROM (SELECT n, part, {_TENANT} AS tenant
               FROM generate_series(1, {REQUESTS}) n, generate_series(1, 3) part) made""",  # noqa: S608
     "hitl_auditchain": """

@@ -60,7 +60,7 @@ def reads(statement: str) -> list[Read]:
     with transaction.atomic():
         with connection.cursor() as cursor:
             # The text holds its parameters: none are given, or `%` would be one.
-            cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", None)
+            cursor.execute(f"EXPLAIN (ANALYZE, TIMING OFF, BUFFERS, FORMAT JSON) {statement}", None)
             plan = cursor.fetchone()[0]
         transaction.set_rollback(True)
     plan = json.loads(plan) if isinstance(plan, str) else plan

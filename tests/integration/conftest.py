@@ -18,6 +18,7 @@ from dwp_project.wakeup import hub
 from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
+from tests.services import services
 
 # Nothing is collected in a checkout, and whitenoise warns of the folder that is missing.
 configured.STATIC_ROOT = None
@@ -31,6 +32,21 @@ post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_perm
 
 # The module: the package offers its function under the same name.
 _publish: Any = importlib.import_module("dwp_project.wakeup.publish")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL leave out what asks no database: it has run beside SQLite."""
+    if services.database != "postgres":
+        return
+    asking = [item for item in items if _asks_a_database(item)]
+    config.hook.pytest_deselected(items=[item for item in items if item not in asking])
+    items[:] = asking
+
+
+def _asks_a_database(item: pytest.Item) -> bool:
+    fixtures = getattr(item, "fixturenames", ())
+    uses = {"db", "transactional_db", "django_db_setup"}
+    return item.get_closest_marker("django_db") is not None or not uses.isdisjoint(fixtures)
 
 
 @pytest.fixture(autouse=True)

@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.contrib.auth.models import User
 from django.contrib.contenttypes.models import ContentType
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
@@ -41,6 +41,8 @@ WHO: dict[str, dict[str, Any]] = {
     "superuser": {"role": None, "is_superuser": True},
     "superuser_and_admin": {"role": "admin", "is_superuser": True},
 }
+# All of them on SQLite; on PostgreSQL, which answers the same queries, who sees least and most.
+TRYING = list(WHO) if connection.vendor == "sqlite" else ["stranger", "superuser_and_admin"]
 # An account is no tenant's: that one of some number exists is no secret, all else of it is.
 ACCOUNTS = "/admin/auth/"
 # Accounts, and who belongs where, are the deployment's: its superusers keep them.
@@ -173,7 +175,7 @@ def tried(their: Foreign, who: str) -> list[Place]:
     return found
 
 
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("who", TRYING)
 def test_no_page_shows_what_is_anothers(who: str) -> None:
     their = foreign.made()
     client = browser(operator(who))
@@ -188,7 +190,7 @@ def test_no_page_shows_what_is_anothers(who: str) -> None:
     assert not found
 
 
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("who", TRYING)
 def test_no_form_changes_what_is_anothers(who: str) -> None:
     their = foreign.made()
     client = browser(operator(who))
@@ -219,7 +221,9 @@ def test_members_of_others_are_on_no_list_of_an_admin() -> None:
         assert not hidden(their, all_of(client.get(path)), path)
 
 
-@pytest.mark.parametrize("role", ["user", "viewer", "approver", "admin"])
+@pytest.mark.parametrize(
+    "role", ["user", "viewer", "approver", "admin"] if connection.vendor == "sqlite" else ["admin"]
+)
 def test_no_token_opens_what_is_anothers(role: str) -> None:
     their = foreign.made()
     person, api = Person("desk", TENANT, role), Api()
@@ -289,7 +293,7 @@ async def _said(method: str, path: str, headers: Mapping[str, str], form: str) -
 
 @pytest.mark.anyio
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("who", WHO)
+@pytest.mark.parametrize("who", TRYING)
 async def test_no_consumer_tells_of_what_is_anothers(
     who: str, redis_client: object, fresh_hub: None
 ) -> None:
