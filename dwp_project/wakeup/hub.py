@@ -25,6 +25,7 @@ logger = get_logger(__name__)
 # for dead: a frozen link neither fails nor delivers.
 PING_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
+_CANCEL_SECONDS = 0.5
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 
@@ -44,7 +45,7 @@ class Hub:
         self._stood = False
         self._confirmed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
-        self._letting_go: set[asyncio.Task[None]] = set()
+        self._commands: set[asyncio.Task[None]] = set()
         # Subscribed first on every connection, so that the connection always has a channel.
         self._own = f"{CHANNEL_PREFIX}hub:{os.getpid()}:{secrets.token_hex(4)}"
 
@@ -56,22 +57,18 @@ class Hub:
         subscription = Subscription(topic)
         listeners = self._topics[topic]
         listeners.add(subscription)
-        if topic in self._confirmed:
-            subscription.confirm()
-        elif len(listeners) == 1:
-            await self._command("subscribe", topic)
         try:
+            if topic in self._confirmed:
+                subscription.confirm()
+            elif len(listeners) == 1:
+                await asyncio.shield(self._commanded("subscribe", topic))
             yield subscription
         finally:
             listeners.discard(subscription)
             if not listeners and self._topics.get(topic) is listeners:
                 del self._topics[topic]
                 self._confirmed.discard(topic)
-                # In a task of its own: a waiter that is being cancelled lets the channel go
-                # all the same, and hears of its cancellation.
-                letting_go = asyncio.create_task(self._command("unsubscribe", topic))
-                self._letting_go.add(letting_go)
-                letting_go.add_done_callback(self._letting_go.discard)
+                self._commanded("unsubscribe", topic)
 
     def deliver(self, topic: str, payload: bytes) -> None:
         """Wake this process's waiters on `topic` (event loop only)."""
@@ -80,10 +77,23 @@ class Hub:
 
     async def close(self) -> None:
         """Stop listening; waiters go on by reading the database."""
-        if self._task is not None:
+        if self._task is None:
+            return
+        while not self._task.done():
+            # redis-py may swallow a cancellation that comes together with a time-out of its own.
             self._task.cancel()
-            await asyncio.wait([self._task, *self._letting_go])
-            self._task = None
+            await asyncio.wait([self._task], timeout=_CANCEL_SECONDS)
+        if self._commands:
+            await asyncio.wait(self._commands)
+        self._task = None
+
+    def _commanded(self, verb: str, topic: str) -> asyncio.Task[None]:
+        """Have the command sent by a task of its own: a waiter that is being cancelled neither
+        breaks it off half-way nor misses its cancellation, and others may rely on it."""
+        task = asyncio.create_task(self._command(verb, topic))
+        self._commands.add(task)
+        task.add_done_callback(self._commands.discard)
+        return task
 
     async def _command(self, verb: str, topic: str) -> None:
         """Subscribe or unsubscribe one topic, one command at a time on the connection."""

@@ -290,3 +290,52 @@ async def test_wait_that_is_cancelled_as_it_is_woken_ends_and_loses_nothing() ->
 async def test_silence_is_told_as_none() -> None:
     assert await Subscription("topic").next(0.01) is None
     assert await Subscription("topic").next(-1) is None
+
+
+async def test_waiter_cancelled_while_its_channel_is_taken_leaves_the_next_one_hearing(
+    redis_client: redis.Redis,
+) -> None:
+    async with hub().subscribe("another") as other:
+        assert await other.confirmed(5)
+
+        async def wait() -> None:
+            async with hub().subscribe("topic"):
+                await asyncio.sleep(60)
+
+        async with hub()._lock:
+            waiter = asyncio.create_task(wait())
+            await asyncio.sleep(0.05)
+            waiter.cancel()
+            await asyncio.wait([waiter], timeout=3)
+        assert waiter.cancelled()
+        assert "topic" not in hub()._topics
+
+        async with hub().subscribe("topic") as ear:
+            assert await ear.confirmed(5)
+            from_elsewhere(redis_client, "topic", b"payload")
+            assert await payload_of(ear) == b"payload"
+
+
+async def test_hub_closes_though_a_cancellation_was_swallowed(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    swallowed = 0
+
+    async def read(self: Hub, pubsub: Any) -> None:
+        nonlocal swallowed
+        while True:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                swallowed += 1
+                if swallowed > 1:
+                    raise
+
+    monkeypatch.setattr(Hub, "_read", read)
+    own = hub()
+    async with own.subscribe("topic"):
+        await until(lambda: own._stood, within=5)
+
+    await asyncio.wait_for(hub().close(), 10)
+
+    assert swallowed == 2
