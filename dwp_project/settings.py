@@ -109,6 +109,9 @@ def _database() -> dict[str, Any]:
             "min_size": 1,
             "max_size": env.int("DATABASE_POOL_SIZE", default=20),
             "timeout": 5,
+            # The pool makes one connection at a time, and while that one waits to be tried again,
+            # twice as long each time, no other is tried. Given up early, the next caller tries.
+            "reconnect_timeout": 2,
         }
         options.setdefault("connect_timeout", 5)
         # A link that carries nothing any more is given up after 10 s.
