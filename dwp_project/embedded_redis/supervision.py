@@ -17,6 +17,8 @@ from dwp_project.embedded_redis.process import START_SECONDS, RedisProcess
 logger = structlog.get_logger(__name__)
 
 _LOOK_SECONDS = 1.0
+# The thread may be inside a start, which takes up to half a minute; it starts nothing afterwards.
+_JOIN_SECONDS = 2.0
 # Pauses between attempts to start a Redis that ended, in seconds.
 _RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _STEADY_SECONDS = 60.0
@@ -64,7 +66,7 @@ class EmbeddedRedis:
         """End Redis if this process owns it. Safe to call twice, or without `start`."""
         self._ending.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(_JOIN_SECONDS)
         if self._lock is not None:
             self._redis.stop()
             os.close(self._lock)

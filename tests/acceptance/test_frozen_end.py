@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -74,7 +74,25 @@ def test_server_ends_with_a_frozen_redis(
     asked.close()
 
 
-@pytest.mark.parametrize("command", ["relay", "clock"])
+def test_server_ends_with_its_own_redis_frozen(own_server: Callable[..., RunningServer]) -> None:
+    server = own_server().start()
+    asked = waiting_agent(server)
+    pid = int(server.redis().info("server")["process_id"])
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        time.sleep(1)
+        began = time.monotonic()
+        assert server.stop() == 0, server.output
+        assert time.monotonic() - began < END_SECONDS
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGCONT)
+    asked.close()
+
+
+@pytest.mark.parametrize("command", ["relay", "clock", "sessions"])
 def test_loop_of_its_own_ends_with_a_frozen_database(
     command: str, own_server: Callable[..., RunningServer], postgres: Postgres, tmp_path: Path
 ) -> None:
