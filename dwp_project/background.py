@@ -1,5 +1,6 @@
 """What a serving process does besides answering. daphne speaks no ASGI lifespan, so `serve`
-starts this itself; a bare daphne needs `manage.py clock` and `manage.py relay` beside it."""
+starts this itself; a bare daphne needs `manage.py clock`, `relay` and
+`sessions` beside it."""
 
 from __future__ import annotations
 
@@ -24,6 +25,14 @@ async def run() -> None:
 async def clock() -> None:
     """Do what comes due, of every room, until cancelled."""
     await hitl.clock.run(also=_CHORES)
+
+
+async def sessions() -> None:
+    """Carry on sessions whose process is gone, until cancelled; then give them away."""
+    try:
+        await recovery.run()
+    finally:
+        await drain()
 
 
 async def drain() -> None:

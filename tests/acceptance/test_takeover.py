@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dwp_project.datadir import redis_socket
 from tests.acceptance.prompts import DELETE_THREE, decide, names, start
-from tests.acceptance.server import RunningServer, free_ports
+from tests.acceptance.server import CHECKOUT, RunningServer, free_ports
 from tests.acceptance.wire import Frame, Stream
 from tests.integration.takeovers import Worker
 
@@ -104,6 +109,38 @@ def test_frozen_server_that_wakes_writes_nothing(
     for server in pair:
         with attach(server, asked["sessionId"]) as stream:
             assert [frame.raw for frame in stream.events()] == [frame.raw for frame in seen]
+
+
+@pytest.mark.slow
+def test_command_carries_on_the_sessions_of_a_process_that_died(own_server: Maker) -> None:
+    server = own_server(env=ENV).start()
+    asked_at(server)
+    server.kill()
+
+    def lease() -> tuple[str, int]:
+        with closing(sqlite3.connect(server.data_dir / "dwp.sqlite3", timeout=30)) as database:
+            query = "SELECT lease_owner, lease_number FROM streaming_session"
+            return tuple(database.execute(query).fetchone())
+
+    owner, number = lease()
+    environment = {**server.environment, "REDIS_URL": f"unix://{redis_socket(server.data_dir)}"}
+    command = subprocess.Popen(
+        [sys.executable, "manage.py", "sessions"], cwd=CHECKOUT, env=environment
+    )
+    try:
+        deadline = time.monotonic() + TAKEOVER_SECONDS
+        while lease()[1] == number:
+            assert time.monotonic() < deadline
+            assert command.poll() is None
+            time.sleep(0.2)
+        assert lease()[0] not in ("", owner)
+        command.terminate()
+        assert command.wait(30) == 0
+        # What it ran is given back at once.
+        assert lease()[0] == ""
+    finally:
+        command.kill()
+        command.wait()
 
 
 @pytest.mark.slow
