@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact, digest
-from hitl import after_commit, audit, metrics, policies, redis_reading, signalling
+from dwp_project.outages import DATABASE_AWAY
+from hitl import after_commit, audit, metrics, missed, policies, redis_reading
 from hitl.actors import Actor
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord, SessionOwner
 from hitl.opening import after_the_last, claim_session
@@ -71,7 +72,9 @@ def look_at(request_id: str) -> ApprovalRequest | None:
     try:
         return _adopt(found, written)
     except IntegrityError:
-        return ApprovalRequest.objects.get(request_id=request_id)  # another process was faster
+        if faster := _known(request_id):
+            return faster  # another process was faster
+        raise
 
 
 def _is_news(request_id: str, text: bytes) -> bool:
@@ -118,6 +121,8 @@ def _adopt(found: Found, written: redis_reading.Written) -> ApprovalRequest | No
             created_at=_opened_at(found, written),
             expires_at=now + timedelta(seconds=term - written.age),
             policy=policy,
+            # Until an older answer is gone from its session's key, even if this process dies.
+            is_missed_by_redis=True,
         )
         details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
         details |= policies.told(request)
@@ -192,15 +197,13 @@ def _is_waited_for(found: Found) -> bool:
 
 
 def _forget_older(request: ApprovalRequest) -> None:
-    newer = ApprovalRequest.objects.filter(
-        session_id=request.session_id, created_at__gt=request.created_at
-    )
-    if newer.exists():
-        return
     try:
-        signalling.forget_other_signals(request)
+        missed.forget_older(request)
+        missed.done(request)
     except (RedisError, OSError) as exc:
         logger.warning("redis_away", error=str(exc))
+    except DATABASE_AWAY as exc:
+        logger.warning("database_away", error=str(exc).strip())
 
 
 def _agent(found: Found, *, tenant_id: str | None = None) -> Actor:

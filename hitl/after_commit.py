@@ -27,13 +27,14 @@ def refresh(request: ApprovalRequest) -> None:
 
 
 def _refresh(request: ApprovalRequest) -> None:
+    if wakeup.is_paused():
+        return missed.note(request)
     try:
-        if not wakeup.is_paused():
-            return signalling.refresh(request)
+        signalling.refresh(request)
     except (RedisError, OSError):
         missed.note(request)
         raise
-    missed.note(request)
+    missed.done(request)
 
 
 def tell(request: ApprovalRequest) -> None:

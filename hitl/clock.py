@@ -36,10 +36,17 @@ async def run(also: Sequence[Chore] = ()) -> None:
         try:
             while await run_background(services.expire_overdue):
                 pass
-            if time.monotonic() - looked_at >= _CHORES_SECONDS:
-                looked_at = time.monotonic()
-                for chore in (*CHORES, *also):
-                    await run_background(chores.do, chore)
         except Exception as exc:
             logger.warning("clock_waits", error=str(exc).strip())
+        if time.monotonic() - looked_at >= _CHORES_SECONDS:
+            looked_at = time.monotonic()
+            await _do_chores((*CHORES, *also))
         await asyncio.sleep(TICK_SECONDS)
+
+
+async def _do_chores(due: Sequence[Chore]) -> None:
+    try:
+        for chore in due:
+            await run_background(chores.do, chore)
+    except Exception as exc:
+        logger.warning("clock_waits", error=str(exc).strip())

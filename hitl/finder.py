@@ -8,9 +8,11 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 
+from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
+from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import Pattern, Subscription, hub
 from hitl import adoption, redis_reading
 from hitl.models import ApprovalRequest
@@ -120,12 +122,22 @@ class Finder:
         adopted = 0
         # In an order of one's own: other processes have found the same.
         for name in random.sample(ids := list(ids), len(ids)):
-            if adoption.look_at(name) is not None:
+            if self._is_adopted(name):
                 self._refused.pop(name, None)
                 adopted += 1
             else:
                 self._note(self._refused, name)
         return adopted
+
+    def _is_adopted(self, name: str) -> bool:
+        try:
+            return adoption.look_at(name) is not None
+        except (RedisError, OSError, *DATABASE_AWAY):
+            raise
+        except Exception as exc:
+            # A tenant's chain that takes no record, say: all others are adopted none the less.
+            logger.error("request_not_adopted", request_id=name[:200], error=str(exc).strip())
+            return False
 
     def _compare(self, states: Mapping[str, tuple[str, str]]) -> None:
         """Look whether Redis contradicts agents' own open requests. What is decided, and what

@@ -1,4 +1,5 @@
-"""What Redis has missed of a request while it was away: its opening, or an end without decision.
+"""What Redis has missed of a request: its opening, its adoption, or an end without a decision,
+because Redis was away or the process that did it died before it could tell.
 
 A decision is the outbox's. But a session's key may hold the answer to the question before, and
 a request's key may say `pending`, until Redis is told; a relay makes up for it.
@@ -12,7 +13,7 @@ from structlog.stdlib import get_logger
 from dwp_project.outages import DATABASE_AWAY
 from hitl import signalling
 from hitl.models import ApprovalRequest
-from hitl.states import Origin
+from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
@@ -28,6 +29,22 @@ def note(request: ApprovalRequest) -> None:
         logger.warning("database_away", error=str(exc).strip())
 
 
+def done(request: ApprovalRequest) -> None:
+    """Take back that Redis has missed anything of the request."""
+    if request.is_missed_by_redis:
+        ApprovalRequest.objects.filter(pk=request.pk).update(is_missed_by_redis=False)
+
+
+def forget_older(request: ApprovalRequest) -> None:
+    """Remove the answer to an older question from the key of an adopted request's session;
+    raises `redis.RedisError`."""
+    newer = ApprovalRequest.objects.filter(
+        session_id=request.session_id, created_at__gt=request.created_at
+    )
+    if not newer.exists():
+        signalling.forget_other_signals(request)
+
+
 def make_up() -> None:
     """Tell Redis what it has missed, as it stands now; raises `redis.RedisError`.
 
@@ -36,10 +53,19 @@ def make_up() -> None:
     missed = ApprovalRequest.objects.filter(is_missed_by_redis=True)
     for request in missed.order_by("pk")[:_AT_ONCE]:
         try:
-            if request.origin == Origin.REDIS:
-                signalling.refresh(request)  # its session's key is its agent's own
-            else:
-                signalling.announce(request)
-        except ResponseError as exc:  # a key of another kind is no key of ours
+            _tell(request)
+        except ResponseError as exc:
             logger.warning("redis_refuses", request_id=request.request_id, error=str(exc))
-        ApprovalRequest.objects.filter(pk=request.pk).update(is_missed_by_redis=False)
+            if "WRONGTYPE" not in str(exc):
+                continue  # out of memory, read-only: it takes this when it is itself again
+            # A key of another kind is no key of ours.
+        done(request)
+
+
+def _tell(request: ApprovalRequest) -> None:
+    if request.origin != Origin.REDIS:
+        return signalling.announce(request)
+    # Its session's key is its agent's own, and so is its text while nothing has come of it.
+    if request.status != Status.PENDING or request.approvals or request.escalated_at:
+        signalling.refresh(request)
+    forget_older(request)

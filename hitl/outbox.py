@@ -17,7 +17,7 @@ from dwp_project.jsontext import compact
 from hitl import metrics, redis_keys
 from hitl.models import ApprovalRequest, OutboxEntry, OutboxQuerySet
 from hitl.representation import signal
-from hitl.states import Outcome
+from hitl.states import Origin, Outcome
 
 logger = get_logger(__name__)
 
@@ -30,7 +30,7 @@ _IN_HAND = timedelta(seconds=3)
 # At most 5 s apart (wire.md, 5.2): what else a relay has to do comes on top of the pause.
 _HELD_UP_AT_ONCE = 200
 # What Redis has said it published may take so long to reach a subscriber.
-_IN_FLIGHT = timedelta(seconds=5)
+_IN_FLIGHT = timedelta(seconds=1)
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
 
 
@@ -45,6 +45,8 @@ class Attempt:
     is_away: bool = False
     # It came too late and did nothing: it is no attempt at all.
     is_late: bool = False
+    # The session's key named a question before this one: nothing was published.
+    is_withheld: bool = False
 
 
 def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
@@ -57,11 +59,14 @@ def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
 def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
     """Return up to `limit` entries to send now, withheld from other relays meanwhile.
 
-    Of their requests they bring the session only: most wait for somebody to listen, and `loaded`
+    Of their requests they bring the names only: most wait for somebody to listen, and `loaded`
     fetches the rest for those that are sent.
     """
     due = OutboxEntry.objects.due(now).select_related("request").order_by("due_at")
-    due = due.only("signal", "created_at", "attempts", "receivers", "request__session_id")
+    due = due.only(
+        *("signal", "created_at", "attempts", "receivers"),
+        *("request__session_id", "request__request_id"),
+    )
     with transaction.atomic():
         taken = list(_free(due)[:limit])
         if taken:
@@ -78,18 +83,23 @@ def loaded(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
     return [found.get(entry.pk, entry) for entry in entries]
 
 
-def owe_again(began_at: datetime) -> int:
-    """Send once more what a Redis that runs since `began_at` has lost; return how many.
+def owe_again(began_at: datetime, alive_at: datetime | None = None) -> int:
+    """Send once more what a Redis that runs since `began_at` has lost; return how many. The one
+    before was last known to answer at `alive_at`.
 
     The keys of the last five minutes go with its memory. And what the one before published last
     it may have counted as received and never sent: that is owed until somebody receives it.
+    What an agent on Redis has received is not sent again: since then it may have asked something
+    that this Redis has forgotten before anybody here has seen it.
     """
     now = timezone.now()
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
     lost = OutboxEntry.objects.filter(outcome=Outcome.DELIVERED, created_at__gt=since)
     before = lost.filter(attempted_at__lt=began_at)
     newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
-    received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=newest - _IN_FLIGHT)
+    lived_to = max(newest, alive_at or newest)
+    received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=lived_to - _IN_FLIGHT)
+    lost = lost.exclude(received & Q(request__origin=Origin.REDIS))
     with transaction.atomic():
         lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))
         return lost.update(outcome=Outcome.PENDING, due_at=now)
@@ -107,7 +117,7 @@ def hold_up(error: str) -> None:
     with transaction.atomic():
         for found, change in (
             (due.filter(created_at__lte=end, receivers=0), {"outcome": Outcome.UNHEARD}),
-            (due.filter(created_at__lte=end), {"outcome": Outcome.DELIVERED}),
+            (due.filter(created_at__lte=end, receivers__gt=0), {"outcome": Outcome.DELIVERED}),
             (due.filter(error=""), {}),
         ):
             keys = [entry.pk for entry in _free(found)[:_HELD_UP_AT_ONCE]]
@@ -175,6 +185,10 @@ def note(attempts: Sequence[tuple[OutboxEntry, Attempt]]) -> None:
                 error=attempt.error[:255],
             )
             metrics.signals.labels(str(attempt.outcome)).inc(len(keys))
-        reached = [entry.pk for entry, attempt in attempts if not attempt.error]
+        reached = [
+            entry.pk
+            for entry, attempt in attempts
+            if not (attempt.error or attempt.is_late or attempt.is_withheld)
+        ]
         heard_meanwhile = OutboxEntry.objects.pending().filter(pk__in=reached)
         heard_meanwhile.exclude(heard_at=None).update(outcome=Outcome.DELIVERED)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 from redis.exceptions import RedisError
@@ -61,13 +61,20 @@ def send_due() -> float:
     return min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP)
 
 
+# When the Redis that is known last answered here.
+_alive_at: datetime | None = None
+
+
 def _restore_memory() -> None:
     """Give a Redis that has begun anew what it held before; raises `redis.RedisError`.
 
     Of several relays that see it, each may do this: what is owed is owed once.
     """
+    global _alive_at  # noqa: PLW0603 - one Redis for each process
+    asked_at = timezone.now()
     memory = signalling.memory()
     if not memory.is_known:
-        count = outbox.owe_again(timezone.now() - timedelta(seconds=memory.uptime))
+        count = outbox.owe_again(asked_at - timedelta(seconds=memory.uptime), _alive_at)
         signalling.remember(memory.run_id)
         logger.info("redis_began_anew", owed_again=count)
+    _alive_at = asked_at

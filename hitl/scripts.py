@@ -72,6 +72,19 @@ return redis.call('PUBLISH', KEYS[4], ARGV[2])
 """
 )
 
+# Publishing again what the session's key holds: nothing is written.
+REPEAT = (
+    _NAMED_BY
+    + """
+if redis.call('GET', KEYS[2]) ~= ARGV[1] then return 0 end
+local now = redis.call('TIME')
+if tonumber(now[1]) + tonumber(now[2]) / 1000000 > tonumber(ARGV[3]) then return -1 end
+local named = named_by(redis.call('GET', KEYS[1]))
+if named and named ~= ARGV[2] then return named end
+return redis.call('PUBLISH', KEYS[3], ARGV[1])
+"""
+)
+
 # A vote, an escalation: the request's own key, unless that tells of its end already, which may
 # have been committed and told meanwhile.
 REFRESH = (

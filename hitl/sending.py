@@ -59,7 +59,7 @@ def _attempt_all(entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Atte
     outdated, standing = _outdated(entries), _standing(entries)
     idle = {pk for pk, (is_held, listeners) in standing.items() if is_held and not listeners}
     idle -= outdated
-    attempts |= dict.fromkeys(idle, outbox.Attempt(Outcome.PENDING))
+    _repeat([entry for entry in entries if entry.pk in idle], attempts, asked_at)
     lost = []
     for entry in outbox.loaded([entry for entry in entries if entry.pk not in idle]):
         if entry.pk in outdated:
@@ -75,6 +75,19 @@ def _attempt_all(entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Atte
         answers = signalling.publish_all(publications, asked_at=asked_at)
         for entry, answer in zip(lost, answers, strict=True):
             attempts[entry.pk] = _judged(entry, answer)
+
+
+def _repeat(
+    entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Attempt], asked_at: float
+) -> None:
+    """Publish again what Redis holds, all of it in one go: nobody is counted as a listener, but
+    one that hears by pattern, or at a replica, is never counted."""
+    if not entries:
+        return
+    told = [(entry.request.session_id, entry.request.request_id, entry.signal) for entry in entries]
+    for entry, answer in zip(entries, signalling.repeat_all(told, asked_at=asked_at), strict=True):
+        [whole] = [entry] if isinstance(answer, int) else outbox.loaded([entry])
+        attempts[entry.pk] = _judged(whole, answer)
 
 
 def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
@@ -124,7 +137,8 @@ def _judged(entry: OutboxEntry, answer: int | Exception) -> outbox.Attempt:
         case signalling.TooLate():
             return outbox.Attempt(Outcome.PENDING, is_late=True)
         case signalling.Superseded():
-            return outbox.Attempt(_unless_told_late(entry, answer.named))
+            outcome = _unless_told_late(entry, answer.named)
+            return outbox.Attempt(outcome, is_withheld=outcome is Outcome.PENDING)
         case Exception():
             # A key of another kind, say: this signal's own trouble, and no other's.
             return outbox.Attempt(Outcome.PENDING, error=str(answer))

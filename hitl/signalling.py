@@ -127,6 +127,27 @@ def publish_all(
     return [_outcome(answer) for answer in pipeline.execute(raise_on_error=False)]
 
 
+def repeat_all(told: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[int | Exception]:
+    """Publish signals again that their sessions' keys hold, in one round trip; return what
+    `publish` would have for each, and 0 where the key holds something else by now.
+
+    `told` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be reached.
+    """
+    pipeline = redis_client().pipeline(transaction=False)
+    script = pipeline.register_script(scripts.REPEAT)
+    until = f"{asked_at + VALID_SECONDS:.6f}"
+    for session_id, request_id, signal in told:
+        script(
+            keys=[
+                redis_keys.session_key(session_id),
+                redis_keys.signal_key(session_id),
+                redis_keys.channel_of(session_id),
+            ],
+            args=[signal, request_id, until],
+        )
+    return [_outcome(answer) for answer in pipeline.execute(raise_on_error=False)]
+
+
 def _outcome(answer: Any) -> int | Exception:
     if isinstance(answer, ResponseError):
         return answer

@@ -13,11 +13,12 @@ from django.utils import timezone
 from dwp_project.offload import run_sync
 from hitl import clock, services
 from hitl.errors import RequestExpired
-from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.models import ApprovalRequest, AuditChain, AuditRecord, OutboxEntry
 from hitl.states import Status
 from tests import factories
 from tests.integration.outages import no_database
 from tests.integration.polling import until
+from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -126,3 +127,17 @@ async def test_clock_outlives_a_database_that_is_away(redis_client: redis.Redis)
             await anyio.sleep(0.3)
         await until(is_expired, within=6)
         tasks.cancel_scope.cancel()
+
+
+def test_chain_that_takes_no_record_holds_up_no_other_tenant(redis_client: redis.Redis) -> None:
+    now = timezone.now()
+    broken = [factories.opened(timeout_seconds=10, now=now) for _ in range(3)]
+    theirs = factories.opened(by=OUTSIDER, timeout_seconds=11, now=now)
+    AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
+
+    expired = services.expire_overdue(now=now + timedelta(seconds=20), limit=2)
+
+    assert expired == 1
+    theirs.refresh_from_db()
+    assert theirs.status == "expired"
+    assert ApprovalRequest.objects.filter(status="pending").count() == len(broken)

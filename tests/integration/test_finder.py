@@ -15,7 +15,7 @@ from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
 from hitl import finder, metrics, redis_reading, services
 from hitl.finder import Finder
-from hitl.models import ApprovalRequest, AuditRecord
+from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.outages import no_database, no_redis
@@ -298,3 +298,18 @@ async def test_burst_in_a_large_keyspace_is_found_though_the_queue_overflows(
         ids = [redis_agents.asks(redis_client, f"s-{number}") for number in range(300)]
 
         await until(lambda: is_known(*ids), within=60)
+
+
+def test_chain_that_takes_no_record_holds_up_no_other_tenants_adoption(
+    redis_client: redis.Redis,
+) -> None:
+    factories.opened()
+    AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
+    for number in range(3):
+        redis_agents.asks(redis_client, f"session-{number}")
+    theirs = redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER)
+    finder = Finder()
+
+    assert finder.scan() == 1
+    assert finder.is_round
+    assert ApprovalRequest.objects.filter(request_id=theirs).exists()

@@ -24,7 +24,7 @@ from redis.exceptions import RedisError
 
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
-from hitl import adoption, metrics, outbox, relay, services, signalling, waiting
+from hitl import adoption, after_commit, metrics, outbox, relay, services, signalling, waiting
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents, running, small_agents
@@ -315,6 +315,30 @@ def test_redis_that_lost_everything_is_given_the_signals_again(
     assert (entry.outcome, entry.receivers) == ("delivered", 2)
 
 
+def test_answer_that_was_received_is_not_sent_to_a_question_redis_has_forgotten(
+    redis_client: redis.Redis,
+) -> None:
+    asked = redis_agents.asks(redis_client, SESSION)
+    assert adoption.adopt(asked) is not None
+    ear = Ear(redis_client, SESSION)
+    services.approve(asked, factories.actor())
+    assert ear.hear() is not None
+    # It asks something else, and Redis comes back empty before anybody here has seen that.
+    OutboxEntry.objects.update(attempted_at=timezone.now() - timedelta(seconds=60))
+    relay.send_due()
+    redis_agents.asks(redis_client, SESSION)
+    redis_client.flushall()
+
+    turn()
+    turn()
+    entry = turn()
+
+    assert ear.hears_nothing()
+    assert (entry.outcome, entry.receivers) == ("delivered", 1)
+    assert not redis_client.exists(f"hitl:signal:{SESSION}")
+    ear.close()
+
+
 def test_signal_that_redis_took_to_its_grave_is_owed_until_somebody_hears_it(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -433,6 +457,101 @@ def test_missed_opening_with_an_odd_key_holds_up_no_other(
 
     assert redis_client.type("hitl:session:session-1") == "string"
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+@pytest.mark.parametrize("ended", ["expired", "cancelled"])
+def test_end_whose_process_died_before_it_told_redis_is_told(
+    ended: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = factories.opened(SESSION)
+    with monkeypatch.context() as died:
+        died.setattr(after_commit, "_refresh", lambda request: None)
+        if ended == "expired":
+            services.settle(request, now=request.expires_at)
+        else:
+            services.cancel(request.request_id, factories.actor())
+    assert kept(redis_client, f"hitl:request:{request.request_id}")["status"] == "pending"
+
+    relay.send_due()
+
+    assert kept(redis_client, f"hitl:request:{request.request_id}")["status"] == ended
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+def test_adoption_whose_process_died_takes_the_answer_before_it_away(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = redis_agents.asks(redis_client, SESSION)
+    services.approve(before, factories.actor())
+    assert redis_client.exists(f"hitl:signal:{SESSION}")
+    written = redis_agents.asks(redis_client, SESSION)
+    text = redis_client.get(f"hitl:request:{written}")
+    with monkeypatch.context() as died:
+        died.setattr(adoption, "_forget_older", lambda request: None)
+        assert adoption.adopt(written) is not None
+    assert redis_client.exists(f"hitl:signal:{SESSION}")
+
+    relay.send_due()
+
+    assert not redis_client.exists(f"hitl:signal:{SESSION}")
+    # The agent's own text stays its own.
+    assert redis_client.get(f"hitl:request:{written}") == text
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+def test_what_redis_refuses_for_now_stays_owed(
+    redis_client: redis.Redis, settings: Settings
+) -> None:
+    before = factories.opened(SESSION)
+    services.approve(before.request_id, factories.actor())
+    with no_redis(settings):
+        after = factories.opened(SESSION)
+    redis_client.config_set("maxmemory", 1)
+    try:
+        with suppress(RedisError):
+            relay.send_due()
+    finally:
+        redis_client.config_set("maxmemory", 0)
+    assert ApprovalRequest.objects.get(is_missed_by_redis=True) == after
+
+    relay.send_due()
+
+    assert not redis_client.exists(f"hitl:signal:{SESSION}")
+    assert kept(redis_client, f"hitl:session:{SESSION}")["requestId"] == after.request_id
+
+
+def test_agent_that_listens_by_pattern_hears_what_is_repeated(
+    redis_client: redis.Redis, unsent: OutboxEntry
+) -> None:
+    assert turn().receivers == 0
+    hub_of_agents = redis_client.pubsub()
+    hub_of_agents.psubscribe("hitl:channel:*")
+    assert hub_of_agents.get_message(timeout=5)
+
+    entry = turn()
+
+    heard = hub_of_agents.get_message(timeout=3)
+    assert heard is not None
+    assert heard["data"] == unsent.signal
+    assert (entry.outcome, entry.receivers) == ("delivered", 1)
+    hub_of_agents.close()
+
+
+def test_what_nobody_received_ends_unheard_however_many_there_are(
+    redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outbox, "_HELD_UP_AT_ONCE", 1)
+    for number in range(3):
+        decided_and_died(monkeypatch, f"session-{number}")
+    OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
+    make_due()
+
+    with no_redis(settings):
+        for _ in range(3):
+            with suppress(RedisError):
+                relay.send_due()
+
+    assert list(OutboxEntry.objects.values_list("outcome", flat=True)) == ["unheard"] * 3
 
 
 # --- several relays -----------------------------------------------------------------------
