@@ -67,7 +67,10 @@ class Faults:
                     await cluster.start_server(target)
             case Kind.DRAIN:
                 async with self._away(Part.SERVER, target, "drained"):
-                    self.drain_seconds.append(await cluster.drain_server(target))
+                    missed = self._outages.missed
+                    seconds = await cluster.drain_server(target)
+                    # Seconds in which the machine did not run do not count.
+                    self.drain_seconds.append(seconds - (self._outages.missed - missed))
                     await asyncio.sleep(fault.seconds)
                     await cluster.start_server(target)
             case Kind.STOP:

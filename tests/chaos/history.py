@@ -89,6 +89,8 @@ class Wait:
     began: float
     ended_at: float | None = None
     status: str | None = None
+    # When the agent asked no more, without an answer.
+    abandoned_at: float | None = None
 
 
 @dataclass(slots=True)

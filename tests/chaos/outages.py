@@ -72,7 +72,11 @@ class Outages:
 
     def wiped(self, begin: float, end: float) -> bool:
         """Say whether Redis lost its memory in this time."""
-        return any(o.part is Part.REDIS and begin <= o.began <= end for o in self.all)
+        return bool(self.wipes(begin, end))
+
+    def wipes(self, begin: float, end: float) -> list[float]:
+        """Return when in this time Redis lost its memory, in order."""
+        return sorted(o.began for o in self.all if o.part is Part.REDIS and begin <= o.began <= end)
 
     def longest_healthy(
         self, begin: float, end: float, *, redis: bool = False, calm: bool = False

@@ -13,6 +13,7 @@ from tests.chaos.verdict import Broken
 # The promises, in the words of the table.
 _PROMISES = (
     Broken.LOST,
+    Broken.UNHEARD,
     Broken.DOUBLED,
     Broken.MISDELIVERED,
     Broken.SHAPE,

@@ -93,3 +93,4 @@ async def _wait(world: World, question: Question, seconds: float) -> None:
         elif answer.status != 202:
             world.unexpected(f"wait for {question.request_id}: {answer.status} {answer.body!r}")
             return
+    wait.abandoned_at = time.time()

@@ -99,7 +99,11 @@ async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) ->
         watching.cancel()
     say("reading what the database and Redis hold")
     stored = await snapshot.read(cluster)
-    return Result(options, history, stored, judge(options, history, stored), faults)
+    verdict = judge(options, history, stored)
+    for seconds in faults.drain_seconds:
+        if seconds > verdict.limits.drain:
+            verdict.violate(Broken.LATE, f"a server that was told to end took {seconds:.1f} s")
+    return Result(options, history, stored, verdict, faults)
 
 
 def judge(options: Options, history: History, stored: Stored) -> Verdict:

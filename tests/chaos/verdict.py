@@ -11,6 +11,8 @@ class Broken(StrEnum):
     """Which promise does not hold."""
 
     LOST = "lost"
+    # By an agent, in the time promised for it; the database has it.
+    UNHEARD = "not heard"
     DOUBLED = "doubled"
     MISDELIVERED = "delivered to another request"
     SHAPE = "neither of the two shapes"
@@ -42,11 +44,11 @@ class Limits:
     outside: float = 6.0
     adoption: float = 2.0
     takeover: float = 15.0
+    drain: float = 10.0
 
     def relaxed(self, slack: float) -> Limits:
-        return Limits(
-            self.own * slack, self.outside * slack, self.adoption * slack, self.takeover * slack
-        )
+        own = (self.own, self.outside, self.adoption, self.takeover, self.drain)
+        return Limits(*(seconds * slack for seconds in own))
 
 
 @dataclass(slots=True)

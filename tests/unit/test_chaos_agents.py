@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -32,6 +33,17 @@ def test_another_requests_signal_after_a_wipe_is_counted_apart(day: Day) -> None
     assert day.counted("wiped from Redis before adoption") == 1
 
 
+def test_what_was_received_before_a_wipe_and_comes_again_is_found(day: Day) -> None:
+    before = Listening(replace(day.listening.question, request_id="before"))
+    before.heard, before.heard_at = signal("before"), 40.0
+    day.history.listenings.append(before)
+    del day.stored.requests["outside"]
+    day.history.attempts = [a for a in day.history.attempts if a.request_id != "outside"]
+    day.listening.heard = signal("before")
+    day.away(Part.REDIS, 60.0, 61.0)
+    assert day.found() >= {Broken.MISDELIVERED}
+
+
 @pytest.mark.parametrize(
     "heard",
     [
@@ -59,7 +71,7 @@ def test_a_message_that_differs_from_the_row_is_found(day: Day) -> None:
 def test_an_agent_that_hears_nothing_is_found(day: Day) -> None:
     day.listening.heard = day.listening.heard_at = None
     day.listening.subscriptions = [Subscription(50.0, 107.0)]
-    assert day.found() == {Broken.LOST}
+    assert day.found() == {Broken.UNHEARD}
 
 
 def test_an_agent_that_hears_late_is_found(day: Day) -> None:
@@ -82,7 +94,7 @@ def test_time_before_a_late_subscription_does_not_count(day: Day) -> None:
 def test_a_silent_subscription_before_the_one_that_heard_is_found(day: Day) -> None:
     day.listening.subscriptions = [Subscription(50.0, 120.0), Subscription(121.0, 122.0)]
     day.listening.heard_at = 122.0
-    assert day.found() == {Broken.LOST}
+    assert day.found() == {Broken.UNHEARD}
 
 
 def test_a_question_given_up_is_counted_apart(day: Day) -> None:
