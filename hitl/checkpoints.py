@@ -80,13 +80,21 @@ def _newest(tenant_id: str) -> Statement | None:
         logger.warning("checkpoints_outside_not_read", tenant=tenant_id, error=str(exc))
     newest: Statement | None = None
     for text, signature in texts:
-        said = statements.read(text)
-        if said is None or said.tenant_id != tenant_id:
-            continue
-        is_ours = signing.judge(said.key_id, text.encode(), signature, keys) is Trust.KNOWN
-        if is_ours and (newest is None or said.sequence > newest.sequence):
+        said = _believed(tenant_id, text, signature, keys)
+        if said is not None and (newest is None or said.sequence > newest.sequence):
             newest = said
     return newest
+
+
+def _believed(
+    tenant_id: str, text: str, signature: str, keys: dict[str, bytes]
+) -> Statement | None:
+    """Return what a text states, if it is of this chain and signed by a known key."""
+    said = statements.read(text)
+    if said is None or said.tenant_id != tenant_id:
+        return None
+    is_ours = signing.judge(said.key_id, text.encode(), signature, keys) is Trust.KNOWN
+    return said if is_ours else None
 
 
 def _refuse_to_vouch_for_less(tenant_id: str, newest: Statement | None, head: AuditChain) -> None:
@@ -119,15 +127,12 @@ def write_outside(tenant_id: str) -> int:
             if signing.judge(row.key_id, text, row.signature, keys) is Trust.KNOWN:
                 yield row.sequence, row.statement, row.signature
 
-    def is_believed(text: str, signature: str) -> int:
-        said = statements.read(text)
-        if said is None or said.tenant_id != tenant_id:
-            return 0
-        verdict = signing.judge(said.key_id, text.encode(), signature, keys)
-        return said.sequence if verdict is Trust.KNOWN else 0
+    def vouched(text: str, signature: str) -> int:
+        said = _believed(tenant_id, text, signature, keys)
+        return said.sequence if said else 0
 
     try:
-        return outside.append(tenant_id, missing, is_believed)
+        return outside.append(tenant_id, missing, vouched)
     except OSError as exc:
         metrics.checkpoint_failures.inc()
         logger.error("checkpoint_not_written_outside", tenant=tenant_id, error=str(exc))
@@ -171,7 +176,9 @@ def is_written_outside(tenant_id: str) -> bool:
 def is_outside(tenant_id: str, sequence: int) -> bool:
     """Say whether the file on this machine holds a checkpoint of this record or a later one."""
     try:
-        lines = [statements.read(text) for text, _signature in outside.last_lines(tenant_id)]
-    except OSError:
+        lines = outside.last_lines(tenant_id)
+        keys = signing.trusted_keys()
+    except (OSError, signing.KeyUnusable):
         return False
-    return any(said is not None and said.sequence >= sequence for said in lines)
+    believed = (_believed(tenant_id, text, signature, keys) for text, signature in lines)
+    return any(said is not None and said.sequence >= sequence for said in believed)

@@ -87,7 +87,7 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> Holds:
 def _walk(content: _Digested, form: Format, manifest: dict[str, Any], said: dict[int, str]) -> int:
     """Follow the chain through the records; return the last number that is vouched for."""
     expected, count, vouched = manifest["firstSequence"], 0, 0
-    previous = manifest["previousHash"]
+    previous, head = manifest["previousHash"], manifest["head"]
     if expected == 1 and previous != GENESIS:
         raise Unreadable("record 1 does not begin a chain")
     for told in export_format.records(content, form):
@@ -106,6 +106,10 @@ def _walk(content: _Digested, form: Format, manifest: dict[str, Any], said: dict
         expected, count, previous = expected + 1, count + 1, stated
     if count != manifest["records"] or (count and expected - 1 != manifest["lastSequence"]):
         raise Unreadable(f"it holds {count} records; the manifest says {manifest['records']}")
+    if count and manifest["from"] is None and manifest["firstSequence"] != 1:
+        raise Unreadable("it is to be from the beginning, and does not begin with record 1")
+    if count and manifest["to"] is None and manifest["lastSequence"] != head.get("sequence"):
+        raise Unreadable("it is to go to the end, and does not go to the head that it names")
     if count and previous != manifest["lastHash"]:
         raise Unreadable("the last record is not the one that the manifest names")
     return vouched

@@ -100,9 +100,11 @@ def _span(
 ) -> tuple[int, int]:
     """Return the lowest and the highest number of a time, up to the head; zeros if there is none.
 
-    Numbers and times rise together but for those who waited for the chain meanwhile: the record
-    of the earliest time is found by index, and one of a lower number is at most so far from it.
-    An aggregate would read all of the range, or everything before it.
+    Without a beginning or an end in time it is the chain's own, whatever its records say of
+    theirs: a host's clock may have been wrong. Otherwise numbers and times rise together but for
+    those who waited for the chain meanwhile: the record of the earliest time is found by index,
+    and one of a lower number is at most so far from it. An aggregate would read all of the range,
+    or everything before it.
     """
     found = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
     found = found.filter(at__gte=since) if since else found
@@ -115,8 +117,8 @@ def _span(
     before = found.filter(sequence__range=(earliest - _WAITED, earliest)).order_by()
     after = found.filter(sequence__range=(latest, latest + _WAITED)).order_by()
     return (
-        before.aggregate(first=Min("sequence"))["first"],
-        after.aggregate(last=Max("sequence"))["last"],
+        before.aggregate(first=Min("sequence"))["first"] if since else 1,
+        after.aggregate(last=Max("sequence"))["last"] if until else head,
     )
 
 

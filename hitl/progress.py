@@ -87,9 +87,12 @@ def run(walk: Walk) -> None:
         found = verifying.verify(walk.actor.tenant_id, progress=walk.tell)
         told = verifying.as_json(found)
         if missing := append_only.missing(connection):
-            told |= {"holds": False, "kind": "unprotected", "why": _unprotected(missing)}
+            # Beside a break, not instead of it.
+            why = " ".join([*([told["why"]] if "why" in told else []), _unprotected(missing)])
+            told |= {"holds": False, "kind": told.get("kind", "unprotected"), "why": why}
         kept = ("holds", "records", "kind", "sequence")
         details: dict[str, Any] = {name: told[name] for name in kept if name in told}
+        details |= {"triggersMissing": missing} if missing else {}
         with transaction.atomic():
             audit.record(AuditEvent.AUDIT_VERIFIED, walk.actor, timezone.now(), details=details)
         walk.result = told

@@ -116,7 +116,14 @@ def _older(tenant_id: str, before: int, *, is_by_number: bool) -> Q:
     return Q(at__lte=at) & (Q(at__lt=at) | Q(sequence__lt=before))
 
 
-def of_request(request_id: str, tenant_id: str, *, most: int = 500) -> list[AuditRecord]:
-    """Return the first records of one request, oldest first."""
+def of_request(
+    request_id: str, tenant_id: str, *, most: int = 500
+) -> tuple[list[AuditRecord], bool]:
+    """Return the records of one request, oldest first, and whether all: of more than `most` the
+    first half and the last."""
     found = AuditRecord.objects.filter(request_id=request_id, tenant_id=tenant_id)
-    return list(found.order_by("id")[:most])
+    first = list(found.order_by("id")[: most + 1])
+    if len(first) <= most:
+        return first, True
+    last = list(found.order_by("-id")[: most // 2])
+    return [*first[: most // 2], *reversed(last)], False

@@ -65,7 +65,7 @@ def what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: Audit
         why = _("Record %(at)d does not say what it said when it was written.")
         return broken(expected, Kind.EDITED, why, at=expected)
     if original > expected:
-        if any(_fits(other, expected) for other in _from(tenant_id, expected)):
+        if any(_fits(other, expected) for other in _later(tenant_id, expected, original)):
             why = _("Record %(other)d stands in the place of record %(at)d.")
             return broken(expected, Kind.REORDERED, why, other=original, at=expected)
         why = _("Record %(at)d was removed and those after it were given new numbers.")
@@ -79,11 +79,16 @@ def what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: Audit
 
 def _misfit(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
     """Tell which of two neighbours was rewritten whose hashes fit themselves, not each other."""
-    following = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=expected + 1).first()
-    after = following.previous_hash if following else head.last_hash
+    after = _link_after(tenant_id, expected, head)
     at = expected - 1 if after == entry.hash and expected > 1 else expected
     why = _("Record %(at)d was rewritten, with a hash that fits it but not its neighbour.")
     return Break(tenant_id, at, Kind.EDITED, why % {"at": at})
+
+
+def _link_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
+    """Return the hash that the record after this one, or else the head, says this one has."""
+    following = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence + 1).first()
+    return following.previous_hash if following else head.last_hash
 
 
 def _gap(tenant_id: str, first: int, last: int) -> Break:
@@ -127,8 +132,11 @@ def beyond(tenant_id: str, expected: int, known: Evidence) -> Break | None:
     return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
 
 
-def rewritten(tenant_id: str, sequence: int, known: Evidence) -> Break:
-    """Tell of a record that fits its neighbours and not a checkpoint."""
+def not_what_was_signed(entry: AuditRecord, head: AuditChain, known: Evidence) -> Break:
+    """Tell of a record that fits itself and the one before it, and not a checkpoint."""
+    tenant_id, sequence = entry.tenant_id, entry.sequence
+    if _link_after(tenant_id, sequence, head) != entry.hash:
+        return _misfit(tenant_id, sequence, entry, head)
     before = max((number for number in known.said if number < sequence), default=0)
     why = _(
         "Record %(at)d is not the one a signed checkpoint vouches for: something after record "
@@ -186,9 +194,10 @@ def _original(entry: AuditRecord) -> int | None:
     return None
 
 
-def _from(tenant_id: str, sequence: int) -> list[AuditRecord]:
-    found = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__gt=sequence)
-    return list(found.order_by("sequence")[:_WINDOW])
+def _later(tenant_id: str, sequence: int, other: int) -> list[AuditRecord]:
+    """Return the records after this one, first the one that stands at `other`."""
+    found = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    return [*found.filter(sequence=other), *found.filter(sequence__gt=sequence)[:_WINDOW]]
 
 
 def _outside_that_was(tenant_id: str, sequence: int) -> int | None:

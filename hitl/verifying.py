@@ -58,15 +58,15 @@ def verify(tenant_id: str, *, progress: Progress = lambda done, of: None) -> Ver
         ):
             return tampering.what_was_done(tenant_id, expected, entry, head)
         if any(said.hash != entry.hash for said in known.said.get(expected, ())):
-            return tampering.rewritten(tenant_id, expected, known)
+            return tampering.not_what_was_signed(entry, head, known)
         if expected % _PIECE == 0:
             progress(expected, head.last_sequence)
         expected, previous = expected + 1, entry.hash
     progress(expected - 1, head.last_sequence)
     return (
         tampering.cut_short(tenant_id, expected, previous, head)
-        or tampering.beyond(tenant_id, expected, known)
         or tampering.stray(tenant_id)
+        or tampering.beyond(tenant_id, expected, known)
         or tampering.forged(tenant_id, known)
         or Verified(
             tenant_id, head.last_sequence, previous, vouched=known.last, notes=_notes(known)

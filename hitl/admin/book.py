@@ -139,7 +139,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         )
         if found is None:
             raise Http404
-        kept = records.of_request(found.request_id, found.tenant_id)
+        kept, is_whole = records.of_request(found.request_id, found.tenant_id)
         context = {
             **self.admin_site.each_context(request),
             "title": _("History of a request"),
@@ -150,6 +150,8 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "votes": [(vote, showing.marked(vote.user_id)) for vote in found.votes.all()],
             "entry": getattr(found, "outbox_entry", None),
             "rows": [_row(record) for record in kept],
+            "is_whole": is_whole,
+            "all": urlencode({"tenant": found.tenant_id, "request": found.request_id}),
         }
         return TemplateResponse(request, "hitl/book/request.html", context)
 

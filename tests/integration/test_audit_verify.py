@@ -278,3 +278,26 @@ def test_command_prints_json_for_programs() -> None:
         call_command("verify_audit", "--json", "--tenant", "tenant1", stdout=out)
     told = json.loads(out.getvalue())
     assert (told["holds"], told["kind"], told["sequence"]) == (False, "removed", 2)
+
+
+def test_verify_finds_two_records_that_changed_places_far_apart(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tampering, "_WINDOW", 2)
+    chain_of(9)
+    unlocked()
+    for old, new in ((2, 1002), (8, 2), (1002, 8)):
+        AuditRecord.objects.filter(sequence=old).update(sequence=new)
+
+    assert found() == (Kind.REORDERED, 2)
+
+
+def test_lost_trigger_is_told_beside_what_was_done() -> None:
+    chain_of(3)
+    unlocked().filter(sequence=2).update(actor="somebody else")
+    told = StringIO()
+
+    with pytest.raises(CommandError, match=r"breaks at record 2.*has lost its trigger"):
+        call_command("verify_audit", json=True, stdout=told)
+
+    assert json.loads(told.getvalue())["kind"] == "edited"

@@ -482,3 +482,32 @@ def test_conditions_together_are_looked_for_piece_by_piece(
 
     # Of this actor's nine records the three newest are of another event.
     assert pages == [[6], [5, 4, 3, 2], [1]]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
+    @sync_to_async
+    def shown() -> str:
+        asked = factories.opened()
+        for number in range(6):
+            with transaction.atomic():
+                audit.record(
+                    AuditEvent.DECISION_REFUSED,
+                    factories.actor(),
+                    NOON,
+                    request=asked,
+                    details={"number": number},
+                )
+        services.approve(asked.request_id, factories.actor())
+        whole = records.of_request(asked.request_id, "tenant1", most=8)
+        assert (len(whole[0]), whole[1]) == (8, True)
+        kept, is_whole = records.of_request(asked.request_id, "tenant1", most=4)
+        assert not is_whole
+        assert (kept[0].event, kept[-1].event) == ("request:opened", "request:approved")
+        assert len(kept) == 4
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(records.of_request, "__kwdefaults__", {"most": 4})
+            path = f"/admin/hitl/auditrecord/request/{asked.request_id}/"
+            return str(signed_in().get(path).content.decode())
+
+    assert "these are the first and the last of them" in await shown()

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError, call_command, execute_from_command_line
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
@@ -19,6 +19,8 @@ from pytest_django import Settings
 from hitl import append_only, audit, checkpoints, outside, signing, tampering, verifying
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.tampering import Kind
+from tests import factories
+from tests.integration.calls import browser
 from tests.integration.chains import NOON, chain_of
 from tests.integration.threads import together
 
@@ -199,6 +201,10 @@ def test_folder_that_cannot_be_written_loses_nothing(folder: Path) -> None:
 
     assert [json.loads(line["statement"])["sequence"] for line in lines()] == [1, 2]
     assert checkpoints.is_written_outside("tenant1")
+    # What nobody signed is not believed to be there.
+    path = outside.file_of("tenant1")
+    path.write_text(path.read_text().replace('"signature":"', '"signature":"AAAA'))
+    assert not checkpoints.is_written_outside("tenant1")
 
 
 def test_file_cut_short_by_a_crash_goes_on_in_a_new_line() -> None:
@@ -287,3 +293,51 @@ def test_command_signs_and_says_so() -> None:
 
     assert "tenant1: record 2 signed by key" in out.getvalue()
     assert "tenant1: nothing new to sign" in out.getvalue()
+
+
+def test_head_set_back_before_a_checkpoint_is_told_as_what_it_is() -> None:
+    _, second, *_ = chain_of(4)
+    checkpoints.make("tenant1")
+    AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
+
+    assert broken() == (Kind.INSERTED, 3)
+
+
+def test_edited_record_of_a_checkpoint_is_told_as_edited() -> None:
+    chain_of(3)
+    checkpoints.make("tenant1")
+    chain_of(2)
+    append_only.remove(connection)
+    edited = AuditRecord.objects.get(sequence=3)
+    edited.actor = "somebody else"
+    edited.hash = audit.hash_of(edited)
+    edited.save()
+    append_only.install(connection)
+
+    assert broken() == (Kind.EDITED, 3)
+
+
+def test_audit_page_needs_no_key(folder: Path, settings: Settings) -> None:
+    chain_of(1)
+    checkpoints.make("tenant1")
+    trusted = folder.parent / "trusted"
+    trusted.mkdir()
+    (trusted / "2027.pem").touch()
+    settings.AUDIT_TRUSTED_KEYS = str(trusted)
+
+    client = browser(factories.user("desk", role="viewer", is_staff=True))
+
+    assert client.get("/admin/hitl/auditrecord/").status_code == 200
+
+
+def test_key_is_printed_into_the_folder_of_trusted_keys(
+    folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trusted = folder.parent / "trusted"
+    trusted.mkdir()
+    (trusted / "2027.pem").touch()  # as the shell makes it first
+    settings.AUDIT_TRUSTED_KEYS = str(trusted)
+
+    execute_from_command_line(["manage.py", "audit_key"])
+
+    assert "PUBLIC KEY" in capsys.readouterr().out

@@ -364,3 +364,37 @@ def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
     assert largest < total / 10  # sent as it is made
     # Twelve times the records. Without streaming this would be twelve times the memory.
     assert peaks[1] < 2 * peaks[0]
+
+
+@pytest.mark.parametrize("hours", [-1000, 1000])
+def test_export_without_an_end_is_whole_though_a_clock_was_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
+) -> None:
+    monkeypatch.setattr(exporting, "_WAITED", 2)
+    hourly(4)
+    with transaction.atomic():
+        at = NOON + timedelta(hours=hours)
+        audit.record(AuditEvent.SESSION_REFUSED, factories.actor(), at)
+    hourly(6)
+    path = tmp_path / "out.zip"
+
+    exported(path)
+
+    told = export_verifying.verify(path, keys()).manifest
+    assert (told["firstSequence"], told["lastSequence"]) == (1, 11)
+
+
+@pytest.mark.parametrize(
+    ("sequence", "why"), [(3, "not go to the head"), (1, "from the beginning")]
+)
+def test_export_that_is_less_than_it_says_does_not_verify(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequence: int, why: str
+) -> None:
+    chain_of(3)
+    path = tmp_path / "out.zip"
+    span = (2, 3) if sequence == 1 else (1, 2)
+    monkeypatch.setattr(exporting, "_span", lambda *_: span)
+    exported(path)
+
+    with pytest.raises(Unreadable, match=why):
+        export_verifying.verify(path, keys())

@@ -10,6 +10,8 @@ from hitl import signing
 
 
 class Command(BaseCommand):
+    # Its output makes a file among the trusted keys, which the checks read: empty at first.
+    requires_system_checks = ()
     help = "Print the public key that checkpoints and exports are signed with, in PEM."
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -19,21 +19,24 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object for each chain")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if missing := append_only.missing(connection):
-            raise CommandError(
-                f"The audit table has lost its trigger {', '.join(missing)}: "
-                "it can be changed. Find out since when, then install it again."
-            )
         named = options["tenant"]
         walked = [
             self._walk(tenant, is_json=options["json"])
             for tenant in (verifying.tenants() if named is None else [named])
         ]
         broken = [found for found in walked if isinstance(found, tampering.Break)]
+        wrong = []
         if broken:
             first = broken[0]
             name = first.tenant_id or "(deployment)"
-            raise CommandError(f"Chain of {name} breaks at record {first.sequence}: {first.why}")
+            wrong.append(f"Chain of {name} breaks at record {first.sequence}: {first.why}")
+        if missing := append_only.missing(connection):
+            wrong.append(
+                f"The audit table has lost its trigger {', '.join(missing)}: "
+                "it can be changed. Find out since when, then install it again."
+            )
+        if wrong:
+            raise CommandError(" ".join(wrong))
         if not options["json"]:
             total = sum(found.records for found in walked if isinstance(found, verifying.Verified))
             self.stdout.write(f"Every chain holds: {total} records.")
