@@ -13,6 +13,8 @@ PYTEST := $(BIN)/python -m pytest
 # Each worker has a database and a Redis of its own.
 JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+# What starts servers waits for them, and for deadlines, more than it computes.
+MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) --dist loadfile
 # Checks import the settings; what those generate stays out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -55,7 +57,7 @@ test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
 
 .PHONY: test-acceptance
 test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
-	$(PYTEST) $(SIDE_BY_SIDE) --ignore tests/acceptance/test_chaos.py tests/acceptance
+	$(PYTEST) $(MOSTLY_WAITING) --ignore tests/acceptance/test_chaos.py tests/acceptance
 
 .PHONY: test-chaos
 test-chaos: $(DEVELOPMENT) ## Break things under load for a minute, with the machine to itself
@@ -63,7 +65,7 @@ test-chaos: $(DEVELOPMENT) ## Break things under load for a minute, with the mac
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chromium where there is one
-	$(PYTEST) -rs tests/browser
+	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
 
 SEED ?= 1
 DECISIONS ?= 10000

@@ -23,6 +23,7 @@ from hitl.states import Status
 
 Decide = Callable[[str, Actor], ApprovalRequest]
 MOST_OF_A_REASON = 10_000
+_MOST_OF_A_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,12 @@ def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> 
 def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
     """Decide by the service that REST uses, in its own transaction, and say what came of it.
 
-    No message begins with the id: the admin writes the first letter of every message large.
+    No message begins with what was asked: the admin writes the first letter of every message
+    large.
     """
-    name = found.request_id
+    name = _name(found)
     try:
-        decided = decide(name, operator(request, found.tenant_id))
+        decided = decide(found.request_id, operator(request, found.tenant_id))
     except errors.AlreadyDecided as already:
         told: dict[str, Any] = {
             "name": name,
@@ -112,3 +114,10 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Res
     told = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.")
     return Result(decided, messages.SUCCESS, text % told)
+
+
+def _name(request: ApprovalRequest) -> str:
+    """Return what was asked, in a line, and the id."""
+    asked = " ".join(request.message.split()) or request.action_type
+    cut = asked if len(asked) <= _MOST_OF_A_NAME else f"{asked[: _MOST_OF_A_NAME - 1]}…"
+    return f"“{showing.plain(cut)}” ({request.request_id})"

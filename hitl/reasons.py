@@ -24,9 +24,11 @@ _Told = dict[str, str | int]
 
 
 def offered(tenants: Collection[str]) -> list[str]:
-    """Return the reasons to pick from: those of every one of the tenants, once."""
+    """Return the reasons to pick from: those that each of the tenants has. None is told in
+    another tenant's book."""
     found = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
-    return list(dict.fromkeys(found.values_list("text", flat=True)))
+    texts = list(found.values_list("text", flat=True))
+    return [text for text in dict.fromkeys(texts) if texts.count(text) == len(set(tenants))]
 
 
 def chosen(tenants: Collection[str], preset: str, written: str) -> str:

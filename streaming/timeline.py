@@ -12,6 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from hitl import redaction, showing
+from hitl.models import ApprovalRequest
 from streaming import events
 from streaming.models import Event, Session
 
@@ -48,6 +49,12 @@ class Page:
 def find(session_id: str, tenants: list[str]) -> Session | None:
     """Return the session if it is one of these tenants'."""
     return Session.objects.filter(session_id=session_id, tenant_id__in=tenants).first()
+
+
+def is_elsewhere(session_id: str, tenants: list[str]) -> bool:
+    """Say whether requests of these tenants name the session, of which nothing is streamed here."""
+    asked = ApprovalRequest.objects.filter(session_id=session_id, tenant_id__in=tenants)
+    return asked.exists()
 
 
 def read(session_pk: int, after: int) -> Page:

@@ -32,7 +32,14 @@ class TimelineConsumer(OperatorConsumer):
     """`GET /admin/streaming/session/<session_id>/timeline/?after=<sequence>`."""
 
     async def answer(self) -> None:
-        session = await self._session()
+        try:
+            session = await self._session()
+        except NotFound:
+            if not await self._is_elsewhere():
+                raise
+            # To an EventSource: do not come back. The session is an agent's own.
+            await self.start(204, self.edge_headers(HttpResponse()))
+            return await self.finish()
         after = self._after()
         async with hub().subscribe(log.wake_topic(session.pk)) as subscription:
             response = HttpResponse(headers=dict(frames.HEADERS))
@@ -78,10 +85,17 @@ class TimelineConsumer(OperatorConsumer):
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
 
+    async def _is_elsewhere(self) -> bool:
+        operator = await self.operator()
+        return await run_sync(timeline.is_elsewhere, self._session_id, operator.tenants)
+
+    @property
+    def _session_id(self) -> str:
+        return str(self.scope["url_route"]["kwargs"]["session_id"])
+
     async def _session(self) -> Session:
         operator = await self.operator()
-        session_id = self.scope["url_route"]["kwargs"]["session_id"]
-        found = await run_sync(timeline.find, session_id, operator.tenants)
+        found = await run_sync(timeline.find, self._session_id, operator.tenants)
         if found is None:
             raise NotFound
         return found

@@ -18,8 +18,9 @@ from django.utils.translation import gettext_lazy, ngettext
 from dwp_project.gateway.errors import DwpError
 from hitl import deciding, errors, policy_changes, showing
 from hitl.admin.ownership import TenantAdmin, TenantForm
+from hitl.desk import wording
 from hitl.models import Policy
-from hitl.policies import Rule
+from hitl.policies import Rule, rule_as_of
 from hitl.reading import ShownValuesFilter
 
 _ASKED = (
@@ -40,6 +41,26 @@ class PolicyForm(TenantForm):
     class Meta:
         model = Policy
         fields: ClassVar[list[str]] = ["tenant_id", "pattern", *_ASKED]
+        help_texts: ClassVar[dict[str, Any]] = {
+            "pattern": gettext_lazy(
+                "An action type, such as delete_mail, or one with * for any text: delete_*. "
+                "Where several fit, the most literal one holds."
+            ),
+            "min_approvals": gettext_lazy(
+                "So many different people must approve, 1 to 5. One rejection is always enough."
+            ),
+            "forbid_requester": gettext_lazy("Whoever asked cannot approve, whatever their role."),
+            "required_role": gettext_lazy(
+                "Who may approve. Empty: approvers, admins, and whoever asked."
+            ),
+            "timeout_seconds": gettext_lazy(
+                "At most 2592000, which is 30 days. Empty: as the agent asks."
+            ),
+            "on_timeout": gettext_lazy(
+                "Escalating gives the request once to another role, for the further seconds."
+            ),
+            "reason_required": gettext_lazy("Here and over REST."),
+        }
 
     @property
     def rule(self) -> Rule:
@@ -75,12 +96,8 @@ class PolicyAdmin(TenantAdmin):
         "shown_pattern",
         "shown_tenant",
         "version",
-        "min_approvals",
-        "forbid_requester",
-        "required_role",
-        "timeout_seconds",
-        "on_timeout",
-        "reason_required",
+        "shown_rule",
+        "shown_term",
         "created_at",
         "shown_creator",
     )
@@ -100,6 +117,14 @@ class PolicyAdmin(TenantAdmin):
     @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
     def shown_tenant(self, obj: Policy) -> str:
         return showing.marked(obj.tenant_id)
+
+    @admin.display(description=gettext_lazy("asks"))
+    def shown_rule(self, obj: Policy) -> str:
+        return " ".join(wording.rule(rule_as_of(obj)))
+
+    @admin.display(description=gettext_lazy("time to decide"), ordering="timeout_seconds")
+    def shown_term(self, obj: Policy) -> str:
+        return wording.duration(obj.timeout_seconds) if obj.timeout_seconds else ""
 
     @admin.display(description=gettext_lazy("by"), ordering="created_by")
     def shown_creator(self, obj: Policy) -> str:

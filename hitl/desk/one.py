@@ -133,7 +133,7 @@ def _newest(requests: QuerySet[ApprovalRequest]) -> list[int]:
 
 
 def _timeline_url(request: ApprovalRequest) -> str:
-    # A page of `streaming`, which this room does not know: it answers 404 for a session that is
-    # not its own, and the page then says so.
+    # A page of `streaming`, which this room does not know: it answers 204 for a session that is
+    # an agent's own, and the page then says so.
     session = quote(request.session_id, safe="")
     return f"{reverse('admin:index')}streaming/session/{session}/timeline/"

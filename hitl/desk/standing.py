@@ -57,6 +57,11 @@ def of_request(operator: Operator, pk: int) -> Standing | None:
     state = one.state(request, operator)
     return Standing(
         pieces={"state": render_to_string("hitl/state.html", state)},
-        facts={"isPending": state["is_pending"], "status": request.status},
+        facts={
+            "isPending": state["is_pending"],
+            "status": request.status,
+            "mayApprove": state["may_approve"],
+            "mayReject": state["may_reject"],
+        },
         next_expiry=request.expires_at.timestamp() if state["is_pending"] else None,
     )

@@ -24,6 +24,7 @@ PEOPLE = (
     ("lee", {"tenant1": "approver", "tenant2": "approver"}),
     ("viewer", {"tenant1": "viewer"}),
     ("leaver", {"tenant1": "approver"}),
+    ("rising", {"tenant1": "viewer"}),
 )
 
 

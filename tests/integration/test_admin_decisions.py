@@ -142,7 +142,7 @@ def test_action_tells_what_it_could_not_decide() -> None:
     page = act(signed_in(), "approve_selected", decided, pending).content.decode()
 
     assert "1 request decided" in page
-    assert f"Request {decided.request_id} was already rejected by approver1" in page
+    assert f"({decided.request_id}) was already rejected by approver1" in page
     decided.refresh_from_db()
     assert decided.status == "rejected"
 

@@ -286,3 +286,16 @@ async def test_timeline_of_another_tenant_is_not_there() -> None:
 
     assert found.facts == unknown.facts
     assert found.status == 404
+
+
+async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_back() -> None:
+    desk = await run_sync(cookie)
+    asked = await run_sync(factories.opened)
+    path = f"/admin/streaming/session/{asked.session_id}/timeline/"
+    outside = await run_sync(lambda: factories.opened(by=OUTSIDER))
+
+    found = await call("GET", path, headers=desk)
+
+    assert (found.status, found.content) == (204, b"")
+    other = f"/admin/streaming/session/{outside.session_id}/timeline/"
+    assert (await call("GET", other, headers=desk)).status == 404

@@ -64,9 +64,9 @@ def test_each_has_its_own_result_and_its_own_record(client: Client) -> None:
     shown = send(client, "approve", chosen, confirmed="1", typed="3")
 
     assert "1 request decided. 2 were not." in shown
-    assert f"Request {first.request_id} is now approved." in shown
-    assert f"Request {lost.request_id} was already rejected by approver1" in shown
-    assert f"Request {changed.request_id} was not decided" in shown
+    assert f"({first.request_id}) is now approved." in shown
+    assert f"({lost.request_id}) was already rejected by approver1" in shown
+    assert f"({changed.request_id}) was not decided" in shown
     assert states() == ["approved", "rejected", "pending"]
     assert AuditRecord.objects.filter(event="request:approved", actor="desk").count() == 1
 
@@ -156,3 +156,20 @@ def test_viewer_who_forges_the_form_is_refused_for_each_and_kept() -> None:
 
     assert states() == ["pending", "pending"]
     assert refused() == [("tenant1", "looker", request.request_id) for request in asked]
+
+
+def test_preset_of_one_tenant_is_no_reason_in_anothers_book() -> None:
+    user = factories.user("both", role="approver", is_staff=True)
+    user.memberships.create(tenant_id="tenant2", role="approver")
+    both = browser(user)
+    for tenant in ("tenant1", "tenant2"):
+        RejectionReason.objects.create(tenant_id=tenant, text="Not on a Friday")
+    RejectionReason.objects.create(tenant_id="tenant1", text="Our lawyers forbid it")
+    asked = [factories.opened(), factories.opened(by=OUTSIDER)]
+
+    shown = send(both, "reject", items(*asked))
+    assert "Not on a Friday" in shown
+    assert "Our lawyers" not in shown
+    send(both, "reject", items(*asked), confirmed="1", preset="Our lawyers forbid it")
+
+    assert not ApprovalRequest.objects.filter(reason__contains="lawyers").exists()

@@ -13,6 +13,7 @@ import pytest
 from django.db import connection
 from psycopg import errors, sql
 
+from tests.acceptance.server import RunningServer
 from tests.services import JWT_SECRET, services
 
 pytestmark = [
@@ -134,6 +135,20 @@ def test_application_role_may_start_where_everything_is_migrated(data_dir: Path)
     migrated = manage("dwp_app", data_dir, "migrate")
     assert migrated.returncode == 0, migrated.stderr
     assert manage("dwp_app", data_dir, "check", "--database", "default").returncode == 0
+
+
+def test_application_role_serves(data_dir: Path, tmp_path: Path) -> None:
+    server = RunningServer(tmp_path / "data", env=environment("dwp_app", tmp_path / "data"))
+    try:
+        server.start()
+        body = {"sessionId": "s-roles", "actionType": "pay", "message": "May I?", "context": {}}
+        asked = server.request("POST", "/aura/hitl/requests", server.headers(), body).json()
+        path = f"/aura/hitl/approve/{asked['data']['requestId']}"
+        headers = server.headers("approver1", role="approver")
+        assert server.request("POST", path, headers, {}).status == 200
+        assert server.stop() == 0, server.output
+    finally:
+        server.end()
 
 
 def test_owner_migrates_and_the_application_uses_what_it_makes(data_dir: Path) -> None:

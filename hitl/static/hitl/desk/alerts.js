@@ -68,13 +68,22 @@ function beep() {
 export function start() {
   const notifies = toggle("notify", mayNotify);
   const sounds = toggle("sound", maySound);
+  // A page that is opened anew may sound only once somebody has touched it.
+  const wake = () => {
+    if (!sounds() || audio?.state === "running") return;
+    audio ??= new AudioContext();
+    audio.resume();
+  };
+  for (const touched of ["pointerup", "keydown"]) addEventListener(touched, wake);
   return (title) => {
     if (notifies() && document.hidden && Notification.permission === "granted") {
-      new Notification(title, { tag: "desk" });
+      try {
+        // One at a time, and each of them tells.
+        new Notification(title, { tag: "desk", renotify: true });
+      } catch {
+        // Phones show those of service workers only.
+      }
     }
-    if (sounds()) {
-      audio ??= new AudioContext();
-      if (audio.state === "running") beep();
-    }
+    if (sounds() && audio?.state === "running") beep();
   };
 }

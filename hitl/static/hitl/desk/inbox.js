@@ -96,6 +96,8 @@ function hear(standing) {
   show(standing.count);
   clock.draw();
   picked();
+  // Who may decide from now on gets what it takes, too.
+  if (!bar && rows().some(boxOf)) location.reload();
   if (arrived.length) welcome(arrived);
   else if (left) news.textContent = say("waiting", standing.count);
 }

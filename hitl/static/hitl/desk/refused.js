@@ -18,7 +18,8 @@ export function whenRefused(url, again, stop) {
       // Nobody answered.
     }
     probe.abort();
-    if (status >= 400 && status < 500 && status !== 429) stop();
+    if (status === 204) stop();
+    else if (status >= 400 && status < 500 && status !== 429) stop();
     else again();
   }
 

@@ -30,8 +30,22 @@ function hear(standing) {
   const was = state.querySelector("[data-status]");
   const is = fresh.querySelector("[data-status]");
   if (was.dataset.status !== is.dataset.status || standing.isPending) state.replaceChildren(...fresh.children);
-  if (!standing.isPending) over();
+  if (standing.isPending) allow(standing);
+  else over();
   clock.draw();
+}
+
+// Who may decide changes while it waits: with a vote, with an escalation, with a membership.
+function allow({ mayApprove, mayReject }) {
+  if (isSent) return;
+  const missing = (id, may) => may && !document.getElementById(id);
+  const typed = document.querySelector("#rejection input[type=text]")?.value;
+  if ((missing("approval", mayApprove) || missing("rejection", mayReject)) && !typed) {
+    location.reload();
+    return;
+  }
+  if (!mayApprove) document.getElementById("approval")?.remove();
+  if (!mayReject) document.getElementById("rejection")?.remove();
 }
 
 function over() {
@@ -100,10 +114,11 @@ listen({
   "?": showHelp,
 });
 
-// Enter on a picked reason sends the rejection, as it does from the field beside it.
+// Enter on a reason picks it and sends the rejection, as it does from the field beside it.
 document.getElementById("rejection")?.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.matches("input[type=radio]") && !event.repeat) {
     event.preventDefault();
+    event.target.checked = true;
     event.currentTarget.requestSubmit(event.currentTarget.querySelector("button.reject"));
   }
 });
@@ -111,9 +126,14 @@ document.getElementById("rejection")?.addEventListener("keydown", (event) => {
 addEventListener("online", () => (document.getElementById("offline").hidden = true));
 clock.start();
 const streams = [follow(root.dataset.live, hear, tell), watch(document.getElementById("timeline"))];
-// A browser opens six connections to one server: tabs that nobody looks at leave theirs to others.
-document.addEventListener("visibilitychange", () => {
+// A browser opens six connections to one server: tabs that nobody looks at leave theirs to others,
+// those that were opened in the background from the first.
+function share() {
   for (const stream of streams) document.hidden ? stream.close() : stream.open();
+}
+share();
+document.addEventListener("visibilitychange", () => {
+  share();
   if (!document.hidden) shownAnew();
 });
 addEventListener("pageshow", (event) => {
