@@ -37,7 +37,17 @@ NOT_INHERITED = (
     "TIME_ZONE",
 )
 # What a crash would lose is of no interest here, and syncing takes most of the time.
-_POSTGRES_OPTIONS = "fsync = off\nsynchronous_commit = off\nmax_connections = 300\n"
+_POSTGRES_OPTIONS = """
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+wal_level = minimal
+max_wal_senders = 0
+checkpoint_timeout = 1h
+max_wal_size = 2GB
+shared_buffers = 512MB
+max_connections = 300
+"""
 
 
 class Services:

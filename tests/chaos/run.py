@@ -49,7 +49,8 @@ class Options:
     least_seconds: float = 60.0
     rate: float = 4.0
     at_once: int = 300
-    every: float = 5.0
+    # A server that was killed takes some seconds of both cores to come back.
+    every: float = 9.0
     question_seconds: int = 40
     patience: float = 4.0
     quiet_seconds: float = 150.0
