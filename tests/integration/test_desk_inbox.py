@@ -150,12 +150,15 @@ def test_reading_the_inbox_goes_by_the_index_of_what_is_open() -> None:
         plan = "\n".join(str(row) for row in cursor.fetchall())
 
     assert plan.count("request_open_of_tenant") == 2, plan
-    assert "Seq Scan" not in plan
+    # PostgreSQL may sort those of the same moment, and nothing else.
+    assert not [word for word in ("Seq Scan", "TEMP B-TREE") if word in plan], plan
 
 
 def test_operator_who_voted_is_not_asked_again_as_the_next() -> None:
     first, second = factories.opened(timeout_seconds=60), factories.opened(timeout_seconds=90)
-    first.votes.create(user_id="kim", role="approver", channel="admin", voted_at=timezone.now())
+    first.votes.create(
+        user_id="Kim", person="kim", role="approver", channel="admin", voted_at=timezone.now()
+    )
 
     found = inbox.read(KIM)
 

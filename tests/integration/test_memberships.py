@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
 from django.contrib.contenttypes.models import ContentType
-from django.test import Client
+from django.test import Client, RequestFactory
 
 from dwp_project.gateway.models import Membership
 from hitl.models import AuditRecord
@@ -212,3 +213,16 @@ def test_accounts_are_for_superusers_only(role: str) -> None:
     sent = {"username": "desk", "is_superuser": "on"}
     assert client.post(f"/admin/auth/user/{me.pk}/change/", sent).status_code == 403
     assert not User.objects.get(username="desk").is_superuser
+
+
+def test_permission_for_a_membership_is_of_its_own_tenant(
+    ours: Membership, theirs: Membership, rf: RequestFactory
+) -> None:
+    request = rf.get(LIST)
+    request.user = factories.user("desk", role="admin", is_staff=True)
+    members = site.get_model_admin(Membership)
+
+    for may in ("view", "change", "delete"):
+        allowed = getattr(members, f"has_{may}_permission")
+        assert allowed(request, ours)
+        assert not allowed(request, theirs)
