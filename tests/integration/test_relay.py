@@ -537,6 +537,23 @@ def test_agent_that_listens_by_pattern_hears_what_is_repeated(
     hub_of_agents.close()
 
 
+def test_what_is_repeated_never_reaches_a_newer_question(redis_client: redis.Redis) -> None:
+    asked = redis_agents.asks(redis_client, SESSION)
+    services.approve(asked, factories.actor())
+    assert turn().receivers == 0
+    # Not adopted yet, and heard by pattern: neither the database nor a count tells of it.
+    redis_agents.asks(redis_client, SESSION)
+    hub_of_agents = redis_client.pubsub()
+    hub_of_agents.psubscribe("hitl:channel:*")
+    assert hub_of_agents.get_message(timeout=5)
+
+    entry = turn()
+
+    assert hub_of_agents.get_message(timeout=0.3) is None
+    assert (entry.outcome, entry.receivers) == ("superseded", 0)
+    hub_of_agents.close()
+
+
 def test_what_nobody_received_ends_unheard_however_many_there_are(
     redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
