@@ -339,3 +339,28 @@ async def test_hub_closes_though_a_cancellation_was_swallowed(
     await asyncio.wait_for(hub().close(), 10)
 
     assert swallowed == 2
+
+
+async def test_waiter_beside_a_cancelled_one_still_gets_the_channel(
+    redis_client: redis.Redis,
+) -> None:
+    async def wait() -> None:
+        async with hub().subscribe("topic") as ear:
+            await ear.confirmed(10)
+            await asyncio.sleep(60)
+
+    async with hub().subscribe("another") as other:
+        assert await other.confirmed(5)
+        async with hub()._lock:
+            first = asyncio.create_task(wait())
+            await asyncio.sleep(0.05)
+            second = asyncio.create_task(wait())
+            await asyncio.sleep(0.05)
+            first.cancel()
+            await asyncio.wait([first], timeout=3)
+
+        await until(
+            lambda: redis_client.pubsub_numsub(f"{CHANNEL_PREFIX}topic")[0][1] == 1, within=5
+        )
+        second.cancel()
+        await asyncio.wait([second], timeout=3)
