@@ -103,6 +103,8 @@ def _adopt(found: Found, written: redis_reading.Written) -> ApprovalRequest | No
         if (owner.origin, owner.tenant_id) != (Origin.REDIS, found.tenant_id):
             _refuse(found, agent, now)
             return None
+        if faster := _known(found.request_id):
+            return faster  # another process was, while this one waited for the session
         policy = policies.applying(found.tenant_id, found.action_type)
         most = policy.timeout_seconds if policy else None
         term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS

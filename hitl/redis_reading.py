@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -15,6 +16,8 @@ from hitl import redis_keys, scripts
 _MISSING = -2
 # What is larger under a request's key is no request.
 MOST_BYTES = 256 * 1024
+# Of the largest values so many are held in memory together.
+_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,19 @@ def written_request(request_id: str) -> Written | None:
     age = min(max(age, 0.0), float(redis_keys.REQUEST_TTL))
     now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
     return Written(text, age, now - timedelta(seconds=age))
+
+
+def texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
+    """Yield what stands under each request's key, however large up to one byte too many; None
+    for what is no text. Raises `redis.RedisError`."""
+    for start in range(0, len(request_ids), _AT_ONCE):
+        pipeline = redis_client().pipeline(transaction=False)
+        for request_id in request_ids[start : start + _AT_ONCE]:
+            pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
+        for answer in pipeline.execute(raise_on_error=False):
+            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+                raise answer
+            yield answer if isinstance(answer, bytes) else None
 
 
 def waiting_request(session_id: str) -> str | None:

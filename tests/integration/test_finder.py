@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -13,7 +14,7 @@ from pytest_django import Settings
 
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
-from hitl import finder, metrics, redis_reading, services
+from hitl import adoption, finder, metrics, redis_reading, services
 from hitl.finder import Finder
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from tests import factories
@@ -203,6 +204,51 @@ def test_what_was_malformed_is_looked_at_again_when_it_is_written_again(
 
     assert one.scan() == 0
     assert one.look_at(["req-1"]) == 1
+
+
+def test_what_stays_refused_is_read_again_and_not_looked_at_again(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    redis_agents.writes(redis_client, "req-1", "nonsense")
+    redis_client.hset("hitl:request:req-hash", "a", "b")
+    looked_at, look = [], redis_reading.written_request
+
+    def noted(name: str) -> redis_reading.Written | None:
+        looked_at.append(name)
+        return look(name)
+
+    monkeypatch.setattr(redis_reading, "written_request", noted)
+    one = Finder()
+
+    for _ in range(5):
+        one.scan()
+
+    # Once as it was met, and once with what it says remembered.
+    assert sorted(looked_at) == ["req-1", "req-1", "req-hash", "req-hash"]
+    redis_agents.asks(redis_client, "s1", "req-1")
+    assert one.scan() == 1
+
+
+@pytest.mark.parametrize("failure", [redis.TimeoutError("the link froze"), ValueError("a chain")])
+def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    redis_agents.asks(redis_client, "s1", "req-1")
+    one = Finder()
+
+    def fail(request_id: str) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adoption, "look_at", fail)
+        for _ in range(3):
+            with contextlib.suppress(redis.TimeoutError):
+                one.scan()
+            # Refused once before: from now on its text is compared.
+            one._refused["req-1"] = 0.0
+    assert one.scan() == 1
 
 
 def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
