@@ -31,6 +31,8 @@ _CONFIRM_SECONDS = 1.0
 # Notifications that come together are looked up together; and not at the same moment by all
 # processes, which hear the same: what one has adopted the others need not.
 _GATHER_SECONDS = (0.02, 0.15)
+# An agent's own request that waits: what stands in Redis may contradict it.
+_OPEN = (Origin.REDIS, Status.PENDING)
 
 
 async def run() -> None:
@@ -76,6 +78,8 @@ class Finder:
     """Remembers what it has looked at in vain, so that it does not look at it all the time."""
 
     _REMEMBERED = 10_000
+    # More than the keys that are scanned in the promised time, or each scan would ask of all.
+    _SETTLED = 100_000
     # What was no request may have become one; so many are looked at again in one scan.
     _AGAIN_SECONDS = 1.5
     _AGAIN_AT_ONCE = 200
@@ -87,6 +91,8 @@ class Finder:
         # What was read under those that have been looked at more than once.
         self._read: OrderedDict[str, int] = OrderedDict()
         self._compared: OrderedDict[str, float] = OrderedDict()
+        # Known, and ours or decided: neither to be adopted nor to be compared ever again.
+        self._settled: OrderedDict[str, None] = OrderedDict()
         self._cursor = 0
 
     @property
@@ -100,7 +106,8 @@ class Finder:
         adopted, again = 0, self._AGAIN_AT_ONCE
         for _ in range(_CALLS_PER_SCAN):
             following, ids = redis_reading.request_ids(self._cursor, _KEYS_PER_CALL)
-            states = _states(ids)
+            ids = [name for name in ids if name not in self._settled]
+            states = self._states(ids)
             fresh = {name for name in ids if name not in states}
             old = [name for name in fresh if name in self._refused]
             due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
@@ -127,10 +134,10 @@ class Finder:
 
     def look_at(self, ids: Iterable[str]) -> int:
         """Look at requests that were just written; return how many were adopted."""
-        ids = list(ids)
+        ids = [name for name in ids if name not in self._settled]
         for name in ids:
             self._compared.pop(name, None)
-        states = _states(ids)
+        states = self._states(ids)
         # New ones first.
         adopted = self._adopt(dict.fromkeys(set(ids) - states.keys()))
         self._compare(states)
@@ -165,25 +172,28 @@ class Finder:
         """Look whether Redis contradicts agents' own open requests. What is decided, and what
         we opened ourselves, is written by us."""
         for name, state in states.items():
-            if state == (Origin.REDIS, Status.PENDING) and _is_over(
-                self._compared.get(name), self._COMPARE_SECONDS
-            ):
+            if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS):
                 self._note(self._compared, name, time.monotonic())
                 adoption.look_at(name)
 
-    def _note(self, seen: OrderedDict[str, T], name: str, what: T) -> None:
+    def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return origin and status of those that are known."""
+        known = ApprovalRequest.objects.filter(request_id__in=[i for i in ids if "\0" not in i])
+        found = known.values_list("request_id", "origin", "status") if ids else ()
+        states = {name: (origin, status) for name, origin, status in found}
+        for name, state in states.items():
+            if state != _OPEN:
+                self._note(self._settled, name, None, most=self._SETTLED)
+        return states
+
+    def _note(
+        self, seen: OrderedDict[str, T], name: str, what: T, *, most: int | None = None
+    ) -> None:
         seen[name] = what
         seen.move_to_end(name)
-        if len(seen) > self._REMEMBERED:
+        if len(seen) > (most or self._REMEMBERED):
             seen.popitem(last=False)
 
 
 def _is_over(since: float | None, seconds: float) -> bool:
     return since is None or time.monotonic() - since >= seconds
-
-
-def _states(ids: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Return origin and status of those that are known."""
-    known = ApprovalRequest.objects.filter(request_id__in=[i for i in ids if "\0" not in i])
-    found = known.values_list("request_id", "origin", "status")
-    return {name: (origin, status) for name, origin, status in found}

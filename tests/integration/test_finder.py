@@ -10,6 +10,8 @@ from contextlib import asynccontextmanager
 
 import pytest
 import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
@@ -299,6 +301,24 @@ def test_our_own_requests_are_looked_at_by_nobody(
 
     assert Finder().scan() == 0
     assert Finder().look_at([request.request_id]) == 0
+
+
+def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
+    redis_client: redis.Redis,
+) -> None:
+    decided, waiting = (redis_agents.asks(redis_client, name) for name in ("s1", "s2"))
+    one = Finder()
+    one.scan()
+    services.approve(decided, factories.actor())
+    one.scan()
+
+    with CaptureQueriesContext(connection) as queries:
+        one.scan()
+        one.look_at([decided])
+
+    asked = [query["sql"] for query in queries]
+    assert waiting in asked[0]
+    assert not [sql for sql in asked if decided in sql]
 
 
 def test_what_the_finder_remembers_is_bounded(

@@ -242,7 +242,7 @@ WORK: dict[str, Callable[[], object]] = {
     "expiry, when nothing is due": services.expire_overdue,
     "the relay": _delivered,
     "what Redis missed": missed.make_up,
-    "the finder": lambda: finder._states([f"req_{number}" for number in range(1, 1000)]),
+    "the finder": lambda: finder.Finder()._states([f"req_{number}" for number in range(1, 1000)]),
     "whose chains there are": audit.tenants,
     "a walk along a chain": _walked,
     "an export of everything": lambda: _exported(None, None),
