@@ -47,7 +47,8 @@ class Options:
     seconds: float = 3600.0
     # At least so long, however many decisions there are: each kind of fault takes its time.
     least_seconds: float = 60.0
-    rate: float = 4.0
+    # Two cores keep up with it, and catch up after a fault: six a second are too many without any.
+    rate: float = 3.6
     at_once: int = 300
     # A server that was killed takes some seconds of both cores to come back.
     every: float = 9.0
