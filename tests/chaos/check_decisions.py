@@ -108,6 +108,9 @@ def _check_key(request: StoredRequest, history: History, stored: Stored, verdict
     """`hitl:request`, where Redis has it, says what the row says."""
     if request.in_redis is None or request.in_redis == request.status:
         return
+    is_due = stored.read_at < request.expires_at <= stored.redis_read_at
+    if (request.status, request.in_redis) == ("pending", "expired") and is_due:
+        return  # its time came between the two readings
     said = f"{request.request_id} is {request.status}, in Redis {request.in_redis}"
     ended = request.ended_at or stored.read_at
     healthy = history.outages.longest_healthy(ended, stored.read_at, redis=True)

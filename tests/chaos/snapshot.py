@@ -100,6 +100,7 @@ async def _read_redis(cluster: Cluster, stored: Stored) -> None:
             value = await redis.get(key)
             if value is not None:
                 stored.signals[key.removeprefix("hitl:signal:")] = str(value)
+    stored.redis_read_at = time.time()
 
 
 def _status(value: str) -> str:

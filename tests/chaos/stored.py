@@ -80,7 +80,9 @@ class Stored:
     requests: dict[str, StoredRequest] = field(default_factory=dict)
     sessions: dict[int, StoredSession] = field(default_factory=dict)
     signals: dict[str, str] = field(default_factory=dict)
+    # When the database was read, and by when Redis was.
     read_at: float = 0.0
+    redis_read_at: float = 0.0
     are_chains_whole: bool = True
     chains: str = ""
 

@@ -141,6 +141,18 @@ def test_a_stale_key_of_an_expired_request_is_found(day: Day) -> None:
     assert "rest is expired, in Redis pending" in day.said()
 
 
+@pytest.mark.parametrize(("after", "is_found"), [(0.5, False), (2.0, True), (-1.0, True)])
+def test_a_request_may_expire_between_the_two_readings(
+    day: Day, after: float, *, is_found: bool
+) -> None:
+    row = day.row("rest")
+    row.status, row.in_redis, row.expires_at = "pending", "expired", END + after
+    row.records.pop()
+    row.outbox.clear()
+    day.stored.redis_read_at = END + 1
+    assert ("rest is pending, in Redis expired" in day.said()) is is_found
+
+
 def test_a_key_that_tells_another_decision_is_found(day: Day) -> None:
     day.row("rest").in_redis = "rejected"
     assert day.found() == {Broken.DISAGREE}
