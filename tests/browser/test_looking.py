@@ -153,3 +153,31 @@ def test_live_stream_stops_when_the_session_ends(desk: Desk, operator: Open) -> 
 
     expect(page.locator("#stopped")).to_be_visible(timeout=60_000)
     assert "80 EUR" not in page.content()
+
+
+def test_what_admins_keep_fits_and_has_no_serious_finding(desk: Desk, operator: Open) -> None:
+    for number in range(3):
+        desk.ask(f"Pay 8{number} EUR to a customer whose name is long?", seconds=900)
+    head = operator(viewport={"width": 360, "height": 740})
+    page = head.sign_in("head", page="/admin/hitl/policy/add/")
+    page.fill("#id_pattern", "transfer_money_abroad_*")
+    page.click("input[name=_save]")
+    found: dict[str, list[str]] = {}
+    paths = ["policy/", "rejectionreason/", "rejectionreason/add/", "outboxentry/"]
+    for path in [*(f"/admin/hitl/{path}" for path in paths), "/admin/gateway/membership/"]:
+        found[path] = serious(head.open(path))
+        head.shoot("360-" + path.strip("/").replace("/", "-"), whole=True)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
+        head.assert_no_complaint()
+    head.open(INBOX)
+    page.check("#all")
+    page.click("#bar button[value=reject]")
+    found["many"] = serious(page)
+    page.fill(".many input[name=reason]", "Not today")
+    page.click(".many button.reject")
+    expect(page.locator(".result.success")).to_have_count(3)
+    found["results"] = serious(page)
+    head.shoot("360-results", whole=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+    assert [f"{name} {one}" for name, told in found.items() for one in told] == []
