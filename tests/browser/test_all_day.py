@@ -206,8 +206,10 @@ def test_escalation_takes_the_buttons_and_says_why(desk: Desk, operator: Open) -
     page = kim.sign_in("kim")
     page.locator("#rows .open").click()
     page.wait_for_selector("button.approve")
+    first_term = page.locator("#expires").inner_text()
 
     expect(page.locator(".badge.escalated")).to_be_visible()
+    expect(page.locator("#expires")).not_to_have_text(first_term)
     expect(page.locator("#decision button")).to_have_count(0)
     expect(page.locator(".why-not")).to_contain_text("admin")
     kim.shoot("request-escalated")

@@ -30,6 +30,12 @@ function hear(standing) {
   const was = state.querySelector("[data-status]");
   const is = fresh.querySelector("[data-status]");
   if (was.dataset.status !== is.dataset.status || standing.isPending) state.replaceChildren(...fresh.children);
+  // An escalation gives it a further term.
+  const expires = document.getElementById("expires");
+  if (expires.textContent !== is.dataset.expiresAt) {
+    expires.removeAttribute("datetime");
+    expires.textContent = is.dataset.expiresAt;
+  }
   if (standing.isPending) allow(standing);
   else over();
   clock.draw();
