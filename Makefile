@@ -12,9 +12,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 PYTEST := $(BIN)/python -m pytest
 # Each worker has a database and a Redis of its own.
 JOBS ?= 2
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile
+SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
 # What starts servers waits for them, and for deadlines, more than it computes.
-MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) --dist loadfile
+MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
 # Checks import the settings; what those generate stays out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \

@@ -12,7 +12,7 @@ from django.db.models import CharField, Model, QuerySet, TextField
 from django.http import HttpRequest
 
 from dwp_project.gateway.admin import ModelAdmin
-from dwp_project.gateway.models import tenants_of
+from dwp_project.gateway.operators import operator_at
 from hitl import showing
 
 
@@ -80,5 +80,5 @@ class ReadOnlyAdmin(ModelAdmin):
         return bool(request.user.is_staff)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        mine = tenants_of(request.user.get_username())
+        mine = operator_at(request).tenants
         return super().get_queryset(request).filter(**{f"{self.tenant_field}__in": mine})

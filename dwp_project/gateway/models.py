@@ -13,7 +13,7 @@ from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway import signals
-from dwp_project.gateway.roles import DECIDERS, Role
+from dwp_project.gateway.roles import Role
 from dwp_project.gateway.tokens import is_identifier
 
 
@@ -137,9 +137,7 @@ def role_in(username: str, tenant_id: str) -> str | None:
     )
 
 
-def tenants_of(username: str, *, deciding: bool = False) -> list[str]:
-    """Return the tenants an active user belongs to; with `deciding`, where they may decide."""
+def tenants_of(username: str) -> list[str]:
+    """Return the tenants an active user belongs to."""
     found = Membership.objects.filter(user__username=username, user__is_active=True)
-    if deciding:
-        found = found.filter(role__in=DECIDERS)
     return list(found.values_list("tenant_id", flat=True))

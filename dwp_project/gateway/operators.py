@@ -17,6 +17,9 @@ from django.http import HttpRequest
 from dwp_project.gateway.models import Membership
 from dwp_project.gateway.roles import DECIDERS, Role
 
+# The attribute of a request that keeps its user and operator.
+_KNOWN = "_dwp_operator"
+
 
 @dataclass(frozen=True, slots=True)
 class Operator:
@@ -56,8 +59,16 @@ def operator_of(user: AbstractBaseUser | AnonymousUser) -> Operator | None:
 
 
 def operator_at(request: HttpRequest) -> Operator:
-    """Return who is signed in at a page; a nobody who may do nothing, if not active staff."""
-    return operator_of(request.user) or Operator(username="", is_superuser=False)
+    """Return who is signed in at a page; a nobody who may do nothing, if not active staff.
+
+    The database is asked once for a request and user: one page asks for every model it lists.
+    """
+    user, found = getattr(request, _KNOWN, (None, None))
+    # Signing in and out change the user of a request.
+    if found is None or user is not request.user:
+        found = operator_of(request.user) or Operator(username="", is_superuser=False)
+        setattr(request, _KNOWN, (request.user, found))
+    return found
 
 
 def signed_in(request: HttpRequest) -> Operator | None:

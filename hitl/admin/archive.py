@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
-from dwp_project.gateway.models import tenants_of
+from dwp_project.gateway.operators import operator_at
 from hitl import showing
 from hitl.models import ApprovalRequest
 
@@ -65,7 +65,7 @@ class TenantFilter(admin.SimpleListFilter):
     parameter_name = "tenant_id"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        mine = sorted(tenants_of(request.user.get_username()))
+        mine = operator_at(request).tenants
         return [(tenant, showing.plain(tenant)) for tenant in mine]
 
     def has_output(self) -> bool:
@@ -98,7 +98,7 @@ class ActionFilter(admin.SimpleListFilter):
     parameter_name = "action_type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        mine = sorted(tenants_of(request.user.get_username()))
+        mine = operator_at(request).tenants
         asked = request.GET.get(TenantFilter.parameter_name)
         tenant = asked if asked in mine else next(iter(mine), None)
         newest = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")

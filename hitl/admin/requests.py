@@ -13,7 +13,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.models import tenants_of
 from dwp_project.gateway.operators import operator_at
 from hitl import deciding, reasons, services, showing
 from hitl.admin import archive
@@ -137,7 +136,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Offer the decisions to whoever may make them in some tenant."""
-        return bool(tenants_of(request.user.get_username(), deciding=True))
+        return bool(operator_at(request).decides_in)
 
     @admin.action(description=gettext_lazy("Approve selected requests"), permissions=["decide"])
     def approve_selected(
@@ -232,7 +231,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         if not text:
             return queryset, False
-        mine = tenants_of(request.user.get_username())
+        mine = operator_at(request).tenants
         return queryset.filter(pk__in=archive.search(mine, text)), False
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
+from dwp_project.gateway.models import Membership
 from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from tests import factories
@@ -43,6 +46,28 @@ def test_pages_load_for_every_member(request_: ApprovalRequest, role: str) -> No
 
     for page in ["/admin/", *CHANGELISTS, *row_pages(request_)]:
         assert client.get(page).status_code == 200, page
+
+
+@pytest.mark.parametrize("page", ["/admin/", *CHANGELISTS])
+def test_page_asks_once_who_may_see_it(request_: ApprovalRequest, page: str) -> None:
+    client = signed_in()
+
+    with CaptureQueriesContext(connection) as asked:
+        client.get(page)
+
+    table = Membership._meta.db_table
+    assert sum(f'FROM "{table}"' in query["sql"] for query in asked) == 1
+
+
+def test_membership_that_is_taken_away_counts_from_the_next_page(
+    request_: ApprovalRequest,
+) -> None:
+    client = signed_in()
+    assert "delete_mail" in client.get(CHANGELISTS[0]).content.decode()
+
+    Membership.objects.all().delete()
+
+    assert "delete_mail" not in client.get(CHANGELISTS[0]).content.decode()
 
 
 @pytest.mark.parametrize(
