@@ -33,7 +33,7 @@ WAIT_SECONDS = 300
 # the newer of two that were written as close together as this.
 _PRECISION = timedelta(milliseconds=2)
 
-_REMEMBERED = 10_000
+_REMEMBERED = 100_000
 _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 _lock = threading.Lock()
 
@@ -143,8 +143,13 @@ def _opened_at(found: Found, written: redis_reading.Written) -> datetime:
     however long that takes. The session's key is asked under the lock: with an earlier
     answer, a question asked and adopted meanwhile would become the older one.
     """
-    if _is_waited_for(found):
+    waiting = _waiting(found.session_id)
+    if waiting == found.request_id:
         return after_the_last(found.session_id, written.at)
+    newer = None if written.is_dated else _known(waiting)
+    if newer is not None and newer.session_id == found.session_id:
+        # All that is known of when it was written is that its session has asked again since.
+        return newer.created_at - timedelta(microseconds=1)
     return written.at - _PRECISION
 
 
@@ -190,12 +195,13 @@ def _refuse(found: Found, agent: Actor, now: datetime) -> None:
         audit.record(told, agent, now, session_id=found.session_id, details=details)
 
 
-def _is_waited_for(found: Found) -> bool:
-    """Say whether the session's key names it: the agent's own word for its newest question."""
+def _waiting(session_id: str) -> str:
+    """Return the request that the session's key names, the agent's own word for its newest
+    question; an empty text for none."""
     try:
-        return redis_reading.waiting_request(found.session_id) == found.request_id
+        return redis_reading.waiting_request(session_id) or ""
     except (RedisError, OSError):
-        return False
+        return ""
 
 
 def _forget_older(request: ApprovalRequest) -> None:

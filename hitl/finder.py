@@ -39,12 +39,16 @@ async def run() -> None:
     """Adopt what is found until cancelled; outlives a database or a Redis that is away."""
     finder = Finder()
     pattern = Pattern(redis_reading.keyspace_pattern())
+    was_told = False
     async with hub().subscribe(pattern) as told:
         while True:
             try:
                 # Confirmed before the scan: what is written from then on is told.
                 is_told = await told.confirmed(_CONFIRM_SECONDS)
                 is_told = is_told and await run_background(redis_reading.notifies)
+                if is_told and not was_told:
+                    finder.begin()
+                was_told = is_told
                 await run_background(finder.scan)
                 while is_told and not finder.is_round:
                     # Before it relies on being told, it has met every key.
@@ -77,11 +81,10 @@ async def _listen(finder: Finder, told: Subscription, seconds: float) -> None:
 class Finder:
     """Remembers what it has looked at in vain, so that it does not look at it all the time."""
 
-    _REMEMBERED = 10_000
     # More than the keys that are scanned in the promised time, or each scan would ask of all.
-    _SETTLED = 100_000
-    # What was no request may have become one; so many are looked at again in one scan.
-    _AGAIN_SECONDS = 1.5
+    _REMEMBERED = 100_000
+    # What was no request may have become one; of each thousand keys so many are read again.
+    _AGAIN_SECONDS = 1.0
     _AGAIN_AT_ONCE = 200
     # How often an agent's open request is compared with what stands in Redis now.
     _COMPARE_SECONDS = 10.0
@@ -100,10 +103,14 @@ class Finder:
         """Whether the last scan has met the last of the keys."""
         return self._cursor == 0
 
+    def begin(self) -> None:
+        """Have the next scan meet the first of the keys first."""
+        self._cursor = 0
+
     def scan(self) -> int:
         """Look at a bounded part of the keys, going on where the last scan stopped; return
         how many requests were adopted."""
-        adopted, again = 0, self._AGAIN_AT_ONCE
+        adopted = 0
         for _ in range(_CALLS_PER_SCAN):
             following, ids = redis_reading.request_ids(self._cursor, _KEYS_PER_CALL)
             ids = [name for name in ids if name not in self._settled]
@@ -111,9 +118,10 @@ class Finder:
             fresh = {name for name in ids if name not in states}
             old = [name for name in fresh if name in self._refused]
             due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
+            # Whichever has waited longest: it is every one's turn, however many there are.
+            due = sorted(due, key=self._refused.__getitem__)[: self._AGAIN_AT_ONCE]
             new: dict[str, int | None] = dict.fromkeys(fresh.difference(old))
-            adopted += self._adopt(new | self._rewritten(due[:again]))
-            again -= min(again, len(due))
+            adopted += self._adopt(new | self._rewritten(due))
             self._compare(states)
             # Only now: what Redis or the database failed to answer for is met again.
             self._cursor = following
@@ -174,7 +182,15 @@ class Finder:
         for name, state in states.items():
             if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS):
                 self._note(self._compared, name, time.monotonic())
-                adoption.look_at(name)
+                try:
+                    adoption.look_at(name)
+                except (RedisError, OSError, *DATABASE_AWAY):
+                    raise
+                except Exception as exc:
+                    # As in `_is_adopted`: what follows on this page is met none the less.
+                    logger.error(
+                        "request_not_compared", request_id=name[:200], error=str(exc).strip()
+                    )
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Return origin and status of those that are known."""
@@ -183,15 +199,13 @@ class Finder:
         states = {name: (origin, status) for name, origin, status in found}
         for name, state in states.items():
             if state != _OPEN:
-                self._note(self._settled, name, None, most=self._SETTLED)
+                self._note(self._settled, name, None)
         return states
 
-    def _note(
-        self, seen: OrderedDict[str, T], name: str, what: T, *, most: int | None = None
-    ) -> None:
+    def _note(self, seen: OrderedDict[str, T], name: str, what: T) -> None:
         seen[name] = what
         seen.move_to_end(name)
-        if len(seen) > (most or self._REMEMBERED):
+        if len(seen) > self._REMEMBERED:
             seen.popitem(last=False)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
+from dwp_project.jsontext import InvalidJSON
 from dwp_project.outages import DATABASE_AWAY
 from hitl import signalling
 from hitl.models import ApprovalRequest
@@ -30,9 +31,16 @@ def note(request: ApprovalRequest) -> None:
 
 
 def done(request: ApprovalRequest) -> None:
-    """Take back that Redis has missed anything of the request."""
+    """Take back that Redis has missed anything of the request, as it was when that was told:
+    what has become of it since may be owed anew."""
     if request.is_missed_by_redis:
-        ApprovalRequest.objects.filter(pk=request.pk).update(is_missed_by_redis=False)
+        as_told = ApprovalRequest.objects.filter(
+            pk=request.pk,
+            status=request.status,
+            approvals=request.approvals,
+            escalated_at=request.escalated_at,
+        )
+        as_told.update(is_missed_by_redis=False)
 
 
 def forget_older(request: ApprovalRequest) -> None:
@@ -59,6 +67,9 @@ def make_up() -> None:
             if "WRONGTYPE" not in str(exc):
                 continue  # out of memory, read-only: it takes this when it is itself again
             # A key of another kind is no key of ours.
+        except InvalidJSON as exc:
+            # Changed by hand: there is nothing to tell, and all others are told none the less.
+            logger.error("request_unreadable", request_id=request.request_id, error=str(exc))
         done(request)
 
 

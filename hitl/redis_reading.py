@@ -22,12 +22,13 @@ _AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What an agent wrote under a request's key, how old it is in seconds, and when by the
-    clock of Redis it was written."""
+    """What an agent wrote under a request's key, how old it is in seconds, when by the clock
+    of Redis it was written, and whether the key's life tells that: else it is taken for new."""
 
     text: bytes
     age: float
     at: datetime
+    is_dated: bool
 
 
 def written_request(request_id: str) -> Written | None:
@@ -43,11 +44,11 @@ def written_request(request_id: str) -> Written | None:
         return None  # a list, a hash: no request, whatever it is
     if left == _MISSING:
         return None
-    # The age is what the key has lost of its life; one without a limit was just written.
-    age = redis_keys.REQUEST_TTL - left / 1000 if left >= 0 else 0.0
-    age = min(max(age, 0.0), float(redis_keys.REQUEST_TTL))
+    # The age is what the key has lost of its life; one without that limit was just written.
+    is_dated = 0 <= left <= redis_keys.REQUEST_TTL * 1000
+    age = redis_keys.REQUEST_TTL - left / 1000 if is_dated else 0.0
     now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
-    return Written(text, age, now - timedelta(seconds=age))
+    return Written(text, age, now - timedelta(seconds=age), is_dated)
 
 
 def texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:

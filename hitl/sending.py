@@ -10,6 +10,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError, ResponseError
 from structlog.stdlib import get_logger
 
+from dwp_project.jsontext import InvalidJSON
 from hitl import outbox, redis_keys, signalling
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.states import Origin, Outcome
@@ -63,7 +64,7 @@ def _attempt_all(entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Atte
     lost = []
     for entry in outbox.loaded([entry for entry in entries if entry.pk not in idle]):
         if entry.pk in outdated:
-            signalling.refresh(entry.request)
+            _refresh(entry)
             attempts[entry.pk] = outbox.Attempt(_unless_received(entry, Outcome.SUPERSEDED))
         elif entry.pk in standing and not standing[entry.pk].listeners:
             lost.append(entry)
@@ -122,12 +123,19 @@ def _standing(entries: Sequence[OutboxEntry]) -> dict[int, Standing]:
     }
 
 
+def _refresh(entry: OutboxEntry) -> None:
+    try:
+        signalling.refresh(entry.request)
+    except InvalidJSON as exc:
+        logger.error("request_unreadable", request_id=entry.request.request_id, error=str(exc))
+
+
 def _published(entry: OutboxEntry, asked_at: float) -> int | Exception:
     try:
         return signalling.publish(
             entry.request, entry.signal, seconds=_seconds(entry), asked_at=asked_at
         )
-    except (signalling.TooLate, signalling.Superseded, ResponseError) as refused:
+    except (signalling.TooLate, signalling.Superseded, ResponseError, InvalidJSON) as refused:
         return refused
 
 
@@ -140,7 +148,7 @@ def _judged(entry: OutboxEntry, answer: int | Exception) -> outbox.Attempt:
             outcome = _unless_told_late(entry, answer.named)
             return outbox.Attempt(outcome, is_withheld=outcome is Outcome.PENDING)
         case Exception():
-            # A key of another kind, say: this signal's own trouble, and no other's.
+            # A key of another kind, a context changed by hand: its own trouble, and no other's.
             return outbox.Attempt(Outcome.PENDING, error=str(answer))
     return outbox.Attempt(Outcome.DELIVERED if answer else Outcome.PENDING, answer)
 

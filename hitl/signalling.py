@@ -9,7 +9,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from dwp_project.jsontext import compact
+from dwp_project.jsontext import InvalidJSON, compact
 from dwp_project.wakeup import redis_client
 from hitl import redis_keys, scripts
 from hitl.models import ApprovalRequest
@@ -108,7 +108,8 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
 
     `asked_at` is what `clock` returned before the database said that no newer request is
     known. Raises `Superseded` when the session waits for another request, `TooLate` when
-    `VALID_SECONDS` have passed since `asked_at`, and `redis.RedisError`.
+    `VALID_SECONDS` have passed since `asked_at`, `InvalidJSON` when the stored context is none,
+    and `redis.RedisError`.
     """
     keys, arguments = _publication(request, signal, seconds, asked_at)
     return _receivers(redis_keys.call(scripts.PUBLISH, keys, arguments))
@@ -121,10 +122,18 @@ def publish_all(
     have returned or raised. Raises `redis.RedisError` if Redis cannot be reached."""
     pipeline = redis_client().pipeline(transaction=False)
     script = pipeline.register_script(scripts.PUBLISH)
-    for request, signal, seconds in publications:
-        keys, arguments = _publication(request, signal, seconds, asked_at)
-        script(keys=keys, args=arguments)
-    return [_outcome(answer) for answer in pipeline.execute(raise_on_error=False)]
+    unreadable: dict[int, Exception] = {}
+    for number, (request, signal, seconds) in enumerate(publications):
+        try:
+            keys, arguments = _publication(request, signal, seconds, asked_at)
+        except InvalidJSON as exc:
+            unreadable[number] = exc
+        else:
+            script(keys=keys, args=arguments)
+    answers = iter(pipeline.execute(raise_on_error=False))
+    return [
+        unreadable.get(number) or _outcome(next(answers)) for number in range(len(publications))
+    ]
 
 
 def repeat_all(told: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[int | Exception]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import redis.asyncio
 from django.conf import settings
-from redis.exceptions import RedisError
+from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project.wakeup.publish import CHANNEL_PREFIX, attach
@@ -115,9 +115,11 @@ class Hub:
         while True:
             try:
                 await self._listen()
-            except (RedisError, OSError) as exc:
+            except Exception as exc:
+                # Whatever redis-py raises on a link that breaks while a command is being sent:
+                # a hub that ended would leave its waiters believing that they are told.
                 if failures == 0:
-                    logger.warning("wakeup_link_lost", error=str(exc))
+                    logger.warning("wakeup_link_lost", error=str(exc) or type(exc).__name__)
             delay = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
             failures = 0 if self._stood else failures + 1
             if self._stood:
@@ -148,15 +150,21 @@ class Hub:
             await self._read(pubsub)
         finally:
             self._pubsub = None
-            with suppress(RedisError, OSError):
-                await pubsub.aclose()
-                await client.aclose()
+            for each in (pubsub, client):
+                with suppress(Exception):
+                    await each.aclose()
 
     async def _read(self, pubsub: Any) -> None:
         loop = asyncio.get_running_loop()
         heard = pinged = loop.time()
         while self._pubsub is pubsub:
-            message = await pubsub.get_message(timeout=1.0)
+            message = None
+            try:
+                message = await pubsub.get_message(timeout=1.0)
+            except ResponseError as exc:
+                # A channel this user may not hear: who waits for it reads in time as without
+                # Redis, and all others are told.
+                logger.warning("wakeup_refused", error=str(exc))
             now = loop.time()
             if message is not None:
                 heard = now

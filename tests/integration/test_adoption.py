@@ -151,6 +151,22 @@ def test_age_is_what_the_key_has_lost_of_its_life(redis_client: redis.Redis) -> 
     assert events(due) == ["request:adopted", "request:expired"]
 
 
+@pytest.mark.parametrize("later", [0.0, 0.02])
+def test_question_of_unknown_age_is_not_newer_than_the_one_its_session_waits_for(
+    redis_client: redis.Redis, later: float
+) -> None:
+    ids = [redis_agents.asks(redis_client, SESSION) for _ in range(2)]
+    for request_id in ids:
+        redis_client.persist(f"hitl:request:{request_id}")
+
+    adoption.look_at(ids[1])
+    time.sleep(later)
+    adoption.look_at(ids[0])
+
+    asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
+    assert list(asked) == ids
+
+
 def test_deciding_keeps_the_requests_key_for_another_1800_seconds(
     redis_client: redis.Redis,
 ) -> None:

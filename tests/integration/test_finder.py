@@ -321,6 +321,51 @@ def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
     assert not [sql for sql in asked if decided in sql]
 
 
+def test_every_refused_value_has_its_turn_to_be_read_again(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(Finder, "_AGAIN_AT_ONCE", 2)
+    ids = [f"req-{number}" for number in range(10)]
+    for name in ids:
+        redis_agents.writes(redis_client, name, "nonsense")
+    one = Finder()
+    one.scan()
+    for name in reversed(ids):
+        redis_agents.asks(redis_client, f"session-of-{name}", name)
+
+        assert sum(one.scan() for _ in range(5)) == 1
+
+
+async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finder, "_KEYS_PER_CALL", 20)
+    monkeypatch.setattr(finder, "_CALLS_PER_SCAN", 1)
+    redis_client.mset({f"other:{number}": "x" for number in range(1000)})
+    tells, is_told = [False], [False]
+    cursors: dict[bool, list[int]] = {False: [], True: []}
+    scan = Finder.scan
+
+    def notifies() -> bool:
+        is_told[0] = tells[0]
+        return is_told[0]
+
+    def noted(self: Finder) -> int:
+        cursors[is_told[0]].append(self._cursor)
+        return scan(self)
+
+    monkeypatch.setattr(redis_reading, "notifies", notifies)
+    monkeypatch.setattr(Finder, "scan", noted)
+    async with finding():
+        await until(lambda: len(cursors[False]) >= 2, within=10)
+        assert cursors[False][1] != 0
+        tells[0] = True
+        await until(lambda: bool(cursors[True]), within=10)
+
+    assert cursors[True][0] == 0
+
+
 def test_what_the_finder_remembers_is_bounded(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -379,3 +424,19 @@ def test_chain_that_takes_no_record_holds_up_no_other_tenants_adoption(
     assert finder.scan() == 1
     assert finder.is_round
     assert ApprovalRequest.objects.filter(request_id=theirs).exists()
+
+
+def test_chain_that_takes_no_record_keeps_no_page_from_being_left(
+    redis_client: redis.Redis,
+) -> None:
+    ids = [redis_agents.asks(redis_client, f"session-{number}") for number in range(3)]
+    finder = Finder()
+    finder.scan()
+    AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
+    for number, request_id in enumerate(ids):
+        redis_agents.asks(redis_client, f"session-{number}", request_id, by=OUTSIDER)
+
+    finder.scan()
+
+    assert finder.is_round
+    assert not AuditRecord.objects.filter(event="request:contradicted").exists()

@@ -24,7 +24,17 @@ from redis.exceptions import RedisError
 
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
-from hitl import adoption, after_commit, metrics, outbox, relay, services, signalling, waiting
+from hitl import (
+    adoption,
+    after_commit,
+    metrics,
+    missed,
+    outbox,
+    relay,
+    services,
+    signalling,
+    waiting,
+)
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents, running, small_agents
@@ -475,6 +485,49 @@ def test_end_whose_process_died_before_it_told_redis_is_told(
     relay.send_due()
 
     assert kept(redis_client, f"hitl:request:{request.request_id}")["status"] == ended
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+def test_end_that_comes_while_redis_is_told_of_the_opening_stays_owed(
+    redis_client: redis.Redis,
+) -> None:
+    factories.opened(SESSION)
+    ApprovalRequest.objects.update(is_missed_by_redis=True)
+    told = ApprovalRequest.objects.get()
+    # Another process ends it now, and dies before it can tell.
+    ApprovalRequest.objects.update(status="cancelled", decided_at=timezone.now())
+
+    missed.done(told)
+
+    assert ApprovalRequest.objects.get().is_missed_by_redis
+
+
+@pytest.mark.parametrize("is_held", [True, False])
+def test_request_that_was_damaged_by_hand_holds_up_no_other(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, is_held: bool
+) -> None:
+    damaged = decided_and_died(monkeypatch, "session-damaged")
+    older = factories.opened("session-older")
+    whole = decided_and_died(monkeypatch)
+    superseded = decided_and_died(monkeypatch, "session-superseded")
+    factories.opened("session-superseded", request_id="req-newer")
+    if not is_held:
+        # Redis has come back empty, and nobody listens: all are told in one go.
+        OutboxEntry.objects.update(attempts=1)
+        redis_client.delete(*redis_client.keys("hitl:*"))
+    spoilt = [damaged.request.pk, older.pk, superseded.request.pk]
+    ApprovalRequest.objects.filter(pk__in=spoilt).update(context_text="{")
+    ApprovalRequest.objects.filter(pk=older.pk).update(is_missed_by_redis=True)
+
+    make_due()
+    relay.send_due()
+
+    assert kept(redis_client, f"hitl:signal:{SESSION}")["requestId"] == whole.request.request_id
+    damaged.refresh_from_db()
+    superseded.refresh_from_db()
+    assert damaged.outcome == "pending"
+    assert damaged.error
+    assert superseded.outcome == "superseded"
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 

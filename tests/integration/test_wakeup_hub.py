@@ -13,7 +13,7 @@ from pytest_django import Settings
 
 from dwp_project import wakeup
 from dwp_project.offload import run_sync
-from dwp_project.wakeup import Hub, Subscription, hub
+from dwp_project.wakeup import Hub, Pattern, Subscription, hub
 from dwp_project.wakeup.publish import CHANNEL_PREFIX
 from dwp_project.wakeup.subscription import QUEUE_BYTES, QUEUE_LIMIT
 from tests.integration import outages
@@ -140,6 +140,53 @@ async def test_killed_link_is_rebuilt_and_its_waiters_woken(redis_client: redis.
         assert await ear.next(5) == b""
         from_elsewhere(redis_client, "topic", b"payload")
         assert await ear.next(5) == b"payload"
+
+
+async def test_link_that_breaks_in_an_unforeseen_way_is_rebuilt_and_its_waiters_woken(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(*args: object, **kwargs: object) -> None:
+        # As asyncio's reader says it when two coroutines wait on one connection.
+        raise RuntimeError("readuntil() called while another coroutine is already waiting")
+
+    async with hub().subscribe("topic") as ear:
+        assert await ear.confirmed(5)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(redis.asyncio.client.PubSub, "get_message", break_off)
+            assert await ear.next(5) == b""
+
+        own = f"{CHANNEL_PREFIX}topic"
+        await until(lambda: len(redis_client.pubsub_channels(own)) == 1, within=5)
+        from_elsewhere(redis_client, "topic", b"payload")
+        assert await payload_of(ear) == b"payload"
+
+
+async def test_channel_that_may_not_be_heard_disturbs_no_other(
+    redis_client: redis.Redis, settings: Settings
+) -> None:
+    redis_client.acl_setuser(
+        "restricted",
+        enabled=True,
+        passwords=["+secret"],
+        keys=["*"],
+        reset_channels=True,
+        channels=[f"{CHANNEL_PREFIX}*"],
+        commands=["+@all"],
+    )
+    settings.REDIS_URL = settings.REDIS_URL.replace("unix://", "unix://restricted:secret@")
+    try:
+        async with hub().subscribe("topic") as ear, hub().subscribe(Pattern("other*")) as refused:
+            assert await ear.confirmed(5)
+            assert not await refused.confirmed(1)
+
+            from_elsewhere(redis_client, "topic", b"payload")
+
+            # Nothing before it: no link was lost.
+            assert await ear.next(5) == b"payload"
+    finally:
+        await hub().close()
+        redis_client.acl_deluser("restricted")
 
 
 async def test_link_is_built_when_redis_comes_back(
