@@ -78,12 +78,13 @@ def _check_message(
         verdict.violate(Broken.SHAPE, f"{question.request_id} heard what {fault}: {heard}", at)
         return
     if (named := signals.request_of(heard)) != question.request_id:
-        wipes = history.outages.wipes(question.asked_at, at)
-        # What an agent had received before Redis' last moments, it is never sent again.
+        # What an agent had received before Redis' last moments, it is never sent again: not
+        # after that wipe, nor after any that follows.
         known = received.get(named or "", at)
+        is_owed = all(known > wipe - IN_FLIGHT for wipe in history.outages.wipes(known, at)[:1])
         # What was published then had been asked of the database before anybody adopted this.
         is_unseen = row is None or (row.opened_at or 0.0) > at - VALID
-        if is_unseen and wipes and known > wipes[0] - IN_FLIGHT:
+        if is_unseen and is_owed and history.outages.wiped(question.asked_at, at):
             verdict.counts["another's answer after a wipe before adoption"] += 1
             return
         verdict.violate(Broken.MISDELIVERED, f"{question.request_id} heard {heard}", at)

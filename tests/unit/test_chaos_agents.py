@@ -44,6 +44,22 @@ def test_what_was_received_before_a_wipe_and_comes_again_is_found(day: Day) -> N
     assert day.found() >= {Broken.MISDELIVERED}
 
 
+@pytest.mark.parametrize(("received_at", "is_wrong"), [(40.0, True), (47.0, False)])
+def test_what_was_received_in_redis_last_moments_is_owed_after_the_wipes_that_follow(
+    day: Day, received_at: float, is_wrong: bool
+) -> None:
+    before = Listening(replace(day.listening.question, request_id="before"))
+    before.heard, before.heard_at = signal("before"), received_at
+    day.history.listenings.append(before)
+    del day.stored.requests["outside"]
+    day.history.attempts = [a for a in day.history.attempts if a.request_id != "outside"]
+    day.listening.heard = signal("before")
+    # One after the other: what the first has made owed is owed still.
+    day.away(Part.REDIS, 48.0, 49.0)
+    day.away(Part.REDIS, 60.0, 61.0)
+    assert (Broken.MISDELIVERED in day.found()) == is_wrong
+
+
 @pytest.mark.parametrize(
     "heard",
     [
