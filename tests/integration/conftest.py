@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.conf import settings as configured
 from django.contrib.contenttypes.management import create_contenttypes
+from django.contrib.contenttypes.models import ContentType
 from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
@@ -53,6 +54,12 @@ def _asks_a_database(item: pytest.Item) -> bool:
 def _own_checkpoints(settings: Settings, tmp_path: Path) -> None:
     """Have a test's checkpoints vouch for its own chains alone."""
     settings.AUDIT_CHECKPOINT_DIR = str(tmp_path / "checkpoints")
+
+
+@pytest.fixture(autouse=True)
+def _own_content_types() -> None:
+    """Have the admin's log name content types of this test: the last one's went with it."""
+    ContentType.objects.clear_cache()
 
 
 @pytest.fixture

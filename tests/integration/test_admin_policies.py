@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 
 from dwp_project.gateway.models import Membership
@@ -26,12 +25,6 @@ POLICIES = "/admin/hitl/policy/"
 REASONS = "/admin/hitl/rejectionreason/"
 FORM = {"tenant_id": TENANT, "pattern": "delete_*", "min_approvals": "2", "on_timeout": "expire"}
 EVERY = [POLICIES, REASONS]
-
-
-@pytest.fixture(autouse=True)
-def _content_types_of_this_test() -> None:
-    """The admin's log names them; those of the test before went with it."""
-    ContentType.objects.clear_cache()
 
 
 def signed_in(role: str | None = "admin", *, is_superuser: bool = False) -> Client:

@@ -15,7 +15,6 @@ from urllib.parse import quote, urlencode
 
 import pytest
 from django.contrib.auth.models import User
-from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
@@ -58,9 +57,8 @@ CHANGING = re.compile(
 
 @pytest.fixture(autouse=True)
 def _as_deployed(settings: Settings) -> None:
-    """Sign what is signed; the admin's log names content types, which the last test took."""
+    """Sign what is signed."""
     settings.AUDIT_SIGNING_KEY = foreign.SIGNING_KEY
-    ContentType.objects.clear_cache()
 
 
 def operator(who: str) -> User:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from django.contrib.admin import site
 from django.contrib.auth.models import Permission, User
@@ -20,14 +18,6 @@ pytestmark = pytest.mark.django_db
 
 LIST = "/admin/gateway/membership/"
 ADD = f"{LIST}add/"
-
-
-@pytest.fixture(autouse=True)
-def _content_types_anew() -> Iterator[None]:
-    """Have the admin's log look its content types up: the ones of another test are gone."""
-    ContentType.objects.clear_cache()
-    yield
-    ContentType.objects.clear_cache()
 
 
 @pytest.fixture
