@@ -160,13 +160,8 @@ class Finder:
         )
 
     def _is_adopted(self, name: str, text: int | None) -> bool:
-        try:
-            is_adopted = adoption.look_at(name) is not None
-        except (RedisError, OSError, *DATABASE_AWAY):
-            raise
-        except Exception as exc:
-            # A tenant's chain that takes no record, say: all others are adopted none the less.
-            logger.error("request_not_adopted", request_id=name[:200], error=str(exc).strip())
+        is_adopted = _is_request(name)
+        if is_adopted is None:
             is_adopted, text = False, None  # it may be adopted another time, as it is
         for seen in (self._refused, self._read):
             seen.pop(name, None)
@@ -182,15 +177,7 @@ class Finder:
         for name, state in states.items():
             if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS):
                 self._note(self._compared, name, time.monotonic())
-                try:
-                    adoption.look_at(name)
-                except (RedisError, OSError, *DATABASE_AWAY):
-                    raise
-                except Exception as exc:
-                    # As in `_is_adopted`: what follows on this page is met none the less.
-                    logger.error(
-                        "request_not_compared", request_id=name[:200], error=str(exc).strip()
-                    )
+                _is_request(name)
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Return origin and status of those that are known."""
@@ -207,6 +194,19 @@ class Finder:
         seen.move_to_end(name)
         if len(seen) > self._REMEMBERED:
             seen.popitem(last=False)
+
+
+def _is_request(name: str) -> bool | None:
+    """Look at what is written and say whether it is a request by now; None where that failed for
+    a reason of its own, a tenant's chain that takes no record, say: it keeps no other from being
+    looked at. Raises what says that Redis or the database is away."""
+    try:
+        return adoption.look_at(name) is not None
+    except (RedisError, OSError, *DATABASE_AWAY):
+        raise
+    except Exception as exc:
+        logger.error("request_not_looked_at", request_id=name[:200], error=str(exc).strip())
+        return None
 
 
 def _is_over(since: float | None, seconds: float) -> bool:
