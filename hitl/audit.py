@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,19 @@ from hitl.chain import FORM, GENESIS, hash_of
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from hitl.states import AuditEvent
 
-__all__ = ["GENESIS", "hash_of", "record", "tenants"]
+__all__ = ["GENESIS", "Fact", "hash_of", "record", "record_all", "tenants"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one record is to tell."""
+
+    event: AuditEvent
+    actor: Actor
+    at: datetime
+    request: ApprovalRequest | None = None
+    session_id: str = ""
+    details: Mapping[str, Any] | None = None
 
 
 def record(
@@ -31,32 +44,53 @@ def record(
     Needs the transaction of the change it tells of and never opens one: raises
     `RuntimeError` outside. The chain's row stays locked until that commits.
     """
+    return record_all(actor.tenant_id, [Fact(event, actor, at, request, session_id, details)])[0]
+
+
+def record_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
+    """Append records of one tenant's actors, in their order, as `record` does one."""
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an audit record is written in the transaction of its change")
-    AuditChain.objects.get_or_create(tenant_id=actor.tenant_id)
-    chain = AuditChain.objects.select_for_update().get(tenant_id=actor.tenant_id)
+    chain = _locked_chain(tenant_id)
+    entries = [_next(chain, fact) for fact in facts]
+    AuditRecord.objects.bulk_create(entries)
+    chain.save(update_fields=["last_sequence", "last_hash"])
+    return entries
+
+
+def _locked_chain(tenant_id: str) -> AuditChain:
+    chains = AuditChain.objects.select_for_update().filter(tenant_id=tenant_id)
+    for chain in chains:
+        return chain
+    AuditChain.objects.bulk_create([AuditChain(tenant_id=tenant_id)], ignore_conflicts=True)
+    return chains.get()
+
+
+def _next(chain: AuditChain, fact: Fact) -> AuditRecord:
+    """Return the record of `fact` that comes next in the chain, whose end it is from now on."""
+    actor, request = fact.actor, fact.request
+    if actor.tenant_id != chain.tenant_id:
+        raise ValueError("an audit record belongs to the chain of its actor's tenant")
     entry = AuditRecord(
-        tenant_id=actor.tenant_id,
+        tenant_id=chain.tenant_id,
         sequence=chain.last_sequence + 1,
-        event=event,
+        event=fact.event,
         request_id=request.request_id if request else "",
-        session_id=request.session_id if request else session_id,
+        session_id=request.session_id if request else fact.session_id,
         actor=actor.id,
         actor_kind=actor.kind,
         channel=actor.channel,
-        at=at,
+        at=fact.at,
         source_address=actor.address,
         user_agent=actor.user_agent,
         context_digest=request.context_digest if request else "",
         form=FORM,
         action_type=request.action_type if request else "",
-        details=canonical({**(details or {}), **actor.recorded}),
+        details=canonical({**(fact.details or {}), **actor.recorded}),
         previous_hash=chain.last_hash,
     )
     entry.hash = hash_of(entry)
-    entry.save(force_insert=True)
     chain.last_sequence, chain.last_hash = entry.sequence, entry.hash
-    chain.save(update_fields=["last_sequence", "last_hash"])
     return entry
 
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from hitl import after_commit, audit, policies
 from hitl.actors import the_clock
-from hitl.adoption import WAIT_SECONDS
+from hitl.intake import WAIT_SECONDS
 from hitl.models import ApprovalRequest
 from hitl.representation import milliseconds
 from hitl.states import AuditEvent, OnTimeout, Origin

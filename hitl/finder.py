@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -154,30 +154,31 @@ class Finder:
     def _adopt(self, texts: Mapping[str, int | None]) -> int:
         """Adopt what can be; return how many were. `texts` are what they said a moment ago,
         where that was read: what is written since is found to differ."""
+        adopted = 0
         # In an order of one's own: other processes have found the same.
-        return sum(
-            self._is_adopted(name, texts[name]) for name in random.sample(list(texts), len(texts))
-        )
-
-    def _is_adopted(self, name: str, text: int | None) -> bool:
-        is_adopted = _is_request(name)
-        if is_adopted is None:
-            is_adopted, text = False, None  # it may be adopted another time, as it is
-        for seen in (self._refused, self._read):
-            seen.pop(name, None)
-        if not is_adopted:
+        for name, is_adopted in _look_at(random.sample(list(texts), len(texts))):
+            for seen in (self._refused, self._read):
+                seen.pop(name, None)
+            if is_adopted:
+                adopted += 1
+                continue
             self._note(self._refused, name, time.monotonic())
-            if text is not None:
+            text = texts[name]
+            # Where it failed, it may be adopted another time, as it is.
+            if is_adopted is not None and text is not None:
                 self._note(self._read, name, text)
-        return is_adopted
+        return adopted
 
     def _compare(self, states: Mapping[str, tuple[str, str]]) -> None:
         """Look whether Redis contradicts agents' own open requests. What is decided, and what
         we opened ourselves, is written by us."""
-        for name, state in states.items():
-            if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS):
-                self._note(self._compared, name, time.monotonic())
-                _is_request(name)
+        due = [
+            name
+            for name, state in states.items()
+            if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS)
+        ]
+        for name, _ in _look_at(due):
+            self._note(self._compared, name, time.monotonic())
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Return origin and status of those that are known."""
@@ -196,17 +197,27 @@ class Finder:
             seen.popitem(last=False)
 
 
-def _is_request(name: str) -> bool | None:
-    """Look at what is written and say whether it is a request by now; None where that failed for
-    a reason of its own, a tenant's chain that takes no record, say: it keeps no other from being
-    looked at. Raises what says that Redis or the database is away."""
-    try:
-        return adoption.look_at(name) is not None
-    except (RedisError, OSError, *DATABASE_AWAY):
-        raise
-    except Exception as exc:
-        logger.error("request_not_looked_at", request_id=name[:200], error=str(exc).strip())
-        return None
+def _look_at(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
+    """Look at what is written, many together, and yield of each whether it is a request by now;
+    None where that failed for a reason of its own, a tenant's chain that takes no record, say: it
+    keeps no other from being looked at. Raises what says that Redis or the database is away."""
+    for start in range(0, len(names), adoption.MOST_AT_ONCE):
+        together = names[start : start + adoption.MOST_AT_ONCE]
+        try:
+            requests = adoption.look_at_all(together)
+        except (RedisError, OSError, *DATABASE_AWAY):
+            raise
+        except Exception as exc:
+            if len(together) > 1:
+                for name in together:
+                    yield from _look_at([name])
+                continue
+            logger.error(
+                "request_not_looked_at", request_id=together[0][:200], error=str(exc).strip()
+            )
+            yield together[0], None
+        else:
+            yield from ((name, name in requests) for name in together)
 
 
 def _is_over(since: float | None, seconds: float) -> bool:

@@ -7,12 +7,13 @@ a request's key may say `pending`, until Redis is told; a relay makes up for it.
 
 from __future__ import annotations
 
+from django.db.models import Q
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.outages import DATABASE_AWAY
-from hitl import signalling
+from hitl import session_owners, signalling
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -30,27 +31,29 @@ def note(request: ApprovalRequest) -> None:
         logger.warning("database_away", error=str(exc).strip())
 
 
-def done(request: ApprovalRequest) -> None:
-    """Take back that Redis has missed anything of the request, as it was when that was told:
-    what has become of it since may be owed anew."""
-    if request.is_missed_by_redis:
-        as_told = ApprovalRequest.objects.filter(
-            pk=request.pk,
-            status=request.status,
-            approvals=request.approvals,
-            escalated_at=request.escalated_at,
-        )
-        as_told.update(is_missed_by_redis=False)
+def done(*requests: ApprovalRequest) -> None:
+    """Take back that Redis has missed anything of the requests, as they were when that was told:
+    what has become of one since may be owed anew."""
+    told = Q()
+    for request in requests:
+        if request.is_missed_by_redis:
+            told |= Q(
+                pk=request.pk,
+                status=request.status,
+                approvals=request.approvals,
+                escalated_at=request.escalated_at,
+            )
+    if told:
+        ApprovalRequest.objects.filter(told).update(is_missed_by_redis=False)
 
 
-def forget_older(request: ApprovalRequest) -> None:
-    """Remove the answer to an older question from the key of an adopted request's session;
-    raises `redis.RedisError`."""
-    newer = ApprovalRequest.objects.filter(
-        session_id=request.session_id, created_at__gt=request.created_at
+def forget_older(*requests: ApprovalRequest) -> None:
+    """Remove the answer to an older question from the keys of adopted requests' sessions; raises
+    `redis.RedisError`."""
+    newest = session_owners.newest([request.session_id for request in requests])
+    signalling.forget_other_signals(
+        [one for one in requests if newest.get(one.session_id) == one.created_at]
     )
-    if not newer.exists():
-        signalling.forget_other_signals(request)
 
 
 def make_up() -> None:

@@ -19,7 +19,16 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
 from dwp_project.outages import DATABASE_AWAY
-from hitl import after_commit, audit, errors, missed, policies, redis_reading, signalling
+from hitl import (
+    after_commit,
+    audit,
+    errors,
+    missed,
+    policies,
+    redis_reading,
+    session_owners,
+    signalling,
+)
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.states import AuditEvent, Origin, Status
@@ -48,7 +57,7 @@ def open_request(
     is_owner = not (origin == Origin.REST and _is_an_agents(question.session_id))
     try:
         with transaction.atomic():
-            is_owner = is_owner and claim_session(
+            is_owner = is_owner and session_owners.claim_session(
                 question.session_id, actor.tenant_id, actor.id, origin
             )
             if is_owner:
@@ -60,20 +69,6 @@ def open_request(
     with transaction.atomic():
         audit.record(AuditEvent.SESSION_REFUSED, actor, now, session_id=question.session_id)
     raise errors.SessionNotFound
-
-
-def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin) -> bool:
-    """Make the session belong to this user if nobody's; say whether it is theirs.
-
-    Locks the session's row until the transaction ends, so that requests of one session
-    are opened one after the other.
-    """
-    SessionOwner.objects.get_or_create(
-        session_id=session_id,
-        defaults={"tenant_id": tenant_id, "user_id": user_id, "origin": origin},
-    )
-    owner = SessionOwner.objects.select_for_update().get(session_id=session_id)
-    return (owner.tenant_id, owner.user_id, owner.origin) == (tenant_id, user_id, origin)
 
 
 def _is_an_agents(session_id: str) -> bool:
@@ -94,16 +89,6 @@ def _is_an_agents(session_id: str) -> bool:
     return is_used and not known.exists()
 
 
-def after_the_last(session_id: str, moment: datetime) -> datetime:
-    """Return `moment`, or a microsecond after the session's newest request was opened.
-
-    The newest question is the one that may be answered, whatever the clocks of several
-    hosts say. Needs the lock of `claim_session`.
-    """
-    last = ApprovalRequest.objects.filter(session_id=session_id).newest_first().first()
-    return max(moment, last.created_at + timedelta(microseconds=1)) if last else moment
-
-
 def _open(
     question: Question, actor: Actor, origin: Origin, now: datetime
 ) -> tuple[ApprovalRequest, bool]:
@@ -113,6 +98,7 @@ def _open(
     ):
         return _standing(question, actor)
     policy = policies.applying(actor.tenant_id, question.action_type)
+    last = session_owners.newest([question.session_id])[question.session_id]
     request = ApprovalRequest.objects.create(
         request_id=question.request_id or f"req_{uuid.uuid4().hex}",
         session_id=question.session_id,
@@ -125,7 +111,7 @@ def _open(
         context_text=compact(question.context),
         context_digest=digest(question.context),
         body_digest=_body_digest(question, actor),
-        created_at=after_the_last(question.session_id, now),
+        created_at=session_owners.after(last, now),
         expires_at=now + timedelta(seconds=_term(question, policy)),
         policy=policy,
     )

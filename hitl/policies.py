@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,12 +52,18 @@ class Judged:
 
 def applying(tenant_id: str, action_type: str) -> Policy | None:
     """Return the policy that applies to an action in a tenant, in its current version."""
-    return next(iter(_matching(tenant_id, action_type)), None)
+    return applying_to_each(tenant_id, [action_type])[action_type]
+
+
+def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str, Policy | None]:
+    """Return the policy that applies to each action, asking once for all."""
+    current = _current(tenant_id)
+    return {action: next(iter(_matching(current, action)), None) for action in action_types}
 
 
 def explain(tenant_id: str, action_type: str) -> list[Judged]:
     """Return every current policy that means the action, the one that applies first."""
-    found = _matching(tenant_id, action_type)
+    found = _matching(_current(tenant_id), action_type)
     return [_judged(found, place) for place in range(len(found))]
 
 
@@ -133,8 +139,11 @@ def _lacks_role(actor: Actor, request: ApprovalRequest, rule: Rule) -> DwpError 
     return errors.RoleRequired(rule.required_role)
 
 
-def _matching(tenant_id: str, action_type: str) -> list[Policy]:
-    current = Policy.objects.current().filter(tenant_id=tenant_id).order_by()
+def _current(tenant_id: str) -> list[Policy]:
+    return list(Policy.objects.current().filter(tenant_id=tenant_id).order_by())
+
+
+def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
     found = [policy for policy in current if matching.matches(policy.pattern, action_type)]
     return sorted(found, key=lambda policy: matching.rank(policy.pattern))
 

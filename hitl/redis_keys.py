@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from redis.exceptions import ResponseError
 
 from dwp_project.wakeup import redis_client
 
@@ -48,3 +51,18 @@ def call(script: str, keys: list[str], arguments: list[str]) -> Any:
     """Run a script; raises `redis.RedisError`."""
     # register_script sends the digest and falls back to the text where Redis lacks it.
     return redis_client().register_script(script)(keys=keys, args=arguments)
+
+
+def call_all(script: str, calls: Iterable[tuple[Sequence[str], Sequence[str]]]) -> list[Any]:
+    """Run a script once for each pair of keys and arguments, in one round trip; return what each
+    answered, or the `redis.ResponseError` it met. Raises `redis.RedisError` if Redis cannot be
+    reached."""
+    pipeline = redis_client().pipeline(transaction=False)
+    for keys, arguments in calls:
+        # The text itself: to ask first whether Redis knows its digest takes another round trip.
+        pipeline.eval(script, len(keys), *keys, *arguments)
+    answers = pipeline.execute(raise_on_error=False)
+    for answer in answers:
+        if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
+            raise answer
+    return answers

@@ -31,23 +31,28 @@ class Written:
     is_dated: bool
 
 
-def written_request(request_id: str) -> Written | None:
-    """Return what stands in Redis for this request, or None; raises `redis.RedisError`."""
+def written_requests(request_ids: Sequence[str]) -> list[Written | None]:
+    """Return what stands in Redis for each request, None for what is no text; raises
+    `redis.RedisError`. So many as are held in memory together: each may be 256 KiB."""
     pipeline = redis_client().pipeline(transaction=True)
-    # No more than tells that it is too large.
-    pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
-    pipeline.pttl(redis_keys.request_key(request_id))
     pipeline.time()
-    try:
-        text, left, (seconds, microseconds) = pipeline.execute()
-    except ResponseError:
+    for request_id in request_ids:
+        # No more than tells that it is too large.
+        pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
+        pipeline.pttl(redis_keys.request_key(request_id))
+    (seconds, microseconds), *answers = pipeline.execute(raise_on_error=False)
+    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+    return [
+        _written(text, left, now) for text, left in zip(answers[::2], answers[1::2], strict=True)
+    ]
+
+
+def _written(text: object, left: int, now: datetime) -> Written | None:
+    if left == _MISSING or not isinstance(text, bytes):
         return None  # a list, a hash: no request, whatever it is
-    if left == _MISSING:
-        return None
     # The age is what the key has lost of its life; one without that limit was just written.
     is_dated = 0 <= left <= redis_keys.REQUEST_TTL * 1000
     age = redis_keys.REQUEST_TTL - left / 1000 if is_dated else 0.0
-    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
     return Written(text, age, now - timedelta(seconds=age), is_dated)
 
 
@@ -67,6 +72,17 @@ def texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
 def waiting_request(session_id: str) -> str | None:
     """Return the request that the session's key names, or None; raises `redis.RedisError`."""
     named = redis_keys.call(scripts.WAITING, [redis_keys.session_key(session_id)], [])
+    return _name(named)
+
+
+def waiting_requests(session_ids: Sequence[str]) -> list[str | None]:
+    """Return the request that each session's key names, None for a key of another kind too;
+    raises `redis.RedisError`."""
+    calls = [([redis_keys.session_key(session_id)], ()) for session_id in session_ids]
+    return [_name(named) for named in redis_keys.call_all(scripts.WAITING, calls)]
+
+
+def _name(named: object) -> str | None:
     return named.decode("utf-8", "replace") if isinstance(named, bytes) else None
 
 

@@ -35,7 +35,8 @@ from hitl import (
 from hitl.actors import Actor, the_clock
 from hitl.attempts import Attempt
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
-from hitl.opening import Question, announce_again, claim_session
+from hitl.opening import Question, announce_again
+from hitl.session_owners import claim_session
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, AuditEvent, Origin, Status
 
 __all__ = [

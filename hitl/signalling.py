@@ -120,17 +120,14 @@ def publish_all(
 ) -> list[int | Exception]:
     """Do what `publish` does for many in one round trip, each by itself; return what each would
     have returned or raised. Raises `redis.RedisError` if Redis cannot be reached."""
-    pipeline = redis_client().pipeline(transaction=False)
-    script = pipeline.register_script(scripts.PUBLISH)
+    readable: list[tuple[list[str], list[str]]] = []
     unreadable: dict[int, Exception] = {}
     for number, (request, signal, seconds) in enumerate(publications):
         try:
-            keys, arguments = _publication(request, signal, seconds, asked_at)
+            readable.append(_publication(request, signal, seconds, asked_at))
         except InvalidJSON as exc:
             unreadable[number] = exc
-        else:
-            script(keys=keys, args=arguments)
-    answers = iter(pipeline.execute(raise_on_error=False))
+    answers = iter(redis_keys.call_all(scripts.PUBLISH, readable))
     return [
         unreadable.get(number) or _outcome(next(answers)) for number in range(len(publications))
     ]
@@ -142,26 +139,24 @@ def repeat_all(told: Sequence[tuple[str, str, str]], *, asked_at: float) -> list
 
     `told` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be reached.
     """
-    pipeline = redis_client().pipeline(transaction=False)
-    script = pipeline.register_script(scripts.REPEAT)
     until = f"{asked_at + VALID_SECONDS:.6f}"
-    for session_id, request_id, signal in told:
-        script(
-            keys=[
+    calls = [
+        (
+            [
                 redis_keys.session_key(session_id),
                 redis_keys.signal_key(session_id),
                 redis_keys.channel_of(session_id),
             ],
-            args=[signal, request_id, until],
+            [signal, request_id, until],
         )
-    return [_outcome(answer) for answer in pipeline.execute(raise_on_error=False)]
+        for session_id, request_id, signal in told
+    ]
+    return [_outcome(answer) for answer in redis_keys.call_all(scripts.REPEAT, calls)]
 
 
 def _outcome(answer: Any) -> int | Exception:
     if isinstance(answer, ResponseError):
         return answer
-    if isinstance(answer, Exception):
-        raise answer
     try:
         return _receivers(answer)
     except (Superseded, TooLate) as refused:
@@ -233,8 +228,16 @@ def held(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
     ]
 
 
-def forget_other_signals(request: ApprovalRequest) -> None:
-    """Remove the session's signal unless it is this request's, or the session waits for yet
-    another; raises `redis.RedisError`."""
-    keys = [redis_keys.signal_key(request.session_id), redis_keys.session_key(request.session_id)]
-    redis_keys.call(scripts.FORGET, keys, [request.request_id])
+def forget_other_signals(requests: Sequence[ApprovalRequest]) -> None:
+    """Remove the signal of each request's session unless it is this request's, or the session
+    waits for yet another; raises `redis.RedisError`."""
+    calls = [
+        (
+            [redis_keys.signal_key(request.session_id), redis_keys.session_key(request.session_id)],
+            [request.request_id],
+        )
+        for request in requests
+    ]
+    for answer in redis_keys.call_all(scripts.FORGET, calls):
+        if isinstance(answer, ResponseError):
+            raise answer

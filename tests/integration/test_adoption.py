@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -440,14 +441,14 @@ def test_newest_is_what_was_asked_last_however_slow_redis_answers(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (redis_agents.asks(redis_client, SESSION) for _ in range(2))
-    answered = redis_reading.written_request
+    answered = redis_reading.written_requests
 
-    def slowly(request_id: str) -> redis_reading.Written | None:
+    def slowly(request_ids: Sequence[str]) -> list[redis_reading.Written | None]:
         time.sleep(0.1)
-        return answered(request_id)
+        return answered(request_ids)
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis_reading, "written_request", slowly)
+        patch.setattr(redis_reading, "written_requests", slowly)
         adoption.adopt(second)
     adoption.adopt(first)
 
@@ -460,12 +461,12 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = redis_agents.asks(redis_client, SESSION)
-    answered = redis_reading.waiting_request
+    answered = redis_reading.waiting_requests
     asked: list[str] = []
     adopting: list[threading.Thread] = []
 
-    def just_before(session_id: str) -> str | None:
-        named = answered(session_id)
+    def just_before(session_ids: Sequence[str]) -> list[str | None]:
+        named = answered(session_ids)
         if not asked:
             asked.append(redis_agents.asks(redis_client, SESSION))
             adopting.append(threading.Thread(target=together, args=[[adopt_the_second]]))
@@ -477,7 +478,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
     def adopt_the_second() -> object:
         return adoption.adopt(asked[0])
 
-    monkeypatch.setattr(redis_reading, "waiting_request", just_before)
+    monkeypatch.setattr(redis_reading, "waiting_requests", just_before)
     adoption.adopt(first)
     adopting[0].join(30)
 
@@ -521,10 +522,10 @@ def test_newest_answer_is_not_taken_away_by_an_adoption_that_is_late(
     """The next question is asked and answered between an adoption and its last step."""
     forget = signalling.forget_other_signals
 
-    def late(request: ApprovalRequest) -> None:
+    def late(requests: Sequence[ApprovalRequest]) -> None:
         monkeypatch.setattr(signalling, "forget_other_signals", forget)
         services.approve(redis_agents.asks(redis_client, SESSION), factories.actor())
-        forget(request)
+        forget(requests)
 
     monkeypatch.setattr(signalling, "forget_other_signals", late)
 
@@ -563,7 +564,7 @@ def test_huge_value_is_refused_without_being_read(api: Api, redis_client: redis.
     redis_client.setrange("hitl:request:req-huge", 64 * 1024 * 1024, "x")
 
     assert api.get("/aura/hitl/requests/req-huge", REQUESTER).status == 404
-    written = redis_reading.written_request("req-huge")
+    (written,) = redis_reading.written_requests(["req-huge"])
     assert written is not None
     assert len(written.text) == redis_reading.MOST_BYTES + 1
 

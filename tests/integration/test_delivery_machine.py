@@ -61,12 +61,12 @@ MOST_STEPS = 24
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
     *((signalling, name) for name in ("announce", "clock", "publish", "refresh")),
-    *((redis_reading, name) for name in ("written_request", "waiting_request")),
+    *((redis_reading, name) for name in ("written_requests", "waiting_requests")),
+    *((redis_reading, name) for name in ("waiting_request", "request_ids")),
     (signalling, "forget_other_signals"),
-    (redis_reading, "request_ids"),
 ]
 OF_THE_REST = [
-    (audit, "record"),
+    (audit, "record_all"),
     (outbox, "enqueue"),
     (sending, "_outdated"),
     (outbox, "note"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -214,13 +214,14 @@ def test_what_stays_refused_is_read_again_and_not_looked_at_again(
     monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
     redis_agents.writes(redis_client, "req-1", "nonsense")
     redis_client.hset("hitl:request:req-hash", "a", "b")
-    looked_at, look = [], redis_reading.written_request
+    looked_at: list[str] = []
+    look = redis_reading.written_requests
 
-    def noted(name: str) -> redis_reading.Written | None:
-        looked_at.append(name)
-        return look(name)
+    def noted(names: Sequence[str]) -> list[redis_reading.Written | None]:
+        looked_at.extend(names)
+        return look(names)
 
-    monkeypatch.setattr(redis_reading, "written_request", noted)
+    monkeypatch.setattr(redis_reading, "written_requests", noted)
     one = Finder()
 
     for _ in range(5):
@@ -240,11 +241,11 @@ def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
     redis_agents.asks(redis_client, "s1", "req-1")
     one = Finder()
 
-    def fail(request_id: str) -> None:
+    def fail(request_ids: Sequence[str]) -> None:
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(adoption, "look_at", fail)
+        patch.setattr(adoption, "look_at_all", fail)
         for _ in range(3):
             with contextlib.suppress(redis.TimeoutError):
                 one.scan()
@@ -259,11 +260,11 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
     request_id = redis_agents.asks(redis_client, "s1")
     one = Finder()
 
-    def fail(request_id: str) -> None:
+    def fail(request_ids: Sequence[str]) -> None:
         raise redis.TimeoutError("the link froze")
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis_reading, "written_request", fail)
+        patch.setattr(redis_reading, "written_requests", fail)
         with pytest.raises(redis.TimeoutError):
             one.scan()
     assert not is_known(request_id)
@@ -294,10 +295,10 @@ def test_our_own_requests_are_looked_at_by_nobody(
     request = factories.opened("s1")
     services.approve(request.request_id, factories.actor())
 
-    def fail(request_id: str) -> None:
+    def fail(request_ids: Sequence[str]) -> None:
         raise AssertionError("it is ours")
 
-    monkeypatch.setattr(redis_reading, "written_request", fail)
+    monkeypatch.setattr(redis_reading, "written_requests", fail)
 
     assert Finder().scan() == 0
     assert Finder().look_at([request.request_id]) == 0

@@ -27,6 +27,7 @@ from dwp_project.wakeup import hub
 from hitl import (
     adoption,
     after_commit,
+    intake,
     metrics,
     missed,
     outbox,
@@ -540,7 +541,7 @@ def test_adoption_whose_process_died_takes_the_answer_before_it_away(
     written = redis_agents.asks(redis_client, SESSION)
     text = redis_client.get(f"hitl:request:{written}")
     with monkeypatch.context() as died:
-        died.setattr(adoption, "_forget_older", lambda request: None)
+        died.setattr(intake, "_forget_older", lambda requests: None)
         assert adoption.adopt(written) is not None
     assert redis_client.exists(f"hitl:signal:{SESSION}")
 

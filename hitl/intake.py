@@ -1,0 +1,228 @@
+"""Takes into the database what agents wrote to Redis, many questions at once
+(docs/reference/wire.md, 5.3). A part of `hitl.adoption`, which says what is a question."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from redis.exceptions import RedisError
+from structlog.stdlib import get_logger
+
+from dwp_project.jsontext import compact, digest
+from dwp_project.outages import DATABASE_AWAY
+from hitl import after_commit, audit, metrics, missed, policies, redis_reading, session_owners
+from hitl.actors import Actor
+from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
+from hitl.states import ActorKind, AuditEvent, Channel, Origin
+from hitl.written import Found
+
+logger = get_logger(__name__)
+
+# How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
+WAIT_SECONDS = 300
+# How exactly Redis tells a key's age: a question that its session does not wait for is not
+# the newer of two that were written as close together as this.
+_PRECISION = timedelta(milliseconds=2)
+
+
+class Question(NamedTuple):
+    """What an agent wrote, as it was read and as it stood in Redis."""
+
+    found: Found
+    written: redis_reading.Written
+
+
+def take(questions: Iterable[Question]) -> dict[str, ApprovalRequest]:
+    """Adopt what nobody knew a moment ago; return the requests by their ids, without those that
+    are asked in somebody else's session."""
+    taken: dict[str, ApprovalRequest] = {}
+    for part in _apart(questions):
+        taken |= _adopt(part)
+    return taken
+
+
+def known(request_ids: Iterable[str]) -> dict[str, ApprovalRequest]:
+    """Return those of the requests that the database knows, by their ids."""
+    # Asked only what can be an id: PostgreSQL takes no NUL.
+    ids = [name for name in request_ids if ID_PATTERN.fullmatch(name)]
+    found = ApprovalRequest.objects.filter(request_id__in=ids).order_by() if ids else ()
+    return {request.request_id: request for request in found}
+
+
+def agent_of(found: Found, *, tenant_id: str | None = None) -> Actor:
+    """Return the actor of what an agent wrote, in its own tenant or another."""
+    return Actor(
+        id=found.agent_id or found.user_id,
+        tenant_id=tenant_id or found.tenant_id,
+        kind=ActorKind.AGENT,
+        channel=Channel.REDIS,
+    )
+
+
+def body_digest(found: Found) -> str:
+    """Return what tells one written question from another under its id."""
+    return digest(
+        [
+            found.user_id,
+            found.session_id,
+            found.action_type,
+            found.message,
+            found.context,
+            found.tenant_id,
+        ]
+    )
+
+
+def _apart(questions: Iterable[Question]) -> Collection[list[Question]]:
+    """Return them in parts that can be adopted together: all of one tenant, whose chain takes
+    their records, and of each session one."""
+    parts: dict[tuple[str, int], list[Question]] = {}
+    asked: Counter[str] = Counter()
+    for question in questions:
+        found = question.found
+        parts.setdefault((found.tenant_id, asked[found.session_id]), []).append(question)
+        asked[found.session_id] += 1
+    return parts.values()
+
+
+def _adopt(questions: Sequence[Question]) -> dict[str, ApprovalRequest]:
+    try:
+        return _adopt_together(questions)
+    except IntegrityError:
+        # Another process was faster with one of these ids, in another session.
+        if len(questions) == 1:
+            if faster := known([questions[0].found.request_id]):
+                return faster
+            raise
+    return {name: one for question in questions for name, one in _adopt([question]).items()}
+
+
+def _adopt_together(questions: Sequence[Question]) -> dict[str, ApprovalRequest]:
+    now, tenant_id = timezone.now(), questions[0].found.tenant_id
+    users = {question.found.session_id: question.found.user_id for question in questions}
+    with transaction.atomic():
+        owners = session_owners.claim_sessions(users, tenant_id, Origin.REDIS)
+        rightful = []
+        for question in questions:
+            owner = owners[question.found.session_id]
+            if (owner.origin, owner.tenant_id) == (Origin.REDIS, tenant_id):
+                rightful.append(question)
+            else:
+                _refuse(question.found, now)
+        # Another process was faster, while this one waited for the sessions.
+        others = known(question.found.request_id for question in rightful)
+        new = [question for question in rightful if question.found.request_id not in others]
+        if not new:
+            return others
+        requests = ApprovalRequest.objects.bulk_create(_requests(new, now))
+        facts = [
+            _fact(question.found, request, now)
+            for question, request in zip(new, requests, strict=True)
+        ]
+        audit.record_all(tenant_id, facts)
+        transaction.on_commit(lambda: _forget_older(requests))
+        after_commit.tell(requests[0])
+    metrics.adopted_requests.inc(len(requests))
+    return others | {request.request_id: request for request in requests}
+
+
+def _fact(found: Found, request: ApprovalRequest, now: datetime) -> audit.Fact:
+    details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
+    details |= policies.told(request)
+    return audit.Fact(AuditEvent.REQUEST_ADOPTED, agent_of(found), now, request, details=details)
+
+
+def _requests(questions: Sequence[Question], now: datetime) -> list[ApprovalRequest]:
+    """Return the requests that agents ask for, one tenant's and of each session one, as they are
+    to be written. Needs the lock of `claim_sessions`."""
+    tenant_id = questions[0].found.tenant_id
+    applying = policies.applying_to_each(tenant_id, {q.found.action_type for q in questions})
+    opened_at = _opened_at(questions)
+    requests = []
+    for question in questions:
+        found, written = question
+        policy = applying[found.action_type]
+        most = policy.timeout_seconds if policy else None
+        term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS
+        requests.append(
+            ApprovalRequest(
+                request_id=found.request_id,
+                session_id=found.session_id,
+                tenant_id=tenant_id,
+                user_id=found.user_id,
+                origin=Origin.REDIS,
+                agent_id=found.agent_id,
+                action_type=found.action_type,
+                message=found.message,
+                context_text=compact(found.context),
+                context_digest=digest(found.context),
+                body_digest=body_digest(found),
+                created_at=opened_at[found.request_id],
+                expires_at=now + timedelta(seconds=term - written.age),
+                policy=policy,
+                # Until an older answer is gone from its session's key, even if this process dies.
+                is_missed_by_redis=True,
+            )
+        )
+    return requests
+
+
+def _opened_at(questions: Sequence[Question]) -> dict[str, datetime]:
+    """Return when each request was written, such that its session's newest question is the
+    newest here too, in whatever order they are adopted. Needs the lock of `claim_sessions`.
+
+    By the clock of Redis: that of this host, read before or after Redis answers, is off by
+    however long that takes. The session's key is asked under the lock: with an earlier
+    answer, a question asked and adopted meanwhile would become the older one.
+    """
+    sessions = [question.found.session_id for question in questions]
+    waiting, last = _waiting(sessions), session_owners.newest(sessions)
+    return {
+        found.request_id: session_owners.after(last[found.session_id], written.at)
+        if waiting[found.session_id] == found.request_id
+        else _before(found.session_id, waiting[found.session_id], written)
+        for found, written in questions
+    }
+
+
+def _before(session_id: str, waiting: str, written: redis_reading.Written) -> datetime:
+    """Return when a question was written that its session does not wait for."""
+    newer = None if written.is_dated else known([waiting]).get(waiting)
+    if newer is not None and newer.session_id == session_id:
+        # All that is known of when it was written is that its session has asked again since.
+        return newer.created_at - timedelta(microseconds=1)
+    return written.at - _PRECISION
+
+
+def _refuse(found: Found, now: datetime) -> None:
+    """Audit, once, that an agent asks in a session that is somebody else's."""
+    told = AuditEvent.SESSION_REFUSED
+    marks = {"session_id": found.session_id, "tenant_id": found.tenant_id, "event": told}
+    if not AuditRecord.objects.filter(actor_kind=ActorKind.AGENT, **marks).exists():
+        details = {"requestId": found.request_id}
+        audit.record(told, agent_of(found), now, session_id=found.session_id, details=details)
+
+
+def _waiting(session_ids: Sequence[str]) -> dict[str, str]:
+    """Return the request that each session's key names, the agent's own word for its newest
+    question; an empty text for none."""
+    try:
+        named = redis_reading.waiting_requests(session_ids)
+    except (RedisError, OSError):
+        return dict.fromkeys(session_ids, "")
+    return {name: waiting or "" for name, waiting in zip(session_ids, named, strict=True)}
+
+
+def _forget_older(requests: Sequence[ApprovalRequest]) -> None:
+    try:
+        missed.forget_older(*requests)
+        missed.done(*requests)
+    except (RedisError, OSError) as exc:
+        logger.warning("redis_away", error=str(exc))
+    except DATABASE_AWAY as exc:
+        logger.warning("database_away", error=str(exc).strip())

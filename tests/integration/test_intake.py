@@ -1,0 +1,196 @@
+"""Many questions that agents wrote to Redis, adopted together (docs/reference/wire.md, 5.3)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping
+
+import pytest
+import redis
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from hitl import adoption, audit, intake, services, session_owners, verifying
+from hitl.finder import Finder
+from hitl.models import ApprovalRequest, AuditRecord, SessionOwner
+from hitl.states import AuditEvent, Origin
+from tests import factories
+from tests.integration import redis_agents
+from tests.integration.threads import together
+from tests.people import OUTSIDER, REQUESTER
+
+SESSION = "session-on-redis"
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def ask_many(client: redis.Redis, count: int, name: str = "s") -> list[str]:
+    return [redis_agents.asks(client, f"session-{name}-{number}") for number in range(count)]
+
+
+def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.Redis) -> None:
+    Finder().look_at(ask_many(redis_client, 1, "first"))
+    one, many = ask_many(redis_client, 1, "one"), ask_many(redis_client, 20, "many")
+
+    with CaptureQueriesContext(connection) as asked_for_one:
+        Finder().look_at(one)
+    with CaptureQueriesContext(connection) as asked_for_many:
+        Finder().look_at(many)
+
+    assert ApprovalRequest.objects.count() == 22
+    assert len(asked_for_many) == len(asked_for_one)
+
+
+def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redis.Redis) -> None:
+    factories.opened("session-ours")
+    known = redis_agents.asks(redis_client, "session-known")
+    adoption.adopt(known)
+    older, newer = (redis_agents.asks(redis_client, "session-twice") for _ in range(2))
+    ids = {
+        "known": known,
+        "contradicts": redis_agents.asks(redis_client, "session-a"),
+        "older": older,
+        "newer": newer,
+        "refused": redis_agents.asks(redis_client, "session-ours"),
+        "theirs": redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER),
+        "ended": redis_agents.asks(redis_client, "session-ended", status="approved"),
+        "malformed": redis_agents.asks(redis_client, "session-odd", context=[]),
+        "a list": "req-list",
+        "no id": "req odd\0",
+        "missing": "req-missing",
+    }
+    adoption.adopt(ids["contradicts"])
+    contradiction = redis_agents.body("session-a", ids["contradicts"], context={"count": 99})
+    redis_agents.writes(redis_client, ids["contradicts"], contradiction)
+    redis_client.rpush("hitl:request:req-list", "x")
+    names = list(ids.values())
+    random.Random(1).shuffle(names)
+
+    found = adoption.look_at_all(names)
+
+    adopted = {"known", "contradicts", "older", "newer", "theirs"}
+    assert found.keys() == {ids[name] for name in adopted}
+    assert {name: one.request_id for name, one in found.items()} == {n: n for n in found}
+    stored = ApprovalRequest.objects.filter(origin=Origin.REDIS)
+    assert {request.pk for request in found.values()} == {request.pk for request in stored}
+    assert found[ids["theirs"]].tenant_id == OUTSIDER.tenant_id
+    newest = ApprovalRequest.objects.filter(session_id="session-twice").newest_first().first()
+    assert newest is not None
+    assert newest.request_id == newer
+    told = AuditRecord.objects.filter(event="request:contradicted")
+    assert [record.request_id for record in told] == [ids["contradicts"]]
+    assert AuditRecord.objects.get(event="session:refused").session_id == "session-ours"
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+    assert adoption.look_at_all(names).keys() == found.keys()
+
+
+def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) -> None:
+    ids = ask_many(redis_client, 2 * adoption.MOST_AT_ONCE + 5)
+
+    assert Finder().look_at(ids) == len(ids)
+    adopted = ApprovalRequest.objects.filter(request_id__in=ids)
+    # Redis has been told of each.
+    assert adopted.filter(is_missed_by_redis=False).count() == len(ids)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
+    redis_client: redis.Redis, order: tuple[int, int]
+) -> None:
+    ids = [
+        redis_agents.asks(redis_client, SESSION),
+        redis_agents.asks(redis_client, SESSION, age=9),
+    ]
+    # Of unknown age, it is taken for new.
+    redis_client.persist(f"hitl:request:{ids[0]}")
+
+    adoption.look_at_all([ids[number] for number in order])
+
+    asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
+    assert list(asked) == ids
+
+
+def test_answers_to_older_questions_of_many_sessions_go(redis_client: redis.Redis) -> None:
+    answered = ask_many(redis_client, 3)
+    adoption.look_at_all(answered)
+    for name in answered:
+        services.approve(name, factories.actor())
+    keys = [f"hitl:signal:session-s-{number}" for number in range(3)]
+    assert redis_client.exists(*keys) == 3
+    again = ask_many(redis_client, 2)
+
+    adoption.look_at_all(again)
+
+    assert [redis_client.exists(key) for key in keys] == [0, 0, 1]
+
+
+def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other(
+    redis_client: redis.Redis,
+) -> None:
+    for turn in range(5):
+        ids = ask_many(redis_client, 20, f"turn-{turn}")
+        # Some sessions are known already.
+        adoption.look_at_all(ids[::4])
+        more = [
+            redis_agents.asks(redis_client, f"session-turn-{turn}-{n}") for n in range(0, 20, 4)
+        ]
+        orders = [random.Random(turn * 10 + seed).sample(ids + more, 20) for seed in range(6)]
+
+        found = together([lambda names=names: adoption.look_at_all(names) for names in orders])  # type: ignore[misc]
+
+        assert [one.keys() for one in found] == [set(names) for names in orders]
+    adopted = AuditRecord.objects.filter(event="request:adopted").values_list("request_id")
+    assert len(adopted) == len(set(adopted)) == ApprovalRequest.objects.count()
+    assert isinstance(verifying.verify("tenant1"), verifying.Verified)
+
+
+def test_sessions_claimed_in_any_order_are_waited_for_without_a_deadlock() -> None:
+    names = [f"session-{number:02}" for number in range(12)]
+
+    def claim(seed: int) -> Mapping[str, str]:
+        mine = random.Random(seed).sample(names, 8)
+        with transaction.atomic():
+            owners = session_owners.claim_sessions(
+                dict.fromkeys(mine, f"user-{seed}"), "tenant1", Origin.REDIS
+            )
+        return {name: owner.user_id for name, owner in owners.items()}
+
+    for _ in range(10):
+        SessionOwner.objects.all().delete()
+        owned = together([lambda seed=seed: claim(seed) for seed in range(8)])  # type: ignore[misc]
+
+        stands = dict(SessionOwner.objects.values_list("session_id", "user_id"))
+        assert all(stands[name] == user for one in owned for name, user in one.items())
+
+
+@pytest.mark.parametrize("too_early", [2, 3])
+def test_id_that_is_taken_in_another_session_meanwhile_keeps_no_other_from_being_adopted(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, too_early: int
+) -> None:
+    """It is taken after the database was asked for the last time, once and again."""
+    factories.opened("session-other", request_id="req-taken")
+    ids = [redis_agents.asks(redis_client, "session", "req-taken"), *ask_many(redis_client, 2)]
+    known, asked = intake.known, []
+
+    def known_by_then(names: Iterable[str]) -> dict[str, ApprovalRequest]:
+        asked.append(names)
+        return known(names) if len(asked) > too_early else {}
+
+    monkeypatch.setattr(intake, "known", known_by_then)
+
+    found = adoption.look_at_all(ids)
+
+    assert found.keys() == set(ids)
+    assert found[ids[0]].session_id == "session-other"
+    assert AuditRecord.objects.filter(event="request:adopted").count() == 2
+
+
+def test_record_of_another_tenants_actor_is_refused() -> None:
+    actors = [factories.actor(REQUESTER), factories.actor(OUTSIDER)]
+    facts = [audit.Fact(AuditEvent.SESSION_REFUSED, actor, timezone.now()) for actor in actors]
+
+    with pytest.raises(ValueError, match="its actor's tenant"), transaction.atomic():
+        audit.record_all("tenant1", facts)
+
+    assert not AuditRecord.objects.exists()
