@@ -57,11 +57,12 @@ def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
     To adopt many costs hardly more than to adopt one: what takes long is to ask the database
     and Redis again and again.
     """
+    # Redis first: what it says of an end, the database knows by then. The other way round, a
+    # request that is adopted and decided in between would be neither known nor asked.
+    written_by_agents = redis_reading.written_requests(request_ids)
     known = intake.known(request_ids)
     new = []
-    for request_id, written in zip(
-        request_ids, redis_reading.written_requests(request_ids), strict=True
-    ):
+    for request_id, written in zip(request_ids, written_by_agents, strict=True):
         found = _read(request_id, written, is_known=request_id in known) if written else None
         if found is None or written is None:
             continue

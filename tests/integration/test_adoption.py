@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -15,7 +15,7 @@ from django.utils import timezone
 from prometheus_client import Counter
 from pytest_django import Settings
 
-from hitl import adoption, metrics, redis_reading, relay, services, signalling
+from hitl import adoption, intake, metrics, redis_reading, relay, services, signalling
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -419,6 +419,31 @@ def test_one_of_many_decisions_on_a_request_nobody_knew_stands(redis_client: red
 
     assert sorted(answers) == [200] + [409] * 7
     assert events(request_id) == ["request:adopted", "request:approved"]
+
+
+def test_request_adopted_and_decided_between_two_looks_is_not_missing(
+    api: Api, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second person's answer comes as the database has been asked and Redis has not, or the
+    other way round."""
+    request_id = redis_agents.asks(redis_client, SESSION)
+    undecided = [request_id]
+
+    def then_decided(look: Callable[[Sequence[str]], Any]) -> Callable[[Sequence[str]], Any]:
+        def first(request_ids: Sequence[str]) -> Any:
+            seen = look(request_ids)
+            if undecided:
+                services.approve(undecided.pop(), factories.actor())
+            return seen
+
+        return first
+
+    monkeypatch.setattr(intake, "known", then_decided(intake.known))
+    monkeypatch.setattr(
+        redis_reading, "written_requests", then_decided(redis_reading.written_requests)
+    )
+
+    assert api.post(f"/aura/hitl/approve/{request_id}", APPROVER).status == 409
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
