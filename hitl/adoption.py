@@ -25,8 +25,8 @@ from hitl.written import Found, Malformed, read
 
 logger = get_logger(__name__)
 
-# What an agent wrote may be 256 KiB: so many are held in memory together.
-MOST_AT_ONCE = 20
+# So many bytes are taken in together: read, they are several times as much.
+_MOST_BYTES = 1024 * 1024
 
 _REMEMBERED = 100_000
 _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
@@ -52,7 +52,8 @@ def look_at(request_id: str) -> ApprovalRequest | None:
 
 
 def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
-    """Do as `look_at` does for so many as `MOST_AT_ONCE`; return the requests by their ids.
+    """Do as `look_at` does for as many as `redis_reading.MOST_AT_ONCE`; return the requests by
+    their ids.
 
     To adopt many costs hardly more than to adopt one: what takes long is to ask the database
     and Redis again and again.
@@ -60,17 +61,25 @@ def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
     # Redis first: what it says of an end, the database knows by then. The other way round, a
     # request that is adopted and decided in between would be neither known nor asked.
     written_by_agents = redis_reading.written_requests(request_ids)
-    known = intake.known(request_ids)
-    new = []
+    requests = intake.known(request_ids)
+    new: list[intake.Asked] = []
+    size = 0
     for request_id, written in zip(request_ids, written_by_agents, strict=True):
-        found = _read(request_id, written, is_known=request_id in known) if written else None
-        if found is None or written is None:
+        if written is None:
             continue
-        if request_id in known:
-            _compare(known[request_id], found, timezone.now())
-        else:
-            new.append(intake.Question(found, written))
-    return known | intake.take(new)
+        known = requests.get(request_id)
+        found = _read(request_id, written, is_known=known is not None)
+        if found is None:
+            continue
+        if known is not None:
+            _compare(known, found, timezone.now())
+            continue
+        size += len(written.text)
+        if size > _MOST_BYTES:
+            requests |= intake.take(new)
+            new, size = [], len(written.text)
+        new.append(intake.Asked(found, written))
+    return requests | intake.take(new)
 
 
 def _read(request_id: str, written: redis_reading.Written, *, is_known: bool) -> Found | None:

@@ -120,8 +120,9 @@ class Finder:
             due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
             # Whichever has waited longest: it is every one's turn, however many there are.
             due = sorted(due, key=self._refused.__getitem__)[: self._AGAIN_AT_ONCE]
-            new: dict[str, int | None] = dict.fromkeys(fresh.difference(old))
-            adopted += self._adopt(new | self._rewritten(due))
+            # New ones by themselves: what fails again and again holds up no others.
+            adopted += self._adopt(dict.fromkeys(fresh.difference(old)))
+            adopted += self._adopt(self._rewritten(due))
             self._compare(states)
             # Only now: what Redis or the database failed to answer for is met again.
             self._cursor = following
@@ -201,14 +202,15 @@ def _look_at(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
     """Look at what is written, many together, and yield of each whether it is a request by now;
     None where that failed for a reason of its own, a tenant's chain that takes no record, say: it
     keeps no other from being looked at. Raises what says that Redis or the database is away."""
-    for start in range(0, len(names), adoption.MOST_AT_ONCE):
-        together = names[start : start + adoption.MOST_AT_ONCE]
+    for start in range(0, len(names), redis_reading.MOST_AT_ONCE):
+        together = names[start : start + redis_reading.MOST_AT_ONCE]
         try:
             requests = adoption.look_at_all(together)
         except (RedisError, OSError, *DATABASE_AWAY):
             raise
         except Exception as exc:
             if len(together) > 1:
+                logger.warning("requests_not_looked_at_together", error=str(exc).strip())
                 for name in together:
                     yield from _look_at([name])
                 continue

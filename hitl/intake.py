@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -30,19 +30,22 @@ WAIT_SECONDS = 300
 _PRECISION = timedelta(milliseconds=2)
 
 
-class Question(NamedTuple):
+class Asked(NamedTuple):
     """What an agent wrote, as it was read and as it stood in Redis."""
 
     found: Found
     written: redis_reading.Written
 
 
-def take(questions: Iterable[Question]) -> dict[str, ApprovalRequest]:
+def take(questions: Iterable[Asked]) -> dict[str, ApprovalRequest]:
     """Adopt what nobody knew a moment ago; return the requests by their ids, without those that
     are asked in somebody else's session."""
+    # As of the moment for which Redis has told how old each is.
+    now = timezone.now()
     taken: dict[str, ApprovalRequest] = {}
-    for part in _apart(questions):
-        taken |= _adopt(part)
+    # All processes insert ids in one order: those of one may stand in other sessions for another.
+    for part in _apart(sorted(questions, key=lambda question: question.found.request_id)):
+        taken |= _adopt(part, now)
     return taken
 
 
@@ -78,10 +81,10 @@ def body_digest(found: Found) -> str:
     )
 
 
-def _apart(questions: Iterable[Question]) -> Collection[list[Question]]:
+def _apart(questions: Iterable[Asked]) -> Collection[list[Asked]]:
     """Return them in parts that can be adopted together: all of one tenant, whose chain takes
     their records, and of each session one."""
-    parts: dict[tuple[str, int], list[Question]] = {}
+    parts: dict[tuple[str, int], list[Asked]] = {}
     asked: Counter[str] = Counter()
     for question in questions:
         found = question.found
@@ -90,89 +93,93 @@ def _apart(questions: Iterable[Question]) -> Collection[list[Question]]:
     return parts.values()
 
 
-def _adopt(questions: Sequence[Question]) -> dict[str, ApprovalRequest]:
+def _adopt(questions: Sequence[Asked], now: datetime) -> dict[str, ApprovalRequest]:
     try:
-        return _adopt_together(questions)
+        return _adopt_together(questions, now)
     except IntegrityError:
         # Another process was faster with one of these ids, in another session.
         if len(questions) == 1:
             if faster := known([questions[0].found.request_id]):
                 return faster
             raise
-    return {name: one for question in questions for name, one in _adopt([question]).items()}
+    return {name: one for question in questions for name, one in _adopt([question], now).items()}
 
 
-def _adopt_together(questions: Sequence[Question]) -> dict[str, ApprovalRequest]:
-    now, tenant_id = timezone.now(), questions[0].found.tenant_id
+def _adopt_together(questions: Sequence[Asked], now: datetime) -> dict[str, ApprovalRequest]:
+    tenant_id = questions[0].found.tenant_id
     users = {question.found.session_id: question.found.user_id for question in questions}
+    # Before anything is locked: a large context takes its time.
+    drafts = {question.found.request_id: _draft(question.found) for question in questions}
     with transaction.atomic():
         owners = session_owners.claim_sessions(users, tenant_id, Origin.REDIS)
-        rightful = []
+        rightful: list[Asked] = []
+        refused: list[Asked] = []
         for question in questions:
             owner = owners[question.found.session_id]
-            if (owner.origin, owner.tenant_id) == (Origin.REDIS, tenant_id):
-                rightful.append(question)
-            else:
-                _refuse(question.found, now)
+            is_theirs = (owner.origin, owner.tenant_id) == (Origin.REDIS, tenant_id)
+            (rightful if is_theirs else refused).append(question)
         # Another process was faster, while this one waited for the sessions.
-        others = known(question.found.request_id for question in rightful)
-        new = [question for question in rightful if question.found.request_id not in others]
-        if not new:
-            return others
-        requests = ApprovalRequest.objects.bulk_create(_requests(new, now))
-        facts = [
-            _fact(question.found, request, now)
-            for question, request in zip(new, requests, strict=True)
-        ]
-        audit.record_all(tenant_id, facts)
-        transaction.on_commit(lambda: _forget_older(requests))
-        after_commit.tell(requests[0])
-    metrics.adopted_requests.inc(len(requests))
-    return others | {request.request_id: request for request in requests}
+        requests = known(question.found.request_id for question in rightful)
+        new = [question for question in rightful if question.found.request_id not in requests]
+        if new:
+            _complete(new, drafts, now)
+            opened = [drafts[question.found.request_id] for question in new]
+            requests |= {request.request_id: request for request in opened}
+            ApprovalRequest.objects.bulk_create(opened)
+            # The chain is locked last, as everywhere.
+            audit.record_all(tenant_id, [_fact(question.found, drafts, now) for question in new])
+            transaction.on_commit(lambda: _tell_redis(opened))
+            after_commit.tell(opened[0])
+        for question in refused:
+            _refuse(question.found, now)
+    metrics.adopted_requests.inc(len(new))
+    return requests
 
 
-def _fact(found: Found, request: ApprovalRequest, now: datetime) -> audit.Fact:
+def _draft(found: Found) -> ApprovalRequest:
+    """Return the request as far as nobody needs to be asked."""
+    return ApprovalRequest(
+        request_id=found.request_id,
+        session_id=found.session_id,
+        tenant_id=found.tenant_id,
+        user_id=found.user_id,
+        origin=Origin.REDIS,
+        agent_id=found.agent_id,
+        action_type=found.action_type,
+        message=found.message,
+        context_text=compact(found.context),
+        context_digest=digest(found.context),
+        body_digest=body_digest(found),
+        # Until an older answer is gone from its session's key, even if this process dies.
+        is_missed_by_redis=True,
+    )
+
+
+def _complete(
+    questions: Sequence[Asked], drafts: Mapping[str, ApprovalRequest], now: datetime
+) -> None:
+    """Give the drafts of one tenant's questions, of each session one, their policy and their
+    times. Needs the lock of `claim_sessions`."""
+    actions = {question.found.action_type for question in questions}
+    applying = policies.applying_to_each(questions[0].found.tenant_id, actions)
+    opened_at = _opened_at(questions)
+    for found, written in questions:
+        request, policy = drafts[found.request_id], applying[found.action_type]
+        most = policy.timeout_seconds if policy else None
+        term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS
+        request.policy = policy
+        request.created_at = opened_at[found.request_id]
+        request.expires_at = now + timedelta(seconds=term - written.age)
+
+
+def _fact(found: Found, requests: Mapping[str, ApprovalRequest], now: datetime) -> audit.Fact:
+    request = requests[found.request_id]
     details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
     details |= policies.told(request)
     return audit.Fact(AuditEvent.REQUEST_ADOPTED, agent_of(found), now, request, details=details)
 
 
-def _requests(questions: Sequence[Question], now: datetime) -> list[ApprovalRequest]:
-    """Return the requests that agents ask for, one tenant's and of each session one, as they are
-    to be written. Needs the lock of `claim_sessions`."""
-    tenant_id = questions[0].found.tenant_id
-    applying = policies.applying_to_each(tenant_id, {q.found.action_type for q in questions})
-    opened_at = _opened_at(questions)
-    requests = []
-    for question in questions:
-        found, written = question
-        policy = applying[found.action_type]
-        most = policy.timeout_seconds if policy else None
-        term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS
-        requests.append(
-            ApprovalRequest(
-                request_id=found.request_id,
-                session_id=found.session_id,
-                tenant_id=tenant_id,
-                user_id=found.user_id,
-                origin=Origin.REDIS,
-                agent_id=found.agent_id,
-                action_type=found.action_type,
-                message=found.message,
-                context_text=compact(found.context),
-                context_digest=digest(found.context),
-                body_digest=body_digest(found),
-                created_at=opened_at[found.request_id],
-                expires_at=now + timedelta(seconds=term - written.age),
-                policy=policy,
-                # Until an older answer is gone from its session's key, even if this process dies.
-                is_missed_by_redis=True,
-            )
-        )
-    return requests
-
-
-def _opened_at(questions: Sequence[Question]) -> dict[str, datetime]:
+def _opened_at(questions: Sequence[Asked]) -> dict[str, datetime]:
     """Return when each request was written, such that its session's newest question is the
     newest here too, in whatever order they are adopted. Needs the lock of `claim_sessions`.
 
@@ -183,7 +190,7 @@ def _opened_at(questions: Sequence[Question]) -> dict[str, datetime]:
     sessions = [question.found.session_id for question in questions]
     waiting, last = _waiting(sessions), session_owners.newest(sessions)
     return {
-        found.request_id: session_owners.after(last[found.session_id], written.at)
+        found.request_id: session_owners.after_the_last(last[found.session_id], written.at)
         if waiting[found.session_id] == found.request_id
         else _before(found.session_id, waiting[found.session_id], written)
         for found, written in questions
@@ -218,7 +225,7 @@ def _waiting(session_ids: Sequence[str]) -> dict[str, str]:
     return {name: waiting or "" for name, waiting in zip(session_ids, named, strict=True)}
 
 
-def _forget_older(requests: Sequence[ApprovalRequest]) -> None:
+def _tell_redis(requests: Sequence[ApprovalRequest]) -> None:
     try:
         missed.forget_older(*requests)
         missed.done(*requests)

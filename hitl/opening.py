@@ -111,7 +111,7 @@ def _open(
         context_text=compact(question.context),
         context_digest=digest(question.context),
         body_digest=_body_digest(question, actor),
-        created_at=session_owners.after(last, now),
+        created_at=session_owners.after_the_last(last, now),
         expires_at=now + timedelta(seconds=_term(question, policy)),
         policy=policy,
     )

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from redis.exceptions import ResponseError
-
 from dwp_project.wakeup import redis_client
 
 REQUEST_TTL = 1800
@@ -61,8 +59,4 @@ def call_all(script: str, calls: Iterable[tuple[Sequence[str], Sequence[str]]]) 
     for keys, arguments in calls:
         # The text itself: to ask first whether Redis knows its digest takes another round trip.
         pipeline.eval(script, len(keys), *keys, *arguments)
-    answers = pipeline.execute(raise_on_error=False)
-    for answer in answers:
-        if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-            raise answer
-    return answers
+    return pipeline.execute(raise_on_error=False)

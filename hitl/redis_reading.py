@@ -17,7 +17,7 @@ _MISSING = -2
 # What is larger under a request's key is no request.
 MOST_BYTES = 256 * 1024
 # Of the largest values so many are held in memory together.
-_AT_ONCE = 20
+MOST_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Written:
 
 def written_requests(request_ids: Sequence[str]) -> list[Written | None]:
     """Return what stands in Redis for each request, None for what is no text; raises
-    `redis.RedisError`. So many as are held in memory together: each may be 256 KiB."""
+    `redis.RedisError`. For no more than `MOST_AT_ONCE`."""
     pipeline = redis_client().pipeline(transaction=True)
     pipeline.time()
     for request_id in request_ids:
@@ -59,13 +59,11 @@ def _written(text: object, left: int, now: datetime) -> Written | None:
 def texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
     """Yield what stands under each request's key, however large up to one byte too many; None
     for what is no text. Raises `redis.RedisError`."""
-    for start in range(0, len(request_ids), _AT_ONCE):
+    for start in range(0, len(request_ids), MOST_AT_ONCE):
         pipeline = redis_client().pipeline(transaction=False)
-        for request_id in request_ids[start : start + _AT_ONCE]:
+        for request_id in request_ids[start : start + MOST_AT_ONCE]:
             pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
         for answer in pipeline.execute(raise_on_error=False):
-            if isinstance(answer, Exception) and not isinstance(answer, ResponseError):
-                raise answer
             yield answer if isinstance(answer, bytes) else None
 
 

@@ -49,7 +49,7 @@ def newest(session_ids: Collection[str]) -> dict[str, datetime | None]:
     return dict(owned.values_list("session_id", Subquery(opened.values("created_at")[:1])))
 
 
-def after(last: datetime | None, moment: datetime) -> datetime:
+def after_the_last(last: datetime | None, moment: datetime) -> datetime:
     """Return `moment`, or a microsecond after `last`, when the session's newest request was
     opened.
 

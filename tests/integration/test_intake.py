@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
 import pytest
 import redis
@@ -11,10 +15,11 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from hitl import adoption, audit, intake, services, session_owners, verifying
+from hitl import adoption, audit, intake, redis_reading, services, session_owners, verifying
 from hitl.finder import Finder
-from hitl.models import ApprovalRequest, AuditRecord, SessionOwner
+from hitl.models import ApprovalRequest, AuditChain, AuditRecord, SessionOwner
 from hitl.states import AuditEvent, Origin
+from hitl.written import Found
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.threads import together
@@ -86,7 +91,7 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
 
 
 def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) -> None:
-    ids = ask_many(redis_client, 2 * adoption.MOST_AT_ONCE + 5)
+    ids = ask_many(redis_client, 2 * redis_reading.MOST_AT_ONCE + 5)
 
     assert Finder().look_at(ids) == len(ids)
     adopted = ApprovalRequest.objects.filter(request_id__in=ids)
@@ -184,6 +189,115 @@ def test_id_that_is_taken_in_another_session_meanwhile_keeps_no_other_from_being
     assert found.keys() == set(ids)
     assert found[ids[0]].session_id == "session-other"
     assert AuditRecord.objects.filter(event="request:adopted").count() == 2
+
+
+def as_read(name: str, session_id: str) -> intake.Asked:
+    """Return what an agent asks in a session under a name, as Redis has just told it."""
+    found = Found(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
+    return intake.Asked(found, redis_reading.Written(b"{}", 0.0, timezone.now(), True))
+
+
+def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The keys are written over between two processes' looks at them."""
+    if connection.vendor == "sqlite":
+        pytest.skip("only one transaction writes at a time")
+    complete = intake._complete
+
+    def all_at_once(*args: Any) -> None:
+        complete(*args)
+        with suppress(threading.BrokenBarrierError):
+            barrier.wait(2)
+
+    monkeypatch.setattr(intake, "_complete", all_at_once)
+    for turn in range(5):
+        barrier = threading.Barrier(6)
+        ids = [f"req-{turn}-{number}" for number in range(20)]
+
+        def take(seed: int, ids: list[str] = ids) -> set[str]:
+            mine = random.Random(seed).sample(ids, len(ids))
+            return set(intake.take([as_read(name, f"s-{seed}-{name}") for name in mine]))
+
+        assert together([lambda n=n: take(n) for n in range(6)]) == [set(ids)] * 6  # type: ignore[misc]
+    assert ApprovalRequest.objects.count() == 100
+
+
+def test_large_questions_are_taken_in_a_few_at_a_time(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = {"text": "x" * 200_000}
+    ids = [redis_agents.asks(redis_client, f"session-{n}", context=large) for n in range(12)]
+    take, taken = intake.take, []
+
+    def counted(questions: list[intake.Asked]) -> dict[str, ApprovalRequest]:
+        taken.append(len(questions))
+        return take(questions)
+
+    monkeypatch.setattr(intake, "take", counted)
+
+    assert adoption.look_at_all(ids).keys() == set(ids)
+    assert taken == [5, 5, 2]
+
+
+def test_questions_of_one_session_expire_as_they_were_written(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [redis_agents.asks(redis_client, SESSION) for _ in range(3)]
+    claim = session_owners.claim_sessions
+
+    def slowly(*args: Any) -> dict[str, SessionOwner]:
+        time.sleep(0.3)
+        return claim(*args)
+
+    monkeypatch.setattr(session_owners, "claim_sessions", slowly)
+    adopted = adoption.look_at_all(ids).values()
+
+    terms = [(request.expires_at - request.created_at).total_seconds() for request in adopted]
+    assert all(abs(term - 300) < 0.2 for term in terms)
+
+
+def test_tenants_chain_is_not_locked_while_redis_is_asked(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("only one transaction writes at a time")
+    factories.opened("session-ours")
+    waits = factories.opened("session-waits")
+    ids = [redis_agents.asks(redis_client, name) for name in ("session-ours", "session-new")]
+    ask = redis_reading.waiting_requests
+
+    def meanwhile(session_ids: list[str]) -> list[str | None]:
+        # A second process decides; it is not waited for by what it would wait for.
+        together([lambda: services.approve(waits.request_id, factories.actor())])
+        return ask(session_ids)
+
+    monkeypatch.setattr(redis_reading, "waiting_requests", meanwhile)
+
+    assert adoption.look_at_all(ids).keys() == {ids[1]}
+    assert AuditRecord.objects.filter(event="session:refused").count() == 1
+
+
+def test_what_fails_again_and_again_is_looked_at_apart_from_what_is_new(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    factories.opened()
+    AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
+    failing = ask_many(redis_client, 3)
+    one = Finder()
+    one.scan()
+    look, together_with = adoption.look_at_all, []
+
+    def noted(names: list[str]) -> dict[str, ApprovalRequest]:
+        together_with.append(set(names))
+        return look(names)
+
+    monkeypatch.setattr(adoption, "look_at_all", noted)
+    theirs = redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER)
+
+    assert one.scan() == 1
+    assert together_with[:2] == [{theirs}, set(failing)]
 
 
 def test_record_of_another_tenants_actor_is_refused() -> None:
