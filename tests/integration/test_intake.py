@@ -254,7 +254,9 @@ def test_questions_of_one_session_expire_as_they_were_written(
     adopted = adoption.look_at_all(ids).values()
 
     terms = [(request.expires_at - request.created_at).total_seconds() for request in adopted]
-    assert all(abs(term - 300) < 0.2 for term in terms)
+    # As of one look into Redis: however slow the machine is, they do not differ by what it took.
+    assert max(terms) - min(terms) < 0.2
+    assert max(terms) > 299
 
 
 def test_tenants_chain_is_not_locked_while_redis_is_asked(
