@@ -70,10 +70,11 @@ test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chrom
 SEED ?= 1
 DECISIONS ?= 10000
 SECONDS ?= 4200
+RATE ?= 3
 
 .PHONY: chaos
-chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS
-	@exec $(BIN)/python -m tests.chaos --seed $(SEED) --decisions $(DECISIONS) --seconds $(SECONDS)
+chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS, RATE
+	@exec $(BIN)/python -m tests.chaos --seed $(SEED) --decisions $(DECISIONS) --seconds $(SECONDS) --rate $(RATE)
 
 .PHONY: bench
 bench: $(DEVELOPMENT) ## Measure decisions, streams and waits, side by side, in about two minutes

@@ -69,7 +69,8 @@ def replay(result: Result) -> str:
     """Return the command that does this run again."""
     options = result.options
     return (
-        f"make chaos SEED={options.seed} DECISIONS={options.decisions} SECONDS={options.seconds:g}"
+        f"make chaos SEED={options.seed} DECISIONS={options.decisions} "
+        f"SECONDS={options.seconds:g} RATE={options.rate:g}"
     )
 
 
