@@ -70,7 +70,7 @@ test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chrom
 SEED ?= 1
 DECISIONS ?= 10000
 SECONDS ?= 4200
-RATE ?= 3
+RATE ?= 3.6
 
 .PHONY: chaos
 chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS, RATE

@@ -20,9 +20,7 @@ class Faults:
     def __init__(self, cluster: Cluster, outages: Outages, seed: int) -> None:
         self._cluster, self._outages, self._seed = cluster, outages, seed
         self.done: Counter[str] = Counter()
-        # Until the process had ended, and how much of that counts.
         self.drain_seconds: list[float] = []
-        self.drain_counted: list[float] = []
         self._running: set[asyncio.Task[None]] = set()
         self._redis, self._database = asyncio.Lock(), asyncio.Lock()
 
@@ -71,9 +69,8 @@ class Faults:
                 async with self._away(Part.SERVER, target, "drained"):
                     missed = self._outages.missed
                     seconds = await cluster.drain_server(target)
-                    self.drain_seconds.append(seconds)
-                    # Seconds in which the machine was not there do not count.
-                    self.drain_counted.append(seconds - (self._outages.missed - missed))
+                    # Seconds in which the machine did not run do not count.
+                    self.drain_seconds.append(seconds - (self._outages.missed - missed))
                     await asyncio.sleep(fault.seconds)
                     await cluster.start_server(target)
             case Kind.STOP:

@@ -138,7 +138,5 @@ class History:
     malformed: list[str] = field(default_factory=list)
     # By how much a sleep of the run itself took too long, in seconds: how busy the machine was.
     lags: list[float] = field(default_factory=list)
-    # For how many seconds each processor, on average, was taken away while it had work to do.
-    stolen: float = 0.0
     began_at: float = 0.0
     ended_at: float = 0.0

@@ -40,7 +40,7 @@ class Outages:
 
     servers: int
     all: list[Outage] = field(default_factory=list)
-    # When, and for how many seconds until then in all, the machine itself was not there.
+    # When, and for how many seconds until then in all, the machine itself did not run.
     _missed_at: list[float] = field(default_factory=list)
     _missed: list[float] = field(default_factory=list)
 
@@ -50,13 +50,13 @@ class Outages:
         return outage
 
     def miss(self, at: float, seconds: float) -> None:
-        """Note that so long before `at` the machine did not run, or was behind because of that."""
+        """Note that the machine did not run for so long before `at`."""
         self._missed_at.append(at)
         self._missed.append(self.missed + max(0.0, seconds))
 
     @property
     def missed(self) -> float:
-        """For how many seconds in all the machine was not there."""
+        """For how many seconds in all the machine did not run."""
         return self._missed[-1] if self._missed else 0.0
 
     def _missed_between(self, begin: float, end: float) -> float:
@@ -85,7 +85,7 @@ class Outages:
 
         That is the database and one running server; with `redis` also Redis and the link of
         such a server; with `calm` no server may be stopped, killed or starting either. Seconds in
-        which the machine was not there do not count.
+        which the machine did not run do not count.
         """
         if end <= begin:
             return 0.0

@@ -34,11 +34,7 @@ def text(result: Result) -> str:
     """Return the table of a run."""
     verdict, history = result.verdict, result.history
     seconds, missed = history.ended_at - history.began_at, history.outages.missed
-    lines = [
-        "",
-        f"seed {result.options.seed}, {seconds:.0f} s; the host took {history.stolen:.0f} s of "
-        f"each processor, and making up for that took {missed:.0f} s",
-    ]
+    lines = ["", f"seed {result.options.seed}, {seconds:.0f} s, {missed:.0f} s without the machine"]
     lines += _table("faults", sorted(result.faults.done.items()))
     lines += _table("counts", sorted(verdict.counts.items()))
     lines += ["", f"  {'delays, in seconds':44}{'n':>7}{'p50':>8}{'p99':>8}{'worst':>8}"]

@@ -47,9 +47,8 @@ class Options:
     seconds: float = 3600.0
     # At least so long, however many decisions there are: each kind of fault takes its time.
     least_seconds: float = 60.0
-    # Two cores keep up with it, and a third of their time is left to catch up after a fault. Six a
-    # second are too many without any.
-    rate: float = 3.0
+    # Two cores keep up with it, and catch up after a fault: six a second are too many without any.
+    rate: float = 3.6
     at_once: int = 300
     # A server that was killed takes some seconds of both cores to come back.
     every: float = 9.0
@@ -103,7 +102,7 @@ async def run(options: Options, cluster: Cluster, say: Callable[[str], None]) ->
     say("reading what the database and Redis hold")
     stored = await snapshot.read(cluster)
     verdict = judge(options, history, stored)
-    for seconds in faults.drain_counted:
+    for seconds in faults.drain_seconds:
         if seconds > verdict.limits.drain:
             verdict.violate(Broken.LATE, f"a server that was told to end took {seconds:.1f} s")
     return Result(options, history, stored, verdict, faults)

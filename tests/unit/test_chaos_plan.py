@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.chaos.machine import Arrears
 from tests.chaos.outages import Outages, Part
 from tests.chaos.plan import OF_SERVERS, Fault, Kind, plan
 
@@ -91,25 +90,3 @@ def test_seconds_without_the_machine_do_not_count() -> None:
         outages.miss(at, seconds)
     assert outages.longest_healthy(10, 20) == 8 - 1.5 - 0.5 - 1.0
     assert outages.missed == 17.0
-
-
-def test_a_processor_that_was_taken_counts_until_it_has_been_idle_for_as_long() -> None:
-    arrears = Arrears()
-    # Each second: what was taken, what was idle, and how much of it is not there.
-    for stolen, idle, missed in (
-        (0.25, 0.5, 0.25),
-        (0.4, 0.0, 0.4),
-        (0.3, 0.0, 1.0),
-        (0.0, 0.0, 1.0),
-        (0.0, 0.5, 1.0),
-        (0.0, 0.5, 0.0),
-        (0.0, 1.0, 0.0),
-        (0.4, 0.0, 0.4),
-    ):
-        assert arrears.missed(1.0, stolen, idle) == missed, (stolen, idle, arrears.owed)
-
-
-def test_idle_time_is_not_saved_up() -> None:
-    arrears = Arrears()
-    arrears.missed(60.0, 0.0, 60.0)
-    assert arrears.missed(1.0, 0.75, 0.0) == 1.0
