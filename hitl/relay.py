@@ -15,8 +15,9 @@ from hitl import missed, outbox, sending, signalling
 
 logger = get_logger(__name__)
 
-# So few that what the database said of them holds until the last is published.
+# At most so many at once that what the database said of them holds until the last is published.
 _BATCH = 50
+_batch = _BATCH
 # Then somebody else may have the thread.
 _BATCHES = 100
 # Between looks at the outbox: soon when something is due; else until told, at most this long.
@@ -48,12 +49,16 @@ def send_due() -> float:
     except (RedisError, OSError) as exc:
         outbox.hold_up(str(exc))
         raise
+    global _batch  # noqa: PLW0603 - one relay for each process
     for _ in range(_BATCHES):
-        entries = outbox.take_due(timezone.now(), _BATCH)
+        entries = outbox.take_due(timezone.now(), _batch)
         if not entries:
             break
-        if sending.send(entries).is_away:
+        sent = sending.send(entries)
+        if sent.is_away:
             return _LONGEST_SLEEP / 2
+        # Where processors are scarce, what comes too late would come too late again.
+        _batch = max(1, len(entries) // 2) if sent.is_late else min(_BATCH, 2 * _batch)
     due = outbox.next_due()
     if due is None:
         return _LONGEST_SLEEP

@@ -19,10 +19,12 @@ logger = get_logger(__name__)
 
 
 class Sent(NamedTuple):
-    """Whether any entry must be sent again, and whether Redis could not be reached."""
+    """Whether any entry must be sent again, whether Redis could not be reached, and whether it
+    took so long that some were not published any more."""
 
     is_owed: bool
     is_away: bool
+    is_late: bool
 
 
 def send(entries: Sequence[OutboxEntry]) -> Sent:
@@ -50,6 +52,7 @@ def send(entries: Sequence[OutboxEntry]) -> Sent:
     return Sent(
         is_owed=any(attempt.outcome is Outcome.PENDING for _, attempt in noted),
         is_away=bool(error),
+        is_late=any(attempt.is_late for _, attempt in noted),
     )
 
 

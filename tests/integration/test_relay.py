@@ -37,6 +37,7 @@ from hitl import (
     waiting,
 )
 from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.states import Outcome
 from tests import factories
 from tests.integration import redis_agents, running, small_agents
 from tests.integration.calls import browser
@@ -804,3 +805,62 @@ def test_attempts_are_counted_by_what_came_of_them(unsent: OutboxEntry, ear: Ear
     turn()
 
     assert count("delivered") == before + 1
+
+
+def test_relay_takes_fewer_at_once_when_it_comes_too_late(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(12):
+        decided_and_died(monkeypatch, f"{SESSION}-{number}")
+    OutboxEntry.objects.update(due_at=timezone.now())
+    monkeypatch.setattr(relay, "_batch", 8)
+    taken, publish, now = [], signalling.publish, signalling.clock
+    take_due = outbox.take_due
+
+    def take(*args: Any) -> list[OutboxEntry]:
+        taken.append(len(found := take_due(*args)))
+        return found
+
+    # A machine so slow that the third publication after a look comes too late.
+    since_look = 0
+
+    def look() -> float:
+        nonlocal since_look
+        since_look = 0
+        return now()
+
+    def slowly(*args: Any, **kwargs: Any) -> int:
+        nonlocal since_look
+        since_look += 1
+        late = {"asked_at": kwargs["asked_at"] - 60} if since_look > 2 else {}
+        return publish(*args, **kwargs | late)
+
+    monkeypatch.setattr(outbox, "take_due", take)
+    monkeypatch.setattr(signalling, "clock", look)
+    monkeypatch.setattr(signalling, "publish", slowly)
+
+    relay.send_due()
+
+    assert taken[:3] == [8, 4, 2]
+    assert all(redis_client.exists(f"hitl:signal:{SESSION}-{n}") for n in range(12))
+    assert set(OutboxEntry.objects.values_list("attempts", flat=True)) == {1}
+
+
+def test_two_relays_that_hold_the_same_entries_note_them_without_a_deadlock(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [decided_and_died(monkeypatch, f"{SESSION}-{number}") for number in range(40)]
+
+    def noting(order: list[OutboxEntry]) -> None:
+        # Each with its own outcome, so each with its own UPDATE, in this order.
+        outbox.note(
+            [
+                (entry, outbox.Attempt(Outcome.PENDING, error=f"{place}"))
+                for place, entry in enumerate(order)
+            ]
+        )
+
+    for _ in range(3):
+        together([lambda: noting(entries), lambda: noting(entries[::-1])])
+
+    assert set(OutboxEntry.objects.values_list("attempts", flat=True)) == {6}
