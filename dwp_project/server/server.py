@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 import structlog
 from daphne.server import Server as DaphneServer
@@ -79,6 +80,8 @@ class Server(DaphneServer):
         self._limits = limits
         self._drains = Drains()
         self._is_stopping = self._is_cancelling = False
+        # Those whose application was told to end; once is enough to log it.
+        self._outlived: WeakSet[Any] = WeakSet()
 
     def run(self) -> None:
         """Serve; return after SIGINT, SIGTERM or SIGHUP, when everything has ended.
@@ -174,7 +177,9 @@ class Server(DaphneServer):
             if running is None or running.done():
                 del self.connections[protocol]
             elif now - disconnected_at > self.application_close_timeout:
-                logger.warning("application_outlived_its_client", protocol=repr(protocol))
+                if protocol not in self._outlived:
+                    self._outlived.add(protocol)
+                    logger.warning("application_outlived_its_client", protocol=repr(protocol))
                 running.cancel()
         reactor.callLater(_SWEEP_SECONDS, self.application_checker)
 
