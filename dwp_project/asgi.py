@@ -7,9 +7,9 @@ from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
 
-from django.core.asgi import get_asgi_application
+import django
 
-django_app: Any = get_asgi_application()  # first: it loads the apps that the rest imports
+django.setup(set_prefix=False)  # first: it loads the apps that the rest imports
 
 # ruff: noqa: E402 - see above
 from channels.consumer import AsyncConsumer
@@ -19,12 +19,14 @@ from django.urls import path, re_path
 from dwp_project.asgi_types import Receive, Scope, Send
 from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
+from dwp_project.gateway.handler import Handler
 from dwp_project.gateway.prefix import StripPrefix
 from hitl import pages as hitl_pages
 from hitl.api import urls as hitl_urls
 from streaming import urls as streaming_urls
 
 refuse_unsafe_start()
+django_app: Any = Handler()
 
 
 def _by_method(methods: tuple[str, ...], consumer: type[AsyncConsumer]) -> Any:

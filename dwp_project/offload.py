@@ -1,8 +1,8 @@
 """The one way from async code to the database.
 
 `database_sync_to_async` shares a single thread per process: twenty calls of 50 ms take a
-second. Here a small pool of threads does the work, and every thread hands its connection
-back when the call is over.
+second. Here small pools of threads do the work, and every thread hands its connection back
+when the call is over. A call whose caller is gone before a thread was free is never made.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import contextvars
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -25,8 +25,17 @@ _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="orm")
 # For what must not stand in line behind everybody else's calls.
 _express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
 
+# For Django's views. More threads than this only take the one interpreter from each other: with
+# hundreds, every call took longer than its client waited (docs/adr/0035).
+REQUEST_THREADS = 16
+_requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
+# For what asks neither database nor Redis, and must be answered when everything else waits.
+_probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+
 # For the loops that nobody waits for and everybody needs: relay, finder, clock.
 _background = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
+
+_all = (_pool, _express, _requests, _probes, _background)
 
 
 async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -48,7 +57,36 @@ async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kw
     return await _run_in(_background, partial(function, *args, **kwargs))
 
 
+class Overloaded(Exception):
+    """No thread was free in time; nothing was done."""
+
+
+async def run_request(function: Callable[[], T], *, seconds: float) -> T:
+    """Do what `run_sync` does, on the threads of Django's views; raise `Overloaded` when none
+    was free for so many seconds."""
+    call = _submit(_requests, function)
+    answer = asyncio.wrap_future(call)
+    try:
+        await asyncio.wait([answer], timeout=seconds)
+    except asyncio.CancelledError:
+        call.cancel()
+        raise
+    # What has begun is waited for, however long it takes: only what stands in line is refused.
+    if call.cancel():
+        raise Overloaded
+    return await answer
+
+
+async def run_probe(function: Callable[[], T]) -> T:
+    """Do what `run_sync` does, on a thread kept for what asks neither database nor Redis."""
+    return await asyncio.wrap_future(_submit(_probes, function))
+
+
 async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
+    return await asyncio.wrap_future(_submit(pool, function))
+
+
+def _submit(pool: ThreadPoolExecutor, function: Callable[[], T]) -> Future[T]:
     context = contextvars.copy_context()
 
     def call() -> T:
@@ -58,7 +96,7 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
         finally:
             close_old_connections()
 
-    return await asyncio.get_running_loop().run_in_executor(pool, call)
+    return pool.submit(call)
 
 
 def close(seconds: float) -> bool:
@@ -71,11 +109,11 @@ def close(seconds: float) -> bool:
     ended = threading.Event()
 
     def shut_down() -> None:
-        for pool in (_pool, _express, _background):
+        for pool in _all:
             pool.shutdown(wait=True, cancel_futures=True)
         ended.set()
 
-    for pool in (_pool, _express, _background):
+    for pool in _all:
         pool.shutdown(wait=False, cancel_futures=True)
     threading.Thread(target=shut_down, name="orm-close", daemon=True).start()
     return ended.wait(seconds)

@@ -120,4 +120,16 @@ class BodyTooLarge(DwpError):
 
 
 class DatabaseAway(DwpError):
+    """`title` heads the page that people get."""
+
     code = ErrorCode.DATABASE_AWAY
+    title: ClassVar[str | Promise] = _("The database is away")
+
+
+class Overloaded(DatabaseAway):
+    """No thread was free in time. To a client it is as if the database were away."""
+
+    title = _("The server has too much to do")
+
+    def __init__(self) -> None:
+        super().__init__(_("The server has too much to do. Try again; nothing was done."))

@@ -120,10 +120,14 @@ def server_error(request: HttpRequest) -> HttpResponse:
     is_page = request.path_info.startswith(PAGES)
     # Django calls this where it handles the exception.
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
-        away = DatabaseAway()
-        if not is_page:
-            return envelope.render_error(away, request)
-        page = render_to_string("gateway/database_away.html", {"why": away.message})
-        headers = envelope.error_headers(away)
-        return HttpResponse(page, status=away.code.status, headers=headers)
+        return unavailable(DatabaseAway(), request)
     return defaults.server_error(request) if is_page else envelope.render_error(DwpError(), request)
+
+
+def unavailable(error: DatabaseAway, request: HttpRequest) -> HttpResponse:
+    """Answer that something is away for now: in the envelope, or as a page to people."""
+    if not request.path_info.startswith(PAGES):
+        return envelope.render_error(error, request)
+    page = render_to_string("gateway/unavailable.html", {"error": error})
+    headers = envelope.error_headers(error)
+    return HttpResponse(page, status=error.code.status, headers=headers)

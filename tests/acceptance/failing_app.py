@@ -10,14 +10,13 @@ import asyncio
 import os
 import resource
 from contextvars import ContextVar
-from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
 
 import daphne.server  # first: it installs the reactor
-from django.core.asgi import get_asgi_application
+import django
 
-django_app: Any = get_asgi_application()
+django.setup(set_prefix=False)
 
 # ruff: noqa: E402 - these need what Django has loaded
 from channels.routing import URLRouter
@@ -30,6 +29,7 @@ from dwp_project.asgi_types import Receive, Scope, Send
 from dwp_project.gateway import envelope
 from dwp_project.gateway.body import BodyCap, read_json
 from dwp_project.gateway.consumers import ApiConsumer
+from dwp_project.gateway.handler import Handler
 from dwp_project.sse import frames
 
 LEFT_BEHIND: ContextVar[bytes] = ContextVar("LEFT_BEHIND", default=b"nothing")
@@ -104,7 +104,7 @@ application = BodyCap(
     URLRouter(
         [
             path("consumer/<does>", Consumer.as_asgi()),
-            re_path(r"^view/", django_app),
+            re_path(r"^view/", Handler()),  # type: ignore[arg-type]
             re_path(r"", fail),  # type: ignore[arg-type]
         ]
     )
