@@ -28,14 +28,19 @@ _express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
 # For Django's views. More threads than this only take the one interpreter from each other: with
 # hundreds, every call took longer than its client waited (docs/adr/0035).
 REQUEST_THREADS = 16
-_requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
-# For what asks neither database nor Redis, and must be answered when everything else waits.
-_probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
+# Hashing a password takes a processor for half a second: however many want to log in, two at a
+# time, and nobody else waits for them.
+logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
+# What must be answered when everything else waits: for what asks nobody, and for what waits
+# seconds for a database that is away.
+probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+readiness = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
 
 # For the loops that nobody waits for and everybody needs: relay, finder, clock.
 _background = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
 
-_all = (_pool, _express, _requests, _probes, _background)
+_all = (_pool, _express, requests, logins, probes, readiness, _background)
 
 
 async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -61,25 +66,23 @@ class Overloaded(Exception):
     """No thread was free in time; nothing was done."""
 
 
-async def run_request(function: Callable[[], T], *, seconds: float) -> T:
-    """Do what `run_sync` does, on the threads of Django's views; raise `Overloaded` when none
-    was free for so many seconds."""
-    call = _submit(_requests, function)
+async def run_request(
+    function: Callable[[], T], *, seconds: float, line: ThreadPoolExecutor = requests
+) -> T:
+    """Do what `run_sync` does, on the threads of Django's views or others of `line`; raise
+    `Overloaded` when none was free for so many seconds."""
+    call = _submit(line, function)
     answer = asyncio.wrap_future(call)
     try:
         await asyncio.wait([answer], timeout=seconds)
     except asyncio.CancelledError:
         call.cancel()
+        answer.cancel()  # if it has begun, nobody asks what came of it
         raise
     # What has begun is waited for, however long it takes: only what stands in line is refused.
     if call.cancel():
         raise Overloaded
     return await answer
-
-
-async def run_probe(function: Callable[[], T]) -> T:
-    """Do what `run_sync` does, on a thread kept for what asks neither database nor Redis."""
-    return await asyncio.wrap_future(_submit(_probes, function))
 
 
 async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
@@ -88,15 +91,20 @@ async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:
 
 def _submit(pool: ThreadPoolExecutor, function: Callable[[], T]) -> Future[T]:
     context = contextvars.copy_context()
+    work = [function]
 
     def call() -> T:
         close_old_connections()
         try:
-            return context.run(function)
+            return context.run(work[0])
         finally:
             close_old_connections()
 
-    return pool.submit(call)
+    future = pool.submit(call)
+    # A pool keeps what was cancelled until a thread comes to it: the shell only, not what a
+    # client sent.
+    future.add_done_callback(lambda _: work.clear())
+    return future
 
 
 def close(seconds: float) -> bool:

@@ -17,6 +17,7 @@ from django.utils import timezone
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
+from dwp_project import wakeup
 from dwp_project.jsontext import digest
 from hitl import audit, intake, metrics, redis_reading
 from hitl.models import ApprovalRequest, AuditRecord
@@ -42,6 +43,7 @@ def adopt(request_id: str) -> ApprovalRequest | None:
     try:
         return look_at(request_id)
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
+        wakeup.pause()
         logger.warning("redis_away", error=str(exc))
         return intake.known([request_id]).get(request_id)
 

@@ -101,7 +101,7 @@ def owe_again(began_at: datetime, alive_at: datetime | None = None) -> int:
     received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=lived_to - _IN_FLIGHT)
     lost = lost.exclude(received & Q(request__origin=Origin.REDIS))
     with transaction.atomic():
-        _lock(lost)
+        lost = lost.filter(pk__in=_lock(lost))
         lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))
         return lost.update(outcome=Outcome.PENDING, due_at=now)
 
@@ -132,10 +132,14 @@ def _free(entries: OutboxQuerySet) -> OutboxQuerySet:
     return entries
 
 
-def _lock(entries: OutboxQuerySet) -> None:
-    """Lock the entries in the order in which everybody does. A relay that was slow may hold some
-    that another has taken since: each would wait for the other."""
-    list(entries.order_by("pk").select_for_update(of=("self",)).values_list("pk", flat=True))
+def _lock(entries: OutboxQuerySet) -> list[int]:
+    """Lock the entries in the order in which everybody does; return their keys.
+
+    A relay that was slow may hold some that another has taken since: each would wait for the
+    other.
+    """
+    locked = entries.order_by("pk").select_for_update(of=("self",))
+    return list(locked.values_list("pk", flat=True))
 
 
 def heard(request: ApprovalRequest) -> None:
@@ -176,7 +180,8 @@ def note(attempts: Sequence[tuple[OutboxEntry, Attempt]]) -> None:
     for entry, attempt in attempts:
         alike[attempt, min(entry.attempts, _DOUBLINGS)].append(entry.pk)
     with transaction.atomic():
-        _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
+        if len(attempts) > 1:
+            _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
         for (attempt, before), keys in alike.items():
             pause = _FIRST_PAUSE * 2**before if before < _DOUBLINGS else _LONGEST_PAUSE
             if attempt.is_away:

@@ -58,6 +58,8 @@ def send_due() -> float:
         if sent.is_away:
             return _LONGEST_SLEEP / 2
         # Where processors are scarce, what comes too late would come too late again.
+        if sent.is_late and len(entries) == 1:
+            break
         _batch = max(1, len(entries) // 2) if sent.is_late else min(_BATCH, 2 * _batch)
     due = outbox.next_due()
     if due is None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -9,10 +13,12 @@ from typing import Any
 from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.core.exceptions import RequestDataTooBig
-from django.core.handlers.asgi import ASGIHandler
-from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.middleware.security import SecurityMiddleware
+from django.urls import set_script_prefix
 from django.utils import translation
+from prometheus_client import Counter
 from structlog.stdlib import get_logger
 
 from dwp_project import offload
@@ -21,10 +27,16 @@ from dwp_project.gateway.urls import HEALTH_PATHS
 from dwp_project.gateway.views import unavailable
 
 logger = get_logger(__name__)
+_refused = Counter("dwp_requests_refused", "Requests that found no thread in time.")
 
-# As long as a call waits for a connection to the database (`DATABASES`).
-_IN_LINE_SECONDS = 5.0
-_PROBES = frozenset(f"/{path}" for path in HEALTH_PATHS)
+# Less than the server gives requests in flight when it ends, and than most clients wait.
+_IN_LINE_SECONDS = 4.0
+_LOGIN_SECONDS = 20.0
+_PROBE_SECONDS = 30.0
+# Paths with threads of their own.
+_PROBES = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
+_LOGINS = {"/auth/login", "/admin/login/"}
+_READY = "/ready"
 
 
 class Handler(ASGIHandler):
@@ -34,18 +46,19 @@ class Handler(ASGIHandler):
     thread made for that request: a dozen changes of thread for each answer, and as many threads
     as there are requests. Here middleware and view run in one go on one of a few threads. Who
     finds none free stands in line, first come, first served; leaves it when the client does; and
-    is told to come back after five seconds (wire.md, 2: E5003). Health asks nobody and has a
-    thread of its own.
+    is told to come back after four seconds (wire.md, 2: E5003). Probes and logins have threads
+    of their own.
     """
 
     def __init__(self) -> None:
         super().__init__()
         # Typed for both ways of calling it; behind a synchronous one it is synchronous.
         self._refuse: Any = SecurityMiddleware(CSPMiddleware(CorsMiddleware(_refuse)))
+        self._logged_at = -math.inf
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # Without the context for which Django makes a thread: what is left of it outside
-        # `get_response_async`, signals and closing, has nothing to wait for.
+        # Without the context for which Django makes a thread: signals and closing, all that is
+        # left of it outside `get_response_async`, have nothing to wait for.
         await self.handle(scope, receive, send)
 
     def load_middleware(self, is_async: bool = False) -> None:
@@ -53,18 +66,47 @@ class Handler(ASGIHandler):
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
         """Return the answer; that of a client who leaves while it is made is made nevertheless."""
-        # The file behind it is closed when the client leaves.
-        with suppress(RequestDataTooBig):
+        # The file behind it is closed when the client leaves. What is wrong with it, the view
+        # finds once more.
+        with suppress(RequestDataTooBig, OSError, ValueError):
             _ = request.body
-        answer = partial(self.get_response, request)
-        if request.path_info in _PROBES:
-            return await offload.run_probe(answer)
+        line, seconds = _line(request)
         try:
-            return await offload.run_request(answer, seconds=_IN_LINE_SECONDS)
+            return await offload.run_request(
+                partial(self._whole_response, request), seconds=seconds, line=line
+            )
         except offload.Overloaded:
-            logger.warning("overloaded", path=request.path_info, waited=_IN_LINE_SECONDS)
+            _refused.inc()
+            if time.monotonic() - self._logged_at > 1:
+                self._logged_at = time.monotonic()
+                logger.warning("overloaded", path=request.path_info, waited=seconds)
             refusal: HttpResponseBase = self._refuse(request)
             return refusal
+
+    def _whole_response(self, request: Any) -> HttpResponseBase:
+        # The thread has not seen what Django has set in the loop.
+        set_script_prefix(get_script_prefix(request.scope))
+        response = self.get_response(request)
+        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+            # A file: read here, or Django reads it on the one thread that all requests share.
+            response.streaming_content = _in_one_piece(b"".join(response))
+        return response
+
+
+def _line(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:
+    """Return the threads that answer this, and for how many seconds one may wait for them."""
+    path = request.path_info
+    if path in _PROBES:
+        return offload.probes, _PROBE_SECONDS
+    if path == _READY:
+        return offload.readiness, _PROBE_SECONDS
+    if path in _LOGINS and request.method == "POST":
+        return offload.logins, _LOGIN_SECONDS
+    return offload.requests, _IN_LINE_SECONDS
+
+
+async def _in_one_piece(content: bytes) -> AsyncIterator[bytes]:
+    yield content
 
 
 def _refuse(request: HttpRequest) -> HttpResponse:

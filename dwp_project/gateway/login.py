@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth import authenticate, get_user_model
 from django.contrib.auth.models import User
-from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dwp_project.gateway import schema, signals, tokens
-from dwp_project.gateway.errors import DatabaseAway, WrongCredentials
+from dwp_project.gateway.errors import WrongCredentials
 from dwp_project.gateway.identity import Identity, header
 from dwp_project.gateway.models import role_in
 from dwp_project.gateway.views import EnvelopeView, PublicView
@@ -38,9 +36,6 @@ PERMISSIONS = [
     }
 ]
 
-_hashing = threading.BoundedSemaphore(2)
-_HASHING_PATIENCE_SECONDS = 20.0
-
 
 class LoginBody(serializers.Serializer[Any]):
     username = serializers.CharField(max_length=150, trim_whitespace=False)
@@ -55,15 +50,9 @@ class LoginView(PublicView):
     def post(self, request: Request) -> Response:
         body = self.body(request, LoginBody)
         user_id, tenant_id = body["username"], body["tenantId"]
-        # Hashing keeps a database connection busy: only a few at once, the others wait.
-        if not _hashing.acquire(timeout=_HASHING_PATIENCE_SECONDS):
-            raise DatabaseAway(_("Too many people are logging in. Try again."))
-        try:
-            # Both look-ups, always: the same work whether the password or the tenant is wrong.
-            user = authenticate(request._request, username=user_id, password=body["password"])
-            role = role_in(user_id, tenant_id)
-        finally:
-            _hashing.release()
+        # Both look-ups, always: the same work whether the password or the tenant is wrong.
+        user = authenticate(request._request, username=user_id, password=body["password"])
+        role = role_in(user_id, tenant_id)
         if user is None or role is None:
             signals.login_refused.send(
                 LoginView,

@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from structlog.stdlib import get_logger
 
+from dwp_project import wakeup
 from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import UserMismatch
 from dwp_project.gateway.identity import Identity, header, recorded
@@ -180,10 +181,13 @@ class SignalView(EnvelopeView):
         return self.success(signal, "Signal retrieved")
 
     def _signal(self, session_id: str) -> str | None:
+        # The signal's five minutes are known to the database as well.
+        if wakeup.is_paused():
+            return outbox.current_signal(session_id)
         try:
             return signalling.current_signal(session_id)
         except (RedisError, OSError) as exc:
-            # The signal's five minutes are known to the database as well.
+            wakeup.pause()
             logger.warning("redis_away", error=str(exc))
             return outbox.current_signal(session_id)
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import io
+import re
 import threading
+import warnings
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from django.http import HttpRequest
+from django.http import FileResponse, HttpRequest
+from pytest_django import Settings
 
 from dwp_project import offload
-from dwp_project.gateway import body, handler, views
+from dwp_project.gateway import body, handler, login, views
 from hitl.models import ApprovalRequest
 from tests.integration.exchange import Exchange, call
 from tests.integration.polling import until
@@ -94,12 +100,97 @@ async def test_people_are_refused_with_a_page(short_line: None) -> None:
     assert "default-src" in answer.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/health", "/api/aura/health"])
-async def test_health_is_answered_while_every_thread_is_taken(path: str) -> None:
+@pytest.mark.parametrize("path", ["/health", "/api/aura/health", "/ready", "/api/metrics"])
+async def test_probes_are_answered_while_every_thread_is_taken(
+    path: str, settings: Settings
+) -> None:
+    settings.METRICS_TOKEN = "monitor"
     async with every_thread_taken():
-        answer = await call("GET", path)
+        answer = await call("GET", path, headers={"Authorization": "Bearer monitor"})
 
     assert answer.status == 200
+
+
+async def test_refusals_are_counted(short_line: None, settings: Settings) -> None:
+    settings.METRICS_TOKEN = "monitor"
+
+    async def count() -> float:
+        answer = await call("GET", "/metrics", headers={"Authorization": "Bearer monitor"})
+        [line] = re.findall(rb"^dwp_requests_refused_total (\S+)$", answer.content, re.MULTILINE)
+        return float(line)
+
+    before = await count()
+    async with every_thread_taken():
+        await asyncio.gather(*(call("GET", ASK, REQUESTER) for _ in range(3)))
+
+    assert await count() == before + 3
+
+
+async def test_people_who_log_in_hold_nobody_else_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashing = Work()
+
+    def slowly(*args: Any, **kwargs: Any) -> None:
+        hashing()
+
+    monkeypatch.setattr(login, "authenticate", slowly)
+    form = b'{"username": "a", "password": "b", "tenantId": "tenant1"}'
+    logins = [
+        asyncio.create_task(call("POST", "/auth/login", body=form))
+        for _ in range(2 * offload.REQUEST_THREADS)
+    ]
+    await hashing.begun()
+
+    assert (await call("POST", ASK, REQUESTER, BODY)).status == 201
+    hashing.may_end.set()
+    assert {answer.refusal for answer in await asyncio.gather(*logins)} == {(401, "E2004")}
+
+
+async def test_nothing_of_a_call_that_left_the_line_is_kept() -> None:
+    class Sent:
+        """Stands for a body of 256 KiB."""
+
+        def __call__(self) -> None:
+            raise AssertionError("it has left")
+
+    async with every_thread_taken():
+        sent = Sent()
+        kept = weakref.ref(sent)
+        with pytest.raises(offload.Overloaded):
+            await offload.run_request(sent, seconds=0.05)
+        del sent
+        gc.collect()
+
+        assert kept() is None
+
+
+async def test_a_file_is_read_on_the_threads_of_requests() -> None:
+    threads = set()
+
+    class File(io.BytesIO):
+        def read(self, *args: Any) -> bytes:
+            threads.add(threading.current_thread().name.partition("_")[0])
+            return super().read(*args)
+
+    def respond(request: HttpRequest) -> FileResponse:
+        return FileResponse(File(b"x" * 200_000))
+
+    app: Any = handler.Handler()
+    app._middleware_chain = respond
+    received: list[dict[str, Any]] = []
+    asked = asyncio.Queue[dict[str, Any]]()
+    asked.put_nowait({"type": "http.request", "body": b"", "more_body": False})
+
+    async def send(message: dict[str, Any]) -> None:
+        received.append(message)
+
+    scope = {"type": "http", "method": "GET", "path": "/", "query_string": b"", "headers": []}
+    with warnings.catch_warnings(action="error"):
+        await app(scope, asked.get, send)
+
+    assert b"".join(message.get("body", b"") for message in received) == b"x" * 200_000
+    assert threads == {"request"}
 
 
 async def test_the_line_moves_when_a_thread_is_free() -> None:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+from typing import Any
+
 import pytest
 import redis
 from pytest_django import Settings
 
-from hitl import sending
-from hitl.models import AuditRecord, OutboxEntry
+from hitl import adoption, sending, signalling
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.states import Origin
 from tests import factories
 from tests.integration.calls import Api
 from tests.integration.ears import Ear
 from tests.integration.outages import no_redis
 from tests.people import REQUESTER
+
+# The module: the package offers its function under the same name.
+_publish: Any = importlib.import_module("dwp_project.wakeup.publish")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -68,3 +75,28 @@ def test_key_of_the_wrong_kind_stops_no_decision(api: Api, redis_client: redis.R
 
     assert api.post(f"/aura/hitl/approve/{opened.request_id}", REQUESTER).status == 200
     assert OutboxEntry.objects.get().outcome == "pending"
+
+
+def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
+    api: Api, redis_away: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adopted = factories.opened("s1")
+    ApprovalRequest.objects.update(origin=Origin.REDIS)
+    asked = []
+
+    def away(*args: object) -> None:
+        asked.append(args)
+        raise redis.ConnectionError("frozen")
+
+    monkeypatch.setattr(signalling, "current_signal", away)
+    monkeypatch.setattr(adoption, "look_at", away)
+    paths = ["/aura/hitl/signals/s1", f"/aura/hitl/requests/{adopted.request_id}"]
+
+    for first in paths:
+        _publish._paused_until = 0.0
+        asked.clear()
+        answers = [api.get(path, REQUESTER).status for path in (first, *paths)]
+        assert (answers, len(asked)) == ([200] * 3, 1)
+    # What only Redis may know is asked of it.
+    assert api.get("/aura/hitl/requests/req-of-an-agent", REQUESTER).status == 404
+    assert len(asked) == 2
