@@ -19,6 +19,7 @@ from pytest_django import Settings
 
 from dwp_project import offload
 from dwp_project.gateway import body, handler, login, views
+from dwp_project.offload import run_sync
 from hitl.models import ApprovalRequest
 from tests.integration.exchange import Exchange, call
 from tests.integration.polling import until
@@ -76,7 +77,7 @@ async def test_a_caller_who_waited_too_long_is_told_to_come_back(short_line: Non
     assert answer.body["message"] == "The server has too much to do. Try again; nothing was done."
     assert answer.headers["retry-after"] == "1"
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert not await ApprovalRequest.objects.filter(request_id="in-line").aexists()
+    assert not await run_sync(ApprovalRequest.objects.filter(request_id="in-line").exists)
 
 
 async def test_a_refusal_is_told_in_the_callers_language_and_to_other_origins(
@@ -210,7 +211,7 @@ async def test_the_call_of_a_client_who_left_the_line_is_never_made() -> None:
     # Whatever stood in line behind it has had its turn.
     assert (await call("GET", ASK, REQUESTER)).status == 200
 
-    assert not await ApprovalRequest.objects.filter(request_id="in-line").aexists()
+    assert not await run_sync(ApprovalRequest.objects.filter(request_id="in-line").exists)
 
 
 @pytest.fixture
