@@ -87,17 +87,14 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
     request = None
     if ID_PATTERN.fullmatch(request_id):  # PostgreSQL takes no NUL, and odd ids name nothing
         request = ApprovalRequest.objects.filter(request_id=request_id).first()
-        may_differ = request is not None and _may_differ_in_redis(request)
-        if request is None or (may_differ and not wakeup.is_paused()):
+        if request is None or (
+            request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused()
+        ):
             # An agent may have written it to Redis a moment ago, or something else since.
             request = adoption.adopt(request_id)
     if request is None or request.tenant_id != tenant_id:
         raise errors.RequestNotFound
     return settle(request, now=now)
-
-
-def _may_differ_in_redis(request: ApprovalRequest) -> bool:
-    return request.origin == Origin.REDIS and not request.is_decided
 
 
 def settle(request: ApprovalRequest, *, now: datetime | None = None) -> ApprovalRequest:

@@ -181,15 +181,14 @@ class SignalView(EnvelopeView):
         return self.success(signal, "Signal retrieved")
 
     def _signal(self, session_id: str) -> str | None:
+        if not wakeup.is_paused():
+            try:
+                return signalling.current_signal(session_id)
+            except (RedisError, OSError) as exc:
+                wakeup.pause()
+                logger.warning("redis_away", error=str(exc))
         # The signal's five minutes are known to the database as well.
-        if wakeup.is_paused():
-            return outbox.current_signal(session_id)
-        try:
-            return signalling.current_signal(session_id)
-        except (RedisError, OSError) as exc:
-            wakeup.pause()
-            logger.warning("redis_away", error=str(exc))
-            return outbox.current_signal(session_id)
+        return outbox.current_signal(session_id)
 
     def _is_ours(self, signal: str, identity: Identity) -> bool:
         """Say whether the signal is of a session of this caller's: keys carry no tenant.
