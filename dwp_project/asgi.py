@@ -21,8 +21,8 @@ from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
 from dwp_project.gateway.handler import Handler
 from dwp_project.gateway.prefix import StripPrefix
-from hitl import pages as hitl_pages
 from hitl.api import urls as hitl_urls
+from hitl.desk import urls as hitl_pages
 from streaming import urls as streaming_urls
 
 refuse_unsafe_start()

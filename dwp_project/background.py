@@ -7,9 +7,10 @@ from __future__ import annotations
 import asyncio
 from datetime import timedelta
 
-import hitl.clock
-from hitl import finder, relay
-from hitl.chores import Chore
+import hitl.background.clock
+from hitl.adoption import scanner
+from hitl.background.chores import Chore
+from hitl.delivery import relay
 from streaming import recovery, retention, runner
 
 _CHORES = (Chore("remove-old-events", timedelta(hours=1), retention.remove_old),)
@@ -18,13 +19,13 @@ _CHORES = (Chore("remove-old-events", timedelta(hours=1), retention.remove_old),
 async def run() -> None:
     """Run until cancelled."""
     async with asyncio.TaskGroup() as group:
-        for loop in (clock, relay.run, finder.run, recovery.run):
+        for loop in (clock, relay.run, scanner.run, recovery.run):
             group.create_task(loop())
 
 
 async def clock() -> None:
     """Do what comes due, of every room, until cancelled."""
-    await hitl.clock.run(also=_CHORES)
+    await hitl.background.clock.run(also=_CHORES)
 
 
 async def sessions() -> None:

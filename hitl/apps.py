@@ -7,6 +7,7 @@ class HitlConfig(AppConfig):
     verbose_name = _("approvals")
 
     def ready(self) -> None:
-        from hitl import checks, hearing  # noqa: F401 - the first registers the system checks
+        from hitl import checks  # noqa: F401 - registers the system checks
+        from hitl.audit import accounts
 
-        hearing.connect()
+        accounts.connect()

@@ -8,7 +8,7 @@ from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
 from django.db import connections
 
-from hitl import append_only, signing
+from hitl.audit import signing, triggers
 
 
 @register(Tags.database)
@@ -17,15 +17,15 @@ def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMess
     complaints: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
-        if append_only.TABLE not in connection.introspection.table_names():
+        if triggers.TABLE not in connection.introspection.table_names():
             continue
-        if missing := append_only.missing(connection):
+        if missing := triggers.missing(connection):
             complaints.append(
                 Error(
                     f"The audit table of {alias!r} is not append-only: "
                     f"no trigger {', '.join(missing)}.",
                     hint="Somebody removed it, or a migration rebuilt the table. Install it "
-                    "again with hitl.append_only.install, and find out since when it is gone.",
+                    "again with hitl.audit.triggers.install, and find out since when it is gone.",
                     id="hitl.E001",
                 )
             )

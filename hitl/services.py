@@ -1,6 +1,6 @@
 """The only writer of a request's status: open, approve, reject, cancel, expire.
 
-`hitl.attempts` says who may, `hitl.voting` counts yeses and `hitl.escalation` moves the time.
+`hitl.approvals` says who may, counts the votes and moves the time of what escalates.
 
 Every change is a conditional update that touches one row or none, and commits together
 with its audit record and, for a decision, its signal. Redis hears of it after the commit.
@@ -18,25 +18,17 @@ from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
-from hitl import (
-    adoption,
-    after_commit,
-    audit,
-    errors,
-    escalation,
-    metrics,
-    opening,
-    outbox,
-    policies,
-    refusals,
-    sending,
-    voting,
-)
+from hitl import errors, metrics
 from hitl.actors import Actor, the_clock
-from hitl.attempts import Attempt
+from hitl.adoption import adopt
+from hitl.approvals import escalation, opening, refusals, votes
+from hitl.approvals.decisions import Attempt
+from hitl.approvals.opening import Question, announce_again
+from hitl.audit import record
+from hitl.delivery import after_commit, outbox, publisher
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
-from hitl.opening import Question, announce_again
-from hitl.session_owners import claim_session
+from hitl.policies import rules
+from hitl.sessions import claim_session
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, AuditEvent, Origin, Status
 
 __all__ = [
@@ -78,7 +70,7 @@ def open_request(
         # An agent may have written a question of this id a moment ago: then it is known first.
         known = ApprovalRequest.objects.filter(request_id=question.request_id)
         if not known.exists() and not wakeup.is_paused():
-            adoption.adopt(question.request_id)
+            adopt.adopt(question.request_id)
     return opening.open_request(question, actor, origin, now=now)
 
 
@@ -91,7 +83,7 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
             request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused()
         ):
             # An agent may have written it to Redis a moment ago, or something else since.
-            request = adoption.adopt(request_id)
+            request = adopt.adopt(request_id)
     if request is None or request.tenant_id != tenant_id:
         raise errors.RequestNotFound
     return settle(request, now=now)
@@ -201,11 +193,11 @@ def _decide(attempt: Attempt, request_id: str, now: datetime | None) -> Approval
 
 def _done(attempt: Attempt, request: ApprovalRequest, now: datetime) -> bool:
     """Do what was attempted if `request` still is as it was judged; say whether this did it."""
-    needed = policies.rule_of(request).min_approvals
+    needed = rules.rule_of(request).min_approvals
     try:
         with transaction.atomic():
             if attempt.to is Status.APPROVED and needed > 1:
-                if not voting.count(request, attempt.actor, now):
+                if not votes.count(request, attempt.actor, now):
                     return False
                 if request.approvals < needed:
                     _keep_vote(attempt, request, now)
@@ -218,13 +210,13 @@ def _done(attempt: Attempt, request: ApprovalRequest, now: datetime) -> bool:
                 reason=attempt.reason or _UNLESS_GIVEN.get(attempt.to, ""),
                 shown_digest=attempt.shown_digest,
             )
-    except voting.VotedBefore:
+    except votes.VotedBefore:
         return False
 
 
 def _keep_vote(attempt: Attempt, request: ApprovalRequest, now: datetime) -> None:
     details = _told(request, attempt.shown_digest)
-    audit.record(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
+    record.write(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
     after_commit.refresh(request)
     after_commit.tell(request)
 
@@ -260,7 +252,7 @@ def _leave_pending(
     for name, value in change.items():
         setattr(request, name, value)
     details = ({"reason": reason} if reason else {}) | _told(request, shown_digest)
-    audit.record(EVENT_OF[to], actor, now, request=request, details=details)
+    record.write(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first: with a frozen Redis the rest takes a second.
     after_commit.do(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
@@ -275,9 +267,9 @@ def _leave_pending(
 
 def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
     """Return what the audit keeps of a decision besides its maker and its reason."""
-    details = policies.told(request)
+    details = rules.told(request)
     if request.policy is not None and request.policy.min_approvals > 1:
-        details |= voting.told(request)
+        details |= votes.told(request)
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
@@ -285,5 +277,5 @@ def _send(entry: OutboxEntry) -> None:
     """Publish at once; what that does not deliver is a relay's, told of it here."""
     if wakeup.is_paused():
         return  # Redis failed a moment ago: nobody waits for the next failure
-    if sending.send([entry]).is_owed:
+    if publisher.send([entry]).is_owed:
         wakeup.publish(outbox.TOPIC)

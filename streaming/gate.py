@@ -9,10 +9,11 @@ from typing import Any
 from django.db import transaction
 
 from dwp_project.jsontext import canonical
-from hitl import outbox, services, waiting
+from hitl import services, waiting
 from hitl.actors import Actor
+from hitl.delivery import outbox
+from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest
-from hitl.representation import milliseconds
 from hitl.states import ActorKind, Channel, Origin, Status
 from streaming import events, log
 from streaming.agents.base import (

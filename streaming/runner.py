@@ -11,13 +11,13 @@ from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import parse
 from dwp_project.offload import run_sync
-from streaming import closing, leases, log, resuming
+from streaming import final_events, leases, log, resume
 from streaming.agents import registry
 from streaming.agents.base import AgentEvent, AgentTask, GateClosed, Withdrawn
 from streaming.gate import SessionGate
-from streaming.held import Run, held
+from streaming.lease_keeper import Run, held
 from streaming.models import Event, Session
-from streaming.resuming import SessionLost
+from streaming.resume import SessionLost
 from streaming.writer import Diverged, Writer, patiently
 
 logger = get_logger(__name__)
@@ -71,7 +71,7 @@ async def _run(run: Run) -> None:
         try:
             if session.cancel_requested_at is not None:
                 raise log.SessionCancelled(session.session_id)
-            recorded = await patiently(resuming.recall, session)
+            recorded = await patiently(resume.recall, session)
         except (log.SessionCancelled, SessionLost) as exc:
             writer = _writer(session)
             end = await _abandoned(session, exc)
@@ -83,7 +83,7 @@ async def _run(run: Run) -> None:
         logger.warning("session_ended_elsewhere", session_id=session.session_id)
 
 
-async def _close(writer: Writer, end: closing.Closing) -> None:
+async def _close(writer: Writer, end: final_events.Closing) -> None:
     """Write a session's last events; if those cannot be written, plainer ones."""
     events, status = end
     try:
@@ -92,7 +92,7 @@ async def _close(writer: Writer, end: closing.Closing) -> None:
         raise
     except Exception as exc:
         logger.error("closing_events_refused", exc_info=exc)
-        events, status = closing.failed(RuntimeError(type(exc).__name__))
+        events, status = final_events.failed(RuntimeError(type(exc).__name__))
         await writer.append(events, ending=status)
 
 
@@ -102,7 +102,7 @@ def _writer(session: Session, recorded: Sequence[Event] = ()) -> Writer:
     )
 
 
-async def _worked(run: Run, writer: Writer, recorded: Sequence[Event]) -> closing.Closing:
+async def _worked(run: Run, writer: Writer, recorded: Sequence[Event]) -> final_events.Closing:
     """Let the agent work and return how it ended."""
     session = run.session
     gate = SessionGate(session, writer)
@@ -110,14 +110,14 @@ async def _worked(run: Run, writer: Writer, recorded: Sequence[Event]) -> closin
         if session.last_sequence == 0:
             await writer.append([AgentEvent("start", {"message": "Session started"})])
         await _work_or_cancellation(run, _work(session, writer, gate, recorded))
-        return closing.completed()
+        return final_events.completed()
     except log.SessionEnded:
         raise
     except GateClosed as closed:
-        return closing.stopped(session.session_id, closed)
+        return final_events.stopped(session.session_id, closed)
     except log.SessionCancelled:
         # Whoever cancelled it withdraws the question, and is in the audit for that.
-        return closing.stopped(session.session_id, Withdrawn(_CANCELLED))
+        return final_events.stopped(session.session_id, Withdrawn(_CANCELLED))
     except Diverged as exc:
         return await _abandoned(session, exc)
     except Exception as exc:
@@ -126,18 +126,18 @@ async def _worked(run: Run, writer: Writer, recorded: Sequence[Event]) -> closin
             writer.check_all_recalled(f"{type(exc).__name__}: {exc}")
         except Diverged as diverged:
             return await _abandoned(session, diverged)
-        return closing.failed(exc)
+        return final_events.failed(exc)
 
 
-async def _abandoned(session: Session, exc: Exception) -> closing.Closing:
+async def _abandoned(session: Session, exc: Exception) -> final_events.Closing:
     """Withdraw what the session still asks, and return its end."""
     if isinstance(exc, log.SessionCancelled):
-        await patiently(resuming.withdraw_question, session, _CANCELLED)
-        return closing.stopped(session.session_id, Withdrawn(_CANCELLED))
+        await patiently(resume.withdraw_question, session, _CANCELLED)
+        return final_events.stopped(session.session_id, Withdrawn(_CANCELLED))
     logger.warning("session_lost", session_id=session.session_id, reason=str(exc))
     reason = str(exc if isinstance(exc, SessionLost) else SessionLost(str(exc)))
-    request_id = await patiently(resuming.withdraw_question, session, reason)
-    return closing.lost(session.session_id, reason, request_id)
+    request_id = await patiently(resume.withdraw_question, session, reason)
+    return final_events.lost(session.session_id, reason, request_id)
 
 
 async def _work_or_cancellation(run: Run, working: Coroutine[Any, Any, None]) -> None:
@@ -164,7 +164,7 @@ async def _work(
         prompt=session.prompt,
         context=parse(session.context_text),
         thread_id=session.thread_id or None,
-        recorded=await run_sync(resuming.as_told, recorded),
+        recorded=await run_sync(resume.as_told, recorded),
     )
     async with aclosing(_generator(session, task, gate)) as stream:
         async for event in stream:

@@ -11,8 +11,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from hitl import redaction, showing
 from hitl.models import ApprovalRequest
+from hitl.text import redact, sanitize
 from streaming import events
 from streaming.models import Event, Session
 
@@ -80,9 +80,9 @@ def _happened(event: Event) -> Happened:
     else:
         fields = json.loads(event.payload)
     # Masked before anything is put in words: no word can show what the masks hide.
-    shown: Fields = redaction.spelled_out(redaction.masked(fields))
+    shown: Fields = redact.spelled_out(redact.masked(fields))
     if event.name == "content":
-        piece = showing.marked(str(shown.get("content", "")), is_multiline=True)
+        piece = sanitize.marked(str(shown.get("content", "")), is_multiline=True)
         words = format_html('{} <span class="piece">{}</span>', _b(_("Answer:")), piece)
         return Happened(event.sequence, "content", _item(event, words, ""), piece)
     tell = _WORDS.get(event.name)
@@ -90,7 +90,7 @@ def _happened(event: Event) -> Happened:
     raw = format_html(
         '<details class="fold"><summary>{}</summary>{}</details>',
         _("as sent"),
-        showing.pretty(shown),
+        sanitize.pretty(shown),
     )
     return Happened(event.sequence, event.name, _item(event, words, raw, _look(event.name, shown)))
 
@@ -116,13 +116,13 @@ def _look(name: str, shown: Fields) -> str:
 
 
 def _b(text: str) -> SafeString:
-    return format_html("<b>{}</b>", showing.plain(text))
+    return format_html("<b>{}</b>", sanitize.plain(text))
 
 
 def _told(label: str, text: Any) -> SafeString:
     words = str(text or "")
     cut = words if len(words) <= _MOST_CHARACTERS else f"{words[:_MOST_CHARACTERS]}…"
-    return format_html("{} {}", _b(label), showing.marked(cut, is_multiline=True))
+    return format_html("{} {}", _b(label), sanitize.marked(cut, is_multiline=True))
 
 
 def _status(status: Any) -> str:

@@ -4,7 +4,7 @@ from django.urls import path
 
 from streaming.api import views
 from streaming.consumers import AttachConsumer, StartConsumer
-from streaming.watching import TimelineConsumer
+from streaming.timeline_consumer import TimelineConsumer
 
 START_PATHS = ("aura/test/stream", "agent/chat-stream")
 ATTACH_PATH = "aura/sessions/<str:session_id>/stream"

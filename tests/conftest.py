@@ -10,15 +10,15 @@ import redis
 from django.db import connections
 from django.test import TransactionTestCase
 
-from hitl import append_only
+from hitl.audit import triggers
 from tests import people
 from tests.people import Person
 from tests.services import services
 
 # What takes longest goes first: a file is one worker's, and the others end beside it.
 LONGEST = (
-    *("test_million", "test_foreign_tenant", "test_wrong_question", "test_delivery_machine"),
-    *("test_postgresql_roles", "test_relay", "test_recovery", "test_waiting", "test_finder"),
+    *("test_million", "test_foreign_tenant", "test_wrong_question", "test_state_machine"),
+    *("test_postgresql_roles", "test_relay", "test_recovery", "test_waiting", "test_scanner"),
     *("test_takeover", "test_serve", "test_frozen_end", "test_server_bodies", "test_server_end"),
     *("test_all_day", "test_looking", "test_deciding", "test_book", "test_prompt"),
 )
@@ -92,11 +92,11 @@ def _flush_in_spite_of_append_only() -> Iterator[None]:
 
     def flush_without_triggers(case: TransactionTestCase) -> None:
         connection = connections["default"]
-        append_only.remove(connection)
+        triggers.remove(connection)
         try:
             flush(case)
         finally:
-            append_only.install(connection)
+            triggers.install(connection)
 
     TransactionTestCase._fixture_teardown = flush_without_triggers  # type: ignore[attr-defined]
     yield

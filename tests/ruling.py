@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hitl import policy_changes
 from hitl.models import Policy
-from hitl.policies import Rule
+from hitl.policies import changes
+from hitl.policies.rules import Rule
 from tests import factories
 from tests.people import TENANT, Person
 
@@ -23,4 +23,4 @@ ESCALATING: dict[str, Any] = {
 def a_policy(pattern: str = "delete_*", *, tenant_id: str = TENANT, **asked: Any) -> Policy:
     """Make a policy as an admin of its tenant does."""
     admin = factories.actor(Person("admin1", tenant_id, "admin"))
-    return policy_changes.create(admin, pattern, Rule(**asked))
+    return changes.create(admin, pattern, Rule(**asked))

@@ -17,8 +17,8 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.operators import operator_at
-from hitl import showing
 from hitl.models import ApprovalRequest
+from hitl.text import sanitize
 
 # What is counted, and so what can be paged to; the rest is found by searching.
 MOST_COUNTED = 10_000
@@ -66,7 +66,7 @@ class TenantFilter(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         mine = operator_at(request).tenants
-        return [(tenant, showing.plain(tenant)) for tenant in mine]
+        return [(tenant, sanitize.plain(tenant)) for tenant in mine]
 
     def has_output(self) -> bool:
         return len(self.lookup_choices) > 1
@@ -103,7 +103,7 @@ class ActionFilter(admin.SimpleListFilter):
         tenant = asked if asked in mine else next(iter(mine), None)
         newest = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
         actions = newest.values_list("action_type", flat=True)[:_SAMPLED_FOR_ACTIONS]
-        return [(action, showing.plain(action)) for action in sorted(set(actions))]
+        return [(action, sanitize.plain(action)) for action in sorted(set(actions))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         asked = self.value()

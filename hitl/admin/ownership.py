@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from dwp_project.gateway.admin import ModelAdmin
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import operator_at
-from hitl import showing
+from hitl.text import sanitize
 
 if TYPE_CHECKING:
     ModelForm = forms.ModelForm[Any]  # generic in its stubs only
@@ -41,7 +41,7 @@ class TenantForm(ModelForm):
             return
         field = self.fields["tenant_id"]
         assert isinstance(field, forms.ChoiceField)
-        field.choices = [(tenant, showing.plain(tenant)) for tenant in self.offered]
+        field.choices = [(tenant, sanitize.plain(tenant)) for tenant in self.offered]
 
 
 class TenantAdmin(ModelAdmin):

@@ -16,12 +16,14 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dwp_project.gateway.errors import DwpError
-from hitl import deciding, errors, policy_changes, showing
+from hitl import errors
+from hitl.admin.base import ShownValuesFilter
 from hitl.admin.ownership import TenantAdmin, TenantForm
-from hitl.desk import wording
+from hitl.desk import decisions, wording
 from hitl.models import Policy
-from hitl.policies import Rule, rule_as_of
-from hitl.reading import ShownValuesFilter
+from hitl.policies import changes
+from hitl.policies.rules import Rule, rule_as_of
+from hitl.text import sanitize
 
 _ASKED = (
     "min_approvals",
@@ -73,7 +75,7 @@ class PolicyForm(TenantForm):
         if not self.errors:
             pattern = told.get("pattern", self.instance.pattern)
             try:
-                policy_changes.check(pattern, self.rule)
+                changes.check(pattern, self.rule)
             except errors.InvalidPolicy as exc:
                 raise ValidationError({exc.field: str(exc.message)}) from exc
             known = Policy.objects.current().filter(pattern=pattern)
@@ -112,11 +114,11 @@ class PolicyAdmin(TenantAdmin):
 
     @admin.display(description=gettext_lazy("action pattern"), ordering="pattern")
     def shown_pattern(self, obj: Policy) -> str:
-        return showing.marked(obj.pattern)
+        return sanitize.marked(obj.pattern)
 
     @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
     def shown_tenant(self, obj: Policy) -> str:
-        return showing.marked(obj.tenant_id)
+        return sanitize.marked(obj.tenant_id)
 
     @admin.display(description=gettext_lazy("asks"))
     def shown_rule(self, obj: Policy) -> str:
@@ -128,7 +130,7 @@ class PolicyAdmin(TenantAdmin):
 
     @admin.display(description=gettext_lazy("by"), ordering="created_by")
     def shown_creator(self, obj: Policy) -> str:
-        return showing.marked(obj.created_by)
+        return sanitize.marked(obj.created_by)
 
     @admin.display(description=gettext_lazy("versions"))
     def versions(self, obj: Policy) -> str:
@@ -142,7 +144,7 @@ class PolicyAdmin(TenantAdmin):
                     reverse("admin:hitl_policy_change", args=[version.pk]),
                     version.version,
                     date_format(timezone.localtime(version.created_at), "DATETIME_FORMAT"),
-                    showing.marked(version.created_by),
+                    sanitize.marked(version.created_by),
                     " · " + _("retired") if version.is_retired else "",
                 )
                 for version in known.order_by("-version")[:200]
@@ -214,21 +216,21 @@ class PolicyAdmin(TenantAdmin):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
-        actor = deciding.operator(request, obj.tenant_id)
+        actor = decisions.operator(request, obj.tenant_id)
         if change:
-            made = policy_changes.change(actor, obj.pattern, form.rule, version=obj.version)
+            made = changes.change(actor, obj.pattern, form.rule, version=obj.version)
         else:
-            made = policy_changes.create(actor, obj.pattern, form.rule)
+            made = changes.create(actor, obj.pattern, form.rule)
         # What the admin goes on with, and logs, is the row that was made.
         obj.pk, obj.version = made.pk, made.version
 
     def _is_retired(self, request: HttpRequest, policy: Policy) -> bool:
         """Retire the policy in the version that was read; with a message if that is refused."""
-        actor = deciding.operator(request, policy.tenant_id)
+        actor = decisions.operator(request, policy.tenant_id)
         try:
-            policy_changes.retire(actor, policy.pattern, version=policy.version)
+            changes.retire(actor, policy.pattern, version=policy.version)
         except DwpError as exc:
-            told = {"name": showing.plain(policy.pattern), "why": exc.message}
+            told = {"name": sanitize.plain(policy.pattern), "why": exc.message}
             messages.error(request, _("Policy %(name)s was not retired: %(why)s") % told)
             return False
         return True

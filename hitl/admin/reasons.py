@@ -10,10 +10,12 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.errors import DwpError
-from hitl import deciding, reasons, showing
+from hitl.admin.base import ShownValuesFilter
 from hitl.admin.ownership import TenantAdmin, TenantForm
+from hitl.desk import decisions
 from hitl.models import RejectionReason
-from hitl.reading import ShownValuesFilter
+from hitl.policies import reasons
+from hitl.text import sanitize
 
 
 class ReasonForm(TenantForm):
@@ -33,11 +35,11 @@ class RejectionReasonAdmin(TenantAdmin):
 
     @admin.display(description=_("reason"), ordering="text")
     def shown_text(self, obj: RejectionReason) -> str:
-        return showing.marked(obj.text)
+        return sanitize.marked(obj.text)
 
     @admin.display(description=_("tenant"), ordering="tenant_id")
     def shown_tenant(self, obj: RejectionReason) -> str:
-        return showing.marked(obj.tenant_id)
+        return sanitize.marked(obj.tenant_id)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         tenant = "tenant_id" if obj is None else "shown_tenant"
@@ -49,7 +51,7 @@ class RejectionReasonAdmin(TenantAdmin):
     def save_model(
         self, request: HttpRequest, obj: RejectionReason, form: Any, change: bool
     ) -> None:
-        actor = deciding.operator(request, obj.tenant_id)
+        actor = decisions.operator(request, obj.tenant_id)
         if change:
             reasons.change(actor, obj.pk, obj.text, obj.position)
         else:
@@ -57,7 +59,7 @@ class RejectionReasonAdmin(TenantAdmin):
 
     def delete_model(self, request: HttpRequest, obj: RejectionReason) -> None:
         try:
-            reasons.remove(deciding.operator(request, obj.tenant_id), obj.pk)
+            reasons.remove(decisions.operator(request, obj.tenant_id), obj.pk)
         except DwpError as exc:
             messages.error(request, str(exc.message))
 

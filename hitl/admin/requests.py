@@ -14,12 +14,14 @@ from django.utils.translation import gettext_lazy
 
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import operator_at
-from hitl import deciding, reasons, services, showing
+from hitl import services
 from hitl.admin import archive
+from hitl.admin.base import ReadOnlyAdmin
+from hitl.desk import decisions, many, one, rows, script_texts
 from hitl.desk import inbox as inboxes
-from hitl.desk import many, one, rows, texts
 from hitl.models import ApprovalRequest
-from hitl.reading import ReadOnlyAdmin
+from hitl.policies import reasons
+from hitl.text import sanitize
 
 INBOX = "admin:hitl_approvalrequest_inbox"
 _PAGE = "admin:hitl_approvalrequest_change"
@@ -83,7 +85,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "rows": rows.rendered(found, operator),
                 "operator": operator,
                 "most": inboxes.MOST_ROWS,
-                "texts": texts.for_scripts(),
+                "texts": script_texts.for_scripts(),
                 "may_decide": bool(operator.decides_in),
             },
         )
@@ -101,16 +103,16 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         shown: dict[str, Any] = {}
         if found is not None:
             shown = one.page(services.settle(found), operator_at(request))
-            shown["texts"] = texts.for_scripts()
+            shown["texts"] = script_texts.for_scripts()
             # Several are open in tabs: each is told by what it asks.
-            shown["title"] = showing.plain(found.message.strip()[:80] or found.action_type)
+            shown["title"] = sanitize.plain(found.message.strip()[:80] or found.action_type)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Take the decision that the request's page sends; then go to the next most urgent."""
         found = self.get_queryset(request).filter(pk=pk).first()
         if request.method == "POST" and found is None:
-            deciding.keep_foreign(request, [pk], is_approval="approve" in request.POST)
+            decisions.keep_foreign(request, [pk], is_approval="approve" in request.POST)
         if found is None:
             return HttpResponseRedirect(reverse(INBOX))
         if request.method != "POST":
@@ -119,12 +121,12 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         digest = request.POST.get("digest", "")
         if "approve" in request.POST:
-            decision = deciding.approving(digest)
+            decision = decisions.approving(digest)
         elif "reject" in request.POST:
-            decision = deciding.rejecting(digest, _reason(request, {found.tenant_id}))
+            decision = decisions.rejecting(digest, _reason(request, {found.tenant_id}))
         else:
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
-        if not deciding.decide_one(request, found, decision).is_done:
+        if not decisions.decide_one(request, found, decision).is_done:
             return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
         operator = operator_at(request)
         following = one.next_for(operator, pk)
@@ -159,7 +161,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         items, seen = request.POST.getlist("item"), self.get_queryset(request)
         try:
             if foreign := many.unseen(items, seen):
-                deciding.keep_foreign(request, foreign, is_approval=is_approval)
+                decisions.keep_foreign(request, foreign, is_approval=is_approval)
             selection = many.selected(items, seen)
         except DwpError as exc:
             messages.error(request, str(exc.message))
@@ -215,7 +217,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         )
 
     def _shown(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        shared = {"opts": self.opts, "media": self.media, "texts": texts.for_scripts()}
+        shared = {"opts": self.opts, "media": self.media, "texts": script_texts.for_scripts()}
         return TemplateResponse(
             request, template, {**self.admin_site.each_context(request), **shared, **context}
         )

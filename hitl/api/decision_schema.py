@@ -21,9 +21,10 @@ from dwp_project.gateway.openapi import (
     operation,
 )
 from dwp_project.gateway.roles import Role
-from hitl import errors, representation
+from hitl import errors
 from hitl.api.serializers import ApprovalBody, DecisionBody, RejectionBody
 from hitl.api.shapes import DECISION, PARTIAL_APPROVAL, VOTED, WITHDRAWAL, request_example
+from hitl.delivery import wire
 from hitl.states import Status
 
 REQUEST_ID = OpenApiParameter(
@@ -52,7 +53,7 @@ _STANDS = (
 
 
 def _decision(name: str, message: str, status: Status, reason: str = "") -> OpenApiExample:
-    return example(name, message, representation.decision(request_example(status, reason=reason)))
+    return example(name, message, wire.decision(request_example(status, reason=reason)))
 
 
 _REASON = "Not before the audit"
@@ -88,7 +89,7 @@ _RAISED: list[Any] = [
 ]
 
 _WANTED = [errors.RoleRequired(Role.APPROVER.value), errors.RoleRequired(Role.ADMIN.value)]
-_PARTIAL = {**representation.decision(request_example()), **VOTED}
+_PARTIAL = {**wire.decision(request_example()), **VOTED}
 
 approve = extend_schema_view(
     post=operation(

@@ -19,7 +19,7 @@ from dwp_project.gateway.openapi import (
     operation,
 )
 from dwp_project.jsontext import compact
-from hitl import errors, representation
+from hitl import errors
 from hitl.api.decision_schema import REQUEST_ID, approve, cancel, reject
 from hitl.api.serializers import ListQuery, OpeningBody
 from hitl.api.shapes import (
@@ -29,6 +29,7 @@ from hitl.api.shapes import (
     json_text,
     request_example,
 )
+from hitl.delivery import wire
 from hitl.states import Status
 
 __all__ = ["approve", "cancel", "reject", "request", "requests", "signal", "wait"]
@@ -39,11 +40,11 @@ _REJECTED = request_example(Status.REJECTED, reason="Not before the audit")
 
 
 def _document(name: str, message: str, request: Any) -> OpenApiExample:
-    return example(name, message, representation.document(request))
+    return example(name, message, wire.document(request))
 
 
 def _document_text(name: str, request: Any) -> OpenApiExample:
-    return example(name, "Approval request retrieved", compact(representation.document(request)))
+    return example(name, "Approval request retrieved", compact(wire.document(request)))
 
 
 _list = operation(
@@ -62,7 +63,7 @@ _list = operation(
                     "more to come",
                     "Approval requests retrieved",
                     {
-                        "items": [representation.document(_PENDING)],
+                        "items": [wire.document(_PENDING)],
                         "nextCursor": "cD00MjE3",
                     },
                 ),
@@ -168,12 +169,8 @@ signal = extend_schema_view(
                 "The signal as JSON text, or no `data`.",
                 {"anyOf": [enveloped(json_text(SIGNAL)), enveloped()]},
                 [
-                    example(
-                        "approved", "Signal retrieved", compact(representation.signal(_APPROVED))
-                    ),
-                    example(
-                        "rejected", "Signal retrieved", compact(representation.signal(_REJECTED))
-                    ),
+                    example("approved", "Signal retrieved", compact(wire.signal(_APPROVED))),
+                    example("rejected", "Signal retrieved", compact(wire.signal(_REJECTED))),
                     example("none", "No signal found for session"),
                 ],
             )

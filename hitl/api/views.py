@@ -19,13 +19,14 @@ from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.gateway.roles import DECIDERS
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
 from dwp_project.jsontext import InvalidJSON, compact, parse
-from hitl import errors, outbox, representation, services, signalling
+from hitl import errors, services
 from hitl.actors import Actor
 from hitl.api import schema
 from hitl.api.callers import caller
 from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
-from hitl.idempotency import Answer, answer_once
+from hitl.approvals.idempotency import Answer, answer_once
+from hitl.delivery import commands, outbox, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -56,7 +57,7 @@ class RequestView(EnvelopeView):
             status, body = answer_once(self.identity(request), endpoint, key, payload, act)
         except errors.AlreadyDecided as already:
             return self.success(
-                representation.decision(already.request),
+                wire.decision(already.request),
                 "Request was already processed (idempotent)",
                 http.HTTP_409_CONFLICT,
             )
@@ -71,11 +72,11 @@ class RequestView(EnvelopeView):
         def act() -> Answer:
             found = decide(actor)
             if found.status == Status.PENDING:
-                told = representation.partial_approval(found)
+                told = wire.partial_approval(found)
                 return http.HTTP_202_ACCEPTED, envelope.success(
                     told, "Approval recorded, more are needed"
                 )
-            return 200, envelope.success(representation.decision(found), message)
+            return 200, envelope.success(wire.decision(found), message)
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
@@ -134,7 +135,7 @@ class RequestsView(RequestView):
         # What was due expires by being read, and is then no longer what was asked for.
         settled = [services.settle(item) for item in found]
         status = request.query_params.get("status") or None
-        items = [representation.document(i) for i in settled if status in (None, i.status)]
+        items = [wire.document(i) for i in settled if status in (None, i.status)]
         page: dict[str, Any] = {"items": items}
         if next_cursor:
             page["nextCursor"] = next_cursor
@@ -157,7 +158,7 @@ class RequestsView(RequestView):
             opened, is_new = services.open_request(question, actor, Origin.REST)
             message = "Approval request opened" if is_new else "Approval request already opened"
             status = http.HTTP_201_CREATED if is_new else http.HTTP_200_OK
-            return status, envelope.success(representation.document(opened), message)
+            return status, envelope.success(wire.document(opened), message)
 
         return self.once(request, "open", body, act)
 
@@ -167,7 +168,7 @@ class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
         found = services.find(request_id, self.identity(request).tenant_id)
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
-        return self.success(compact(representation.document(found)), "Approval request retrieved")
+        return self.success(compact(wire.document(found)), "Approval request retrieved")
 
 
 @schema.signal
@@ -183,7 +184,7 @@ class SignalView(EnvelopeView):
     def _signal(self, session_id: str) -> str | None:
         if not wakeup.is_paused():
             try:
-                return signalling.current_signal(session_id)
+                return commands.current_signal(session_id)
             except (RedisError, OSError) as exc:
                 wakeup.pause()
                 logger.warning("redis_away", error=str(exc))

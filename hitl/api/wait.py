@@ -11,7 +11,8 @@ from dwp_project.gateway import envelope
 from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.gateway.errors import InvalidValue
 from dwp_project.offload import run_sync
-from hitl import representation, services, waiting
+from hitl import services, waiting
+from hitl.delivery import wire
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
@@ -37,7 +38,7 @@ class WaitConsumer(ApiConsumer):
         request = await self._until_ended(request_id, identity.tenant_id, seconds)
         is_pending = request.status == Status.PENDING
         # Its policy and votes are asked of the database.
-        document = await run_sync(representation.document, request)
+        document = await run_sync(wire.document, request)
         await self.send_json(
             envelope.success(
                 document,

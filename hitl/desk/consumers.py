@@ -24,9 +24,9 @@ from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import compact
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from hitl import live
-from hitl.desk import standing
-from hitl.desk.standing import Standing
+from hitl.delivery import live
+from hitl.desk import snapshot
+from hitl.desk.snapshot import Standing
 
 logger = get_logger(__name__)
 
@@ -108,7 +108,7 @@ class InboxConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/live/`: the inbox, kept up to date."""
 
     async def look(self, operator: Operator) -> Standing:
-        return await self.in_words(standing.of_inbox, operator)
+        return await self.in_words(snapshot.of_inbox, operator)
 
 
 class RequestConsumer(DeskConsumer):
@@ -116,7 +116,7 @@ class RequestConsumer(DeskConsumer):
 
     async def look(self, operator: Operator) -> Standing:
         pk = self.scope["url_route"]["kwargs"]["pk"]
-        found = await self.in_words(standing.of_request, operator, pk)
+        found = await self.in_words(snapshot.of_request, operator, pk)
         if found is None:
             raise NotFound
         return found

@@ -11,9 +11,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dwp_project.gateway.errors import DwpError
-from hitl import deciding
-from hitl.deciding import Result
-from hitl.desk import rows
+from hitl.desk import decisions, rows
+from hitl.desk.decisions import Result
 from hitl.models import ApprovalRequest
 
 MOST_AT_ONCE = 200
@@ -115,8 +114,10 @@ def decide(
     results = []
     for found in selection.requests:
         digest = selection.digests[found.pk]
-        decision = deciding.approving(digest) if is_approval else deciding.rejecting(digest, reason)
-        results.append(deciding.attempt(request, found, decision))
+        decision = (
+            decisions.approving(digest) if is_approval else decisions.rejecting(digest, reason)
+        )
+        results.append(decisions.attempt(request, found, decision))
     return results
 
 

@@ -12,13 +12,13 @@ from django.utils.translation import ngettext
 
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
-from hitl import redaction, showing, tree
 from hitl.actors import at_desk, person
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
-from hitl.policies import may_approve, may_reject, rule_of
+from hitl.policies.rules import may_approve, may_reject, rule_of
 from hitl.states import Status
+from hitl.text import json_html, redact, sanitize
 
 MOST_EARLIER = 10
 
@@ -36,9 +36,9 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         "request": request,
         "is_pending": is_pending,
         "status": request.get_status_display(),
-        "decided_by": showing.marked(request.decided_by),
-        "reason": showing.marked(request.reason, is_multiline=True) if request.reason else "",
-        "votes": [(showing.marked(vote.user_id), vote) for vote in votes],
+        "decided_by": sanitize.marked(request.decided_by),
+        "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
+        "votes": [(sanitize.marked(vote.user_id), vote) for vote in votes],
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
         )
@@ -63,14 +63,14 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         **state(request, operator),
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
-        "action_type": showing.marked(request.action_type),
+        "action_type": sanitize.marked(request.action_type),
         # The headline is all of it, where it is one line and not long.
         "message": ""
         if wording.is_headline(request.message)
-        else showing.marked(request.message, is_multiline=True),
-        "context": tree.html(context),
+        else sanitize.marked(request.message, is_multiline=True),
+        "context": json_html.html(context),
         "shown_digest": digest(context),
-        "raw": showing.pretty(redaction.spelled_out(redaction.masked(context))),
+        "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
         "rule_words": wording.rule(rule_of(request)),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
@@ -99,7 +99,7 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
         (_("Agent"), request.agent_id),
         (_("Request id"), request.request_id),
     ]
-    shown: list[tuple[str, Any]] = [(name, showing.marked(text)) for name, text in facts if text]
+    shown: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
     return [*shown, (_("Came by"), request.get_origin_display())]
 
 
@@ -121,8 +121,8 @@ def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
         {
             "request": found,
             "headline": wording.headline(found),
-            "decided_by": showing.marked(found.decided_by),
-            "reason": showing.marked(found.reason) if found.reason else "",
+            "decided_by": sanitize.marked(found.decided_by),
+            "reason": sanitize.marked(found.reason) if found.reason else "",
         }
         for _pk, found in sorted(ended.items(), reverse=True)
     ]

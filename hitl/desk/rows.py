@@ -7,11 +7,11 @@ from typing import Any
 from django.template.loader import render_to_string
 
 from dwp_project.gateway.operators import Operator
-from hitl import showing
 from hitl.desk import wording
 from hitl.desk.inbox import Inbox
 from hitl.models import ApprovalRequest
-from hitl.policies import rule_of
+from hitl.policies.rules import rule_of
+from hitl.text import sanitize
 
 
 def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:
@@ -39,8 +39,8 @@ def described(request: ApprovalRequest) -> dict[str, Any]:
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "parameters": wording.parameters(request.context),
-        "asker": showing.marked(request.user_id),
-        "tenant": showing.marked(request.tenant_id),
+        "asker": sanitize.marked(request.user_id),
+        "tenant": sanitize.marked(request.tenant_id),
         "rule": rule_of(request),
         "votes": wording.votes(request),
         "expires": int(request.expires_at.timestamp() * 1000),

@@ -14,10 +14,10 @@ from django.utils.translation import ngettext
 
 from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
-from hitl import redaction, showing, tree
 from hitl.models import ApprovalRequest
-from hitl.policies import Rule, rule_of
+from hitl.policies.rules import Rule, rule_of
 from hitl.states import OnTimeout
+from hitl.text import json_html, redact, sanitize
 
 _MOST_CHARACTERS = 60
 _MOST_OF_A_LINE = 200
@@ -49,13 +49,13 @@ def action(action_type: str) -> str:
     """Return an action type as words: `delete_mail` as "Delete mail"."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
     words = re.sub(r"[_.\-]+", " ", words).strip()
-    return showing.plain(words[:1].upper() + words[1:] if words else action_type)
+    return sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
 
 
 def headline(request: ApprovalRequest) -> SafeString:
     """Return the message that the agent shows, or else the action in words, in one line."""
     message = " ".join(request.message.split("\n")).strip()
-    return showing.marked(
+    return sanitize.marked(
         _cut(message, _MOST_OF_A_LINE) if message else action(request.action_type)
     )
 
@@ -69,8 +69,8 @@ def parameters(context: Any) -> Parameters:
     """Return the parameters of a context, masked, each cut to a line."""
     members = context if isinstance(context, Mapping) else {_("context"): context}
     shown = [
-        (showing.marked(_cut(name, _MOST_CHARACTERS)), _short(value))
-        for name, value in list(redaction.masked(members).items())[:_MOST_PARAMETERS]
+        (sanitize.marked(_cut(name, _MOST_CHARACTERS)), _short(value))
+        for name, value in list(redact.masked(members).items())[:_MOST_PARAMETERS]
     ]
     return Parameters(shown[:_AT_ONCE], shown[_AT_ONCE:], max(0, len(members) - len(shown)))
 
@@ -122,10 +122,10 @@ def duration(seconds: int) -> str:
 
 
 def _short(value: Any) -> SafeString:
-    if isinstance(value, redaction.Masked):
-        return tree.mask(value)
-    text = value if isinstance(value, str) else compact(redaction.spelled_out(value))
-    return showing.marked(_cut(" ".join(text.split("\n")), _MOST_CHARACTERS))
+    if isinstance(value, redact.Masked):
+        return json_html.mask(value)
+    text = value if isinstance(value, str) else compact(redact.spelled_out(value))
+    return sanitize.marked(_cut(" ".join(text.split("\n")), _MOST_CHARACTERS))
 
 
 def _cut(text: str, most: int) -> str:

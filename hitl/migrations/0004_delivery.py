@@ -5,11 +5,11 @@ from typing import Any
 import django.utils.timezone
 from django.db import migrations, models
 
-from hitl import append_only
+from hitl.audit import triggers
 
 
 def install(apps: Any, schema_editor: Any) -> None:
-    append_only.install(schema_editor.connection)
+    triggers.install(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

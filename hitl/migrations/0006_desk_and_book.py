@@ -6,11 +6,11 @@ import django.core.validators
 import django.db.models.deletion
 from django.db import migrations, models
 
-from hitl import append_only
+from hitl.audit import triggers
 
 
 def install(apps: Any, schema_editor: Any) -> None:
-    append_only.install(schema_editor.connection)
+    triggers.install(schema_editor.connection)
 
 
 class Migration(migrations.Migration):

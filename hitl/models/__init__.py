@@ -1,8 +1,8 @@
 """What is kept: requests and votes, policies, signals to send, audit records."""
 
-from hitl.models.book import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.models.audit import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.models.background import Chore, KeptAnswer
 from hitl.models.delivery import OutboxEntry, OutboxQuerySet
-from hitl.models.kept import Chore, KeptAnswer
 from hitl.models.policies import Policy, PolicyQuerySet, RejectionReason
 from hitl.models.requests import (
     ID_PATTERN,

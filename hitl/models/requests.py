@@ -62,7 +62,7 @@ class ApprovalRequest(models.Model):
         _("decided in"), max_length=8, choices=Channel.choices, blank=True
     )
     reason = models.TextField(_("reason"), blank=True)
-    # Redis could not be told of its opening, or of its end without a decision: hitl.missed.
+    # Redis has not heard of its opening, or of its end without a decision: hitl.delivery.resync.
     is_missed_by_redis = models.BooleanField(default=False, db_default=False)
     # The rule that held when it was opened, of that version; none where no policy applied.
     policy = models.ForeignKey(

@@ -7,7 +7,7 @@ from typing import Any
 
 from dwp_project.sse import frames
 from hitl.api.shapes import request_example
-from hitl.representation import milliseconds
+from hitl.delivery.wire import milliseconds
 from streaming import events, replay
 
 _REQUEST = request_example()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from django.db import transaction
 
-from hitl import audit
+from hitl.audit import record as audit_record
 from hitl.models import AuditRecord
 from hitl.states import AuditEvent
 from tests import factories
@@ -18,7 +18,7 @@ NOON = datetime(2026, 1, 16, 12, 0, 0, 123456, tzinfo=UTC)
 def record(person: Person = REQUESTER, *, session_id: str = "") -> AuditRecord:
     """Append one record to the chain of the person's tenant."""
     with transaction.atomic():
-        return audit.record(
+        return audit_record.write(
             AuditEvent.SESSION_REFUSED, factories.actor(person), NOON, session_id=session_id
         )
 

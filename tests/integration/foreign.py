@@ -16,9 +16,12 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from dwp_project.gateway.models import Membership
-from hitl import audit, checkpoints, pages, policy_changes, reasons, services
+from hitl import services
 from hitl.actors import Actor
 from hitl.api import urls as api_urls
+from hitl.audit import checkpoints
+from hitl.audit import record as audit_record
+from hitl.desk import urls as desk_urls
 from hitl.models import (
     ApprovalRequest,
     AuditChain,
@@ -29,7 +32,8 @@ from hitl.models import (
     RejectionReason,
     Vote,
 )
-from hitl.policies import Rule
+from hitl.policies import changes, reasons
+from hitl.policies.rules import Rule
 from hitl.states import ActorKind, AuditEvent, Channel, Origin
 from streaming import sessions, urls
 from streaming.models import Event, Session
@@ -68,7 +72,7 @@ def made() -> Foreign:
         user_agent=f"{MARK}-browser",
     )
     boss = factories.actor(Person(f"{MARK}-admin", TENANT, "admin"))
-    policy = policy_changes.create(boss, f"{MARK}_*", Rule(min_approvals=2))
+    policy = changes.create(boss, f"{MARK}_*", Rule(min_approvals=2))
     preset = reasons.add(boss, f"{MARK} preset")
     prompt = sessions.Prompt(f"{MARK} prompt", {f"{MARK}-key": f"{MARK}-value"})
     session = sessions.begin(prompt, tenant_id=TENANT, user_id=asker.user_id)
@@ -86,7 +90,7 @@ def made() -> Foreign:
     decided = _opened(asker, "decided")
     services.reject(decided.request_id, decider, reason=f"{MARK} reason")
     with transaction.atomic():
-        audit.record(AuditEvent.SIGN_IN_FAILED, decider, timezone.now(), details={"x": MARK})
+        audit_record.write(AuditEvent.SIGN_IN_FAILED, decider, timezone.now(), details={"x": MARK})
     with override_settings(AUDIT_SIGNING_KEY=SIGNING_KEY):
         checkpoint = checkpoints.make(TENANT)
     assert checkpoint is not None
@@ -186,7 +190,7 @@ _LISTS = ("_changelist", "_inbox", "autocomplete")
 
 def consumers() -> list[tuple[str, tuple[str, ...], Any]]:
     """Return what is served outside Django's views: path, methods, consumer."""
-    return [*pages.consumers, *urls.consumers, *api_urls.consumers]
+    return [*desk_urls.consumers, *urls.consumers, *api_urls.consumers]
 
 
 def places(foreign: Foreign) -> list[Place]:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from dwp_project.offload import run_sync
 from streaming import events, recovery
 from streaming.agents.base import Agent, AgentEvent, AgentTask, Gate
-from streaming.held import held
+from streaming.lease_keeper import held
 from streaming.models import Event, Session, SessionStatus
 from tests.integration.running import SOON
 from tests.integration.small_agents import Asker, Talker, said

@@ -17,9 +17,13 @@ from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
 from dwp_project.gateway.operators import operator_of
-from hitl import audit, exporting, finder, missed, outbox, records, services, tampering, verifying
-from hitl.desk import standing
-from hitl.export_format import Format
+from hitl import services
+from hitl.adoption import scanner
+from hitl.audit import diagnose, record, search, verify
+from hitl.audit import export as audit_export
+from hitl.audit.export_format import Format
+from hitl.delivery import outbox, resync
+from hitl.desk import snapshot
 from hitl.models import ApprovalRequest, OutboxEntry
 from streaming import retention, timeline
 from streaming.models import Session
@@ -189,8 +193,8 @@ def _inbox(tenants: list[str]) -> Any:
     return operator
 
 
-def _first_pieces(export: exporting.Export) -> None:
-    pieces = exporting.pieces(export)
+def _first_pieces(export: audit_export.Export) -> None:
+    pieces = audit_export.pieces(export)
     for _ in range(3):
         next(pieces, None)
 
@@ -200,15 +204,15 @@ def _exported(first_day: int | None, last_day: int | None) -> None:
     actor = factories.actor(Person("desk", BIG, "admin"))
     since = now - timedelta(days=first_day) if first_day is not None else None
     until = now - timedelta(days=last_day) if last_day is not None else None
-    _first_pieces(exporting.begin(actor, Format.JSONL, since=since, until=until))
+    _first_pieces(audit_export.begin(actor, Format.JSONL, since=since, until=until))
 
 
 def _walked() -> None:
-    walk = verifying._records(BIG, 1_800_000)
+    walk = verify._records(BIG, 1_800_000)
     for _ in range(5_000):
         next(walk)
-    tampering._outside_that_was(BIG, 7)
-    tampering.stray(BIG)
+    diagnose._outside_that_was(BIG, 7)
+    diagnose.stray(BIG)
 
 
 def _delivered() -> None:
@@ -232,8 +236,8 @@ def _timeline() -> None:
 
 
 WORK: dict[str, Callable[[], object]] = {
-    "the inbox, read again": lambda: standing.of_inbox(_inbox(OPERATORS["many"])),
-    "one request, read again": lambda: standing.of_request(
+    "the inbox, read again": lambda: snapshot.of_inbox(_inbox(OPERATORS["many"])),
+    "one request, read again": lambda: snapshot.of_request(
         _inbox([]), ApprovalRequest.objects.filter(tenant_id=BIG).latest("id").pk
     ),
     "expiry, an hour and a half on": lambda: services.expire_overdue(
@@ -241,9 +245,9 @@ WORK: dict[str, Callable[[], object]] = {
     ),
     "expiry, when nothing is due": services.expire_overdue,
     "the relay": _delivered,
-    "what Redis missed": missed.make_up,
-    "the finder": lambda: finder.Finder()._states([f"req_{number}" for number in range(1, 1000)]),
-    "whose chains there are": audit.tenants,
+    "what Redis missed": resync.make_up,
+    "the finder": lambda: scanner.Finder()._states([f"req_{number}" for number in range(1, 1000)]),
+    "whose chains there are": record.tenants,
     "a walk along a chain": _walked,
     "an export of everything": lambda: _exported(None, None),
     "an export of a month": lambda: _exported(40, 10),
@@ -252,7 +256,7 @@ WORK: dict[str, Callable[[], object]] = {
     "an export of what is to come": lambda: _exported(-1, None),
     "a timeline": _timeline,
     "old events": lambda: retention._remove_batch(timezone.now() - timedelta(days=300)),
-    "a request's records": lambda: records.of_request("req_500001", BIG),
+    "a request's records": lambda: search.of_request("req_500001", BIG),
 }
 
 

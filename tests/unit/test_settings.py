@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_django import Settings
 
 from dwp_project import wakeup
-from hitl import redis_keys
+from hitl.delivery import keys as redis_keys
 from streaming import leases, recovery
 
 

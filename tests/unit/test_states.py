@@ -7,8 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dwp_project.gateway.roles import DECIDERS, USER, Role
-from hitl import append_only, representation
 from hitl.actors import Actor, the_clock
+from hitl.audit import triggers
+from hitl.delivery import wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, ActorKind, AuditEvent, Channel, Status
 
@@ -130,27 +131,27 @@ DECISION = {
 
 @pytest.mark.parametrize("status", Status)
 def test_document_has_exactly_what_is_known(status: Status) -> None:
-    found = representation.document(request(status))
+    found = wire.document(request(status))
 
     assert found == {**ALWAYS, "status": str(status), **DECISION.get(status, {})}
     assert list(found["context"]) == ["b", "a"]
 
 
 def test_document_leaves_out_an_empty_message() -> None:
-    assert "message" not in representation.document(request(Status.PENDING, message=""))
+    assert "message" not in wire.document(request(Status.PENDING, message=""))
 
 
 def test_decision_is_what_clients_rely_on() -> None:
-    approved = representation.decision(request(Status.APPROVED))
-    rejected = representation.decision(request(Status.REJECTED))
+    approved = wire.decision(request(Status.APPROVED))
+    rejected = wire.decision(request(Status.REJECTED))
 
     assert approved == {"requestId": "req_1", "sessionId": "session_1", "status": "approved"}
     assert rejected == {**approved, "status": "rejected", "reason": "no"}
 
 
 def test_signal_has_exactly_these_members_in_this_order() -> None:
-    approval = representation.signal(request(Status.APPROVED))
-    rejection = representation.signal(request(Status.REJECTED))
+    approval = wire.signal(request(Status.APPROVED))
+    rejection = wire.signal(request(Status.REJECTED))
 
     assert list(approval.items()) == [
         ("type", "approval"),
@@ -169,17 +170,17 @@ def test_signal_has_exactly_these_members_in_this_order() -> None:
 
 def test_signal_of_what_is_pending_is_an_error() -> None:
     with pytest.raises(ValueError, match="not decided"):
-        representation.signal(request(Status.PENDING))
+        wire.signal(request(Status.PENDING))
 
 
 @pytest.mark.parametrize("status", [Status.EXPIRED, Status.CANCELLED])
 def test_signal_of_what_ended_without_a_decision_is_an_error(status: Status) -> None:
     # Nothing but the two shapes of a decision may ever reach an agent (wire.md, 5.2).
     with pytest.raises(ValueError, match="not decided"):
-        representation.signal(request(status))
+        wire.signal(request(status))
 
 
 def test_triggers_are_about_the_table_of_the_model() -> None:
     from hitl.models import AuditRecord
 
-    assert AuditRecord._meta.db_table == append_only.TABLE
+    assert AuditRecord._meta.db_table == triggers.TABLE

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from hitl import signing
+from hitl.audit import signing
 
 
 class Command(BaseCommand):

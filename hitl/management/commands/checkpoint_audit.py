@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hitl import audit, checkpoints
+from hitl.audit import checkpoints, record
 
 
 class Command(BaseCommand):
@@ -18,7 +18,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         named = options["tenant"]
         failed = []
-        for tenant in audit.tenants() if named is None else [named]:
+        for tenant in record.tenants() if named is None else [named]:
             name = tenant or "(deployment)"
             try:
                 made = checkpoints.make(tenant)

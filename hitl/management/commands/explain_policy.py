@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
-from hitl import policies
-from hitl.policies import Judged, Rule
+from hitl.policies import rules
+from hitl.policies.rules import Judged, Rule
 from hitl.states import OnTimeout
 
 _NOT_SHOWN = ("version",)
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             raise CommandError("A tenant id is printable text without spaces around it.")
         if not (0 < len(action) <= 128 and action.isprintable()):
             raise CommandError("An action type is 1 to 128 printable characters.")
-        judged = policies.explain(tenant, action)
+        judged = rules.explain(tenant, action)
         if options["json"]:
             self.stdout.write(canonical(_as_json(tenant, action, judged)))
             return
@@ -48,7 +48,7 @@ def _as_text(tenant: str, action: str, judged: list[Judged]) -> list[str]:
     lines = [
         f"{first.policy} of {tenant} applies to {action}: {first.why}.",
         asked,
-        *_in_words(policies.rule_as_of(first.policy)),
+        *_in_words(rules.rule_as_of(first.policy)),
     ]
     if others:
         lines.append("These match as well and do not apply:")
@@ -81,7 +81,7 @@ def _in_words(rule: Rule) -> list[str]:
 
 def _as_json(tenant: str, action: str, judged: list[Judged]) -> dict[str, Any]:
     applies = judged[0].policy if judged else None
-    rule = asdict(policies.rule_as_of(applies))
+    rule = asdict(rules.rule_as_of(applies))
     return {
         "tenant": tenant,
         "action": action,

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hitl import exporting, times
 from hitl.actors import the_system
-from hitl.export_format import Format
+from hitl.audit import export as audit_export
+from hitl.audit.export_format import Format
+from hitl.text import dates
 
 
 class Command(BaseCommand):
@@ -33,10 +34,10 @@ class Command(BaseCommand):
         except OSError as exc:
             raise CommandError(f"{path} cannot be made: {exc.strerror}") from exc
         with os.fdopen(descriptor, "wb") as file:
-            export = exporting.begin(
+            export = audit_export.begin(
                 the_system(options["tenant"]), Format(options["format"]), since=since, until=until
             )
-            for piece in exporting.pieces(export):
+            for piece in audit_export.pieces(export):
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
@@ -46,6 +47,6 @@ class Command(BaseCommand):
 
 def _moment(text: str | None, name: str, *, is_end: bool = False) -> datetime | None:
     try:
-        return times.moment(text or "", is_end=is_end)
+        return dates.moment(text or "", is_end=is_end)
     except ValueError as exc:
         raise CommandError(f"{name}: {text} is no time; write 2026-01-16T09:30") from exc

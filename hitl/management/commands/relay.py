@@ -9,7 +9,8 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from dwp_project.gateway import ending
-from hitl import finder, relay
+from hitl.adoption import scanner
+from hitl.delivery import relay
 
 
 class Command(BaseCommand):
@@ -28,4 +29,4 @@ class Command(BaseCommand):
 async def _run() -> None:
     async with asyncio.TaskGroup() as group:
         group.create_task(relay.run())
-        group.create_task(finder.run())
+        group.create_task(scanner.run())

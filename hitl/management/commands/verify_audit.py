@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from hitl import append_only, tampering, verifying
+from hitl.audit import diagnose, triggers, verify
 
 
 class Command(BaseCommand):
@@ -22,15 +22,15 @@ class Command(BaseCommand):
         named = options["tenant"]
         walked = [
             self._walk(tenant, is_json=options["json"])
-            for tenant in (verifying.tenants() if named is None else [named])
+            for tenant in (verify.tenants() if named is None else [named])
         ]
-        broken = [found for found in walked if isinstance(found, tampering.Break)]
+        broken = [found for found in walked if isinstance(found, diagnose.Break)]
         wrong = []
         if broken:
             first = broken[0]
             name = first.tenant_id or "(deployment)"
             wrong.append(f"Chain of {name} breaks at record {first.sequence}: {first.why}")
-        if missing := append_only.missing(connection):
+        if missing := triggers.missing(connection):
             wrong.append(
                 f"The audit table has lost its trigger {', '.join(missing)}: "
                 "it can be changed. Find out since when, then install it again."
@@ -38,16 +38,16 @@ class Command(BaseCommand):
         if wrong:
             raise CommandError(" ".join(wrong))
         if not options["json"]:
-            total = sum(found.records for found in walked if isinstance(found, verifying.Verified))
+            total = sum(found.records for found in walked if isinstance(found, verify.Verified))
             self.stdout.write(f"Every chain holds: {total} records.")
 
-    def _walk(self, tenant: str, *, is_json: bool) -> verifying.Verified | tampering.Break:
-        found = verifying.verify(tenant)
+    def _walk(self, tenant: str, *, is_json: bool) -> verify.Verified | diagnose.Break:
+        found = verify.verify(tenant)
         name = tenant or "(deployment)"
         if is_json:
-            told = json.dumps(verifying.as_json(found), ensure_ascii=False)
+            told = json.dumps(verify.as_json(found), ensure_ascii=False)
             self.stdout.write(told)
-        elif isinstance(found, tampering.Break):
+        elif isinstance(found, diagnose.Break):
             self.stdout.write(f"{name}: {found.kind} at record {found.sequence}. {found.why}")
         else:
             vouched = f"signed up to {found.vouched}" if found.vouched else "not signed"

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hitl import export_verifying, showing, signing
-from hitl.export_format import Unreadable
+from hitl.audit import signing, verify_export
+from hitl.audit.export_format import Unreadable
+from hitl.text import sanitize
 
 # The file holds, and nobody vouches for the key that signed it.
 _KEY_UNKNOWN = 2
@@ -37,14 +38,14 @@ class Command(BaseCommand):
                 raise CommandError(str(exc)) from exc
             keys = {signing.key_id_of(public): public}
         try:
-            found = export_verifying.verify(path, keys)
+            found = verify_export.verify(path, keys)
         except OSError as exc:
             raise CommandError(f"{path} cannot be read: {exc.strerror}") from exc
         except Unreadable as exc:
             raise CommandError(f"{path} does not hold: {exc}.") from exc
         # Whoever made the file wrote this: nothing in it may move the cursor or hide.
         told = {
-            name: showing.plain(value) if isinstance(value, str) else value
+            name: sanitize.plain(value) if isinstance(value, str) else value
             for name, value in found.manifest.items()
         }
         self.stdout.write(

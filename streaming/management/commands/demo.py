@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from hitl import verifying
+from hitl.audit import verify
 from hitl.models import AuditRecord
 from streaming import demo
 
@@ -71,6 +71,6 @@ class Command(BaseCommand):
             f"the audit trail in this DATA_DIR's database reads {told}. "
             "Does the server use another DATA_DIR or DATABASE_URL?",
         )
-        verified = verifying.verify(demo.TENANT)
-        demo.expect(isinstance(verified, verifying.Verified), f"its chain is broken: {verified}")
+        verified = verify.verify(demo.TENANT)
+        demo.expect(isinstance(verified, verify.Verified), f"its chain is broken: {verified}")
         self.stdout.write(f"  the chain of {demo.TENANT} holds")

@@ -1,0 +1,215 @@
+"""The audit pages: one chain at a time, to read, to verify, to sign and to take away."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from django.contrib import admin, messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from dwp_project.gateway.operators import Operator, operator_at
+from hitl.admin.base import ReadOnlyAdmin
+from hitl.audit import access, checkpoints, search, signing
+from hitl.audit.export_format import Format
+from hitl.audit.search import Search
+from hitl.desk import urls
+from hitl.models import ApprovalRequest, AuditChain, AuditCheckpoint, AuditRecord
+from hitl.states import AuditEvent
+from hitl.text import dates, sanitize
+
+_NUMBER = re.compile(r"[0-9]{1,18}")
+# What a search is made of, as the form and the links name it.
+_FIELDS = ("from", "to", "actor", "event", "action", "request")
+
+
+@admin.register(AuditRecord)
+class AuditRecordAdmin(ReadOnlyAdmin):
+    fields = (
+        "tenant_id",
+        "sequence",
+        "event",
+        "action_type",
+        "request_id",
+        "session_id",
+        "actor",
+        "actor_kind",
+        "channel",
+        "at",
+        "source_address",
+        "user_agent",
+        "context_digest",
+        "details",
+        "form",
+        "previous_hash",
+        "hash",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return AuditRecord.objects.filter(tenant_id__in=access.chains_of(operator_at(request)))
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view
+        return [
+            path("request/<str:request_id>/", view(self.request_view), name="hitl_book_request"),
+            path("checkpoint/", view(self.checkpoint_view), name="hitl_book_checkpoint"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show one chain's records, newest first, and what can be done with the chain."""
+        operator = operator_at(request)
+        chains = access.chains_of(operator)
+        asked = request.GET.get("tenant")
+        if asked is not None and asked not in chains:
+            raise Http404
+        tenant_id = asked if asked is not None else next(iter(chains), None)
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            **(extra_context or {}),
+            "title": _("Audit records"),
+            "opts": self.opts,
+            "chains": [(name, name or _("The deployment's own")) for name in chains],
+            "tenant": tenant_id,
+        }
+        if tenant_id is not None:
+            context |= self._found(request, tenant_id) | _chain(operator, tenant_id)
+        return TemplateResponse(request, "hitl/book/records.html", context)
+
+    def _found(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
+        sent = {name: request.GET.get(name, "").strip()[:255] for name in _FIELDS}
+        # How pages linked here before there was a field for it.
+        sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:255]
+        # PostgreSQL takes no NUL, and nothing that is kept holds one.
+        sent = {name: text.replace("\0", "") for name, text in sent.items()}
+        before = request.GET.get("before", "")
+        wrong = False
+        try:
+            since, until = dates.moment(sent["from"]), dates.moment(sent["to"], is_end=True)
+        except ValueError:
+            since = until = None
+            wrong = True
+        page = search.search(
+            Search(
+                tenant_id,
+                since=since,
+                until=until,
+                actor=sent["actor"],
+                event=sent["event"],
+                action=sent["action"],
+                request_id=sent["request"],
+                before=int(before) if _NUMBER.fullmatch(before) else None,
+            )
+        )
+        link: dict[str, str] = {
+            "tenant": tenant_id,
+            **{name: text for name, text in sent.items() if text},
+        }
+        return {
+            "sent": sent,
+            "is_time_wrong": wrong,
+            "events": AuditEvent.choices,
+            "rows": [_row(record) for record in page.records],
+            "count": page.count if page.is_counted else search.MOST_COUNTED,
+            "is_counted": page.is_counted,
+            "cut": _("looked through %(count)d, older ones follow")
+            % {"count": search.MOST_LOOKED_THROUGH}
+            if page.is_cut
+            else "",
+            "newest": urlencode(link) if before else "",
+            "older": urlencode({**link, "before": str(page.next_before)})
+            if page.next_before
+            else "",
+        }
+
+    def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
+        """Show all that is written down of one request."""
+        operator = operator_at(request)
+        found = (
+            ApprovalRequest.objects.filter(request_id=request_id, tenant_id__in=operator.tenants)
+            .select_related("policy", "outbox_entry")
+            .prefetch_related("votes")
+            .first()
+        )
+        if found is None:
+            raise Http404
+        kept, is_whole = search.of_request(found.request_id, found.tenant_id)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("History of a request"),
+            "opts": self.opts,
+            "found": found,
+            "action": sanitize.marked(found.action_type),
+            "requester": sanitize.marked(found.user_id),
+            "votes": [(vote, sanitize.marked(vote.user_id)) for vote in found.votes.all()],
+            "entry": getattr(found, "outbox_entry", None),
+            "rows": [_row(record) for record in kept],
+            "is_whole": is_whole,
+            "all": urlencode({"tenant": found.tenant_id, "request": found.request_id}),
+        }
+        return TemplateResponse(request, "hitl/book/request.html", context)
+
+    def checkpoint_view(self, request: HttpRequest) -> HttpResponse:
+        """Sign the head of a chain now."""
+        return _make_checkpoint(request)
+
+
+@require_POST
+def _make_checkpoint(request: HttpRequest) -> HttpResponse:
+    tenant_id = request.POST.get("tenant", "")
+    if tenant_id not in access.signs_for(operator_at(request)):
+        raise Http404
+    try:
+        made = checkpoints.make(tenant_id)
+    except (checkpoints.ChainDiffers, signing.KeyUnusable) as exc:
+        messages.error(request, str(exc))
+    else:
+        if made is None:
+            messages.info(request, _("Nothing new to sign: the last checkpoint stands."))
+        else:
+            text = _("Record %(number)d is signed.") % {"number": made.sequence}
+            messages.success(request, text)
+    url = reverse("admin:hitl_auditrecord_changelist")
+    return HttpResponseRedirect(f"{url}?{urlencode({'tenant': tenant_id})}")
+
+
+def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:
+    """Return what a page shows of a chain as a whole."""
+    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
+    signed = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence").first()
+    return {
+        "head": head,
+        "signed": signed,
+        "is_outside": signed is None or checkpoints.is_outside(tenant_id, signed.sequence),
+        "may_sign": tenant_id in access.signs_for(operator),
+        "verify_url": f"/{urls.VERIFY_PATH}",
+        "export_url": f"/{urls.EXPORT_PATH}",
+        "formats": [(form.value, form.value.upper()) for form in Format],
+    }
+
+
+def _row(record: AuditRecord) -> dict[str, Any]:
+    """Return a record as the pages show it."""
+    try:
+        told = json.loads(record.details)
+    except ValueError:
+        told = {"": record.details}
+    return {
+        "record": record,
+        "actor": sanitize.marked(record.actor or "-"),
+        "action": sanitize.marked(record.action_type) if record.action_type else "",
+        "address": sanitize.marked(record.source_address) if record.source_address else "",
+        "agent": sanitize.marked(record.user_agent) if record.user_agent else "",
+        "details": [
+            (name, sanitize.marked(text if isinstance(text, str) else json.dumps(text)))
+            for name, text in told.items()
+        ],
+    }

@@ -1,0 +1,80 @@
+"""What an agent wrote to Redis, read as a request (docs/reference/wire.md, 5.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dwp_project.gateway.tokens import is_identifier
+from dwp_project.jsontext import InvalidJSON, parse
+from hitl.adoption.redis_requests import MOST_BYTES
+from hitl.models import ID_PATTERN
+from hitl.states import Status
+
+_MAX_ACTION = 128
+_MAX_MESSAGE = 10_000
+
+
+class Malformed(Exception):
+    """What stands in Redis is no request; it is as good as unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A request as an agent wrote it."""
+
+    request_id: str
+    session_id: str
+    tenant_id: str
+    user_id: str
+    action_type: str
+    message: str
+    context: Mapping[str, Any]
+    agent_id: str
+
+
+def read(request_id: str, text: bytes) -> Found | None:
+    """Return what an agent wrote; None for what it does not ask any more; else `Malformed`."""
+    if not ID_PATTERN.fullmatch(request_id):
+        raise Malformed("its id has characters that no request id has")
+    if len(text) > MOST_BYTES:
+        raise Malformed("it is larger than 256 KiB")
+    try:
+        body = parse(text)
+    except InvalidJSON as exc:
+        raise Malformed(str(exc)) from exc
+    if not isinstance(body, dict):
+        raise Malformed("it is no JSON object")
+    if body.get("requestId", request_id) != request_id:
+        raise Malformed("its requestId is not that of its key")
+    context = body.get("context")
+    context = {} if context is None else context
+    if not isinstance(context, dict):
+        raise Malformed("its context is no JSON object")
+    if body.get("status", Status.PENDING) != Status.PENDING:
+        # Decided elsewhere, or by us and read back.
+        return None
+    session_id = body.get("sessionId")
+    if not (isinstance(session_id, str) and ID_PATTERN.fullmatch(session_id)):
+        raise Malformed("it has no usable sessionId")
+    for member in ("tenantId", "userId"):
+        if not is_identifier(body.get(member)):
+            raise Malformed(f"it has no usable {member}")
+    action = body.get("actionType")
+    if not (isinstance(action, str) and 0 < len(action) <= _MAX_ACTION and action.isprintable()):
+        raise Malformed("it has no usable actionType")
+    message = body.get("message") or ""
+    if not (isinstance(message, str) and len(message) <= _MAX_MESSAGE and "\0" not in message):
+        raise Malformed("its message is unusable")
+    agent_id = body.get("agentId")
+    return Found(
+        request_id=request_id,
+        session_id=session_id,
+        tenant_id=body["tenantId"],
+        user_id=body["userId"],
+        action_type=action,
+        message=message,
+        context=context,
+        agent_id=str(agent_id) if is_identifier(agent_id) else "",
+    )

@@ -1,0 +1,81 @@
+"""What somebody wants to become of a request, and whether they may. A part of `hitl.services`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from dwp_project.gateway.errors import DwpError
+from hitl import errors
+from hitl.actors import Actor
+from hitl.approvals import refusals, votes
+from hitl.models import ApprovalRequest
+from hitl.policies import rules
+from hitl.states import Status
+
+_MAY: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
+    Status.APPROVED: rules.may_approve,
+    Status.REJECTED: rules.may_reject,
+    Status.CANCELLED: rules.may_cancel,
+}
+_VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLED: "cancel"}
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A decision, or a withdrawal, before it is made."""
+
+    to: Status
+    actor: Actor
+    # The digest of the context that the actor was shown, where that is known.
+    shown_digest: str | None = None
+    # As the actor gave it; empty if they gave none.
+    reason: str = ""
+
+    def is_vote_again(self, request: ApprovalRequest) -> bool:
+        """Say whether the actor has voted for `request` already: nothing comes of it then."""
+        return self.to is Status.APPROVED and votes.has_voted(request, self.actor)
+
+    def judge(self, request: ApprovalRequest, now: datetime) -> None:
+        """Raise why this may not be done to `request` as it was read, if so.
+
+        First whether the actor may (a refusal is kept), then how the request has ended if it
+        has, then whether what they send will do. Who has voted might, even if others decide
+        since it escalated.
+        """
+        refusal = _MAY[self.to](self.actor, request)
+        if refusal is not None and not self.is_vote_again(request):
+            self._refuse(refusal, request, now)
+        match request.status:
+            case Status.APPROVED | Status.REJECTED:
+                raise errors.AlreadyDecided(request)
+            case Status.EXPIRED:
+                raise errors.RequestExpired
+            case Status.CANCELLED:
+                raise errors.RequestCancelled
+        if self.to is not Status.CANCELLED and not self._is_of(request):
+            self._refuse(errors.DigestDiffers(), request, now)
+        is_lacking = self.to is Status.REJECTED and not self.reason
+        if is_lacking and rules.rule_of(request).reason_required:
+            self._refuse(errors.ReasonRequired(), request, now)
+
+    def _is_of(self, request: ApprovalRequest) -> bool:
+        """Say whether what is stored is what was asked, and what the actor was shown if known."""
+        shown = request.context_digest if self.shown_digest is None else self.shown_digest
+        return shown == request.context_digest == request.stored_digest
+
+    def keep_if_foreign(self, request_id: str, now: datetime) -> None:
+        """Have the audit keep this if the request that was not found is another tenant's."""
+        refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
+
+    def _refuse(self, refusal: DwpError, request: ApprovalRequest, now: datetime) -> None:
+        refusals.record(
+            refusal,
+            request,
+            self.actor,
+            now,
+            tried=_VERBS[self.to],
+            shown_digest=self.shown_digest,
+        )
+        raise refusal

@@ -1,0 +1,65 @@
+"""What becomes of a request whose policy gives it to another role when nobody has decided."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from hitl.actors import the_clock
+from hitl.adoption.insert import WAIT_SECONDS
+from hitl.audit import record
+from hitl.delivery import after_commit
+from hitl.delivery.wire import milliseconds
+from hitl.models import ApprovalRequest
+from hitl.policies import rules
+from hitl.states import AuditEvent, OnTimeout, Origin
+
+
+def is_due(request: ApprovalRequest, now: datetime) -> bool:
+    """Say whether the request, whose time is over, escalates instead of expiring."""
+    rule = rules.rule_of(request)
+    return (
+        rule.on_timeout == OnTimeout.ESCALATE
+        and request.escalated_at is None
+        and _until(request, rule, now) > now
+    )
+
+
+def escalate(request: ApprovalRequest, now: datetime) -> bool:
+    """Give the request to the other role for its further term, once; say whether this did it.
+
+    Needs a transaction. Of any number of processes that do this, and of those who end the
+    request meanwhile, one changes the row. Approvals given before stay given.
+    """
+    rule = rules.rule_of(request)
+    until = _until(request, rule, now)
+    still = ApprovalRequest.objects.overdue(now).filter(pk=request.pk, escalated_at=None)
+    if not still.update(escalated_at=now, expires_at=until):
+        return False
+    request.escalated_at, request.expires_at = now, until
+    details = {
+        **rules.told(request),
+        "role": rule.escalate_to_role,
+        "expiresAt": milliseconds(until),
+    }
+    record.write(
+        AuditEvent.REQUEST_ESCALATED,
+        the_clock(request.tenant_id),
+        now,
+        request=request,
+        details=details,
+    )
+    after_commit.refresh(request)
+    after_commit.tell(request)
+    return True
+
+
+def _until(request: ApprovalRequest, rule: rules.Rule, now: datetime) -> datetime:
+    """Return when the further term ends.
+
+    It begins now, whenever the first one ended: the other role has all of it. An agent on Redis
+    waits no longer for that (wire.md, 5.3), and a yes that it does not hear helps nobody.
+    """
+    until = now + timedelta(seconds=rule.escalate_seconds or 0)
+    if request.origin == Origin.REDIS:
+        return min(until, request.created_at + timedelta(seconds=WAIT_SECONDS))
+    return until

@@ -1,0 +1,187 @@
+"""How a request comes to be: asked over REST or by the built-in agent, in a session of one's
+own. A part of `hitl.services`, through which the rest of the house calls it."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from redis.exceptions import RedisError, ResponseError
+from structlog.stdlib import get_logger
+
+from dwp_project import wakeup
+from dwp_project.jsontext import compact, digest
+from dwp_project.outages import DATABASE_AWAY
+from hitl import errors, sessions
+from hitl.actors import Actor
+from hitl.adoption import redis_requests
+from hitl.audit import record
+from hitl.delivery import after_commit, commands, resync
+from hitl.models import ApprovalRequest, Policy, SessionOwner
+from hitl.policies import rules
+from hitl.states import AuditEvent, Origin, Status
+
+logger = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What an agent asks: the action, its context as JSON object, and how long it waits."""
+
+    session_id: str
+    action_type: str
+    message: str = ""
+    context: Mapping[str, Any] = field(default_factory=dict)
+    timeout_seconds: int | None = None
+    request_id: str | None = None
+    agent_id: str = ""
+
+
+def open_request(
+    question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
+) -> tuple[ApprovalRequest, bool]:
+    """Do what `services.open_request` says, which asks Redis for the id first."""
+    now = now or timezone.now()
+    is_owner = not (origin == Origin.REST and _is_an_agents(question.session_id))
+    try:
+        with transaction.atomic():
+            is_owner = is_owner and sessions.claim_session(
+                question.session_id, actor.tenant_id, actor.id, origin
+            )
+            if is_owner:
+                return _open(question, actor, origin, now)
+    except IntegrityError:
+        # Another transaction took the id first, in another session.
+        with transaction.atomic():
+            return _standing(question, actor)
+    with transaction.atomic():
+        record.write(AuditEvent.SESSION_REFUSED, actor, now, session_id=question.session_id)
+    raise errors.SessionNotFound
+
+
+def _is_an_agents(session_id: str) -> bool:
+    """Say whether an agent on Redis uses a session that the database does not know yet.
+
+    Whoever opened a request there would answer that agent.
+    """
+    known = SessionOwner.objects.filter(session_id=session_id)
+    if known.exists() or wakeup.is_paused():
+        return False
+    try:
+        is_used = redis_requests.waiting_request(session_id) is not None
+    except ResponseError:
+        is_used = True  # a key of another kind is no key of ours
+    except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
+        return False
+    # The key may be that of an opening of ours that has just been committed.
+    return is_used and not known.exists()
+
+
+def _open(
+    question: Question, actor: Actor, origin: Origin, now: datetime
+) -> tuple[ApprovalRequest, bool]:
+    if (
+        question.request_id is not None
+        and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
+    ):
+        return _standing(question, actor)
+    policy = rules.applying(actor.tenant_id, question.action_type)
+    last = sessions.newest([question.session_id])[question.session_id]
+    request = ApprovalRequest.objects.create(
+        request_id=question.request_id or f"req_{uuid.uuid4().hex}",
+        session_id=question.session_id,
+        tenant_id=actor.tenant_id,
+        user_id=actor.id,
+        origin=origin,
+        agent_id=question.agent_id,
+        action_type=question.action_type,
+        message=question.message,
+        context_text=compact(question.context),
+        context_digest=digest(question.context),
+        body_digest=_body_digest(question, actor),
+        created_at=sessions.after_the_last(last, now),
+        expires_at=now + timedelta(seconds=_term(question, policy)),
+        policy=policy,
+    )
+    details = {"actionType": request.action_type, "origin": str(origin), **rules.told(request)}
+    record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
+    transaction.on_commit(lambda: _announce(request), robust=True)
+    after_commit.tell(request)
+    return request, True
+
+
+def _term(question: Question, policy: Policy | None) -> int:
+    """Return for how many seconds the question waits: as the asker wishes or by default, and
+    no longer than a policy says."""
+    most = policy.timeout_seconds if policy else None
+    wished = question.timeout_seconds or most or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
+    return min(wished, most) if most else wished
+
+
+def _announce(request: ApprovalRequest) -> None:
+    """Tell Redis of a request that has just been committed.
+
+    Where that fails, a publication for the session's question before may still be on its way,
+    checked against a database that did not know this request. It is invalid after a moment;
+    until then nobody is told that this request is open, so no agent listens for its answer.
+    """
+    committed_at = time.monotonic()
+    try:
+        commands.announce(request)
+    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
+        logger.warning("redis_away", error=str(exc))
+        wakeup.pause()
+        resync.note(request)
+        if _has_one_before(request):
+            time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))
+
+
+def announce_again(request_id: str) -> None:
+    """Tell Redis once more of a request that still waits: whoever opened it may have died
+    before Redis was told."""
+    request = ApprovalRequest.objects.filter(request_id=request_id, status=Status.PENDING).first()
+    if request is not None:
+        _announce(request)
+
+
+def _has_one_before(request: ApprovalRequest) -> bool:
+    before = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
+    try:
+        return before.exists()
+    except DATABASE_AWAY:
+        return True  # better a moment too long
+
+
+def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
+    """Return what stands under the question's id if it is the same question."""
+    request = ApprovalRequest.objects.get(request_id=question.request_id)
+    same = (request.tenant_id, request.body_digest) == (
+        actor.tenant_id,
+        _body_digest(question, actor),
+    )
+    if not same:
+        raise errors.RequestIdTaken
+    if request.status == Status.PENDING:
+        # Whoever opened it may have died before Redis was told, or still be waiting there.
+        transaction.on_commit(lambda: _announce(request), robust=True)
+    return request, False
+
+
+def _body_digest(question: Question, actor: Actor) -> str:
+    return digest(
+        [
+            actor.id,
+            question.session_id,
+            question.action_type,
+            question.message,
+            question.context,
+            question.timeout_seconds,
+        ]
+    )

@@ -1,0 +1,98 @@
+"""Decisions that were refused, as the audit keeps them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from structlog.stdlib import get_logger
+
+from dwp_project.gateway.errors import DwpError
+from dwp_project.jsontext import parse
+from hitl import errors
+from hitl.actors import Actor
+from hitl.audit import record as audit_record
+from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
+from hitl.policies import rules
+from hitl.states import AuditEvent
+
+logger = get_logger(__name__)
+
+# What is kept; the first that fits says why.
+_WHY: tuple[tuple[type[DwpError], str], ...] = (
+    (errors.RequesterMayNotApprove, "own request"),
+    (errors.MayNotDecide, "wrong role"),
+    (errors.DigestDiffers, "digest differs"),
+    (errors.ReasonRequired, "reason missing"),
+    (errors.RequestNotFound, "wrong tenant"),
+)
+# The same refusal of the same person again within this is no news, as far as the newest records
+# of the request tell: nobody fills the book by pressing a button.
+_ONCE_IN = timedelta(minutes=1)
+_LOOKED_AT = 50
+
+
+def record(
+    refusal: DwpError,
+    request: ApprovalRequest,
+    actor: Actor,
+    now: datetime,
+    *,
+    tried: str,
+    shown_digest: str | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep that `actor` tried to decide `request` and was refused, in their tenant's chain.
+
+    In a transaction of its own, since nothing else has changed. Never raises: what was refused
+    stays refused for its own reason.
+    """
+    why = next((why for kind, why in _WHY if isinstance(refusal, kind)), None)
+    if why is None:
+        return
+    details: dict[str, Any] = {"why": why, "tried": tried, **rules.told(request), **(more or {})}
+    if isinstance(refusal, errors.RoleRequired):
+        details["requiredRole"] = refusal.role
+    if shown_digest is not None:
+        details["shownDigest"] = shown_digest[:64]
+    event = AuditEvent.DECISION_REFUSED
+    try:
+        with transaction.atomic():
+            if not _is_known(request, actor, why, tried, now):
+                audit_record.write(event, actor, now, request=request, details=details)
+    except Exception:
+        logger.exception("refusal_not_recorded", request_id=request.request_id, why=why)
+
+
+def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
+    """Keep that `actor` tried to decide another tenant's request, if that is what it is.
+
+    In the deployment's own chain: in a tenant's, a record would tell that there is such an id.
+    """
+    if not ID_PATTERN.fullmatch(request_id):
+        return
+    named = ApprovalRequest.objects.filter(request_id=request_id)
+    if named.exclude(tenant_id=actor.tenant_id).exists():
+        nothing_else = ApprovalRequest(request_id=request_id)
+        stranger = replace(actor, tenant_id="")
+        told = {"tenant": actor.tenant_id} if actor.tenant_id else {}
+        record(errors.RequestNotFound(), nothing_else, stranger, now, tried=tried, more=told)
+
+
+def _is_known(request: ApprovalRequest, actor: Actor, why: str, tried: str, now: datetime) -> bool:
+    newest = AuditRecord.objects.filter(request_id=request.request_id).order_by("-id")
+    return any(
+        (known.tenant_id, known.event, known.actor, known.channel)
+        == (actor.tenant_id, AuditEvent.DECISION_REFUSED, actor.id, actor.channel)
+        and known.at > now - _ONCE_IN
+        and _says(known.details, why, tried)
+        for known in newest[:_LOOKED_AT]
+    )
+
+
+def _says(details: str, why: str, tried: str) -> bool:
+    told = parse(details)
+    return (told.get("why"), told.get("tried")) == (why, tried)

@@ -1,0 +1,237 @@
+"""Writes down what happens to people: sign-ins, memberships, accounts.
+
+Changes commit with their record or not at all. A sign-in that cannot be recorded is refused,
+with an error that is logged. A refusal or a sign-out stands even if it cannot be recorded: that
+is logged, and nobody is let in or kept in by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.contrib.auth import signals as auth_signals
+from django.contrib.auth.models import User
+from django.db import DatabaseError, transaction
+from django.db.models import signals as model_signals
+from django.http import HttpRequest
+from django.utils import timezone
+from structlog.stdlib import get_logger
+
+from dwp_project.gateway import signals
+from dwp_project.gateway.current import current_request
+from dwp_project.gateway.models import Membership, role_in, tenants_of
+from dwp_project.gateway.views import PAGES
+from hitl.actors import Actor, at_desk, seat, the_system
+from hitl.audit import record
+from hitl.states import ActorKind, AuditEvent, Channel
+
+logger = get_logger(__name__)
+
+_MOST_NAME = 150
+_FLAGS = {"is_active": "isActive", "is_staff": "isStaff", "is_superuser": "isSuperuser"}
+
+
+def connect() -> None:
+    """Begin to hear. Called once, when the apps are ready."""
+    for signal, receiver in (
+        (signals.logged_in, _logged_in),
+        (signals.login_refused, _login_refused),
+        (signals.sign_in_refused, _sign_in_refused),
+        (signals.membership_added, _membership_added),
+        (signals.membership_changed, _membership_changed),
+        (signals.membership_removed, _membership_removed),
+        (auth_signals.user_logged_in, _signed_in),
+        (auth_signals.user_logged_out, _signed_out),
+        (auth_signals.user_login_failed, _sign_in_failed),
+    ):
+        signal.connect(receiver, dispatch_uid=f"hitl.{receiver.__name__}")
+    model_signals.pre_save.connect(_account_to_be_saved, User, dispatch_uid="hitl.account")
+    model_signals.post_save.connect(_account_saved, User, dispatch_uid="hitl.account")
+    model_signals.pre_delete.connect(_account_removed, User, dispatch_uid="hitl.account")
+    # Django tells of a saved account when it is committed already, unless somebody has begun a
+    # transaction: then the change could stand without its record.
+    User.save = transaction.atomic(User.save)  # type: ignore[method-assign]
+
+
+# --- sign-ins ---------------------------------------------------------------------------
+
+
+def _logged_in(
+    request: HttpRequest, username: str, tenant_id: str, role: str, **kwargs: Any
+) -> None:
+    who = _person(request, username, tenant_id, Channel.REST, role)
+    _write([who], AuditEvent.SIGNED_IN)
+
+
+def _login_refused(
+    request: HttpRequest, username: str, tenant_id: str, is_member: bool, **kwargs: Any
+) -> None:
+    # One record in any case: how long a refusal takes must not tell who is a member. A tenant
+    # that nobody of that name belongs to is not believed: anybody may write any name there.
+    who = _person(request, username, tenant_id if is_member else "", Channel.REST)
+    told = {"tenant": _printable(tenant_id, 255)}
+    _write_if_possible([who], AuditEvent.SIGN_IN_FAILED, told)
+
+
+def _signed_in(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+    if _is_page(request):
+        assert request is not None
+        _write(_in_every_tenant(request, user.get_username()), AuditEvent.SIGNED_IN)
+
+
+def _signed_out(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+    if _is_page(request) and user is not None:
+        assert request is not None
+        people = _in_every_tenant(request, user.get_username())
+        _write_if_possible(people, AuditEvent.SIGNED_OUT)
+
+
+def _sign_in_failed(
+    credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
+) -> None:
+    # Over REST the same check of a password is told by `login_refused`, with its tenant.
+    if _is_page(request):
+        assert request is not None
+        _refused(request, str(credentials.get("username") or ""))
+
+
+def _sign_in_refused(request: HttpRequest, username: str, **kwargs: Any) -> None:
+    _refused(request, username, {"why": "not staff"})
+
+
+def _refused(request: HttpRequest, username: str, details: dict[str, Any] | None = None) -> None:
+    people = _in_every_tenant(request, username)
+    _write_if_possible(people, AuditEvent.SIGN_IN_FAILED, details)
+
+
+# --- memberships and accounts -----------------------------------------------------------
+
+
+def _membership_added(membership: dict[str, str], **kwargs: Any) -> None:
+    told = {"user": membership["username"], "memberRole": membership["role"]}
+    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_ADDED, told)
+
+
+def _membership_removed(membership: dict[str, str], **kwargs: Any) -> None:
+    told = {"user": membership["username"], "memberRole": membership["role"]}
+    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_REMOVED, told)
+
+
+def _membership_changed(membership: dict[str, str], before: dict[str, str], **kwargs: Any) -> None:
+    same = ("username", "tenant_id")
+    if any(membership[name] != before[name] for name in same):
+        # Somebody else's, or of another tenant: what was is gone, and something else is there.
+        _membership_removed(before)
+        _membership_added(membership)
+        return
+    told = {
+        "user": membership["username"],
+        "memberRole": membership["role"],
+        "memberRoleBefore": before["role"],
+    }
+    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_CHANGED, told)
+
+
+def _account_to_be_saved(
+    instance: User, update_fields: Iterable[str] | None = None, **kwargs: Any
+) -> None:
+    if update_fields is not None and not {"username", "password", *_FLAGS} & set(update_fields):
+        return  # the time of the last sign-in, a name
+    kept = User.objects.select_for_update().filter(pk=instance.pk) if instance.pk else None
+    names = ("username", "password", *_FLAGS)
+    instance._kept = kept.values(*names).first() if kept else None  # type: ignore[attr-defined]
+
+
+def _account_saved(
+    instance: User, created: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
+) -> None:
+    kept = instance.__dict__.pop("_kept", None) or {}
+    saved = set(update_fields) if update_fields is not None else {"username", "password", *_FLAGS}
+    told: dict[str, Any] = {"user": instance.get_username()}
+    changes: dict[str, Any] = {
+        name: getattr(instance, column)
+        for column, name in _FLAGS.items()
+        if column in saved and getattr(instance, column) != kept.get(column)
+    }
+    if created:
+        changes["created"] = True
+    else:
+        if "username" in saved and kept.get("username") != instance.get_username():
+            changes["userBefore"] = kept.get("username")
+        if "password" in saved and kept.get("password") != instance.password:
+            # Django saves the same password anew when it hashes it more strongly, at a sign-in.
+            is_new = getattr(instance, "_password", None) is not None or saved != {"password"}
+            changes["password"] = "changed" if is_new else "hashed anew"
+    if changes:
+        _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, {**told, **changes})
+
+
+def _account_removed(instance: User, **kwargs: Any) -> None:
+    # Before its memberships go: they say where it is written down.
+    told = {"user": instance.get_username(), "removed": True}
+    _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, told)
+
+
+# --- who, and where it is written -------------------------------------------------------
+
+
+def _write(
+    people: Iterable[Actor], event: AuditEvent, details: dict[str, Any] | None = None
+) -> None:
+    """Write one record for each actor, in their tenants' order: so no two writers wait for
+    each other in a circle."""
+    now = timezone.now()
+    with transaction.atomic():
+        for actor in sorted(people, key=lambda actor: actor.tenant_id):
+            record.write(event, actor, now, details=details)
+
+
+def _write_if_possible(
+    people: Iterable[Actor], event: AuditEvent, details: dict[str, Any] | None = None
+) -> None:
+    try:
+        _write(people, event, details)
+    except DatabaseError as exc:
+        logger.error("audit_write_failed", event_missed=str(event), exc_info=exc)
+
+
+def _is_page(request: HttpRequest | None) -> bool:
+    return request is not None and request.path_info.startswith(PAGES)
+
+
+def _in_every_tenant(request: HttpRequest, username: str) -> list[Actor]:
+    """Return the person as actor in each of their tenants, or in the deployment's own chain."""
+    name = _printable(username, _MOST_NAME)
+    mine = tenants_of(name) if name == username else []
+    return [_person(request, username, tenant, Channel.ADMIN) for tenant in mine or [""]]
+
+
+def _person(
+    request: HttpRequest, username: str, tenant_id: str, channel: Channel, role: str = ""
+) -> Actor:
+    name = _printable(username, _MOST_NAME)
+    if channel is Channel.ADMIN:
+        return at_desk(name, tenant_id, role, request)
+    return Actor(name, tenant_id, ActorKind.USER, channel, role, **seat(request))
+
+
+def _whoever(tenant_id: str) -> Actor:
+    """Return who is signed in where this happens, or the system, as actor in a tenant."""
+    request = current_request()
+    user = getattr(request, "user", None)
+    if request is None or not getattr(user, "is_authenticated", False) or not _is_page(request):
+        return the_system(tenant_id)
+    username = user.get_username()  # type: ignore[union-attr]
+    role = role_in(username, tenant_id) or ""
+    return _person(request, username, tenant_id, Channel.ADMIN, role)
+
+
+def _whoever_in_tenants_of(account: User) -> list[Actor]:
+    # Not `tenants_of`: an account that is switched off still belongs to them.
+    found = Membership.objects.filter(user_id=account.pk).values_list("tenant_id", flat=True)
+    return [_whoever(tenant) for tenant in list(found) or [""]]
+
+
+def _printable(text: str, most: int) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:most])

@@ -1,0 +1,97 @@
+"""What signed checkpoints, in the database and outside it, say of a chain."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from django.utils.translation import gettext as _
+
+from hitl.audit import checkpoint_files, checkpoint_statement, signing
+from hitl.audit.checkpoint_statement import Statement
+from hitl.audit.signing import Trust
+from hitl.models import AuditCheckpoint
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What signed checkpoints say of one chain."""
+
+    # Record number to the statements about it; no two differ in an honest deployment.
+    said: dict[int, list[Statement]] = field(default_factory=dict)
+    # A statement that does not carry the signature of the known key it names, if any.
+    forged: tuple[int, str] | None = None
+    in_database: int = 0
+    in_files: int = 0
+    by_unknown_keys: int = 0
+    unreadable_lines: int = 0
+    # Why the files could not be read, if they could not.
+    files_away: str = ""
+
+    @property
+    def last(self) -> int:
+        """The highest record number that is vouched for."""
+        return max(self.said, default=0)
+
+
+def of(tenant_id: str) -> Evidence:
+    """Return what the checkpoints in the database and those outside it say of a chain."""
+    found, keys = Evidence(), signing.trusted_keys()
+    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    for row in rows.iterator(chunk_size=1000):
+        _take(found, tenant_id, row.statement, row.signature, keys)
+        found.in_database += 1
+        statement = checkpoint_statement.read(row.statement)
+        if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
+            found.forged = found.forged or (row.sequence, _("the database"))
+    try:
+        for line in checkpoint_files.lines(tenant_id):
+            if line is None:
+                found.unreadable_lines += 1
+            else:
+                _take(found, tenant_id, *line, keys, is_outside=True)
+                found.in_files += 1
+    except OSError as exc:
+        found.files_away = str(exc)
+    return found
+
+
+def _take(
+    found: Evidence,
+    tenant_id: str,
+    text: str,
+    signature: str,
+    keys: dict[str, bytes],
+    *,
+    is_outside: bool = False,
+) -> None:
+    statement = checkpoint_statement.read(text)
+    if statement is None or statement.tenant_id != tenant_id:
+        found.unreadable_lines += 1
+        return
+    match signing.judge(statement.key_id, text.encode(), signature, keys):
+        case Trust.KNOWN:
+            said = found.said.setdefault(statement.sequence, [])
+            if all(statement.hash != other.hash for other in said):
+                said.append(statement)
+        case Trust.UNKNOWN:
+            found.by_unknown_keys += 1
+        case Trust.FORGED:
+            where = _("the files") if is_outside else _("the database")
+            found.forged = found.forged or (statement.sequence, where)
+
+
+def tenants() -> list[str]:
+    """Return the tenants of whose chains a checkpoint is left."""
+    kept = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
+    return sorted({*kept, *_tenants_of_files()})
+
+
+def _tenants_of_files() -> Iterator[str]:
+    for path, texts in checkpoint_files.files():
+        for text in texts:
+            statement = checkpoint_statement.read(text)
+            # A file says of whom it is by its name as well.
+            if statement is not None and checkpoint_files.file_of(statement.tenant_id) == path:
+                yield statement.tenant_id
+                break

@@ -1,0 +1,216 @@
+"""Tells what was done to a chain where it does not hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.utils.translation import gettext as _
+
+from hitl.audit import record
+from hitl.audit.checkpoint_reader import Evidence
+from hitl.audit.hashing import facts, hash_of, hash_of_facts
+from hitl.models import AuditChain, AuditRecord
+
+# How far from its place a record is looked for whose number was changed.
+_FAR = 10_000
+# How many records after a break are looked at to tell what it is.
+_WINDOW = 1000
+
+
+class Kind(StrEnum):
+    """What was done to a chain."""
+
+    EDITED = "edited"
+    REMOVED = "removed"
+    REORDERED = "reordered"
+    INSERTED = "inserted"
+    TRUNCATED = "truncated"
+    # Edited, inserted or removed, with every later hash made to fit.
+    REWRITTEN = "rewritten"
+    # A checkpoint that does not carry the signature it claims to.
+    FORGED = "forged"
+
+
+@dataclass(frozen=True, slots=True)
+class Break:
+    """The first place where a chain does not hold."""
+
+    tenant_id: str
+    sequence: int
+    kind: Kind
+    why: str
+
+
+def head_of(tenant_id: str) -> AuditChain:
+    """Return the chain's head, or that of an empty chain."""
+    return AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
+
+
+def what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
+    """Tell why `entry` is not record `expected`, which the walk had come to."""
+
+    def broken(sequence: int, kind: Kind, why: str, **names: int) -> Break:
+        return Break(tenant_id, sequence, kind, why % names)
+
+    if entry.sequence > expected:
+        return _gap(tenant_id, expected, entry.sequence - 1)
+    if entry.hash == hash_of(entry):
+        return _misfit(tenant_id, expected, entry, head)
+    if _is_of_another_tenant(entry):
+        why = _("Record %(at)d was written for another tenant's chain.")
+        return broken(expected, Kind.INSERTED, why, at=expected)
+    original = _original(entry)
+    if original is None:
+        why = _("Record %(at)d does not say what it said when it was written.")
+        return broken(expected, Kind.EDITED, why, at=expected)
+    if original > expected:
+        if any(_fits(other, expected) for other in _later(tenant_id, expected, original)):
+            why = _("Record %(other)d stands in the place of record %(at)d.")
+            return broken(expected, Kind.REORDERED, why, other=original, at=expected)
+        why = _("Record %(at)d was removed and those after it were given new numbers.")
+        return broken(expected, Kind.REMOVED, why, at=expected)
+    if AuditRecord.objects.filter(tenant_id=tenant_id, sequence=original, hash=entry.hash).exists():
+        why = _("Record %(at)d is a copy of record %(other)d.")
+        return broken(expected, Kind.INSERTED, why, at=expected, other=original)
+    why = _("Record %(at)d was inserted and those after it were given new numbers.")
+    return broken(original, Kind.INSERTED, why, at=original)
+
+
+def _misfit(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
+    """Tell which of two neighbours was rewritten whose hashes fit themselves, not each other."""
+    after = _link_after(tenant_id, expected, head)
+    at = expected - 1 if after == entry.hash and expected > 1 else expected
+    why = _("Record %(at)d was rewritten, with a hash that fits it but not its neighbour.")
+    return Break(tenant_id, at, Kind.EDITED, why % {"at": at})
+
+
+def _link_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
+    """Return the hash that the record after this one, or else the head, says this one has."""
+    following = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence + 1).first()
+    return following.previous_hash if following else head.last_hash
+
+
+def _gap(tenant_id: str, first: int, last: int) -> Break:
+    """Tell of records that are not where they should be, with others behind them."""
+    if stray := _outside_that_was(tenant_id, first):
+        why = _("Record %(at)d stands at number %(other)d.")
+        told = {"at": first, "other": stray}
+        return Break(tenant_id, first, Kind.REORDERED, why % told)
+    why = (
+        _("Record %(at)d is missing.")
+        if first == last
+        else _("Records %(at)d to %(to)d are missing.")
+    )
+    return Break(tenant_id, first, Kind.REMOVED, why % {"at": first, "to": last})
+
+
+def cut_short(tenant_id: str, expected: int, previous: str, head: AuditChain) -> Break | None:
+    """Compare the last record with the chain's head."""
+    if expected <= head.last_sequence:
+        if _outside_that_was(tenant_id, expected):
+            return _gap(tenant_id, expected, head.last_sequence)
+        why = _("The chain's end is cut off: records %(at)d to %(to)d are missing.")
+        told = {"at": expected, "to": head.last_sequence}
+        return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
+    if previous != head.last_hash:
+        why = _("The last record, %(at)d, is not the one that the chain's head names.")
+        return Break(tenant_id, expected - 1, Kind.EDITED, why % {"at": expected - 1})
+    return None
+
+
+def beyond(tenant_id: str, expected: int, known: Evidence) -> Break | None:
+    """Find a checkpoint of a record that the chain no longer has."""
+    if known.last < expected:
+        return None
+    said = known.said[known.last][0]
+    why = _(
+        "The chain's end is cut off: a checkpoint signed at %(time)s vouches for record %(to)d, "
+        "and the chain ends at %(last)d."
+    )
+    told = {"time": said.at, "to": known.last, "last": expected - 1}
+    return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
+
+
+def not_what_was_signed(entry: AuditRecord, head: AuditChain, known: Evidence) -> Break:
+    """Tell of a record that fits itself and the one before it, and not a checkpoint."""
+    tenant_id, sequence = entry.tenant_id, entry.sequence
+    if _link_after(tenant_id, sequence, head) != entry.hash:
+        return _misfit(tenant_id, sequence, entry, head)
+    before = max((number for number in known.said if number < sequence), default=0)
+    why = _(
+        "Record %(at)d is not the one a signed checkpoint vouches for: something after record "
+        "%(before)d was changed, and all hashes from there on were made to fit."
+    )
+    told = {"at": sequence, "before": before}
+    return Break(tenant_id, sequence, Kind.REWRITTEN, why % told)
+
+
+def stray(tenant_id: str) -> Break | None:
+    """Find a record that is not part of its chain, before its first or behind its head."""
+    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    first, last = records.first(), records.last()
+    # Read after the records: a record and the head that counts it commit together.
+    head = head_of(tenant_id)
+    why = ""
+    at = 0
+    if last is not None and last.sequence > head.last_sequence:
+        behind = records.filter(sequence__gt=head.last_sequence).first()
+        at = behind.sequence if behind else last.sequence
+        why = _(
+            "Record %(at)d stands behind the chain's head: it was inserted, or the head was set "
+            "back."
+        )
+    elif first is not None and first.sequence < 1:
+        at = first.sequence
+        why = _("Record %(at)d stands before the chain's first.")
+    return Break(tenant_id, at, Kind.INSERTED, why % {"at": at}) if why else None
+
+
+def forged(tenant_id: str, known: Evidence) -> Break | None:
+    """Find a checkpoint whose signature is not good."""
+    if known.forged is None:
+        return None
+    sequence, where = known.forged
+    why = _("The checkpoint of record %(at)d in %(where)s was changed: its signature is not good.")
+    return Break(tenant_id, sequence, Kind.FORGED, why % {"at": sequence, "where": where})
+
+
+# --- looking for records elsewhere ------------------------------------------------------
+
+
+def _fits(entry: AuditRecord, sequence: int) -> bool:
+    """Say whether the record's hash is right for it under another number."""
+    return hash_of_facts({**facts(entry), "sequence": sequence}) == entry.hash
+
+
+def _original(entry: AuditRecord) -> int | None:
+    """Return the number the record had when it was hashed, nearest first; None if it was
+    something else that changed."""
+    for distance in range(1, _FAR):
+        for sequence in (entry.sequence + distance, entry.sequence - distance):
+            if sequence > 0 and _fits(entry, sequence):
+                return sequence
+    return None
+
+
+def _later(tenant_id: str, sequence: int, other: int) -> list[AuditRecord]:
+    """Return the records after this one, first the one that stands at `other`."""
+    found = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    return [*found.filter(sequence=other), *found.filter(sequence__gt=sequence)[:_WINDOW]]
+
+
+def _outside_that_was(tenant_id: str, sequence: int) -> int | None:
+    """Return the number, beyond the chain's ends, at which record `sequence` stands, if any."""
+    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    ends = [*records.filter(sequence__lt=1)[:_WINDOW], *records.reverse()[:_WINDOW]]
+    return next((entry.sequence for entry in ends if _fits(entry, sequence)), None)
+
+
+def _is_of_another_tenant(entry: AuditRecord) -> bool:
+    told = facts(entry)
+    return any(
+        hash_of_facts({**told, "tenant": other}) == entry.hash
+        for other in record.tenants()
+        if other != entry.tenant_id
+    )

@@ -1,0 +1,122 @@
+"""An export's file: a ZIP of records, a manifest and its signature, written and read back.
+
+Knows neither database nor settings.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any
+
+from dwp_project.jsontext import canonical
+from hitl.audit.hashing import FACTS
+
+KIND = "dwp-audit-export"
+FORM = 1
+MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+COLUMNS = (*FACTS, "hash")
+_NUMBERS = frozenset({"form", "sequence"})
+# What a spreadsheet takes for the beginning of a formula, full-width forms included, and the
+# mark itself, so that it can be taken off again.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
+_MARK = "'"
+# A record holds a reason of at most 10,000 characters, and little else.
+_MOST_LINE = 512 * 1024
+_MOST_DIGITS = 19
+
+
+class Format(StrEnum):
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+class Unreadable(ValueError):
+    """The file is no export, or not all of one; the message says why."""
+
+
+def content_name(form: Format) -> str:
+    """Return the name of the member that holds the records."""
+    return f"records.{form.value}"
+
+
+def heading(form: Format) -> bytes:
+    """Return what stands before the first record."""
+    return _row(COLUMNS) if form is Format.CSV else b""
+
+
+def line(told: dict[str, Any], form: Format) -> bytes:
+    """Return one record: its facts and `hash`."""
+    if form is Format.JSONL:
+        return canonical(told).encode() + b"\n"
+    return _row([escaped(str(told.get(name, ""))) for name in COLUMNS])
+
+
+def escaped(cell: str) -> str:
+    """Return a cell that no spreadsheet runs: one that could be a formula begins with '."""
+    return _MARK + cell if cell.startswith(_FORMULA) else cell
+
+
+def unescaped(cell: str) -> str:
+    """Return what `escaped` was given."""
+    return cell.removeprefix(_MARK)
+
+
+def records(file: io.BufferedIOBase, form: Format) -> Iterator[dict[str, Any]]:
+    """Yield the records of an export's content, one at a time; raises `Unreadable`."""
+    yield from _from_jsonl(file) if form is Format.JSONL else _from_csv(file)
+
+
+def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
+    for raw in _lines(file):
+        try:
+            told = json.loads(raw)
+        except (ValueError, RecursionError) as exc:
+            raise Unreadable("a line of the records is no JSON") from exc
+        if not isinstance(told, dict):
+            raise Unreadable("a line of the records is no object")
+        yield told
+
+
+def _lines(file: io.BufferedIOBase) -> Iterator[bytes]:
+    """Yield lines; raises `Unreadable` for one that no record of ours fills."""
+    while raw := file.readline(_MOST_LINE):
+        if len(raw) == _MOST_LINE and not raw.endswith(b"\n"):
+            raise Unreadable("a line of the records is too long to be one")
+        yield raw
+
+
+def _from_csv(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
+    csv.field_size_limit(_MOST_LINE)
+    rows = csv.reader(raw.decode() for raw in _lines(file))
+    try:
+        if tuple(next(rows, ())) != COLUMNS:
+            raise Unreadable("the first line of the records does not name the columns")
+        for row in rows:
+            yield _told(row)
+    except (csv.Error, UnicodeDecodeError) as exc:
+        raise Unreadable("the records are no CSV") from exc
+
+
+def _told(row: list[str]) -> dict[str, Any]:
+    if len(row) != len(COLUMNS):
+        raise Unreadable("a line of the records has not as many cells as there are columns")
+    told: dict[str, Any] = dict(zip(COLUMNS, map(unescaped, row), strict=True))
+    for name in _NUMBERS:
+        number = told[name]
+        if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
+            raise Unreadable(f"{name} of a record is no number")
+        told[name] = int(told[name])
+    # Form 1 has no action; an empty one in it was never hashed.
+    if told["form"] == 1 and not told["action"]:
+        del told["action"]
+    return told
+
+
+def _row(cells: Iterable[str]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\r\n").writerow(cells)
+    return text.getvalue().encode()

@@ -1,0 +1,109 @@
+"""The only writer of audit records: one chain per tenant, each record hashed over the last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from dwp_project.jsontext import canonical
+from hitl.actors import Actor
+from hitl.audit.hashing import FORM, GENESIS, hash_of
+from hitl.models import ApprovalRequest, AuditChain, AuditRecord
+from hitl.states import AuditEvent
+
+__all__ = ["GENESIS", "Fact", "hash_of", "tenants", "write", "write_all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """What one record is to tell."""
+
+    event: AuditEvent
+    actor: Actor
+    at: datetime
+    request: ApprovalRequest | None = None
+    session_id: str = ""
+    details: Mapping[str, Any] | None = None
+
+
+def write(
+    event: AuditEvent,
+    actor: Actor,
+    at: datetime,
+    *,
+    request: ApprovalRequest | None = None,
+    session_id: str = "",
+    details: Mapping[str, Any] | None = None,
+) -> AuditRecord:
+    """Append one record to the chain of the actor's tenant (empty: the deployment's).
+
+    Needs the transaction of the change it tells of and never opens one: raises
+    `RuntimeError` outside. The chain's row stays locked until that commits.
+    """
+    return write_all(actor.tenant_id, [Fact(event, actor, at, request, session_id, details)])[0]
+
+
+def write_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
+    """Append records of one tenant's actors, in their order, as `write` does one."""
+    if not transaction.get_connection().in_atomic_block:
+        raise RuntimeError("an audit record is written in the transaction of its change")
+    chain = _locked_chain(tenant_id)
+    entries = [_next(chain, fact) for fact in facts]
+    AuditRecord.objects.bulk_create(entries)
+    chain.save(update_fields=["last_sequence", "last_hash"])
+    return entries
+
+
+def _locked_chain(tenant_id: str) -> AuditChain:
+    chains = AuditChain.objects.select_for_update().filter(tenant_id=tenant_id)
+    for chain in chains:
+        return chain
+    AuditChain.objects.bulk_create([AuditChain(tenant_id=tenant_id)], ignore_conflicts=True)
+    return chains.get()
+
+
+def _next(chain: AuditChain, fact: Fact) -> AuditRecord:
+    """Return the record of `fact` that comes next in the chain, whose end it is from now on."""
+    actor, request = fact.actor, fact.request
+    if actor.tenant_id != chain.tenant_id:
+        raise ValueError("an audit record belongs to the chain of its actor's tenant")
+    entry = AuditRecord(
+        tenant_id=chain.tenant_id,
+        sequence=chain.last_sequence + 1,
+        event=fact.event,
+        request_id=request.request_id if request else "",
+        session_id=request.session_id if request else fact.session_id,
+        actor=actor.id,
+        actor_kind=actor.kind,
+        channel=actor.channel,
+        at=fact.at,
+        source_address=actor.address,
+        user_agent=actor.user_agent,
+        context_digest=request.context_digest if request else "",
+        form=FORM,
+        action_type=request.action_type if request else "",
+        details=canonical({**(fact.details or {}), **actor.recorded}),
+        previous_hash=chain.last_hash,
+    )
+    entry.hash = hash_of(entry)
+    chain.last_sequence, chain.last_hash = entry.sequence, entry.hash
+    return entry
+
+
+def tenants() -> list[str]:
+    """Return the tenant of every chain, whether known by its head or only by its records."""
+    heads = AuditChain.objects.order_by().values_list("tenant_id", flat=True)
+    return sorted({*heads, *_tenants_of_records()})
+
+
+def _tenants_of_records() -> Iterator[str]:
+    """Step from tenant to tenant along the index of chains: a plain DISTINCT reads every record."""
+    found = AuditRecord.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
+    tenant_id = found.first()
+    while tenant_id is not None:
+        yield tenant_id
+        tenant_id = found.filter(tenant_id__gt=tenant_id).first()

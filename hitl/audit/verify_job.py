@@ -1,0 +1,104 @@
+"""Walks a chain for somebody who watches: one walk at a time in each process."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import connection, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from structlog.stdlib import get_logger
+
+from hitl.actors import Actor
+from hitl.audit import record, triggers, verify
+from hitl.states import AuditEvent
+
+logger = get_logger(__name__)
+
+# A walk that nobody has looked at for so long ends: whoever wanted it has gone.
+_UNWATCHED_SECONDS = 10.0
+
+
+class Busy(Exception):
+    """This process walks another chain now."""
+
+
+class _Stopped(Exception):
+    """The walk was told to end."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """A walk and how far it is. Written by its own thread, read by any number of watchers."""
+
+    actor: Actor
+    done: int = 0
+    of: int = 0
+    result: dict[str, Any] | None = None
+    is_over: bool = False
+    is_stopped: bool = False
+    _watched_at: float = field(default_factory=time.monotonic)
+
+    def watch(self) -> dict[str, Any]:
+        """Return how far it is."""
+        self._watched_at = time.monotonic()
+        return {"done": self.done, "of": self.of}
+
+    def stop(self) -> None:
+        """Have the walk end soon, without a result."""
+        self.is_stopped = True
+
+    def tell(self, done: int, of: int) -> None:
+        """Note how far it is; ends the walk if it is stopped, or nobody watches."""
+        self.done, self.of = done, of
+        if self.is_stopped or time.monotonic() - self._watched_at > _UNWATCHED_SECONDS:
+            raise _Stopped
+
+
+_lock = threading.Lock()
+_current: Walk | None = None
+
+
+def begin(actor: Actor) -> tuple[Walk, bool]:
+    """Return the walk of the actor's chain that is under way here, or a new one, and whether it
+    is new: whoever began it calls `run`. Raises `Busy`."""
+    global _current  # noqa: PLW0603 - one for each process
+    with _lock:
+        if _current is not None and not _current.is_over:
+            if _current.actor.tenant_id != actor.tenant_id:
+                raise Busy
+            return _current, False
+        _current = Walk(actor)
+        return _current, True
+
+
+def _unprotected(missing: list[str]) -> str:
+    return _("The audit table has lost its trigger %(names)s: it can be changed.") % {
+        "names": ", ".join(missing)
+    }
+
+
+def run(walk: Walk) -> None:
+    """Walk to the end and audit what was found."""
+    try:
+        found = verify.verify(walk.actor.tenant_id, progress=walk.tell)
+        told = verify.as_json(found)
+        if missing := triggers.missing(connection):
+            # Beside a break, not instead of it.
+            why = " ".join([*([told["why"]] if "why" in told else []), _unprotected(missing)])
+            told |= {"holds": False, "kind": told.get("kind", "unprotected"), "why": why}
+        kept = ("holds", "records", "kind", "sequence")
+        details: dict[str, Any] = {name: told[name] for name in kept if name in told}
+        details |= {"triggersMissing": missing} if missing else {}
+        with transaction.atomic():
+            record.write(AuditEvent.AUDIT_VERIFIED, walk.actor, timezone.now(), details=details)
+        walk.result = told
+    except _Stopped:
+        pass
+    except Exception as exc:
+        logger.error("audit_walk_failed", tenant=walk.actor.tenant_id, exc_info=exc)
+    finally:
+        walk.is_over = True

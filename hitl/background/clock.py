@@ -1,0 +1,55 @@
+"""What happens because time has passed: overdue requests expire, chores come due."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+
+from structlog.stdlib import get_logger
+
+from dwp_project.offload import run_background
+from hitl import services
+from hitl.approvals import idempotency
+from hitl.audit import checkpoints
+from hitl.background import chores
+from hitl.background.chores import Chore
+
+logger = get_logger(__name__)
+
+TICK_SECONDS = 1.0
+# How often to look whether a chore is due.
+_CHORES_SECONDS = 30.0
+CHORES = (
+    Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),
+    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.make_due),
+)
+
+
+async def run(also: Sequence[Chore] = ()) -> None:
+    """Expire what is due, every second, and do chores, until cancelled.
+
+    Outlives a database that is away. Any number of processes may run this: each request
+    expires in one of them, and one takes each turn of a chore.
+    """
+    looked_at = -math.inf
+    while True:
+        try:
+            while await run_background(services.expire_overdue):
+                pass
+        except Exception as exc:
+            logger.warning("clock_waits", error=str(exc).strip())
+        if time.monotonic() - looked_at >= _CHORES_SECONDS:
+            looked_at = time.monotonic()
+            await _do_chores((*CHORES, *also))
+        await asyncio.sleep(TICK_SECONDS)
+
+
+async def _do_chores(due: Sequence[Chore]) -> None:
+    try:
+        for chore in due:
+            await run_background(chores.do, chore)
+    except Exception as exc:
+        logger.warning("clock_waits", error=str(exc).strip())

@@ -1,0 +1,62 @@
+"""What is done once a change of a request is committed, and never turns it into an error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from django.db import transaction
+from redis.exceptions import RedisError
+from structlog.stdlib import get_logger
+
+from dwp_project import wakeup
+from dwp_project.outages import DATABASE_AWAY
+from hitl.delivery import commands, live, resync
+from hitl.models import ApprovalRequest
+
+logger = get_logger(__name__)
+
+
+def do(step: Callable[[], object]) -> None:
+    """Have `step` done when the transaction has committed; where it fails, that is logged."""
+    transaction.on_commit(quietly(step))
+
+
+def refresh(request: ApprovalRequest) -> None:
+    """Have the request's copy in Redis brought up to date when the change is committed."""
+    do(lambda: _refresh(request))
+
+
+def _refresh(request: ApprovalRequest) -> None:
+    if wakeup.is_paused():
+        return resync.note(request)
+    try:
+        commands.refresh(request)
+    except (RedisError, OSError):
+        resync.note(request)
+        raise
+    resync.done(request)
+
+
+def tell(request: ApprovalRequest) -> None:
+    """Have the operators' pages told of the change when it is committed.
+
+    Called last of all: what an agent waits for comes first.
+    """
+    do(lambda: live.tell(request))
+
+
+def quietly(step: Callable[[], object]) -> Callable[[], None]:
+    """Return `step` for after the commit: what is committed never becomes an error answer."""
+
+    def run() -> None:
+        try:
+            step()
+        except (RedisError, OSError) as exc:
+            wakeup.pause()
+            logger.warning("redis_away", error=str(exc))
+        except DATABASE_AWAY as exc:
+            logger.warning("database_away", error=str(exc).strip())
+        except Exception:
+            logger.exception("after_commit_failed")
+
+    return run

@@ -1,0 +1,125 @@
+"""An operator's decision on the admin's pages, and the message of what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from dwp_project.gateway.errors import DwpError
+from dwp_project.gateway.models import role_in
+from hitl import errors, services
+from hitl.actors import Actor, at_desk
+from hitl.delivery import outbox
+from hitl.models import ApprovalRequest
+from hitl.policies.rules import rule_of
+from hitl.states import Status
+from hitl.text import sanitize
+
+Decide = Callable[[str, Actor], ApprovalRequest]
+MOST_OF_A_REASON = 10_000
+_MOST_OF_A_NAME = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one decision: a message, its level, and the request as it stands."""
+
+    request: ApprovalRequest
+    level: int
+    text: str
+
+    @property
+    def is_done(self) -> bool:
+        return self.level == messages.SUCCESS
+
+    @property
+    def tag(self) -> str:
+        """Return the level as a style's name."""
+        return messages.DEFAULT_TAGS[self.level]
+
+
+def approving(digest: str) -> Decide:
+    """Return the yes to what was shown under this digest."""
+    return lambda name, actor: services.approve(name, actor, digest=digest)
+
+
+def rejecting(digest: str, reason: str) -> Decide:
+    """Return the no to what was shown under this digest."""
+    reason = reason.strip()[:MOST_OF_A_REASON]
+    return lambda request_id, actor: services.reject(
+        request_id, actor, reason=reason, digest=digest
+    )
+
+
+def operator(request: HttpRequest, tenant_id: str) -> Actor:
+    """Return the signed-in operator as actor in a tenant; membership gives the role."""
+    username = request.user.get_username()
+    return at_desk(username, tenant_id, role_in(username, tenant_id) or "", request)
+
+
+def keep_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
+    """Have the audit keep that somebody tried to decide requests that they do not see."""
+    named = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
+    tried = "approve" if is_approval else "reject"
+    services.keep_foreign(named, operator(request, ""), tried=tried)
+
+
+def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
+    """Decide one; leave a message of what it is now, or why it was not decided."""
+    result = attempt(request, found, decide)
+    messages.add_message(request, result.level, result.text)
+    if result.is_done and outbox.is_held_up(found.request_id):
+        text = _("Redis is away: an agent outside this server is told when it is back.")
+        messages.warning(request, text)
+    return result
+
+
+def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
+    """Decide by the service that REST uses, in its own transaction, and say what came of it.
+
+    No message begins with what was asked: the admin writes the first letter of every message
+    large.
+    """
+    name = _name(found)
+    try:
+        decided = decide(found.request_id, operator(request, found.tenant_id))
+    except errors.AlreadyDecided as already:
+        told: dict[str, Any] = {
+            "name": name,
+            "status": already.request.get_status_display(),
+            "who": sanitize.plain(already.request.decided_by),
+            "when": date_format(timezone.localtime(already.request.decided_at), "H:i:s"),
+        }
+        text = _(
+            "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
+        )
+        return Result(already.request, messages.WARNING, text % told)
+    except DwpError as exc:
+        text = _("Request %(name)s was not decided: %(why)s")
+        return Result(found, messages.ERROR, text % {"name": name, "why": exc.message})
+    if decided.status == Status.PENDING:
+        missing = max(0, rule_of(decided).min_approvals - decided.approvals)
+        text = ngettext(
+            "Your approval of request %(name)s is recorded. %(count)d more is needed.",
+            "Your approval of request %(name)s is recorded. %(count)d more are needed.",
+            missing,
+        )
+        return Result(decided, messages.SUCCESS, text % {"name": name, "count": missing})
+    told = {"name": name, "status": Status(decided.status).label}
+    text = _("Request %(name)s is now %(status)s.")
+    return Result(decided, messages.SUCCESS, text % told)
+
+
+def _name(request: ApprovalRequest) -> str:
+    """Return what was asked, in a line, and the id."""
+    asked = " ".join(request.message.split()) or request.action_type
+    cut = asked if len(asked) <= _MOST_OF_A_NAME else f"{asked[: _MOST_OF_A_NAME - 1]}…"
+    return f"“{sanitize.plain(cut)}” ({request.request_id})"

@@ -1,0 +1,212 @@
+"""How policies come, change and go: by admins of their tenant, a version at a time, audited."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from dwp_project.gateway.roles import Role
+from hitl import errors
+from hitl.actors import Actor
+from hitl.audit import record
+from hitl.models import Policy
+from hitl.models.policies import MOST_APPROVALS, MOST_SECONDS
+from hitl.policies.patterns import ANY
+from hitl.policies.rules import Rule, rule_as_of
+from hitl.states import AuditEvent, OnTimeout
+
+MOST_PATTERN = 128
+_ROLES = (Role.APPROVER.value, Role.ADMIN.value)
+
+
+def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = None) -> Policy:
+    """Make a policy of the actor's tenant; one that was retired comes back as its next version.
+
+    Raises `MayNotChangePolicies`, `InvalidPolicy`, `PolicyExists`.
+    """
+    _authorise(actor)
+    check(pattern, rule)
+    known = Policy.objects.filter(tenant_id=actor.tenant_id, pattern=pattern, is_current=True)
+    try:
+        with transaction.atomic():
+            before = known.first()
+            if before is None:
+                return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, None, now)
+            if before.is_retired and _displace(before):
+                return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, before, now)
+    except IntegrityError as exc:  # somebody else made it in the same moment
+        raise errors.PolicyExists from exc
+    raise errors.PolicyExists
+
+
+def change(
+    actor: Actor, pattern: str, rule: Rule, *, version: int, now: datetime | None = None
+) -> Policy:
+    """Make the next version of the policy that was read in `version`, and return it.
+
+    Requests keep the version they were opened under. Raises `MayNotChangePolicies`,
+    `InvalidPolicy`, `PolicyOutdated`.
+    """
+    _authorise(actor)
+    check(pattern, rule)
+    with transaction.atomic():
+        before = _read_in(actor, pattern, version)
+        if _same(rule_as_of(before), rule):
+            return before
+        if not _displace(before):
+            raise errors.PolicyOutdated
+        return _write(actor, AuditEvent.POLICY_CHANGED, pattern, rule, before, now)
+
+
+def retire(actor: Actor, pattern: str, *, version: int, now: datetime | None = None) -> Policy:
+    """Let the policy that was read in `version` no longer apply to what is opened from now on.
+
+    Raises `MayNotChangePolicies`, `PolicyOutdated`.
+    """
+    _authorise(actor)
+    with transaction.atomic():
+        before = _read_in(actor, pattern, version)
+        if not _displace(before):
+            raise errors.PolicyOutdated
+        rule = rule_as_of(before)
+        return _write(actor, AuditEvent.POLICY_RETIRED, pattern, rule, before, now)
+
+
+def check(pattern: str, rule: Rule) -> None:
+    """Raise `InvalidPolicy` for what no policy may say."""
+    for is_wrong, field, text in _complaints(pattern, rule):
+        if is_wrong:
+            raise errors.InvalidPolicy(field, text)
+
+
+def _complaints(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]:
+    escalates = rule.on_timeout == OnTimeout.ESCALATE
+    further = (rule.escalate_to_role, rule.escalate_seconds)
+    return [
+        (
+            not (0 < len(pattern) <= MOST_PATTERN and pattern.isprintable()),
+            "pattern",
+            _("A pattern is 1 to 128 printable characters."),
+        ),
+        (
+            pattern != pattern.strip(),
+            "pattern",
+            _("A pattern begins and ends without a space."),
+        ),
+        (
+            ANY * 2 in pattern,
+            "pattern",
+            _("Two * side by side mean no more than one: leave one out."),
+        ),
+        (
+            not 1 <= rule.min_approvals <= MOST_APPROVALS,
+            "min_approvals",
+            _("1 to 5 people can be needed."),
+        ),
+        (
+            rule.required_role not in ("", *_ROLES),
+            "required_role",
+            _("A policy can want an approver or an admin."),
+        ),
+        (
+            not _is_term(rule.timeout_seconds, is_optional=True),
+            "timeout_seconds",
+            _("A term is 1 second to 30 days."),
+        ),
+        (
+            rule.on_timeout not in OnTimeout.values,
+            "on_timeout",
+            _("When its time is over, a request expires or escalates."),
+        ),
+        (
+            escalates and rule.escalate_to_role not in _ROLES,
+            "escalate_to_role",
+            _("Say to which role it escalates: approver or admin."),
+        ),
+        (
+            escalates and not _is_term(rule.escalate_seconds),
+            "escalate_seconds",
+            _("Say for how long it escalates: 1 second to 30 days."),
+        ),
+        (
+            escalates
+            and (rule.required_role, rule.escalate_to_role)
+            == (Role.ADMIN.value, Role.APPROVER.value),
+            "escalate_to_role",
+            _("What wants an admin cannot escalate to approvers: waiting would make it easier."),
+        ),
+        (
+            not escalates and further != ("", None),
+            "escalate_to_role" if rule.escalate_to_role else "escalate_seconds",
+            _("Only what escalates has a role and a term to escalate to."),
+        ),
+    ]
+
+
+def _is_term(seconds: int | None, *, is_optional: bool = False) -> bool:
+    return is_optional if seconds is None else 1 <= seconds <= MOST_SECONDS
+
+
+def _authorise(actor: Actor) -> None:
+    if actor.role != Role.ADMIN:
+        raise errors.MayNotChangePolicies
+
+
+def _read_in(actor: Actor, pattern: str, version: int) -> Policy:
+    known = Policy.objects.current().filter(tenant_id=actor.tenant_id, pattern=pattern)
+    found = known.filter(version=version).first()
+    if found is None:
+        raise errors.PolicyOutdated
+    return found
+
+
+def _displace(before: Policy) -> bool:
+    """Make room for the next version; of any number who do this, one does."""
+    return bool(Policy.objects.filter(pk=before.pk, is_current=True).update(is_current=False))
+
+
+def _write(
+    actor: Actor,
+    event: AuditEvent,
+    pattern: str,
+    rule: Rule,
+    before: Policy | None,
+    now: datetime | None,
+) -> Policy:
+    now = now or timezone.now()
+    is_retired = event is AuditEvent.POLICY_RETIRED
+    made = Policy.objects.create(
+        tenant_id=actor.tenant_id,
+        pattern=pattern,
+        version=before.version + 1 if before else 1,
+        is_retired=is_retired,
+        created_at=now,
+        created_by=actor.id,
+        **_asked(rule),
+    )
+    known = before if before and not before.is_retired else None
+    details = {
+        "policy": {"pattern": pattern, "version": made.version},
+        "before": _asked(rule_as_of(known)) if known else None,
+        "after": None if is_retired else _asked(rule),
+    }
+    record.write(event, actor, now, details=details)
+    return made
+
+
+def _asked(rule: Rule) -> Mapping[str, Any]:
+    """Return what the rule asks, without the version that says so."""
+    asked = asdict(rule)
+    del asked["version"]
+    return asked
+
+
+def _same(one: Rule, other: Rule) -> bool:
+    return replace(one, version="") == replace(other, version="")

@@ -1,0 +1,113 @@
+"""The rejection reasons that a tenant's operators pick from, and every change of them audited."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from dwp_project.gateway.errors import ValidationFailed
+from dwp_project.gateway.roles import Role
+from hitl import errors
+from hitl.actors import Actor
+from hitl.audit import record
+from hitl.models import RejectionReason
+from hitl.states import AuditEvent
+
+MOST_TEXT = 500
+MOST_POSITION = 32_767
+
+_Told = dict[str, str | int]
+
+
+def offered(tenants: Collection[str]) -> list[str]:
+    """Return the reasons to pick from: those that each of the tenants has. None is told in
+    another tenant's book."""
+    found = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
+    texts = list(found.values_list("text", flat=True))
+    return [text for text in dict.fromkeys(texts) if texts.count(text) == len(set(tenants))]
+
+
+def chosen(tenants: Collection[str], preset: str, written: str) -> str:
+    """Return the reason that a form gives: a preset of these tenants, a text, or both."""
+    if preset and preset in offered(tenants):
+        return f"{preset} – {written}" if written else preset
+    return written
+
+
+def add(
+    actor: Actor, text: str, position: int = 0, *, now: datetime | None = None
+) -> RejectionReason:
+    """Add a reason to those of the actor's tenant.
+
+    Raises `MayNotChangePolicies`, `ReasonExists`, `ValidationFailed`.
+    """
+    _check(actor, text, position)
+    with _once(), transaction.atomic():
+        made = RejectionReason.objects.create(
+            tenant_id=actor.tenant_id, text=text, position=position
+        )
+        _record(actor, None, _told(made), now)
+    return made
+
+
+def change(
+    actor: Actor, pk: int, text: str, position: int, *, now: datetime | None = None
+) -> RejectionReason:
+    """Change one of the tenant's reasons; raises as `add` does, and `ReasonNotFound`."""
+    _check(actor, text, position)
+    with _once(), transaction.atomic():
+        found = _found(actor, pk)
+        before = _told(found)
+        found.text, found.position = text, position
+        if _told(found) != before:
+            found.save(update_fields=["text", "position"])
+            _record(actor, before, _told(found), now)
+    return found
+
+
+def remove(actor: Actor, pk: int, *, now: datetime | None = None) -> None:
+    """Remove one of the tenant's reasons; raises `MayNotChangePolicies`, `ReasonNotFound`."""
+    _check(actor)
+    with transaction.atomic():
+        found = _found(actor, pk)
+        _record(actor, _told(found), None, now)
+        found.delete()
+
+
+@contextmanager
+def _once() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as exc:
+        raise errors.ReasonExists from exc
+
+
+def _record(actor: Actor, before: _Told | None, after: _Told | None, now: datetime | None) -> None:
+    details = {"before": before, "after": after}
+    record.write(AuditEvent.REASONS_CHANGED, actor, now or timezone.now(), details=details)
+
+
+def _told(reason: RejectionReason) -> _Told:
+    return {"text": reason.text, "position": reason.position}
+
+
+def _check(actor: Actor, text: str = "-", position: int = 0) -> None:
+    if actor.role != Role.ADMIN:
+        raise errors.MayNotChangePolicies
+    if not (text.strip() and len(text) <= MOST_TEXT and text.isprintable()):
+        raise ValidationFailed(_("A rejection reason is one line of 1 to 500 characters."))
+    if not 0 <= position <= MOST_POSITION:
+        raise ValidationFailed(_("A position is 0 to 32767."))
+
+
+def _found(actor: Actor, pk: int) -> RejectionReason:
+    found = RejectionReason.objects.filter(pk=pk, tenant_id=actor.tenant_id)
+    reason = found.select_for_update().first()
+    if reason is None:
+        raise errors.ReasonNotFound
+    return reason

@@ -1,0 +1,69 @@
+"""Secrets in what people are shown: which members of a JSON value are masked, and why.
+
+Only what is shown is masked. What is stored, digested and sent on stays as it is.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from hitl.text import sanitize
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """Stands in the place of a secret; holds nothing of it."""
+
+    # The glob of HITL_REDACT that the member's name matches.
+    pattern: str
+
+    @property
+    def label(self) -> str:
+        """Return the text that is shown in place of the secret."""
+        return _("masked by HITL_REDACT: %(pattern)s") % {"pattern": self.pattern}
+
+
+def masked(value: Any) -> Any:
+    """Return a JSON value with a `Masked` in place of every value whose member's name, at any
+    depth, matches a glob of `HITL_REDACT`."""
+    if isinstance(value, Mapping):
+        return {
+            name: Masked(pattern) if (pattern := pattern_for(name)) else masked(item)
+            for name, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [masked(item) for item in value]
+    return value
+
+
+def spelled_out(value: Any) -> Any:
+    """Return what `masked` returned as plain JSON, with the labels as texts."""
+    if isinstance(value, Masked):
+        return f"⟨{value.label}⟩"
+    if isinstance(value, Mapping):
+        return {name: spelled_out(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [spelled_out(item) for item in value]
+    return value
+
+
+def pattern_for(name: str) -> str | None:
+    """Return the first glob of `HITL_REDACT` that the member's name matches.
+
+    Neither case counts nor what is not seen, nor which of `-`, `_` and a space is between words.
+    """
+    bare = _bare(name)
+    patterns: list[str] = settings.HITL_REDACT
+    return next((glob for glob in patterns if fnmatchcase(bare, _bare(glob))), None)
+
+
+def _bare(name: str) -> str:
+    seen = sanitize.without_unseen(unicodedata.normalize("NFKC", name))
+    return seen.casefold().replace("-", "_").replace(" ", "_")

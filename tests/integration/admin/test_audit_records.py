@@ -1,0 +1,506 @@
+"""The audit pages: one chain at a time, found by index, verified, signed and exported."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import zipfile
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from hitl import services
+from hitl.audit import record as audit_record
+from hitl.audit import search, signing, triggers, verify, verify_export, verify_job
+from hitl.audit.search import Search
+from hitl.models import AuditCheckpoint, AuditRecord
+from hitl.states import AuditEvent
+from tests import factories
+from tests.integration.calls import Answer, browser
+from tests.integration.chains import NOON, chain_of, record
+from tests.integration.exchange import Exchange, call
+from tests.people import OUTSIDER
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/hitl/auditrecord/"
+
+
+@pytest.fixture(autouse=True)
+def _own_key_and_folder(settings: Settings, tmp_path: Path) -> None:
+    settings.AUDIT_CHECKPOINT_DIR = str(tmp_path / "checkpoints")
+    settings.AUDIT_SIGNING_KEY = base64.b64encode(b"k" * 32).decode()
+
+
+def signed_in(role: str | None = "viewer", *, is_superuser: bool = False) -> Client:
+    return browser(factories.user("desk", role=role, is_staff=True, is_superuser=is_superuser))
+
+
+def shown(client: Client, **query: object) -> str:
+    answer = client.get(f"{LIST}?{urlencode(query)}")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def numbers(page: str) -> list[int]:
+    """Return the record numbers of the page's table, in order."""
+    return [int(found) for found in re.findall(r'/auditrecord/\d+/change/">(\d+)</a>', page)]
+
+
+def hourly(count: int) -> None:
+    for hour in range(count):
+        with transaction.atomic():
+            audit_record.write(
+                AuditEvent.SESSION_REFUSED, factories.actor(), NOON + timedelta(hours=hour)
+            )
+
+
+# --- the list ---------------------------------------------------------------------------
+
+
+def test_list_shows_one_chain_newest_first() -> None:
+    chain_of(3)
+    record(OUTSIDER, session_id="theirs")
+
+    page = shown(signed_in())
+
+    assert numbers(page) == [3, 2, 1]
+    assert "outsider1" not in page
+
+
+def test_list_of_another_tenants_chain_is_not_there() -> None:
+    record(OUTSIDER)
+    client = signed_in("admin")
+
+    for tenant in ("tenant2", "", "made-up"):
+        assert client.get(f"{LIST}?{urlencode({'tenant': tenant})}").status_code == 404
+    theirs = AuditRecord.objects.get(tenant_id="tenant2")
+    assert client.get(f"{LIST}{theirs.pk}/change/").status_code == 302
+
+
+def test_superuser_sees_the_deployments_chain_and_no_tenants() -> None:
+    chain_of(1)
+    with transaction.atomic():
+        audit_record.write(AuditEvent.SIGN_IN_FAILED, factories.actor(OUTSIDER), NOON)
+    client = signed_in(None, is_superuser=True)
+
+    assert client.get(f"{LIST}?tenant=").status_code == 200
+    assert client.get(f"{LIST}?tenant=tenant1").status_code == 404
+    assert client.get(LIST).status_code == 200
+
+
+def test_list_goes_on_page_by_page() -> None:
+    chain_of(120)
+    client = signed_in()
+
+    pages, query = [], "tenant=tenant1"
+    while query:
+        page = client.get(f"{LIST}?{query}").content.decode()
+        pages += numbers(page)
+        following = re.search(r'rel="next" href="\?([^"]+)"', page)
+        query = following[1].replace("&amp;", "&") if following else ""
+
+    assert pages == list(range(120, 0, -1))
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({"actor": "approver1"}, [3]),
+        ({"actor": "approver"}, []),
+        ({"event": "request:approved"}, [3]),
+        ({"action": "delete_mail"}, [3, 2]),
+        ({"request": "req-one"}, [3, 2]),
+        ({"q": "req-one"}, [3, 2]),
+        ({"from": "2030-01-01"}, []),
+        ({"to": "2026-01-16"}, [1]),
+        ({"to": "2026-01-16T11:59"}, []),
+        ({"from": "2026-01-16T12:00", "to": "2026-01-16T12:00"}, [1]),
+        ({"request": "req-one", "event": "request:opened"}, [2]),
+        ({"actor": "\0"}, [3, 2, 1]),
+        ({"before": "3"}, [2, 1]),
+        ({"before": "x"}, [3, 2, 1]),
+        ({"before": "9" * 30}, [3, 2, 1]),
+        ({"from": "yesterday"}, [3, 2, 1]),
+    ],
+)
+def test_list_is_searched(query: dict[str, str], found: list[int]) -> None:
+    chain_of(1)
+    factories.opened(request_id="req-one")
+    services.approve("req-one", factories.actor())
+
+    assert numbers(shown(signed_in(), **query)) == found
+
+
+def test_time_that_cannot_be_read_is_said() -> None:
+    chain_of(1)
+
+    assert "A time looks like" in shown(signed_in(), **{"from": "32 January"})
+
+
+def test_range_of_time_is_paged_in_its_own_order() -> None:
+    hourly(60)
+    wanted = Search("tenant1", since=NOON, until=NOON + timedelta(hours=55))
+    first = search.search(wanted)
+    second = search.search(
+        Search("tenant1", since=wanted.since, until=wanted.until, before=first.next_before)
+    )
+
+    found = [entry.sequence for page in (first, second) for entry in page.records]
+    assert found == list(range(56, 0, -1))
+    assert (first.count, second.next_before) == (56, None)
+
+
+def test_list_counts_no_further_than_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search, "MOST_COUNTED", 10)
+    chain_of(11)
+
+    assert "more than 10 records found" in " ".join(shown(signed_in()).split())
+
+
+def test_list_makes_as_many_queries_for_many_records_as_for_few() -> None:
+    client = signed_in()
+    counts = []
+    for count in (1, 60):
+        chain_of(count)
+        with CaptureQueriesContext(connection) as queries:
+            shown(client)
+        counts.append(len(queries))
+
+    assert counts[0] == counts[1]
+    assert counts[0] < 20
+
+
+def test_text_from_outside_is_text(settings: Settings) -> None:
+    with transaction.atomic():
+        audit_record.write(
+            AuditEvent.DECISION_REFUSED,
+            factories.actor(),
+            NOON,
+            details={"reason": "<script>alert(1)</script>\u202e"},
+        )
+
+    page = shown(signed_in(), actor='"><script>alert(2)')
+
+    assert "<script>alert" not in page
+    assert "<script>alert" not in (page := shown(signed_in_again()))
+    assert "⟨U+202E⟩" in page
+
+
+def signed_in_again() -> Client:
+    return browser(User.objects.get(username="desk"))
+
+
+def test_pages_hold_no_inline_script_or_style() -> None:
+    factories.opened(request_id="req-one")
+    client = signed_in("admin")
+
+    for page in (shown(client), client.get(f"{LIST}request/req-one/").content.decode()):
+        assert " style=" not in page
+        assert "<style" not in page
+        assert re.findall(r"<script(?![^>]*\bsrc=)(?![^>]*application/json)[^>]*>", page) == []
+        assert re.findall(r"\son[a-z]+=", page) == []
+
+
+# --- one request ------------------------------------------------------------------------
+
+
+def test_history_of_a_request_tells_everything_of_it() -> None:
+    request = factories.opened(request_id="req-one")
+    services.reject("req-one", factories.actor(), reason="not <today>")
+    factories.opened(request_id="req-two")
+
+    page = signed_in().get(f"{LIST}request/req-one/").content.decode()
+
+    assert numbers(page) == [1, 2]
+    for told in (request.context_digest, "approver1", "not &lt;today&gt;", "REST", "req-one"):
+        assert told in page
+    assert "req-two" not in page
+
+
+def test_history_of_another_tenants_request_is_not_there() -> None:
+    factories.opened(by=OUTSIDER, request_id="req-theirs")
+    client = signed_in("admin")
+
+    theirs = client.get(f"{LIST}request/req-theirs/")
+    unknown = client.get(f"{LIST}request/req-nothing/")
+
+    assert (theirs.status_code, unknown.status_code) == (404, 404)
+    assert b"outsider1" not in theirs.content
+
+
+# --- signing ----------------------------------------------------------------------------
+
+
+def test_checkpoint_is_made_by_an_admin_of_the_tenant() -> None:
+    chain_of(2)
+
+    answer = signed_in("admin").post(f"{LIST}checkpoint/", {"tenant": "tenant1"}, follow=True)
+
+    assert AuditCheckpoint.objects.get().sequence == 2
+    assert "Record 2 is signed." in answer.content.decode()
+
+
+@pytest.mark.parametrize(("role", "tenant"), [("approver", "tenant1"), ("admin", "tenant2")])
+def test_checkpoint_is_made_by_nobody_else(role: str, tenant: str) -> None:
+    chain_of(1)
+    record(OUTSIDER)
+    client = signed_in(role)
+
+    assert client.post(f"{LIST}checkpoint/", {"tenant": tenant}).status_code == 404
+    assert client.get(f"{LIST}checkpoint/?tenant=tenant1").status_code == 405
+    assert not AuditCheckpoint.objects.exists()
+
+
+def test_page_says_that_a_checkpoint_is_not_outside(settings: Settings, tmp_path: Path) -> None:
+    chain_of(1)
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+    settings.AUDIT_CHECKPOINT_DIR = str(blocked)
+    client = signed_in("admin")
+
+    client.post(f"{LIST}checkpoint/", {"tenant": "tenant1"})
+
+    assert "is not in AUDIT_CHECKPOINT_DIR" in shown(client)
+
+
+# --- what consumers answer --------------------------------------------------------------
+
+
+class Desk:
+    """A signed-in browser, as it talks to the ASGI application."""
+
+    def __init__(self, role: str | None = "viewer", *, is_superuser: bool = False) -> None:
+        client = signed_in(role, is_superuser=is_superuser)
+        client.get(LIST)
+        page = client.get(LIST).content.decode()
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
+        self.token = token[1] if token else "x" * 64
+        self.cookies = "; ".join(f"{each.key}={each.value}" for each in client.cookies.values())
+        self.cookies += f"; sessionid={client.session.session_key}"
+
+    def sent(self, fields: Mapping[str, str], token: str | None = None) -> dict[str, Any]:
+        posted = {"csrfmiddlewaretoken": self.token if token is None else token, **fields}
+        return {
+            "body": urlencode(posted).encode(),
+            "headers": {
+                "Cookie": self.cookies,
+                "Content-Type": "application/x-www-form-urlencoded",
+                "Content-Length": str(len(urlencode(posted))),
+            },
+        }
+
+    async def post(self, name: str, token: str | None = None, **fields: str) -> Answer:
+        return await call("POST", f"/admin/book/{name}", **self.sent(fields, token))
+
+
+def lines(answer: Answer) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in answer.content.splitlines()]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_verification_tells_its_result_and_is_audited() -> None:
+    @sync_to_async
+    def begin() -> Desk:
+        chain_of(3)
+        return Desk()
+
+    desk = await begin()
+    answer = await desk.post("verify", tenant="tenant1")
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
+    result = lines(answer)[-1]["result"]
+    assert (result["holds"], result["records"]) == (True, 3)
+    again = lines(await desk.post("verify", tenant="tenant1"))[-1]["result"]
+    assert again["records"] == 4  # the first verification is a record of its own
+
+    @sync_to_async
+    def audited() -> list[tuple[str, str, str]]:
+        return list(
+            AuditRecord.objects.filter(event="audit:verified")
+            .order_by("id")
+            .values_list("actor", "details", "channel")
+        )
+
+    assert (await audited())[0] == ("desk", '{"holds":true,"records":3,"role":"viewer"}', "admin")
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_verification_tells_what_is_broken() -> None:
+    @sync_to_async
+    def begin() -> Desk:
+        chain_of(3)
+        triggers.remove(connection)
+        AuditRecord.objects.filter(sequence=2).delete()
+        triggers.install(connection)
+        return Desk()
+
+    desk = await begin()
+    result = lines(await desk.post("verify", tenant="tenant1"))[-1]["result"]
+
+    assert (result["holds"], result["kind"], result["sequence"]) == (False, "removed", 2)
+    assert result["why"] == "Record 2 is missing."
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_only_members_with_the_forms_token_verify_and_export() -> None:
+    @sync_to_async
+    def begin() -> Desk:
+        chain_of(1)
+        record(OUTSIDER)
+        return Desk("admin")
+
+    desk = await begin()
+    for name in ("verify", "export"):
+        for tenant in ("tenant2", "", "made-up"):
+            answer = await desk.post(name, tenant=tenant, format="csv")
+            assert answer.status == 404, (name, tenant)
+        assert (await desk.post(name, "wrong", tenant="tenant1", format="csv")).status == 403
+        nobody = await call("POST", f"/admin/book/{name}", body=b"tenant=tenant1&format=csv")
+        assert nobody.status in (403, 404)
+        assert b"tenant2" not in nobody.content
+
+    @sync_to_async
+    def untouched() -> int:
+        return AuditRecord.objects.count()
+
+    assert await untouched() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_export_is_a_signed_file(tmp_path: Path) -> None:
+    @sync_to_async
+    def begin() -> Desk:
+        chain_of(5)
+        record(OUTSIDER, session_id="theirs")
+        return Desk()
+
+    desk = await begin()
+    answer = await desk.post("export", tenant="tenant1", format="csv")
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/zip")
+    assert answer.headers["content-disposition"] == (
+        'attachment; filename="audit-tenant1-1-5.csv.zip"'
+    )
+    path = tmp_path / "out.zip"
+    path.write_bytes(answer.content)
+    found = verify_export.verify(path, signing.trusted_keys())
+    assert (found.manifest["records"], found.manifest["createdBy"]) == (5, "desk")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert b"theirs" not in archive.read("records.csv")
+    refused = await desk.post("export", tenant="tenant1", format="exe")
+    assert refused.status == 400
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_export_waits_for_its_client_and_leaves_with_it() -> None:
+    @sync_to_async
+    def begin() -> Desk:
+        chain_of(3)
+        return Desk()
+
+    desk = await begin()
+    async with Exchange(
+        "POST", "/admin/book/export", **desk.sent({"tenant": "tenant1", "format": "jsonl"})
+    ) as exchange:
+        status, _headers = await exchange.start()
+        assert status == 200
+        await exchange.piece()
+    # Leaving the block waits for the answer to end, and fails if it does not.
+
+
+def test_one_chain_is_walked_at_a_time_and_watched_by_many() -> None:
+    chain_of(1)
+    actor, other = factories.actor(), factories.actor(OUTSIDER)
+    walk, is_new = verify_job.begin(actor)
+    try:
+        assert is_new
+        assert verify_job.begin(actor) == (walk, False)
+        with pytest.raises(verify_job.Busy):
+            verify_job.begin(other)
+    finally:
+        verify_job.run(walk)
+    assert walk.result is not None
+    following, is_new = verify_job.begin(other)
+    assert is_new
+    verify_job.run(following)
+
+
+def test_walk_that_is_stopped_or_unwatched_ends_without_a_result(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(verify, "_PIECE", 1)
+    chain_of(3)
+    for end in ("stop", "leave"):
+        walk, _is_new = verify_job.begin(factories.actor())
+        if end == "stop":
+            walk.stop()
+        else:
+            monkeypatch.setattr(verify_job, "_UNWATCHED_SECONDS", -1.0)
+        verify_job.run(walk)
+        assert (walk.is_over, walk.result) == (True, None)
+    assert AuditRecord.objects.count() == 3
+
+
+def test_conditions_together_are_looked_for_piece_by_piece(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(search, "MOST_LOOKED_THROUGH", 4)
+    hourly(6)
+    for name in ("one", "two", "three"):
+        factories.opened(request_id=f"req-{name}")
+        services.approve(f"req-{name}", factories.actor())
+    wanted = {"actor": "approver1", "event": "session:refused", "tenant": "tenant1"}
+    client = signed_in()
+
+    pages, query = [], urlencode(wanted)
+    while query:
+        page = client.get(f"{LIST}?{query}").content.decode()
+        following = re.search(r'rel="next" href="\?([^"]+)"', page)
+        assert ("looked through 4, older ones follow" in page) == bool(following)
+        pages.append(numbers(page))
+        query = following[1].replace("&amp;", "&") if following else ""
+
+    # Of this actor's nine records the three newest are of another event.
+    assert pages == [[6], [5, 4, 3, 2], [1]]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
+    @sync_to_async
+    def shown() -> str:
+        asked = factories.opened()
+        for number in range(6):
+            with transaction.atomic():
+                audit_record.write(
+                    AuditEvent.DECISION_REFUSED,
+                    factories.actor(),
+                    NOON,
+                    request=asked,
+                    details={"number": number},
+                )
+        services.approve(asked.request_id, factories.actor())
+        whole = search.of_request(asked.request_id, "tenant1", most=8)
+        assert (len(whole[0]), whole[1]) == (8, True)
+        kept, is_whole = search.of_request(asked.request_id, "tenant1", most=4)
+        assert not is_whole
+        assert (kept[0].event, kept[-1].event) == ("request:opened", "request:approved")
+        assert len(kept) == 4
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(search.of_request, "__kwdefaults__", {"most": 4})
+            path = f"/admin/hitl/auditrecord/request/{asked.request_id}/"
+            return str(signed_in().get(path).content.decode())
+
+    assert "these are the first and the last of them" in await shown()

@@ -1,0 +1,445 @@
+"""Finding what agents write to Redis (docs/reference/wire.md, 5.3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from pytest_django import Settings
+
+from dwp_project.offload import run_sync
+from dwp_project.wakeup import hub
+from hitl import metrics, services
+from hitl.adoption import adopt, redis_requests
+from hitl.adoption import scanner as scanner_module
+from hitl.adoption.scanner import Finder
+from hitl.models import ApprovalRequest, AuditChain, AuditRecord
+from tests import factories
+from tests.integration import redis_agents
+from tests.integration.outages import no_database, no_redis
+from tests.integration.polling import until
+from tests.people import OUTSIDER
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# What is promised within 2 s.
+FOUND = 6.0
+
+
+@pytest.fixture
+def silent_redis(redis_client: redis.Redis) -> Iterator[redis.Redis]:
+    """Return a Redis that tells of nothing written."""
+    told = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
+    redis_client.config_set("notify-keyspace-events", "")
+    yield redis_client
+    redis_client.config_set("notify-keyspace-events", told)
+
+
+@asynccontextmanager
+async def finding() -> AsyncIterator[None]:
+    """Run the finder for as long as the block runs."""
+    task = asyncio.create_task(scanner_module.run())
+    try:
+        yield
+        assert not task.done(), "the finder has ended"
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await hub().close()
+
+
+def is_known(*ids: str) -> bool:
+    return ApprovalRequest.objects.filter(request_id__in=ids).count() == len(ids)
+
+
+async def test_request_is_found_when_redis_tells_of_it(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans: list[int] = []
+    scan = Finder.scan
+
+    def counted(self: Finder) -> int:
+        scans.append(1)
+        return scan(self)
+
+    monkeypatch.setattr(Finder, "scan", counted)
+    async with finding():
+        await until(lambda: bool(scans), within=5)
+        await asyncio.sleep(0.2)
+        ids = [redis_agents.asks(redis_client, f"s-{number}") for number in range(5)]
+
+        await until(lambda: is_known(*ids), within=FOUND)
+
+    # Told of, not met by one of the scans that come every second where Redis tells nothing.
+    assert len(scans) == 1
+
+
+async def test_request_is_found_where_redis_tells_nothing(silent_redis: redis.Redis) -> None:
+    async with finding():
+        await asyncio.sleep(0.5)
+        request_id = redis_agents.asks(silent_redis, "s1", bare=True)
+
+        await until(lambda: is_known(request_id), within=FOUND)
+
+
+async def test_request_is_found_where_redis_tells_nothing_of_its_settings(
+    silent_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*args: object) -> None:
+        raise redis.ResponseError("unknown command 'CONFIG'")
+
+    monkeypatch.setattr(redis.Redis, "config_get", refused)
+    async with finding():
+        await asyncio.sleep(0.2)
+        request_id = redis_agents.asks(silent_redis, "s1")
+
+        await until(lambda: is_known(request_id), within=FOUND)
+
+
+async def test_request_written_before_the_finder_came_is_found(redis_client: redis.Redis) -> None:
+    request_id = redis_agents.asks(redis_client, "s1")
+    async with finding():
+        await until(lambda: is_known(request_id), within=FOUND)
+
+
+async def test_request_written_while_the_link_was_cut_is_found(redis_client: redis.Redis) -> None:
+    async with finding():
+        first = redis_agents.asks(redis_client, "s1")
+        await until(lambda: is_known(first), within=FOUND)
+
+        redis_client.client_kill_filter(_type="pubsub")
+        second = redis_agents.asks(redis_client, "s2")
+
+        await until(lambda: is_known(second), within=FOUND)
+
+
+async def test_finder_outlives_redis_and_the_database(
+    redis_client: redis.Redis, settings: Settings
+) -> None:
+    with no_redis(settings):
+        task = asyncio.create_task(scanner_module.run())
+        await asyncio.sleep(0.5)
+        assert not task.done()
+    with no_database():
+        request_id = redis_agents.asks(redis_client, "s1")
+        await asyncio.sleep(0.5)
+        assert not task.done()
+    try:
+        await until(lambda: is_known(request_id), within=FOUND)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await hub().close()
+
+
+def test_request_among_thousands_of_other_keys_is_found(redis_client: redis.Redis) -> None:
+    with redis_client.pipeline(transaction=False) as pipeline:
+        for number in range(3000):
+            pipeline.set(f"other:{number}", "x")
+            if number % 2:
+                pipeline.set(f"hitl:session:s{number}", "x")
+        pipeline.execute()
+    request_id = redis_agents.asks(redis_client, "s1")
+
+    assert Finder().scan() == 1
+    assert is_known(request_id)
+
+
+def test_scan_is_bounded_and_the_next_goes_on(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner_module, "_KEYS_PER_CALL", 20)
+    monkeypatch.setattr(scanner_module, "_CALLS_PER_SCAN", 2)
+    ids = [redis_agents.asks(redis_client, f"s{number}") for number in range(60)]
+    one = Finder()
+
+    found = [one.scan() for _ in range(8)]
+
+    assert found[0] < 60
+    assert sum(found) == 60
+    assert is_known(*ids)
+
+
+def test_what_is_no_request_is_counted_once_and_keeps_nothing_from_being_found(
+    redis_client: redis.Redis,
+) -> None:
+    before = metrics.malformed_requests._value.get()
+    odd = {
+        "req-text": b"nonsense",
+        "req-bytes": b"\xff\0\xfe",
+        "req-deep": b"[" * 5000,
+        "req odd": b"{}",
+        "req\0nul": b"{}",
+        "x" * 5000: b"{}",
+        "": b"{}",
+        "\ud800".encode("utf-8", "surrogatepass").decode("latin-1"): b"{}",
+    }
+    for name, value in odd.items():
+        redis_client.set(f"hitl:request:{name}", value)
+    redis_client.set(b"hitl:request:\xff\xfe", "{}")
+    redis_client.hset("hitl:request:req-hash", "a", "b")
+    ids = [redis_agents.asks(redis_client, f"s{number}") for number in range(3)]
+    one = Finder()
+
+    assert one.scan() == 3
+    assert [one.scan() for _ in range(3)] == [0, 0, 0]
+
+    assert is_known(*ids)
+    assert ApprovalRequest.objects.count() == 3
+    # A key whose name is no text cannot be asked for by name; the hash is no value at all.
+    assert metrics.malformed_requests._value.get() - before == len(odd)
+
+
+def test_what_was_malformed_is_looked_at_again_when_it_is_written_again(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.writes(redis_client, "req-1", "nonsense")
+    one = Finder()
+    assert one.look_at(["req-1"]) == 0
+
+    redis_agents.asks(redis_client, "s1", "req-1")
+
+    assert one.scan() == 0
+    assert one.look_at(["req-1"]) == 1
+
+
+def test_what_stays_refused_is_read_again_and_not_looked_at_again(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    redis_agents.writes(redis_client, "req-1", "nonsense")
+    redis_client.hset("hitl:request:req-hash", "a", "b")
+    looked_at: list[str] = []
+    look = redis_requests.written_requests
+
+    def noted(names: Sequence[str]) -> list[redis_requests.Written | None]:
+        looked_at.extend(names)
+        return look(names)
+
+    monkeypatch.setattr(redis_requests, "written_requests", noted)
+    one = Finder()
+
+    for _ in range(5):
+        one.scan()
+
+    # Once as it was met, and once with what it says remembered.
+    assert sorted(looked_at) == ["req-1", "req-1", "req-hash", "req-hash"]
+    redis_agents.asks(redis_client, "s1", "req-1")
+    assert one.scan() == 1
+
+
+@pytest.mark.parametrize("failure", [redis.TimeoutError("the link froze"), ValueError("a chain")])
+def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, failure: Exception
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    redis_agents.asks(redis_client, "s1", "req-1")
+    one = Finder()
+
+    def fail(request_ids: Sequence[str]) -> None:
+        raise failure
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adopt, "look_at_all", fail)
+        for _ in range(3):
+            with contextlib.suppress(redis.TimeoutError):
+                one.scan()
+            # Refused once before: from now on its text is compared.
+            one._refused["req-1"] = 0.0
+    assert one.scan() == 1
+
+
+def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request_id = redis_agents.asks(redis_client, "s1")
+    one = Finder()
+
+    def fail(request_ids: Sequence[str]) -> None:
+        raise redis.TimeoutError("the link froze")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(redis_requests, "written_requests", fail)
+        with pytest.raises(redis.TimeoutError):
+            one.scan()
+    assert not is_known(request_id)
+
+    one.scan()
+
+    assert is_known(request_id)
+
+
+def test_contradiction_that_redis_tells_of_is_audited_without_being_asked_for(
+    redis_client: redis.Redis,
+) -> None:
+    one = Finder()
+    request_id = redis_agents.asks(redis_client, "s1")
+    one.look_at([request_id])
+    redis_agents.asks(redis_client, "s1", request_id, by=OUTSIDER)
+
+    for _ in range(2):
+        one.look_at([request_id])
+
+    assert AuditRecord.objects.filter(event="request:contradicted").count() == 1
+    assert ApprovalRequest.objects.get().tenant_id == "tenant1"
+
+
+def test_our_own_requests_are_looked_at_by_nobody(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = factories.opened("s1")
+    services.approve(request.request_id, factories.actor())
+
+    def fail(request_ids: Sequence[str]) -> None:
+        raise AssertionError("it is ours")
+
+    monkeypatch.setattr(redis_requests, "written_requests", fail)
+
+    assert Finder().scan() == 0
+    assert Finder().look_at([request.request_id]) == 0
+
+
+def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
+    redis_client: redis.Redis,
+) -> None:
+    decided, waiting = (redis_agents.asks(redis_client, name) for name in ("s1", "s2"))
+    one = Finder()
+    one.scan()
+    services.approve(decided, factories.actor())
+    one.scan()
+
+    with CaptureQueriesContext(connection) as queries:
+        one.scan()
+        one.look_at([decided])
+
+    asked = [query["sql"] for query in queries]
+    assert waiting in asked[0]
+    assert not [sql for sql in asked if decided in sql]
+
+
+def test_every_refused_value_has_its_turn_to_be_read_again(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(Finder, "_AGAIN_AT_ONCE", 2)
+    ids = [f"req-{number}" for number in range(10)]
+    for name in ids:
+        redis_agents.writes(redis_client, name, "nonsense")
+    one = Finder()
+    one.scan()
+    for name in reversed(ids):
+        redis_agents.asks(redis_client, f"session-of-{name}", name)
+
+        assert sum(one.scan() for _ in range(5)) == 1
+
+
+async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner_module, "_KEYS_PER_CALL", 20)
+    monkeypatch.setattr(scanner_module, "_CALLS_PER_SCAN", 1)
+    redis_client.mset({f"other:{number}": "x" for number in range(1000)})
+    tells, is_told = [False], [False]
+    cursors: dict[bool, list[int]] = {False: [], True: []}
+    scan = Finder.scan
+
+    def notifies() -> bool:
+        is_told[0] = tells[0]
+        return is_told[0]
+
+    def noted(self: Finder) -> int:
+        cursors[is_told[0]].append(self._cursor)
+        return scan(self)
+
+    monkeypatch.setattr(redis_requests, "notifies", notifies)
+    monkeypatch.setattr(Finder, "scan", noted)
+    async with finding():
+        await until(lambda: len(cursors[False]) >= 2, within=10)
+        assert cursors[False][1] != 0
+        tells[0] = True
+        await until(lambda: bool(cursors[True]), within=10)
+
+    assert cursors[True][0] == 0
+
+
+def test_what_the_finder_remembers_is_bounded(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Finder, "_REMEMBERED", 10)
+    with redis_client.pipeline(transaction=False) as pipeline:
+        for number in range(50):
+            pipeline.set(f"hitl:request:req-{number}", "x")
+        pipeline.execute()
+    one = Finder()
+    one.scan()
+
+    assert len(one._refused) == 10
+
+
+async def test_operators_list_shows_what_was_found(redis_client: redis.Redis) -> None:
+    request_id = redis_agents.asks(redis_client, "s1")
+    async with finding():
+        await until(lambda: is_known(request_id), within=FOUND)
+    request = await run_sync(ApprovalRequest.objects.get)
+    assert (request.status, json.loads(request.context_text)["count"]) == ("pending", 3)
+
+
+async def test_value_that_was_no_request_is_found_when_it_has_become_one(
+    silent_redis: redis.Redis,
+) -> None:
+    redis_agents.writes(silent_redis, "req-late", "{")
+    async with finding():
+        await asyncio.sleep(1)
+        redis_agents.asks(silent_redis, "s1", "req-late")
+
+        await until(lambda: is_known("req-late"), within=FOUND)
+
+
+async def test_burst_in_a_large_keyspace_is_found_though_the_queue_overflows(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scanner_module, "_CALLS_PER_SCAN", 1)
+    redis_client.mset({f"other:{number}": "x" for number in range(5000)})
+    async with finding():
+        await asyncio.sleep(0.5)
+        ids = [redis_agents.asks(redis_client, f"s-{number}") for number in range(300)]
+
+        await until(lambda: is_known(*ids), within=60)
+
+
+def test_chain_that_takes_no_record_holds_up_no_other_tenants_adoption(
+    redis_client: redis.Redis,
+) -> None:
+    factories.opened()
+    AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
+    for number in range(3):
+        redis_agents.asks(redis_client, f"session-{number}")
+    theirs = redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER)
+    scanner = Finder()
+
+    assert scanner.scan() == 1
+    assert scanner.is_round
+    assert ApprovalRequest.objects.filter(request_id=theirs).exists()
+
+
+def test_chain_that_takes_no_record_keeps_no_page_from_being_left(
+    redis_client: redis.Redis,
+) -> None:
+    ids = [redis_agents.asks(redis_client, f"session-{number}") for number in range(3)]
+    scanner = Finder()
+    scanner.scan()
+    AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
+    for number, request_id in enumerate(ids):
+        redis_agents.asks(redis_client, f"session-{number}", request_id, by=OUTSIDER)
+
+    scanner.scan()
+
+    assert scanner.is_round
+    assert not AuditRecord.objects.filter(event="request:contradicted").exists()

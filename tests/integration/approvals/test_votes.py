@@ -1,0 +1,456 @@
+"""Where a policy wants several people to agree, another role, or somebody else (wire.md, 3.6)."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from dwp_project.jsontext import parse
+from hitl import errors, services
+from hitl.delivery import commands
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, Vote
+from hitl.policies import rules
+from hitl.states import ActorKind
+from tests import factories
+from tests.integration.calls import Answer, Api
+from tests.integration.threads import together
+from tests.people import APPROVER, REQUESTER, TENANT, Person
+from tests.ruling import ADMIN, APPROVERS, a_policy
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+VIEWER = Person("viewer1", TENANT, "viewer")
+ASKING_APPROVER = Person("asker", TENANT, "approver")
+SECOND, THIRD = APPROVERS[1], APPROVERS[2]
+
+
+def decide(
+    verb: str, request: ApprovalRequest, by: Person, body: Any = b"", key: str = ""
+) -> Answer:
+    headers = {"Idempotency-Key": key} if key else {}
+    return Api().post(f"/aura/hitl/{verb}/{request.request_id}", by, body, headers=headers)
+
+
+def events_of(request: ApprovalRequest) -> list[str]:
+    found = AuditRecord.objects.filter(request_id=request.request_id).order_by("sequence")
+    return [str(event).removeprefix("request:") for event in found.values_list("event", flat=True)]
+
+
+def test_partial_approval_answers_202_with_the_votes(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+
+    answer = decide("approve", request, APPROVER)
+
+    vote = Vote.objects.get()
+    assert (vote.user_id, vote.role, vote.channel) == ("approver1", "approver", "rest")
+    body = answer.body
+    assert body.pop("timestamp")
+    assert (answer.status, body) == (
+        202,
+        {
+            "status": "SUCCESS",
+            "message": "Approval recorded, more are needed",
+            "data": {
+                "requestId": request.request_id,
+                "sessionId": request.session_id,
+                "status": "pending",
+                "minApprovals": 2,
+                "votes": [
+                    {"userId": "approver1", "votedAt": int(vote.voted_at.timestamp() * 1000)}
+                ],
+            },
+            "success": True,
+        },
+    )
+    assert "x-dwp-signal" not in answer.headers
+    assert not OutboxEntry.objects.exists()
+
+
+def test_last_approval_answers_as_ever_and_ends_the_request(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    decide("approve", request, APPROVER)
+
+    answer = decide("approve", request, SECOND)
+
+    assert (answer.status, answer.body["message"]) == (200, "Request approved successfully")
+    assert answer.data == {
+        "requestId": request.request_id,
+        "sessionId": request.session_id,
+        "status": "approved",
+    }
+    assert answer.headers["x-dwp-signal"] == "pending"
+    request.refresh_from_db()
+    assert (request.decided_by, request.approvals) == ("approver2", 2)
+    assert events_of(request) == ["opened", "voted", "approved"]
+    told = parse(AuditRecord.objects.get(event="request:approved").details)
+    assert told["policy"] == {"pattern": "delete_*", "version": 1}
+    assert (told["approvals"], told["votes"]) == (2, ["approver1", "approver2"])
+    late = decide("approve", request, APPROVER)
+    assert (late.status, late.data) == (409, answer.data)
+
+
+def test_second_vote_of_the_same_person_changes_nothing(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    first = decide("approve", request, APPROVER)
+
+    again = decide("approve", request, APPROVER)
+
+    assert again.facts == first.facts
+    assert (Vote.objects.count(), ApprovalRequest.objects.get().approvals) == (1, 1)
+    assert events_of(request) == ["opened", "voted"]
+
+
+def test_same_person_on_another_channel_is_the_same_person(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    services.approve(request.request_id, factories.actor())
+
+    operator = factories.actor(APPROVER, ActorKind.OPERATOR)
+    assert services.approve(request.request_id, operator).status == "pending"
+
+
+def test_partial_approval_is_replayed_under_its_idempotency_key(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    first = decide("approve", request, APPROVER, key="k")
+    decide("approve", request, SECOND)
+
+    assert first.status == 202
+    assert decide("approve", request, APPROVER, key="k").facts == first.facts
+
+
+def test_one_veto_rejects_whatever_votes_there_are(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=3)
+    request = factories.opened()
+    decide("approve", request, APPROVER)
+    decide("approve", request, SECOND)
+
+    answer = decide("reject", request, THIRD, {"reason": "no"})
+
+    assert (answer.status, answer.data["status"]) == (200, "rejected")
+    told = parse(AuditRecord.objects.get(event="request:rejected").details)
+    assert (told["reason"], told["votes"]) == ("no", ["approver1", "approver2"])
+
+
+def test_who_has_agreed_may_still_reject(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    decide("approve", request, APPROVER)
+
+    assert decide("reject", request, APPROVER).data["status"] == "rejected"
+
+
+def test_request_shows_its_votes_where_it_needs_several(redis_client: redis.Redis) -> None:
+    plain = factories.opened()
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    decide("approve", request, APPROVER)
+
+    shown = parse(Api().get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
+    listed = Api().get("/aura/hitl/requests", REQUESTER).data["items"]
+    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+
+    assert shown["minApprovals"] == 2
+    assert [vote["userId"] for vote in shown["votes"]] == ["approver1"]
+    assert listed[0] == shown == kept
+    assert listed[1]["requestId"] == plain.request_id
+    assert not {"minApprovals", "votes"} & set(listed[1])
+
+
+def test_list_asks_the_database_as_often_however_many_votes_there_are(
+    redis_client: redis.Redis,
+) -> None:
+    a_policy(min_approvals=3)
+    counts = []
+    for _ in range(2):
+        for _ in range(3):
+            request = factories.opened()
+            approved_by(request, APPROVER)
+            approved_by(request, SECOND)
+        with CaptureQueriesContext(connection) as asked:
+            listed = Api().get("/aura/hitl/requests", REQUESTER).data["items"]
+        assert all(len(item["votes"]) == 2 for item in listed)
+        counts.append(len(asked))
+
+    assert counts[0] == counts[1]
+
+
+def test_signal_reaches_redis_after_the_keys_have_gone(redis_client: redis.Redis) -> None:
+    """A term may be longer than the keys live."""
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    decide("approve", request, APPROVER)
+    redis_client.flushall()
+
+    decide("approve", request, SECOND)
+
+    signal = json.loads(str(redis_client.get(f"hitl:signal:{request.session_id}")))
+    assert signal["status"] == "approved"
+
+
+def test_vote_does_not_write_over_an_end_that_redis_knows(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    read_before = ApprovalRequest.objects.get()
+    decide("reject", request, APPROVER)
+
+    commands.refresh(read_before)
+
+    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+    assert kept["status"] == "rejected"
+
+
+# --- who may -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("asked", "person", "approves", "rejects"),
+    [
+        ({}, REQUESTER, True, True),
+        ({}, VIEWER, False, False),
+        ({"forbid_requester": True}, REQUESTER, False, True),
+        ({"forbid_requester": True}, ASKING_APPROVER, False, True),
+        ({"forbid_requester": True}, APPROVER, True, True),
+        ({"required_role": "approver"}, REQUESTER, False, True),
+        ({"required_role": "approver"}, APPROVER, True, True),
+        ({"required_role": "approver"}, ASKING_APPROVER, True, True),
+        ({"required_role": "approver"}, ADMIN, True, True),
+        ({"required_role": "approver"}, VIEWER, False, False),
+        ({"required_role": "admin"}, REQUESTER, False, True),
+        ({"required_role": "admin"}, APPROVER, False, False),
+        ({"required_role": "admin"}, ASKING_APPROVER, False, True),
+        ({"required_role": "admin"}, ADMIN, True, True),
+    ],
+)
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_policy_says_who_decides(
+    redis_client: redis.Redis,
+    verb: str,
+    asked: dict[str, Any],
+    person: Person,
+    approves: bool,
+    rejects: bool,
+) -> None:
+    a_policy(**asked)
+    by = person if person == ASKING_APPROVER else REQUESTER
+    request = factories.opened(by=by)
+    may = approves if verb == "approve" else rejects
+
+    answer = decide(verb, request, person)
+
+    assert answer.status == (200 if may else 403)
+    request.refresh_from_db()
+    assert (request.status == "pending") is not may
+
+
+def test_requester_is_forbidden_as_operator_too(redis_client: redis.Redis) -> None:
+    a_policy(forbid_requester=True)
+    request = factories.opened(by=ASKING_APPROVER)
+    operator = factories.actor(ASKING_APPROVER, ActorKind.OPERATOR)
+
+    with pytest.raises(errors.RequesterMayNotApprove):
+        services.approve(request.request_id, operator)
+
+
+@pytest.mark.parametrize("person", [REQUESTER, APPROVER, ADMIN], ids=lambda p: p.role)
+def test_withdrawing_is_no_decision(redis_client: redis.Redis, person: Person) -> None:
+    a_policy(required_role="admin", forbid_requester=True)
+    request = factories.opened()
+
+    assert services.cancel(request.request_id, factories.actor(person)).status == "cancelled"
+
+
+def test_rule_tells_pages_what_it_tells_services(redis_client: redis.Redis) -> None:
+    a_policy(required_role="admin")
+    request = factories.opened()
+
+    assert isinstance(rules.may_approve(factories.actor(), request), errors.RoleRequired)
+    assert rules.may_approve(factories.actor(ADMIN), request) is None
+
+
+# --- what is sent --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", [None, "", "   "])
+def test_reason_that_a_policy_wants_is_asked_for(redis_client: redis.Redis, reason: Any) -> None:
+    a_policy(reason_required=True)
+    request = factories.opened()
+
+    answer = decide("reject", request, APPROVER, {"reason": reason})
+
+    assert answer.refusal == (400, "E4000")
+    assert "wants a reason" in answer.body["message"]
+    request.refresh_from_db()
+    assert request.status == "pending"
+    assert decide("reject", request, APPROVER, {"reason": "no"}).status == 200
+    assert decide("reject", request, APPROVER).status == 409
+
+
+def test_approving_needs_no_reason(redis_client: redis.Redis) -> None:
+    a_policy(reason_required=True)
+
+    assert decide("approve", factories.opened(), APPROVER).status == 200
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_decision_on_something_else_than_is_stored_is_refused(
+    redis_client: redis.Redis, verb: str
+) -> None:
+    request = factories.opened()
+
+    answer = decide(verb, request, APPROVER, {"contextDigest": "0" * 64})
+
+    assert answer.refusal == (409, "E3006")
+    request.refresh_from_db()
+    assert request.status == "pending"
+    assert decide(verb, request, APPROVER, {"contextDigest": "short"}).refusal == (400, "E4000")
+    body = {"contextDigest": request.context_digest}
+    assert decide(verb, request, APPROVER, body).status == 200
+    record = AuditRecord.objects.exclude(event="decision:refused").latest("sequence")
+    assert parse(record.details)["shownDigest"] == request.context_digest
+
+
+def test_what_stands_is_told_before_what_is_sent_is_judged(redis_client: redis.Redis) -> None:
+    a_policy(reason_required=True)
+    request = factories.opened()
+    decide("approve", request, APPROVER)
+
+    answer = decide("reject", request, SECOND, {"contextDigest": "0" * 64})
+
+    assert (answer.status, answer.data["status"]) == (409, "approved")
+
+
+# --- races ---------------------------------------------------------------------------------
+
+
+def approved_by(request: ApprovalRequest, person: Person, **when: Any) -> str:
+    try:
+        return services.approve(request.request_id, factories.actor(person), **when).status
+    except errors.AlreadyDecided as already:
+        return f"was {already.request.status}"
+    except errors.RequestExpired:
+        return "was expired"
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_of_15_who_approve_at_once_three_do(redis_client: redis.Redis, round_: int) -> None:
+    a_policy(min_approvals=3)
+    request = factories.opened()
+
+    jobs = [lambda p=person: approved_by(request, p) for person in APPROVERS]
+    ends = Counter(together(jobs))
+
+    assert ends == {"pending": 2, "approved": 1, "was approved": 12}
+    request.refresh_from_db()
+    assert (request.status, request.approvals) == ("approved", 3)
+    assert Vote.objects.count() == 3
+    assert events_of(request) == ["opened", "voted", "voted", "approved"]
+    assert OutboxEntry.objects.count() == 1
+    assert request.decided_by == Vote.objects.latest("pk").user_id
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_two_last_voters_at_once_end_it_once(redis_client: redis.Redis, round_: int) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    approved_by(request, APPROVERS[0])
+
+    ends = together([lambda p=p: approved_by(request, p) for p in (SECOND, THIRD)])  # type: ignore[misc]
+
+    assert Counter(ends) == {"approved": 1, "was approved": 1}
+    assert Vote.objects.count() == 2
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_same_person_many_times_at_once_has_one_vote(
+    redis_client: redis.Redis, round_: int
+) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+
+    ends = Counter(together([lambda: approved_by(request, APPROVER)] * 8))
+
+    assert ends == {"pending": 8}
+    request.refresh_from_db()
+    assert (request.approvals, Vote.objects.count()) == (1, 1)
+    assert events_of(request) == ["opened", "voted"]
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_votes_that_race_a_veto_have_one_end(redis_client: redis.Redis, round_: int) -> None:
+    a_policy(min_approvals=3)
+    request = factories.opened()
+
+    def veto() -> str:
+        try:
+            return services.reject(request.request_id, factories.actor(ADMIN)).status
+        except errors.AlreadyDecided as already:
+            return f"was {already.request.status}"
+
+    jobs: list[Any] = [lambda p=person: approved_by(request, p) for person in APPROVERS[:4]]
+    ends = together([*jobs, veto])
+
+    request.refresh_from_db()
+    assert ends.count(request.status) == 1
+    assert set(ends) <= {"pending", request.status, f"was {request.status}"}
+    assert Vote.objects.count() == request.approvals <= 3
+    assert OutboxEntry.objects.count() == 1
+
+
+@pytest.mark.parametrize("round_", range(3))
+def test_votes_that_race_expiry_have_one_end(redis_client: redis.Redis, round_: int) -> None:
+    a_policy(min_approvals=2)
+    opened_at = timezone.now()
+    request = factories.opened(timeout_seconds=10, now=opened_at)
+    in_time, late = opened_at + timedelta(seconds=9), opened_at + timedelta(seconds=10)
+
+    def expire() -> str:
+        services.expire_overdue(now=late)
+        return "expiry"
+
+    jobs: list[Any] = [
+        lambda p=person: approved_by(request, p, now=in_time) for person in APPROVERS[:4]
+    ]
+    together([*jobs, expire, expire])
+
+    request.refresh_from_db()
+    assert request.status in ("approved", "expired")
+    ends = [event for event in events_of(request) if event in ("approved", "expired")]
+    assert ends == [request.status]
+    assert Vote.objects.count() == request.approvals <= 2
+    assert OutboxEntry.objects.count() == (1 if request.status == "approved" else 0)
+
+
+@pytest.mark.parametrize("spelled", ["APPROVER1", "Approver1", "ａｐｐｒｏｖｅｒ1"])
+def test_one_person_votes_once_however_an_issuer_spells_them(
+    redis_client: redis.Redis, spelled: str
+) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened()
+    services.approve(request.request_id, factories.actor(APPROVER))
+
+    again = services.approve(
+        request.request_id, factories.actor(Person(spelled, APPROVER.tenant_id, "approver"))
+    )
+
+    assert (again.status, again.approvals) == ("pending", 1)
+
+
+def test_four_eyes_are_not_two_spellings(redis_client: redis.Redis) -> None:
+    a_policy(forbid_requester=True)
+    request = factories.opened()
+    same = Person(request.user_id.upper(), APPROVER.tenant_id, "approver")
+
+    with pytest.raises(errors.RequesterMayNotApprove):
+        services.approve(request.request_id, factories.actor(same))

@@ -1,0 +1,380 @@
+"""What happens to people is in the audit: sign-ins, memberships, accounts."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.hashers import MD5PasswordHasher
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.db import DatabaseError, connection
+from django.test import Client
+from pytest_django import Settings
+
+from dwp_project.gateway.models import Membership
+from hitl.audit import accounts, record, verify
+from hitl.models import AuditChain, AuditRecord
+from tests import factories
+from tests.integration.calls import Api, browser
+
+pytestmark = pytest.mark.django_db
+
+
+class NewHasher(MD5PasswordHasher):
+    """A cheap hasher that is preferred to the one that hashed."""
+
+    algorithm = "newer"
+
+
+def heard() -> list[tuple[str, str, str]]:
+    """Return chain, event and actor of every record, oldest first."""
+    return list(AuditRecord.objects.order_by("id").values_list("tenant_id", "event", "actor"))
+
+
+def details(event: str) -> dict[str, Any]:
+    told = json.loads(AuditRecord.objects.get(event=event).details)
+    assert isinstance(told, dict)
+    return told
+
+
+def signed_in(username: str = "desk", password: str = "right", **more: Any) -> Client:
+    client = browser()
+    client.post(
+        "/admin/login/?next=/admin/",
+        {"username": username, "password": password},
+        headers={"User-Agent": "Browser/1"},
+        REMOTE_ADDR="10.1.2.3",
+        **more,
+    )
+    return client
+
+
+def login(api: Api, username: str, password: str, tenant: str) -> int:
+    body = {"username": username, "password": password, "tenantId": tenant}
+    return api.post("/auth/login", body=body).status
+
+
+# --- the pages --------------------------------------------------------------------------
+
+
+def test_sign_in_is_in_the_chain_of_each_tenant_of_the_person() -> None:
+    user = factories.user("desk", role="approver", password="right", is_staff=True)
+    Membership.objects.create(user=user, tenant_id="another", role="viewer")
+    before = len(heard())
+
+    client = signed_in()
+
+    assert "_auth_user_id" in client.session
+    assert heard()[before:] == [
+        ("another", "user:signed_in", "desk"),
+        ("tenant1", "user:signed_in", "desk"),
+    ]
+    entry = AuditRecord.objects.filter(tenant_id="tenant1").last()
+    assert entry is not None
+    assert (entry.channel, entry.actor_kind) == ("admin", "operator")
+    assert (entry.source_address, entry.user_agent) == ("10.1.2.3", "Browser/1")
+
+
+def test_sign_in_without_a_tenant_is_in_the_deployments_chain() -> None:
+    factories.user("root", password="right", is_staff=True, is_superuser=True)
+
+    signed_in("root")
+
+    assert heard() == [("", "user:signed_in", "root")]
+
+
+def test_sign_out_is_recorded() -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+    client = signed_in()
+
+    client.post("/admin/logout/")
+    client.post("/admin/logout/")  # nobody is signed in any more
+
+    assert heard() == [
+        ("tenant1", "user:signed_in", "desk"),
+        ("tenant1", "user:signed_out", "desk"),
+    ]
+
+
+def test_wrong_password_is_one_record_without_the_password() -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+
+    signed_in(password="hunter2-secret")
+
+    assert heard() == [("tenant1", "user:sign_in_failed", "desk")]
+    assert "hunter2" not in AuditRecord.objects.get().details
+
+
+def test_right_password_of_somebody_who_is_no_operator_is_recorded() -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=False)
+
+    signed_in()
+
+    assert heard() == [("tenant1", "user:sign_in_failed", "desk")]
+    assert details("user:sign_in_failed") == {"why": "not staff"}
+
+
+def test_unknown_name_goes_to_the_deployments_chain_bounded_and_printable() -> None:
+    signed_in("x\x1b[31m\u202e" + "y" * 100, "any")
+
+    [(tenant, event, actor)] = heard()
+    assert (tenant, event) == ("", "user:sign_in_failed")
+    assert actor == "x?[31m?" + "y" * 100
+    assert list(AuditChain.objects.values_list("tenant_id", flat=True)) == [""]
+
+
+def test_check_of_a_password_outside_any_page_is_no_sign_in() -> None:
+    factories.user("desk", password="right")
+    from django.contrib.auth import authenticate
+
+    assert authenticate(username="desk", password="wrong") is None
+    assert heard() == []
+
+
+# --- REST -------------------------------------------------------------------------------
+
+
+def test_login_is_in_the_chain_of_its_tenant_alone(api: Api) -> None:
+    user = factories.user("kim", role="approver", password="right")
+    Membership.objects.create(user=user, tenant_id="another", role="viewer")
+    before = len(heard())
+
+    assert login(api, "kim", "right", "tenant1") == 200
+
+    assert heard()[before:] == [("tenant1", "user:signed_in", "kim")]
+    entry = AuditRecord.objects.get(event="user:signed_in")
+    assert (entry.channel, json.loads(entry.details)) == ("rest", {"role": "approver"})
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "tenant", "chain"),
+    [
+        ("kim", "wrong", "tenant1", "tenant1"),
+        ("kim", "right", "elsewhere", ""),
+        ("kim", "wrong", "elsewhere", ""),
+        ("nobody", "wrong", "tenant1", ""),
+        ("nobody", "wrong", "made up", ""),
+    ],
+)
+def test_refused_login_is_one_record_and_makes_no_chain(
+    api: Api, username: str, password: str, tenant: str, chain: str
+) -> None:
+    factories.user("kim", role="approver", password="right")
+
+    assert login(api, username, password, tenant) == 401
+
+    assert heard() == [(chain, "user:sign_in_failed", username)]
+    assert details("user:sign_in_failed") == {"tenant": tenant}
+    assert list(AuditChain.objects.values_list("tenant_id", flat=True)) == [chain]
+
+
+# --- a record that cannot be written ----------------------------------------------------
+
+
+@pytest.fixture
+def no_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise DatabaseError("the audit cannot be written")
+
+    monkeypatch.setattr(record, "write", fail)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_signs_in_unrecorded(no_audit: None, api: Api) -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+    client = browser(raise_request_exception=False)
+
+    answer = client.post("/admin/login/", {"username": "desk", "password": "right"})
+
+    assert answer.status_code == 500
+    assert client.get("/admin/").status_code == 302
+    assert login(api, "desk", "right", "tenant1") >= 500
+
+
+@pytest.mark.django_db(transaction=True)
+def test_refusal_and_sign_out_stand_unrecorded(
+    monkeypatch: pytest.MonkeyPatch, api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+    client = signed_in()
+
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise DatabaseError("the audit cannot be written")
+
+    monkeypatch.setattr(record, "write", fail)
+    assert login(api, "desk", "wrong", "tenant1") == 401
+    assert client.post("/admin/logout/").status_code == 200
+    assert client.get("/admin/").status_code == 302
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_change_stands_unrecorded(no_audit: None) -> None:
+    user = factories.user("kim", role="viewer")
+    member = Membership.objects.get()
+
+    member.role = "admin"
+    for change in (
+        member.save,
+        member.delete,
+        lambda: Membership.objects.create(user=user, tenant_id="x", role="admin"),
+        lambda: Membership.objects.update(role="admin"),
+        lambda: Membership.objects.all().delete(),
+        user.delete,
+        lambda: User.objects.create_superuser("root", "", "x"),
+    ):
+        with pytest.raises(DatabaseError):
+            change()
+    user.refresh_from_db()
+    user.is_superuser = True
+    with pytest.raises(DatabaseError):
+        user.save()
+
+    assert list(Membership.objects.values_list("tenant_id", "role")) == [("tenant1", "viewer")]
+    assert list(User.objects.values_list("username", "is_superuser")) == [("kim", False)]
+
+
+# --- memberships ------------------------------------------------------------------------
+
+
+def test_membership_is_recorded_from_its_beginning_to_its_end() -> None:
+    user = factories.user("kim")
+    member = Membership.objects.create(user=user, tenant_id="tenant1", role="viewer")
+    member.role = "admin"
+    member.save()
+    member.save()  # nothing changed
+    member.delete()
+
+    assert heard() == [
+        ("tenant1", "membership:added", "system"),
+        ("tenant1", "membership:changed", "system"),
+        ("tenant1", "membership:removed", "system"),
+    ]
+    assert details("membership:changed") == {
+        "user": "kim",
+        "memberRole": "admin",
+        "memberRoleBefore": "viewer",
+    }
+    assert isinstance(verify.verify("tenant1"), verify.Verified)
+
+
+def test_membership_that_moves_is_removed_here_and_added_there() -> None:
+    factories.user("kim", role="viewer")
+    member = Membership.objects.get()
+    member.tenant_id = "tenant2"
+    member.save()
+
+    assert heard() == [
+        ("tenant1", "membership:removed", "system"),
+        ("tenant2", "membership:added", "system"),
+    ]
+
+
+def test_bulk_changes_are_recorded_one_by_one() -> None:
+    users = [factories.user(f"kim{number}") for number in range(3)]
+    Membership.objects.bulk_create(
+        [Membership(user=user, tenant_id="tenant1", role="viewer") for user in users]
+    )
+    assert Membership.objects.filter(user__username__gt="kim0").update(role="admin") == 2
+    changed = list(Membership.objects.all())
+    for member in changed:
+        member.role = "approver"
+    Membership.objects.bulk_update(changed, ["role"])
+    Membership.objects.all().delete()
+
+    events = [event for _tenant, event, _actor in heard()]
+    assert events == (
+        ["membership:added"] * 3 + ["membership:changed"] * 5 + ["membership:removed"] * 3
+    )
+
+
+def test_removed_account_takes_its_memberships_into_the_record() -> None:
+    user = factories.user("kim", role="approver")
+    user.delete()
+
+    assert heard() == [
+        ("tenant1", "user:changed", "system"),
+        ("tenant1", "membership:removed", "system"),
+    ]
+
+
+# --- accounts ---------------------------------------------------------------------------
+
+
+def test_account_changes_are_recorded_without_the_password() -> None:
+    user = factories.user("kim", role="viewer", password="old-secret")
+    user.is_staff = user.is_superuser = True
+    user.set_password("new-secret")
+    user.save()
+
+    assert heard() == [("tenant1", "user:changed", "system")]
+    assert details("user:changed") == {
+        "user": "kim",
+        "isStaff": True,
+        "isSuperuser": True,
+        "password": "changed",
+    }
+    assert user.password not in AuditRecord.objects.get().details
+
+
+def test_account_that_is_switched_off_is_still_its_tenants(settings: Settings) -> None:
+    user = factories.user("kim", role="viewer")
+    user.is_active = False
+    user.save()
+    user.is_active = True
+    user.save()
+
+    assert [tenant for tenant, _event, _actor in heard()] == ["tenant1", "tenant1"]
+
+
+def test_password_that_is_hashed_anew_is_not_called_changed(settings: Settings) -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+    settings.PASSWORD_HASHERS = [
+        f"{__name__}.NewHasher",
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
+    signed_in()
+
+    assert details("user:changed") == {"user": "desk", "password": "hashed anew"}
+
+
+def test_time_of_the_last_sign_in_is_no_change() -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+    signed_in()
+
+    assert [event for _tenant, event, _actor in heard()] == ["user:signed_in"]
+
+
+def test_new_account_is_recorded() -> None:
+    call_command("createsuperuser", "--noinput", username="root", email="", verbosity=0)
+
+    assert heard() == [("", "user:changed", "system")]
+    told = details("user:changed")
+    assert (told["created"], told["isSuperuser"]) == (True, True)
+
+
+def test_who_changes_an_account_on_the_pages_is_named() -> None:
+    factories.user("root", password="right", is_staff=True, is_superuser=True)
+    other = factories.user("kim", role="viewer")
+    client = signed_in("root")
+    page = f"/admin/auth/user/{other.pk}/delete/"
+
+    client.post(page, {"post": "yes"}, REMOTE_ADDR="10.9.9.9")
+
+    entry = AuditRecord.objects.get(event="membership:removed")
+    assert (entry.actor, entry.actor_kind, entry.channel) == ("root", "operator", "admin")
+    assert entry.source_address == "10.9.9.9"
+    # The request is over.
+    assert accounts._whoever("x").id == "system"
+
+
+def test_every_chain_holds_after_all_that(api: Api) -> None:
+    assert connection.vendor in ("sqlite", "postgresql")
+    user = factories.user("kim", role="admin", password="right", is_staff=True)
+    signed_in("kim")
+    login(api, "kim", "wrong", "tenant1")
+    user.delete()
+
+    for tenant in verify.tenants():
+        assert isinstance(verify.verify(tenant), verify.Verified)

@@ -1,0 +1,162 @@
+"""Triggers refuse what would change the audit, on both databases."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.checks import run_checks
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, transaction
+from django.utils import timezone
+
+from hitl.audit import record, triggers
+from hitl.models import AuditRecord
+from hitl.states import AuditEvent
+from tests import factories
+
+pytestmark = pytest.mark.django_db
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="PostgreSQL only")
+on_sqlite = pytest.mark.skipif(connection.vendor != "sqlite", reason="SQLite only")
+TRIGGERS = {
+    "sqlite": ["audit_no_delete", "audit_no_replace", "audit_no_update"],
+    "postgresql": ["audit_no_change", "audit_no_truncate"],
+}[connection.vendor]
+
+
+@pytest.fixture(autouse=True)
+def entry() -> AuditRecord:
+    with transaction.atomic():
+        return record.write(AuditEvent.SESSION_REFUSED, factories.actor(), timezone.now())
+
+
+def run(statement: str) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def refused() -> pytest.RaisesExc[DatabaseError]:
+    return pytest.raises(DatabaseError, match="audit records are append-only")
+
+
+COLUMNS = (
+    "tenant_id, sequence, event, request_id, session_id, actor, actor_kind, channel, at, "
+    "source_address, user_agent, context_digest, details, previous_hash, hash"
+)
+COPY = f"INSERT INTO hitl_auditrecord ({COLUMNS}) SELECT {COLUMNS} FROM hitl_auditrecord"  # noqa: S608
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE hitl_auditrecord SET actor = 'x'",
+        "UPDATE hitl_auditrecord SET hash = hash",
+        "DELETE FROM hitl_auditrecord",
+        "DELETE FROM hitl_auditrecord WHERE sequence = 1",
+    ],
+)
+def test_statement_that_changes_a_record_is_refused(entry: AuditRecord, statement: str) -> None:
+    with refused():
+        run(statement)
+
+    assert AuditRecord.objects.get().hash == entry.hash
+
+
+def test_model_refuses_to_change_a_record(entry: AuditRecord) -> None:
+    entry.actor = "somebody else"
+    with refused(), transaction.atomic():
+        entry.save()
+    with refused(), transaction.atomic():
+        entry.delete()
+    with refused(), transaction.atomic():
+        AuditRecord.objects.update(actor="x")
+    with refused(), transaction.atomic():
+        AuditRecord.objects.all().delete()
+
+    assert AuditRecord.objects.get().actor == "approver1"
+
+
+@on_postgresql
+@pytest.mark.parametrize("how", ["", " CASCADE", " RESTART IDENTITY"])
+def test_truncate_is_refused(how: str) -> None:
+    with refused():
+        run(f"TRUNCATE hitl_auditrecord{how}")
+
+    assert AuditRecord.objects.count() == 1
+
+
+@on_postgresql
+def test_upsert_is_refused() -> None:
+    with refused():
+        run(f"{COPY} ON CONFLICT (tenant_id, sequence) DO UPDATE SET actor = 'x'")
+
+
+@on_sqlite
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE INTO", "REPLACE INTO"])
+@pytest.mark.parametrize("key", ["id, ", ""], ids=["by id", "by sequence"])
+def test_replace_is_refused(entry: AuditRecord, verb: str, key: str) -> None:
+    columns = f"{key}{COLUMNS}"
+    changed = columns.replace("actor,", "'x',")
+
+    with refused():
+        run(f"{verb} hitl_auditrecord ({columns}) SELECT {changed} FROM hitl_auditrecord")  # noqa: S608
+
+    assert AuditRecord.objects.get().actor == entry.actor
+
+
+@on_sqlite
+@pytest.mark.parametrize("how", ["OR REPLACE", "OR IGNORE", "OR FAIL"])
+def test_update_by_another_word_is_refused(how: str) -> None:
+    with refused():
+        run(f"UPDATE {how} hitl_auditrecord SET actor = 'x'")  # noqa: S608
+
+
+@on_sqlite
+def test_upsert_is_refused_on_sqlite() -> None:
+    with refused():
+        run(f"{COPY} WHERE true ON CONFLICT (tenant_id, sequence) DO UPDATE SET actor = 'x'")
+
+
+# --- the check that proves they exist -----------------------------------------------------
+
+
+def complaints() -> list[str]:
+    return [str(message.id) for message in run_checks(databases=["default"])]
+
+
+def test_check_is_content_while_every_trigger_exists() -> None:
+    assert triggers.missing(connection) == []
+    assert "hitl.E001" not in complaints()
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS)
+def test_check_names_a_missing_trigger(trigger: str) -> None:
+    on_table = " ON hitl_auditrecord" if connection.vendor == "postgresql" else ""
+    run(f"DROP TRIGGER {trigger}{on_table}")
+
+    assert triggers.missing(connection) == [trigger]
+    [found] = [message for message in run_checks(databases=["default"]) if message.id]
+    assert found.id == "hitl.E001"
+    assert trigger in found.msg
+    with pytest.raises(CommandError, match=trigger):
+        call_command("verify_audit")
+
+
+@on_postgresql
+@pytest.mark.parametrize("mode", ["DISABLE", "ENABLE REPLICA"])
+def test_check_finds_a_trigger_that_does_not_fire(mode: str) -> None:
+    run(f"ALTER TABLE hitl_auditrecord {mode} TRIGGER audit_no_change")
+    run("UPDATE hitl_auditrecord SET actor = 'x'")
+
+    assert triggers.missing(connection) == ["audit_no_change"]
+
+
+def test_install_again_mends_and_may_be_repeated() -> None:
+    triggers.remove(connection)
+    assert triggers.missing(connection) == TRIGGERS
+
+    triggers.install(connection)
+    triggers.install(connection)
+
+    assert triggers.missing(connection) == []
+    with refused():
+        run("DELETE FROM hitl_auditrecord")

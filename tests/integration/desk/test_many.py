@@ -1,0 +1,175 @@
+"""Many at once: asked first, one result for each, and nothing beyond the limit."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import Client
+
+from hitl import services
+from hitl.models import ApprovalRequest, AuditRecord, RejectionReason
+from tests import factories
+from tests.integration.calls import browser
+from tests.integration.desk.test_inbox import many
+from tests.people import OUTSIDER
+
+pytestmark = pytest.mark.django_db
+
+MANY = "/admin/hitl/approvalrequest/many/"
+LIST = "/admin/hitl/approvalrequest/"
+
+
+@pytest.fixture
+def client() -> Client:
+    return browser(factories.user("desk", role="approver", is_staff=True))
+
+
+def items(*requests: ApprovalRequest) -> list[str]:
+    return [f"{request.pk}:{request.context_digest}" for request in requests]
+
+
+def send(client: Client, decision: str, chosen: list[str], **fields: str) -> str:
+    answer = client.post(MANY, {"decision": decision, "item": chosen, **fields}, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def states() -> list[str]:
+    return list(ApprovalRequest.objects.order_by("pk").values_list("status", flat=True))
+
+
+def test_nothing_is_decided_before_the_question_is_answered(client: Client) -> None:
+    asked = [factories.opened(), factories.opened()]
+
+    for decision in ("approve", "reject"):
+        assert "2 requests?" in send(client, decision, items(*asked))
+
+    assert states() == ["pending", "pending"]
+
+
+@pytest.mark.parametrize("typed", ["", "1", "3", "two", "22"])
+def test_approving_takes_the_number_typed(client: Client, typed: str) -> None:
+    asked = [factories.opened(), factories.opened()]
+
+    shown = send(client, "approve", items(*asked), confirmed="1", typed=typed)
+
+    assert "That is not the number. Nothing was changed." in shown
+    assert states() == ["pending", "pending"]
+
+
+def test_each_has_its_own_result_and_its_own_record(client: Client) -> None:
+    first, lost, changed = (factories.opened() for _ in range(3))
+    services.reject(lost.request_id, factories.actor(), reason="no")
+    chosen = [*items(first, lost), f"{changed.pk}:{'0' * 64}"]
+
+    shown = send(client, "approve", chosen, confirmed="1", typed="3")
+
+    assert "1 request decided. 2 were not." in shown
+    assert f"({first.request_id}) is now approved." in shown
+    assert f"({lost.request_id}) was already rejected by approver1" in shown
+    assert f"({changed.request_id}) was not decided" in shown
+    assert states() == ["approved", "rejected", "pending"]
+    assert AuditRecord.objects.filter(event="request:approved", actor="desk").count() == 1
+
+
+def test_many_are_rejected_with_a_preset(client: Client) -> None:
+    RejectionReason.objects.create(tenant_id="tenant1", text="Not on a Friday")
+    RejectionReason.objects.create(tenant_id="tenant2", text="Theirs")
+    asked = [factories.opened(), factories.opened()]
+    assert "Theirs" not in send(client, "reject", items(*asked))
+
+    send(client, "reject", items(*asked), confirmed="1", preset="Not on a Friday", reason="sorry")
+
+    reasons = set(ApprovalRequest.objects.values_list("reason", flat=True))
+    assert reasons == {"Not on a Friday – sorry"}
+
+
+def test_more_than_200_are_refused_and_nothing_is_changed(client: Client) -> None:
+    many(201)
+    chosen = items(*ApprovalRequest.objects.all())
+
+    shown = send(client, "reject", chosen, confirmed="1")
+
+    assert "201 requests are selected; at most 200 are decided at once." in shown
+    assert set(states()) == {"pending"}
+
+
+def test_archive_refuses_more_than_200_as_well(client: Client) -> None:
+    many(201)
+    sent = {"action": "reject_selected", "select_across": "1", "index": "0", "_selected_action": []}
+    sent["_selected_action"] = [str(ApprovalRequest.objects.all()[0].pk)]
+
+    shown = client.post(LIST, sent, follow=True).content.decode()
+
+    assert "at most 200 are decided at once" in shown
+    assert set(states()) == {"pending"}
+
+
+def test_items_of_another_tenant_are_as_good_as_none(client: Client) -> None:
+    foreign = factories.opened(by=OUTSIDER)
+    mine = factories.opened()
+
+    alone = send(client, "approve", items(foreign), confirmed="1", typed="1")
+    beside = send(client, "approve", items(foreign, mine))
+
+    assert "No request is selected" in alone
+    for shown in (alone, beside):
+        assert foreign.request_id not in shown
+        assert foreign.user_id not in shown
+    assert "1 request?" in beside
+    assert "pending" in states()
+
+
+@pytest.mark.parametrize("item", ["", ":", "x:y", "1'--:", "9" * 40 + ":", "-1:", "²:"])
+def test_items_that_are_none_are_no_error(client: Client, item: str) -> None:
+    assert "No request is selected" in send(client, "reject", [item], confirmed="1")
+
+
+def refused() -> list[tuple[str, str, str]]:
+    found = AuditRecord.objects.filter(event="decision:refused").order_by("id")
+    return list(found.values_list("tenant_id", "actor", "request_id"))
+
+
+def test_forged_item_of_another_tenant_is_kept_by_the_deployment(client: Client) -> None:
+    own, foreign = factories.opened(), factories.opened(by=OUTSIDER)
+
+    shown = send(client, "approve", items(own, foreign), confirmed="1", typed="1")
+
+    assert foreign.request_id not in shown
+    assert states() == ["approved", "pending"]
+    assert refused() == [("", "desk", foreign.request_id)]
+
+
+def test_forged_page_of_another_tenant_is_kept_by_the_deployment(client: Client) -> None:
+    foreign = factories.opened(by=OUTSIDER)
+
+    client.post(f"{LIST}{foreign.pk}/decide/", {"approve": "1", "digest": foreign.context_digest})
+
+    assert states() == ["pending"]
+    assert refused() == [("", "desk", foreign.request_id)]
+
+
+def test_viewer_who_forges_the_form_is_refused_for_each_and_kept() -> None:
+    viewer = browser(factories.user("looker", role="viewer", is_staff=True))
+    asked = [factories.opened(), factories.opened()]
+
+    send(viewer, "approve", items(*asked), confirmed="1", typed="2")
+
+    assert states() == ["pending", "pending"]
+    assert refused() == [("tenant1", "looker", request.request_id) for request in asked]
+
+
+def test_preset_of_one_tenant_is_no_reason_in_anothers_book() -> None:
+    user = factories.user("both", role="approver", is_staff=True)
+    user.memberships.create(tenant_id="tenant2", role="approver")
+    both = browser(user)
+    for tenant in ("tenant1", "tenant2"):
+        RejectionReason.objects.create(tenant_id=tenant, text="Not on a Friday")
+    RejectionReason.objects.create(tenant_id="tenant1", text="Our lawyers forbid it")
+    asked = [factories.opened(), factories.opened(by=OUTSIDER)]
+
+    shown = send(both, "reject", items(*asked))
+    assert "Not on a Friday" in shown
+    assert "Our lawyers" not in shown
+    send(both, "reject", items(*asked), confirmed="1", preset="Our lawyers forbid it")
+
+    assert not ApprovalRequest.objects.filter(reason__contains="lawyers").exists()

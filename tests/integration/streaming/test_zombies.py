@@ -1,0 +1,220 @@
+"""A process that was taken for dead does no harm when it wakes, and one that ends gives its
+sessions away (docs/adr/0021)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from dwp_project.offload import run_sync
+from hitl import services
+from hitl.models import ApprovalRequest
+from streaming import leases, recovery, runner
+from streaming.gate import SessionGate
+from streaming.lease_keeper import held
+from streaming.log import LeaseLost
+from streaming.models import Session
+from streaming.writer import Writer
+from tests import factories
+from tests.integration.events import begin
+from tests.integration.outages import no_database
+from tests.integration.polling import until
+from tests.integration.running import SOON, ended, question
+from tests.integration.small_agents import Asker, Swallower, Tireless, begun, configure, names
+from tests.integration.takeovers import OTHER, Rash, stops, taken_elsewhere
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("fresh_hub", "redis_client", "agents_reset"),
+]
+
+
+@pytest.fixture
+def no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the process notice nothing by itself."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 3600.0)
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_zombie_writes_no_more(settings: Settings) -> None:
+    configure(settings, Tireless)
+    session, task = await begun()
+    await until(lambda: len(names(session)) > 3, within=SOON)
+
+    await run_sync(taken_elsewhere, session)
+    # What was on its way before the lease went is there now.
+    seen = await run_sync(names, session)
+
+    await stops(task)
+    assert await run_sync(names, session) == seen
+    await run_sync(session.refresh_from_db)
+    assert (session.status, session.lease_owner) == ("running", OTHER)
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_zombie_opens_no_request(settings: Settings) -> None:
+    configure(settings, Asker)
+    session = await run_sync(begin)
+    await run_sync(taken_elsewhere, session)
+    # Its events are there as far as it knows; the question is the first it would add.
+    session.last_sequence = 1
+    await run_sync(lambda: Session.objects.update(last_sequence=1))
+
+    gate = SessionGate(session, Writer(session.pk, lease=1, sequence=1))
+    with pytest.raises(LeaseLost):
+        await gate.ask("delete_mail", message="?")
+
+    assert not await run_sync(ApprovalRequest.objects.exists)
+    with pytest.raises(LeaseLost):
+        gate.check()
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_zombie_does_not_act_on_a_yes(settings: Settings, tmp_path: Path) -> None:
+    configure(settings, Rash, path=str(tmp_path / "lines"))
+    session, task = await begun()
+    asked = await question()
+    await run_sync(taken_elsewhere, session)
+
+    await run_sync(services.approve, asked.request_id, factories.actor())
+
+    await stops(task)
+    assert await run_sync(names, session) == ["start", "hitl"]
+    assert not (tmp_path / "lines").exists()
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_yes_is_acted_on_though_the_lease_ran_out_if_nobody_took_it(
+    settings: Settings,
+) -> None:
+    configure(settings, Asker)
+    session, task = await begun()
+    asked = await question()
+    await run_sync(lambda: Session.objects.update(lease_expires_at=timezone.now()))
+
+    await run_sync(services.approve, asked.request_id, factories.actor())
+
+    assert (await ended(session, task))[-1] == "end"
+
+
+@pytest.mark.usefixtures("no_renewal")
+async def test_zombie_that_swallows_it_all_writes_nothing(settings: Settings) -> None:
+    configure(settings, Swallower, then="go on")
+    session, task = await begun()
+    asked = await question()
+    await run_sync(taken_elsewhere, session)
+
+    await run_sync(services.reject, asked.request_id, factories.actor())
+
+    await stops(task)
+    assert await run_sync(names, session) == ["start", "hitl"]
+
+
+async def test_renewal_stops_what_was_taken_over(settings: Settings) -> None:
+    configure(settings, Asker)
+    session, task = await begun()
+    other, other_task = await begun()
+    await until(lambda: ApprovalRequest.objects.count() == 2, within=SOON)
+    await run_sync(taken_elsewhere, session)
+
+    await stops(task, within=3 * leases.RENEW_SECONDS)
+
+    assert task.cancelled()
+    assert await run_sync(names, session) == ["start", "hitl"]
+    assert not other_task.done()
+    assert runner.running_here() == [other.pk]
+
+
+async def test_renewal_goes_on_after_the_database_was_away(settings: Settings) -> None:
+    configure(settings, Asker)
+    _, task = await begun()
+    await question()
+    with no_database():
+        await held().renew()
+    await run_sync(lambda: Session.objects.update(lease_expires_at=timezone.now()))
+
+    await held().renew()
+
+    assert await recovery.scan() == []
+    assert not task.done()
+    await run_sync(lambda: Session.objects.update(lease_expires_at=timezone.now()))
+    # Its own sessions are never taken over a second time.
+    assert await recovery.scan() == []
+
+
+async def test_cancellation_that_was_not_told_is_noticed(settings: Settings) -> None:
+    configure(settings, Tireless, pause=60)
+    session, task = await begun()
+    await until(lambda: len(names(session)) == 2, within=SOON)
+    await run_sync(lambda: Session.objects.update(cancel_requested_at=timezone.now()))
+
+    found = await ended(session, task, within=3 * leases.RENEW_SECONDS)
+
+    assert found == ["start", "thought", "error", "end"]
+    assert session.status == "cancelled"
+
+
+# --- giving sessions away -----------------------------------------------------------------
+
+
+async def test_released_sessions_stop_here_and_are_free(settings: Settings) -> None:
+    configure(settings, Asker)
+    session, task = await begun()
+    asked = await question()
+
+    await runner.release_all()
+    await runner.release_all()
+
+    assert task.cancelled()
+    assert await run_sync(names, session) == ["start", "hitl"]
+    await run_sync(asked.refresh_from_db)
+    assert asked.status == "pending"
+    await run_sync(session.refresh_from_db)
+    assert (session.status, session.lease_owner, session.lease_number) == ("running", "", 2)
+    assert await recovery.scan() == []
+    [taken] = await run_sync(leases.take_expired, limit=50)
+    assert taken.pk == session.pk
+
+
+async def test_session_begun_while_draining_is_left_to_others(settings: Settings) -> None:
+    configure(settings, Asker)
+    await runner.release_all()
+
+    session, task = await begun()
+    await stops(task)
+
+    assert await run_sync(names, session) == []
+    assert [one.pk for one in await run_sync(leases.take_expired, limit=50)] == [session.pk]
+
+
+async def test_stubborn_agent_does_not_hold_up_the_release(settings: Settings) -> None:
+    configure(settings, Tireless, stubborn=True)
+    session, _ = await begun()
+    await until(lambda: len(names(session)) > 3, within=SOON)
+
+    async with asyncio.timeout(9):
+        await runner.release_all()
+
+    seen = len(await run_sync(names, session))
+    await asyncio.sleep(0.3)
+    assert len(await run_sync(names, session)) == seen
+
+
+async def test_release_gives_up_while_the_database_is_away(settings: Settings) -> None:
+    configure(settings, Asker)
+    session, _ = await begun()
+    await question()
+
+    began = time.monotonic()
+    with no_database():
+        await runner.release_all()
+
+    assert time.monotonic() - began < 9
+    assert runner.is_drained()
+    await run_sync(session.refresh_from_db)
+    assert session.lease_owner == leases.owner()

@@ -1,0 +1,127 @@
+"""Secrets stay out of what people are shown, wherever they stand in a value."""
+
+from __future__ import annotations
+
+import html
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from hitl.desk import wording
+from hitl.text import json_html, redact, sanitize
+
+SECRET = "Zq7-never-shown-9"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "password",
+        "Password",
+        "dbPassword",
+        "user-password-hash",
+        "API_KEY",
+        "apiKey",
+        "api-key",
+        "api key",
+        "client_secret",
+        "accessToken",
+        "Authorization",
+        "pass\u200bword",
+        "ｐａｓｓｗｏｒｄ",
+        "to\u00adken",
+        "비밀번호",
+    ],
+)
+def test_names_of_secrets_are_masked_however_they_are_spelled(name: str) -> None:
+    [found] = redact.masked({name: SECRET}).values()
+
+    assert isinstance(found, redact.Masked)
+    assert found.pattern in found.label
+
+
+@pytest.mark.parametrize("name", ["amount", "passenger", "to", "keyboard", "author", "pinned"])
+def test_other_names_are_shown(name: str) -> None:
+    assert redact.masked({name: "x"}) == {name: "x"}
+
+
+def test_patterns_are_the_deployments(settings: Settings) -> None:
+    settings.HITL_REDACT = ["iban*"]
+
+    shown = redact.masked({"IBAN_of_payer": SECRET, "password": "seen"})
+
+    assert shown == {"IBAN_of_payer": redact.Masked("iban*"), "password": "seen"}
+
+
+def test_value_itself_is_left_as_it_is() -> None:
+    value = {"a": [{"token": SECRET}]}
+
+    redact.masked(value)
+
+    assert value == {"a": [{"token": SECRET}]}
+
+
+_NAMES = st.sampled_from(["password", "Api-Key", "x_token_y", "Client Secret", "otp"])
+_LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=20)
+_VALUES: Any = st.recursive(
+    _LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+
+
+@st.composite
+def _values_with_a_secret(draw: Any) -> Any:
+    """Return a value in which a secret of any shape stands somewhere under a secret's name."""
+    secret: Any = draw(st.sampled_from([SECRET, [SECRET], {"x": {"y": SECRET}}, {SECRET: 1}]))
+    value: Any = {**draw(st.dictionaries(st.text(max_size=6), _VALUES)), draw(_NAMES): secret}
+    for _ in range(draw(st.integers(0, 8))):
+        value = draw(st.sampled_from([lambda v: [0, v], lambda v: {"in": v}, lambda v: [v]]))(value)
+    return value
+
+
+@given(_values_with_a_secret())
+def test_no_secret_is_in_the_html(value: Any) -> None:
+    parameters = wording.parameters(value)
+    pages = [
+        json_html.html(value),
+        sanitize.pretty(redact.spelled_out(redact.masked(value))),
+        *(text for pair in [*parameters.first, *parameters.more] for text in pair),
+    ]
+
+    assert all(SECRET not in html.unescape(page) for page in pages)
+
+
+@given(_VALUES)
+def test_nothing_else_is_left_out(value: Any) -> None:
+    def texts(part: Any) -> list[str]:
+        if isinstance(part, dict):
+            return [text for name, item in part.items() for text in [name, *texts(item)]]
+        if isinstance(part, list):
+            return [text for item in part for text in texts(item)]
+        return [part] if isinstance(part, str) else [json.dumps(part)]
+
+    # A folded text is there twice: its beginning, and all of it.
+    page = html.unescape(json_html.html(value))
+    if all(redact.pattern_for(text) is None for text in texts(value)):
+        assert all(
+            sanitize.plain(line) in page
+            for text in texts(value)
+            for line in [text]
+            if line.isprintable()
+        )
+
+
+def test_long_texts_fold_and_are_whole() -> None:
+    text = "word " * 500
+
+    page = html.unescape(json_html.html({"note": text.strip()}))
+
+    assert "<details" in page
+    assert text.strip() in page
