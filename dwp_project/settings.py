@@ -65,7 +65,7 @@ MIDDLEWARE = [
     "dwp_project.gateway.middleware.CommonForPages",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "dwp_project.gateway.current.RememberRequest",
+    "dwp_project.gateway.current_request.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -12,7 +12,7 @@ from dwp_project.gateway.roles import DECIDERS, Role
 from hitl.states import ActorKind, Channel
 
 
-def person(user_id: str) -> str:
+def person_key(user_id: str) -> str:
     """Return whom a user id means, for rules about different people: `Kim` and `kim` are one.
 
     Ids are otherwise compared exactly. Where an issuer gives two people ids that differ in no
@@ -49,10 +49,12 @@ class Actor:
         return self.kind is ActorKind.USER and self.id == requester_id
 
 
-def at_desk(username: str, tenant_id: str, role: str, request: HttpRequest | None = None) -> Actor:
+def operator_actor(
+    username: str, tenant_id: str, role: str, request: HttpRequest | None = None
+) -> Actor:
     """Return an operator of the admin's pages as actor in a tenant; with the `request` of a
     page, also what the audit keeps of where they sit."""
-    here = {} if request is None else seat(request)
+    here = {} if request is None else client_details(request)
     return Actor(
         id=username,
         tenant_id=tenant_id,
@@ -63,7 +65,7 @@ def at_desk(username: str, tenant_id: str, role: str, request: HttpRequest | Non
     )
 
 
-def seat(request: HttpRequest) -> dict[str, str]:
+def client_details(request: HttpRequest) -> dict[str, str]:
     """Return the address and the program that `request` comes from, as `Actor` takes them."""
     return {
         "address": str(request.META.get("REMOTE_ADDR") or "")[:64],
@@ -71,12 +73,12 @@ def seat(request: HttpRequest) -> dict[str, str]:
     }
 
 
-def the_clock(tenant_id: str) -> Actor:
+def clock_actor(tenant_id: str) -> Actor:
     """Return the actor of what happens because time has passed."""
     return Actor(id="clock", tenant_id=tenant_id, kind=ActorKind.CLOCK, channel=Channel.CLOCK)
 
 
-def the_recovery(tenant_id: str) -> Actor:
+def recovery_actor(tenant_id: str) -> Actor:
     """Return the actor of what becomes of sessions whose process is gone."""
     return Actor(
         id="recovery",
@@ -87,6 +89,6 @@ def the_recovery(tenant_id: str) -> Actor:
     )
 
 
-def the_system(tenant_id: str) -> Actor:
+def system_actor(tenant_id: str) -> Actor:
     """Return the actor of what is done on the machine itself, by whoever may run commands."""
     return Actor(id="system", tenant_id=tenant_id, kind=ActorKind.SYSTEM, channel=Channel.COMMAND)

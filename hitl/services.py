@@ -19,10 +19,10 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
-from hitl.actors import Actor, the_clock
+from hitl.actors import Actor, clock_actor
 from hitl.adoption import adopt
 from hitl.approvals import escalation, opening, refusals, votes
-from hitl.approvals.decisions import Attempt
+from hitl.approvals.decisions import ProposedDecision
 from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
 from hitl.delivery import after_commit, outbox, publisher
@@ -39,8 +39,8 @@ __all__ = [
     "claim_session",
     "expire_overdue",
     "find",
-    "keep_foreign",
     "open_request",
+    "record_foreign",
     "reject",
     "settle",
     "wake_topic",
@@ -70,7 +70,7 @@ def open_request(
         # An agent may have written a question of this id a moment ago: then it is known first.
         known = ApprovalRequest.objects.filter(request_id=question.request_id)
         if not known.exists() and not wakeup.is_paused():
-            adopt.adopt(question.request_id)
+            adopt.adopt_request(question.request_id)
     return opening.open_request(question, actor, origin, now=now)
 
 
@@ -83,7 +83,7 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
             request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused()
         ):
             # An agent may have written it to Redis a moment ago, or something else since.
-            request = adopt.adopt(request_id)
+            request = adopt.adopt_request(request_id)
     if request is None or request.tenant_id != tenant_id:
         raise errors.RequestNotFound
     return settle(request, now=now)
@@ -97,7 +97,7 @@ def settle(request: ApprovalRequest, *, now: datetime | None = None) -> Approval
             if escalation.is_due(request, now):
                 escalation.escalate(request, now)
             else:
-                _leave_pending(request, Status.EXPIRED, the_clock(request.tenant_id), now)
+                _leave_pending(request, Status.EXPIRED, clock_actor(request.tenant_id), now)
         # Another process may have done either, and a further term may be over as well.
         request.refresh_from_db()
     return request
@@ -113,7 +113,7 @@ def approve(
     `RoleRequired`, `RequesterMayNotApprove`, `DigestDiffers`, `AlreadyDecided`,
     `RequestExpired`, `RequestCancelled`. Refusals, all but the last three, are audited.
     """
-    return _decide(Attempt(Status.APPROVED, actor, digest), request_id, now)
+    return _decide(ProposedDecision(Status.APPROVED, actor, digest), request_id, now)
 
 
 def reject(
@@ -126,17 +126,17 @@ def reject(
 ) -> ApprovalRequest:
     """Record the no of `actor`: one is enough. Raises as `approve` does, and `ReasonRequired`."""
     given = reason if reason.strip() else ""
-    return _decide(Attempt(Status.REJECTED, actor, digest, given), request_id, now)
+    return _decide(ProposedDecision(Status.REJECTED, actor, digest, given), request_id, now)
 
 
 def cancel(
     request_id: str, actor: Actor, *, reason: str = "", now: datetime | None = None
 ) -> ApprovalRequest:
     """Withdraw a pending request: nothing is signalled; raises as `approve` does."""
-    return _decide(Attempt(Status.CANCELLED, actor, reason=reason), request_id, now)
+    return _decide(ProposedDecision(Status.CANCELLED, actor, reason=reason), request_id, now)
 
 
-def keep_foreign(request_ids: Iterable[str], actor: Actor, *, tried: str) -> None:
+def record_foreign(request_ids: Iterable[str], actor: Actor, *, tried: str) -> None:
     """Have the audit keep that an operator tried to decide what is not theirs to see."""
     for request_id in request_ids:
         refusals.record_foreign(request_id, actor, timezone.now(), tried=tried)
@@ -174,7 +174,7 @@ def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
             return count
 
 
-def _decide(attempt: Attempt, request_id: str, now: datetime | None) -> ApprovalRequest:
+def _decide(attempt: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
     now = now or timezone.now()
     try:
         request = find(request_id, attempt.actor.tenant_id, now=now)
@@ -191,7 +191,7 @@ def _decide(attempt: Attempt, request_id: str, now: datetime | None) -> Approval
         request = settle(ApprovalRequest.objects.get(pk=request.pk), now=now)
 
 
-def _done(attempt: Attempt, request: ApprovalRequest, now: datetime) -> bool:
+def _done(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> bool:
     """Do what was attempted if `request` still is as it was judged; say whether this did it."""
     needed = rules.rule_of(request).min_approvals
     try:
@@ -214,11 +214,11 @@ def _done(attempt: Attempt, request: ApprovalRequest, now: datetime) -> bool:
         return False
 
 
-def _keep_vote(attempt: Attempt, request: ApprovalRequest, now: datetime) -> None:
+def _keep_vote(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
     details = _told(request, attempt.shown_digest)
     record.write(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
     after_commit.refresh(request)
-    after_commit.tell(request)
+    after_commit.notify_desk(request)
 
 
 def _leave_pending(
@@ -254,22 +254,22 @@ def _leave_pending(
     details = ({"reason": reason} if reason else {}) | _told(request, shown_digest)
     record.write(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first: with a frozen Redis the rest takes a second.
-    after_commit.do(lambda: wakeup.publish(wake_topic(request.request_id)))
+    after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
         entry = outbox.enqueue(request, now)
-        after_commit.do(lambda: _send(entry))
+        after_commit.run(lambda: _send(entry))
     else:
         after_commit.refresh(request)
-    after_commit.tell(request)
+    after_commit.notify_desk(request)
     transaction.on_commit(metrics.ended_requests.labels(str(to)).inc)
     return True
 
 
 def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
     """Return what the audit keeps of a decision besides its maker and its reason."""
-    details = rules.told(request)
+    details = rules.policy_details(request)
     if request.policy is not None and request.policy.min_approvals > 1:
-        details |= votes.told(request)
+        details |= votes.vote_details(request)
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 

@@ -42,14 +42,14 @@ def claim_sessions(
     return {owner.session_id: owner for owner in claimed}
 
 
-def newest(session_ids: Collection[str]) -> dict[str, datetime | None]:
+def latest_opened_at(session_ids: Collection[str]) -> dict[str, datetime | None]:
     """Return when the newest request of each session that somebody owns was opened."""
     opened = ApprovalRequest.objects.filter(session_id=OuterRef("session_id")).newest_first()
     owned = SessionOwner.objects.filter(session_id__in=session_ids)
     return dict(owned.values_list("session_id", Subquery(opened.values("created_at")[:1])))
 
 
-def after_the_last(last: datetime | None, moment: datetime) -> datetime:
+def strictly_after(last: datetime | None, moment: datetime) -> datetime:
     """Return `moment`, or a microsecond after `last`, when the session's newest request was
     opened.
 

@@ -97,7 +97,7 @@ EVENT_OF: dict[Status, AuditEvent] = {
 }
 
 
-class Outcome(models.TextChoices):
+class DeliveryOutcome(models.TextChoices):
     """What became of a signal in the outbox."""
 
     PENDING = "pending", _("pending")

@@ -161,7 +161,7 @@ async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:
     return session.pk
 
 
-async def _read(session_pk: int, after: int) -> replay.Page | None:
+async def _read(session_pk: int, after: int) -> replay.ReplayPage | None:
     """Return the next page, or None while the database is away: the stream waits for it."""
     try:
         return await run_sync(replay.read, session_pk, after)

@@ -80,7 +80,7 @@ class SessionGate:
         """Wait for the answer and return it if it is a yes on which this run may act."""
         ended = await waiting.until_ended(request_id)
         if ended.is_decided:
-            await patiently(outbox.heard, ended)
+            await patiently(outbox.mark_heard, ended)
         # Last of all: the process may have been frozen, while another took over and acts on
         # this very answer.
         await self._writer.confirm_lease()

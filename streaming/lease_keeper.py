@@ -21,7 +21,7 @@ _STOP_SECONDS = 1.5
 _RELEASE_SECONDS = 3.0
 
 
-class Run:
+class RunningSession:
     """One session as it runs here, under the lease it was taken with."""
 
     def __init__(self, session: Session) -> None:
@@ -42,12 +42,12 @@ class Run:
             self.cancelled.set_result(None)
 
 
-class Held:
+class LeaseKeeper:
     """What runs in one event loop. Closed, it takes nothing more."""
 
     def __init__(self) -> None:
         self.is_closed = False
-        self._runs: dict[int, Run] = {}
+        self._runs: dict[int, RunningSession] = {}
         self._keeping: asyncio.Task[None] | None = None
 
     @property
@@ -55,7 +55,9 @@ class Held:
         """The primary keys of the sessions that run here."""
         return list(self._runs)
 
-    def add(self, run: Run, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+    def add(
+        self, run: RunningSession, work: Coroutine[Any, Any, None], name: str
+    ) -> asyncio.Task[None]:
         """Start `work` on the run's session, and keep its lease until that is over."""
         if self._keeping is None or self._keeping.done():
             self._keeping = asyncio.create_task(self._keep(), name="leases")
@@ -111,16 +113,18 @@ class Held:
                 await self.renew()
                 await subscription.next(leases.RENEW_SECONDS)
 
-    def _finished(self, run: Run, task: asyncio.Task[None]) -> None:
+    def _finished(self, run: RunningSession, task: asyncio.Task[None]) -> None:
         if self._runs.get(run.session.pk) is run:
             del self._runs[run.session.pk]
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("session_broken", task=task.get_name(), exc_info=exc)
 
 
-_held: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Held] = weakref.WeakKeyDictionary()
+_held: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LeaseKeeper] = (
+    weakref.WeakKeyDictionary()
+)
 
 
-def held() -> Held:
+def lease_keeper() -> LeaseKeeper:
     """Return what the running event loop holds."""
-    return _held.setdefault(asyncio.get_running_loop(), Held())
+    return _held.setdefault(asyncio.get_running_loop(), LeaseKeeper())

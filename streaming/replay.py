@@ -23,7 +23,7 @@ NO_LONGER_KEPT = "Earlier events are no longer kept. What is kept follows."
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ReplayPage:
     """Frames after a cursor, the sequence of the last, whether `[DONE]` follows them, and
     whether more can be read at once."""
 
@@ -44,7 +44,7 @@ class _Bytes(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-def read(session_pk: int, after: int) -> Page:
+def read(session_pk: int, after: int) -> ReplayPage:
     """Return the next frames after sequence `after`: at most 500, and about 512 KiB.
 
     Where retention has removed some of them, `stream_reset` comes first (wire.md, 4.4).
@@ -53,7 +53,7 @@ def read(session_pk: int, after: int) -> Page:
     session = Session.objects.only("session_id", "status", "last_sequence").get(pk=session_pk)
     last = session.last_sequence
     if last <= after:
-        return Page(b"", after, is_last=not session.is_running)
+        return ReplayPage(b"", after, is_last=not session.is_running)
     rows = Event.objects.filter(
         session_id=session_pk, sequence__gt=after, sequence__lte=last
     ).order_by("sequence")
@@ -68,7 +68,7 @@ def read(session_pk: int, after: int) -> Page:
         # Only the oldest events ever go, so a gap can only be before the first.
         sent.insert(0, _reset(session, first - 1))
     end = found[-1][0] if found else last
-    return Page(
+    return ReplayPage(
         frames=b"".join(sent),
         sequence=end,
         is_last=not session.is_running and end >= last,
@@ -76,7 +76,7 @@ def read(session_pk: int, after: int) -> Page:
     )
 
 
-def carried(message: bytes, session_pk: int, after: int) -> Page | None:
+def carried(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
     """Return the frames that a wake-up carries if they are the very next after `after`.
 
     An empty page if all of them were sent already; None if there is a gap to read.
@@ -85,14 +85,14 @@ def carried(message: bytes, session_pk: int, after: int) -> Page | None:
     last = told["after"] + len(told["events"])
     if last <= after:
         # Read already; but a reader that saw the last event before the end learns it here.
-        return Page(b"", after, is_last=told["isEnd"] and last == after)
+        return ReplayPage(b"", after, is_last=told["isEnd"] and last == after)
     if told["after"] != after:
         return None
     sent = b"".join(
         _frame(session_pk, after + number, name, text)
         for number, (name, text) in enumerate(told["events"], start=1)
     )
-    return Page(sent, last, told["isEnd"])
+    return ReplayPage(sent, last, told["isEnd"])
 
 
 def recorded(session_pk: int) -> list[Event]:

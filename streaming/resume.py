@@ -9,7 +9,7 @@ from types import MappingProxyType
 from django.core.exceptions import ImproperlyConfigured
 
 from hitl import errors, services
-from hitl.actors import the_recovery
+from hitl.actors import recovery_actor
 from hitl.models import ApprovalRequest
 from streaming import events, replay
 from streaming.agents import registry
@@ -65,7 +65,7 @@ def withdraw_question(session: Session, reason: str) -> str | None:
     for request in asked:
         withdrawn = request.request_id
         try:
-            services.cancel(withdrawn, the_recovery(session.tenant_id), reason=reason)
+            services.cancel(withdrawn, recovery_actor(session.tenant_id), reason=reason)
         except (errors.AlreadyDecided, errors.RequestExpired, errors.RequestCancelled):
             continue  # it ended by itself meanwhile
     return withdrawn

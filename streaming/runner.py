@@ -15,7 +15,7 @@ from streaming import final_events, leases, log, resume
 from streaming.agents import registry
 from streaming.agents.base import AgentEvent, AgentTask, GateClosed, Withdrawn
 from streaming.gate import SessionGate
-from streaming.lease_keeper import Run, held
+from streaming.lease_keeper import RunningSession, lease_keeper
 from streaming.models import Event, Session
 from streaming.resume import SessionLost
 from streaming.writer import Diverged, Writer, patiently
@@ -35,27 +35,27 @@ def start(session: Session) -> asyncio.Task[None]:
     After `release_all` it is left to other processes.
     """
     name = f"session-{session.session_id}"
-    here = held()
+    here = lease_keeper()
     if here.is_closed:
         return asyncio.create_task(_leave(session), name=name)
-    run = Run(session)
+    run = RunningSession(session)
     return here.add(run, _run(run), name)
 
 
 async def release_all() -> None:
     """Stop the sessions that run here, without closing events, so that others carry them on at
     once; start none any more. Takes at most three seconds, and may be called again."""
-    await held().release()
+    await lease_keeper().release()
 
 
 def is_drained() -> bool:
     """Say whether this process has given its sessions away for good."""
-    return held().is_closed
+    return lease_keeper().is_closed
 
 
 def running_here() -> list[int]:
     """Return the keys of the sessions that run in this process."""
-    return held().keys
+    return lease_keeper().keys
 
 
 async def _leave(session: Session) -> None:
@@ -65,7 +65,7 @@ async def _leave(session: Session) -> None:
         logger.warning("leases_not_released", error=str(exc).strip())
 
 
-async def _run(run: Run) -> None:
+async def _run(run: RunningSession) -> None:
     session = run.session
     try:
         try:
@@ -102,7 +102,9 @@ def _writer(session: Session, recorded: Sequence[Event] = ()) -> Writer:
     )
 
 
-async def _worked(run: Run, writer: Writer, recorded: Sequence[Event]) -> final_events.Closing:
+async def _worked(
+    run: RunningSession, writer: Writer, recorded: Sequence[Event]
+) -> final_events.Closing:
     """Let the agent work and return how it ended."""
     session = run.session
     gate = SessionGate(session, writer)
@@ -140,7 +142,7 @@ async def _abandoned(session: Session, exc: Exception) -> final_events.Closing:
     return final_events.lost(session.session_id, reason, request_id)
 
 
-async def _work_or_cancellation(run: Run, working: Coroutine[Any, Any, None]) -> None:
+async def _work_or_cancellation(run: RunningSession, working: Coroutine[Any, Any, None]) -> None:
     """Let the agent work until it is done or somebody cancels the session."""
     work = asyncio.create_task(working)
     try:

@@ -26,7 +26,7 @@ Fields = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Happened:
+class TimelineItem:
     """One event as the page adds it: a whole item, and for a piece of an answer its text alone."""
 
     sequence: int
@@ -36,11 +36,11 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class TimelinePage:
     """Events after a cursor, the sequence up to which they were read, and whether more follow
     at once, or never."""
 
-    happened: list[Happened]
+    happened: list[TimelineItem]
     sequence: int
     is_partial: bool
     is_last: bool
@@ -57,7 +57,7 @@ def is_elsewhere(session_id: str, tenants: list[str]) -> bool:
     return asked.exists()
 
 
-def read(session_pk: int, after: int) -> Page:
+def read(session_pk: int, after: int) -> TimelinePage:
     """Return what happened after sequence `after`."""
     session = Session.objects.only("status", "last_sequence").get(pk=session_pk)
     after = max(after, session.last_sequence - MOST_EVENTS)
@@ -66,7 +66,7 @@ def read(session_pk: int, after: int) -> Page:
     )
     found = list(rows.order_by("sequence")[:_PAGE_EVENTS])
     end = found[-1].sequence if len(found) == _PAGE_EVENTS else session.last_sequence
-    return Page(
+    return TimelinePage(
         happened=[_happened(event) for event in found if event.name not in _HIDDEN],
         sequence=max(after, end),
         is_partial=end < session.last_sequence,
@@ -74,7 +74,7 @@ def read(session_pk: int, after: int) -> Page:
     )
 
 
-def _happened(event: Event) -> Happened:
+def _happened(event: Event) -> TimelineItem:
     if event.name in events.TYPES:
         fields = events.fields_of(event.name, event.payload)
     else:
@@ -84,7 +84,7 @@ def _happened(event: Event) -> Happened:
     if event.name == "content":
         piece = sanitize.marked(str(shown.get("content", "")), is_multiline=True)
         words = format_html('{} <span class="piece">{}</span>', _b(_("Answer:")), piece)
-        return Happened(event.sequence, "content", _item(event, words, ""), piece)
+        return TimelineItem(event.sequence, "content", _item(event, words, ""), piece)
     tell = _WORDS.get(event.name)
     words = tell(shown) if tell else _b(event.name)
     raw = format_html(
@@ -92,7 +92,9 @@ def _happened(event: Event) -> Happened:
         _("as sent"),
         sanitize.pretty(shown),
     )
-    return Happened(event.sequence, event.name, _item(event, words, raw, _look(event.name, shown)))
+    return TimelineItem(
+        event.sequence, event.name, _item(event, words, raw, _look(event.name, shown))
+    )
 
 
 def _item(event: Event, words: SafeString, raw: SafeString | str, look: str = "") -> SafeString:

@@ -106,6 +106,6 @@ class TimelineConsumer(OperatorConsumer):
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _frame(happened: timeline.Happened) -> bytes:
+def _frame(happened: timeline.TimelineItem) -> bytes:
     sent = {"kind": happened.kind, "html": happened.html, "piece": happened.piece}
     return frames.event(happened.sequence, "happened", compact(sent))

@@ -111,10 +111,14 @@ class Membership(models.Model):
             return {}
         kept = Membership.objects.select_for_update(of=("self",)).select_related("user")
         found = kept.filter(pk=self.pk).first()
-        return told(found.user.get_username(), found.tenant_id, found.role) if found else {}
+        return (
+            membership_details(found.user.get_username(), found.tenant_id, found.role)
+            if found
+            else {}
+        )
 
 
-def told(username: str, tenant_id: str, role: str) -> dict[str, str]:
+def membership_details(username: str, tenant_id: str, role: str) -> dict[str, str]:
     """Return a membership as signals tell it."""
     return {"username": username, "tenant_id": tenant_id, "role": role}
 
@@ -122,7 +126,7 @@ def told(username: str, tenant_id: str, role: str) -> dict[str, str]:
 @receiver(post_delete, sender=Membership)
 def _tell_removed(instance: Membership, **kwargs: Any) -> None:
     # Inside the transaction that Django deletes in, for each row, whoever's cascade it was.
-    removed = told(instance.user.get_username(), instance.tenant_id, instance.role)
+    removed = membership_details(instance.user.get_username(), instance.tenant_id, instance.role)
     signals.membership_removed.send(Membership, membership=removed)
 
 

@@ -22,7 +22,7 @@ from twisted.web.http import HTTPChannel
 from dwp_project.gateway import envelope, errors
 from dwp_project.jsontext import compact
 from dwp_project.server.limits import Limits
-from dwp_project.server.progress import Progress, held
+from dwp_project.server.stall import StallDetector, unsent_bytes
 
 if TYPE_CHECKING:
     from dwp_project.server.factory import Factory
@@ -68,7 +68,7 @@ class Channel(HTTPChannel):
         self.has_room.set()
         self._phase = Phase.IDLE
         self._phase_began_at = time.monotonic()
-        self._progress = Progress()
+        self._progress = StallDetector()
 
     @property
     def is_last_answer(self) -> bool:
@@ -78,7 +78,7 @@ class Channel(HTTPChannel):
     def sweep(self, now: float, limits: Limits) -> None:
         """End the connection if the client has had its time; called every second."""
         if self._progress.is_stalled(self.transport, now, limits.stall):
-            logger.warning("client_not_reading", unsent=held(self.transport))
+            logger.warning("client_not_reading", unsent=unsent_bytes(self.transport))
             return self.abort()
         seconds = {
             Phase.IDLE: limits.idle,

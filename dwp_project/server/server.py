@@ -19,11 +19,11 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from dwp_project.asgi_types import ASGIApp
 from dwp_project.gateway.body import TOO_LARGE
-from dwp_project.server.ending import Drain, Drains, cancel, let_finish
 from dwp_project.server.factory import Factory
 from dwp_project.server.limits import USUAL, Limits, allow_open_files
 from dwp_project.server.ports import OpenPort
 from dwp_project.server.request import Request
+from dwp_project.server.shutdown import Drain, Drains, cancel, let_finish
 from dwp_project.sse.consumer import DRAIN
 
 logger = structlog.get_logger(__name__)

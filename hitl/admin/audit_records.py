@@ -18,7 +18,7 @@ from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.audit import access, checkpoints, search, signing
 from hitl.audit.export_format import Format
-from hitl.audit.search import Search
+from hitl.audit.search import SearchQuery
 from hitl.desk import urls
 from hitl.models import ApprovalRequest, AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
@@ -52,7 +52,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return AuditRecord.objects.filter(tenant_id__in=access.chains_of(operator_at(request)))
+        return AuditRecord.objects.filter(
+            tenant_id__in=access.readable_chains(operator_at(request))
+        )
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -67,7 +69,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show one chain's records, newest first, and what can be done with the chain."""
         operator = operator_at(request)
-        chains = access.chains_of(operator)
+        chains = access.readable_chains(operator)
         asked = request.GET.get("tenant")
         if asked is not None and asked not in chains:
             raise Http404
@@ -93,12 +95,12 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         before = request.GET.get("before", "")
         wrong = False
         try:
-            since, until = dates.moment(sent["from"]), dates.moment(sent["to"], is_end=True)
+            since, until = dates.parse(sent["from"]), dates.parse(sent["to"], is_end=True)
         except ValueError:
             since = until = None
             wrong = True
         page = search.search(
-            Search(
+            SearchQuery(
                 tenant_id,
                 since=since,
                 until=until,
@@ -165,7 +167,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 @require_POST
 def _make_checkpoint(request: HttpRequest) -> HttpResponse:
     tenant_id = request.POST.get("tenant", "")
-    if tenant_id not in access.signs_for(operator_at(request)):
+    if tenant_id not in access.signable_chains(operator_at(request)):
         raise Http404
     try:
         made = checkpoints.make(tenant_id)
@@ -189,7 +191,7 @@ def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:
         "head": head,
         "signed": signed,
         "is_outside": signed is None or checkpoints.is_outside(tenant_id, signed.sequence),
-        "may_sign": tenant_id in access.signs_for(operator),
+        "may_sign": tenant_id in access.signable_chains(operator),
         "verify_url": f"/{urls.VERIFY_PATH}",
         "export_url": f"/{urls.EXPORT_PATH}",
         "formats": [(form.value, form.value.upper()) for form in Format],

@@ -216,7 +216,7 @@ class PolicyAdmin(TenantAdmin):
         return super().changeform_view(request, object_id, form_url, extra_context)
 
     def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
-        actor = decisions.operator(request, obj.tenant_id)
+        actor = decisions.operator_actor_at(request, obj.tenant_id)
         if change:
             made = changes.change(actor, obj.pattern, form.rule, version=obj.version)
         else:
@@ -226,7 +226,7 @@ class PolicyAdmin(TenantAdmin):
 
     def _is_retired(self, request: HttpRequest, policy: Policy) -> bool:
         """Retire the policy in the version that was read; with a message if that is refused."""
-        actor = decisions.operator(request, policy.tenant_id)
+        actor = decisions.operator_actor_at(request, policy.tenant_id)
         try:
             changes.retire(actor, policy.pattern, version=policy.version)
         except DwpError as exc:

@@ -51,7 +51,7 @@ class RejectionReasonAdmin(TenantAdmin):
     def save_model(
         self, request: HttpRequest, obj: RejectionReason, form: Any, change: bool
     ) -> None:
-        actor = decisions.operator(request, obj.tenant_id)
+        actor = decisions.operator_actor_at(request, obj.tenant_id)
         if change:
             reasons.change(actor, obj.pk, obj.text, obj.position)
         else:
@@ -59,7 +59,7 @@ class RejectionReasonAdmin(TenantAdmin):
 
     def delete_model(self, request: HttpRequest, obj: RejectionReason) -> None:
         try:
-            reasons.remove(decisions.operator(request, obj.tenant_id), obj.pk)
+            reasons.remove(decisions.operator_actor_at(request, obj.tenant_id), obj.pk)
         except DwpError as exc:
             messages.error(request, str(exc.message))
 

@@ -112,7 +112,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         """Take the decision that the request's page sends; then go to the next most urgent."""
         found = self.get_queryset(request).filter(pk=pk).first()
         if request.method == "POST" and found is None:
-            decisions.keep_foreign(request, [pk], is_approval="approve" in request.POST)
+            decisions.record_foreign(request, [pk], is_approval="approve" in request.POST)
         if found is None:
             return HttpResponseRedirect(reverse(INBOX))
         if request.method != "POST":
@@ -161,7 +161,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         items, seen = request.POST.getlist("item"), self.get_queryset(request)
         try:
             if foreign := many.unseen(items, seen):
-                decisions.keep_foreign(request, foreign, is_approval=is_approval)
+                decisions.record_foreign(request, foreign, is_approval=is_approval)
             selection = many.selected(items, seen)
         except DwpError as exc:
             messages.error(request, str(exc.message))

@@ -36,7 +36,7 @@ _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 _lock = threading.Lock()
 
 
-def adopt(request_id: str) -> ApprovalRequest | None:
+def adopt_request(request_id: str) -> ApprovalRequest | None:
     """Return the request under this id, adopting what an agent wrote; None if there is none.
 
     A request that is known already is never changed by what stands in Redis; a

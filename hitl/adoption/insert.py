@@ -134,7 +134,7 @@ def _adopt_together(questions: Sequence[Asked], now: datetime) -> dict[str, Appr
             # The chain is locked last, as everywhere.
             record.write_all(tenant_id, [_fact(question.found, drafts, now) for question in new])
             transaction.on_commit(lambda: _tell_redis(opened))
-            after_commit.tell(opened[0])
+            after_commit.notify_desk(opened[0])
         for question in refused:
             _refuse(question.found, now)
     metrics.adopted_requests.inc(len(new))
@@ -180,7 +180,7 @@ def _complete(
 def _fact(found: Found, requests: Mapping[str, ApprovalRequest], now: datetime) -> record.Fact:
     request = requests[found.request_id]
     details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
-    details |= rules.told(request)
+    details |= rules.policy_details(request)
     return record.Fact(AuditEvent.REQUEST_ADOPTED, agent_of(found), now, request, details=details)
 
 
@@ -193,9 +193,9 @@ def _opened_at(questions: Sequence[Asked]) -> dict[str, datetime]:
     answer, a question asked and adopted meanwhile would become the older one.
     """
     sessions = [question.found.session_id for question in questions]
-    waiting, last = _waiting(sessions), session_owners.newest(sessions)
+    waiting, last = _waiting(sessions), session_owners.latest_opened_at(sessions)
     return {
-        found.request_id: session_owners.after_the_last(last[found.session_id], written.at)
+        found.request_id: session_owners.strictly_after(last[found.session_id], written.at)
         if waiting[found.session_id] == found.request_id
         else _before(found.session_id, waiting[found.session_id], written)
         for found, written in questions
@@ -232,8 +232,8 @@ def _waiting(session_ids: Sequence[str]) -> dict[str, str]:
 
 def _tell_redis(requests: Sequence[ApprovalRequest]) -> None:
     try:
-        resync.forget_older(*requests)
-        resync.done(*requests)
+        resync.drop_older_signals(*requests)
+        resync.clear_missed(*requests)
     except (RedisError, OSError) as exc:
         logger.warning("redis_away", error=str(exc))
     except DATABASE_AWAY as exc:

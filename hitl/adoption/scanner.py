@@ -37,7 +37,7 @@ _OPEN = (Origin.REDIS, Status.PENDING)
 
 async def run() -> None:
     """Adopt what is found until cancelled; outlives a database or a Redis that is away."""
-    finder = Finder()
+    finder = Scanner()
     pattern = Pattern(redis_requests.keyspace_pattern())
     was_told = False
     async with hub().subscribe(pattern) as told:
@@ -61,7 +61,7 @@ async def run() -> None:
                 await asyncio.sleep(_SCAN_SECONDS)
 
 
-async def _listen(finder: Finder, told: Subscription, seconds: float) -> None:
+async def _listen(finder: Scanner, told: Subscription, seconds: float) -> None:
     """Adopt what Redis tells of for `seconds`; return at once when its link was lost."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
@@ -78,7 +78,7 @@ async def _listen(finder: Finder, told: Subscription, seconds: float) -> None:
         await run_background(finder.look_at, ids)
 
 
-class Finder:
+class Scanner:
     """Remembers what it has looked at in vain, so that it does not look at it all the time."""
 
     # More than the keys that are scanned in the promised time, or each scan would ask of all.

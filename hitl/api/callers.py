@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest
 
 from dwp_project.gateway.identity import Identity, recorded
-from hitl.actors import Actor, seat
+from hitl.actors import Actor, client_details
 from hitl.states import ActorKind, Channel
 
 
@@ -20,7 +20,7 @@ def caller(request: HttpRequest, identity: Identity, channel: Channel = Channel.
         kind=ActorKind.USER,
         channel=channel,
         role=identity.role,
-        **seat(request),
+        **client_details(request),
         source=recorded(request, "X-DWP-Source", "FRONTEND"),
         caller_type=recorded(request, "X-DWP-Caller-Type", "USER"),
     )

@@ -23,7 +23,7 @@ _VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLE
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class ProposedDecision:
     """A decision, or a withdrawal, before it is made."""
 
     to: Status
@@ -70,7 +70,7 @@ class Attempt:
         refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
 
     def _refuse(self, refusal: DwpError, request: ApprovalRequest, now: datetime) -> None:
-        refusals.record(
+        refusals.record_refusal(
             refusal,
             request,
             self.actor,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from hitl.actors import the_clock
+from hitl.actors import clock_actor
 from hitl.adoption.insert import WAIT_SECONDS
 from hitl.audit import record
 from hitl.delivery import after_commit
@@ -37,19 +37,19 @@ def escalate(request: ApprovalRequest, now: datetime) -> bool:
         return False
     request.escalated_at, request.expires_at = now, until
     details = {
-        **rules.told(request),
+        **rules.policy_details(request),
         "role": rule.escalate_to_role,
         "expiresAt": milliseconds(until),
     }
     record.write(
         AuditEvent.REQUEST_ESCALATED,
-        the_clock(request.tenant_id),
+        clock_actor(request.tenant_id),
         now,
         request=request,
         details=details,
     )
     after_commit.refresh(request)
-    after_commit.tell(request)
+    after_commit.notify_desk(request)
     return True
 
 

@@ -93,7 +93,7 @@ def _open(
     ):
         return _standing(question, actor)
     policy = rules.applying(actor.tenant_id, question.action_type)
-    last = sessions.newest([question.session_id])[question.session_id]
+    last = sessions.latest_opened_at([question.session_id])[question.session_id]
     request = ApprovalRequest.objects.create(
         request_id=question.request_id or f"req_{uuid.uuid4().hex}",
         session_id=question.session_id,
@@ -106,14 +106,18 @@ def _open(
         context_text=compact(question.context),
         context_digest=digest(question.context),
         body_digest=_body_digest(question, actor),
-        created_at=sessions.after_the_last(last, now),
+        created_at=sessions.strictly_after(last, now),
         expires_at=now + timedelta(seconds=_term(question, policy)),
         policy=policy,
     )
-    details = {"actionType": request.action_type, "origin": str(origin), **rules.told(request)}
+    details = {
+        "actionType": request.action_type,
+        "origin": str(origin),
+        **rules.policy_details(request),
+    }
     record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
     transaction.on_commit(lambda: _announce(request), robust=True)
-    after_commit.tell(request)
+    after_commit.notify_desk(request)
     return request, True
 
 
@@ -138,7 +142,7 @@ def _announce(request: ApprovalRequest) -> None:
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         logger.warning("redis_away", error=str(exc))
         wakeup.pause()
-        resync.note(request)
+        resync.mark_missed(request)
         if _has_one_before(request):
             time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))
 

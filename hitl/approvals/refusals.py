@@ -35,7 +35,7 @@ _ONCE_IN = timedelta(minutes=1)
 _LOOKED_AT = 50
 
 
-def record(
+def record_refusal(
     refusal: DwpError,
     request: ApprovalRequest,
     actor: Actor,
@@ -53,7 +53,12 @@ def record(
     why = next((why for kind, why in _WHY if isinstance(refusal, kind)), None)
     if why is None:
         return
-    details: dict[str, Any] = {"why": why, "tried": tried, **rules.told(request), **(more or {})}
+    details: dict[str, Any] = {
+        "why": why,
+        "tried": tried,
+        **rules.policy_details(request),
+        **(more or {}),
+    }
     if isinstance(refusal, errors.RoleRequired):
         details["requiredRole"] = refusal.role
     if shown_digest is not None:
@@ -79,7 +84,9 @@ def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) 
         nothing_else = ApprovalRequest(request_id=request_id)
         stranger = replace(actor, tenant_id="")
         told = {"tenant": actor.tenant_id} if actor.tenant_id else {}
-        record(errors.RequestNotFound(), nothing_else, stranger, now, tried=tried, more=told)
+        record_refusal(
+            errors.RequestNotFound(), nothing_else, stranger, now, tried=tried, more=told
+        )
 
 
 def _is_known(request: ApprovalRequest, actor: Actor, why: str, tried: str, now: datetime) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db.models import F
 
-from hitl.actors import Actor, person
+from hitl.actors import Actor, person_key
 from hitl.models import ApprovalRequest, Vote
 
 
@@ -21,7 +21,7 @@ class VotedBefore(Exception):
 
 def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
     """Say whether `actor` has said yes to the request: one person has one vote in it."""
-    return request.approvals > 0 and request.votes.filter(person=person(actor.id)).exists()
+    return request.approvals > 0 and request.votes.filter(person=person_key(actor.id)).exists()
 
 
 def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
@@ -36,7 +36,7 @@ def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
         return False
     _, is_new = Vote.objects.get_or_create(
         request=request,
-        person=person(actor.id),
+        person=person_key(actor.id),
         defaults={
             "user_id": actor.id,
             "role": actor.role,
@@ -50,7 +50,7 @@ def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
     return True
 
 
-def told(request: ApprovalRequest) -> dict[str, Any]:
+def vote_details(request: ApprovalRequest) -> dict[str, Any]:
     """Return what audit records say of the votes so far."""
     voters = list(request.votes.values_list("user_id", flat=True))
     return {"approvals": len(voters), "votes": voters} if voters else {}

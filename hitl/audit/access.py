@@ -5,20 +5,20 @@ from __future__ import annotations
 from django.http import HttpRequest
 
 from dwp_project.gateway.operators import Operator
-from hitl.actors import Actor, at_desk
+from hitl.actors import Actor, operator_actor
 
 
-def chains_of(operator: Operator) -> list[str]:
+def readable_chains(operator: Operator) -> list[str]:
     """Return the tenants whose chain the operator may read, verify and export: every one they
     belong to, in whatever role. Superusers have the deployment's own ('') as well."""
     return [*operator.tenants, *([""] if operator.is_superuser else [])]
 
 
-def signs_for(operator: Operator) -> list[str]:
+def signable_chains(operator: Operator) -> list[str]:
     """Return the tenants for whose chain the operator may have a checkpoint made."""
     return [*operator.administers, *([""] if operator.is_superuser else [])]
 
 
-def actor(operator: Operator, tenant_id: str, request: HttpRequest) -> Actor:
+def reader_actor(operator: Operator, tenant_id: str, request: HttpRequest) -> Actor:
     """Return the operator as actor in a tenant."""
-    return at_desk(operator.username, tenant_id, operator.roles.get(tenant_id, ""), request)
+    return operator_actor(operator.username, tenant_id, operator.roles.get(tenant_id, ""), request)

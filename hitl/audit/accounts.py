@@ -19,10 +19,10 @@ from django.utils import timezone
 from structlog.stdlib import get_logger
 
 from dwp_project.gateway import signals
-from dwp_project.gateway.current import current_request
+from dwp_project.gateway.current_request import current_request
 from dwp_project.gateway.models import Membership, role_in, tenants_of
 from dwp_project.gateway.views import PAGES
-from hitl.actors import Actor, at_desk, seat, the_system
+from hitl.actors import Actor, client_details, operator_actor, system_actor
 from hitl.audit import record
 from hitl.states import ActorKind, AuditEvent, Channel
 
@@ -212,8 +212,8 @@ def _person(
 ) -> Actor:
     name = _printable(username, _MOST_NAME)
     if channel is Channel.ADMIN:
-        return at_desk(name, tenant_id, role, request)
-    return Actor(name, tenant_id, ActorKind.USER, channel, role, **seat(request))
+        return operator_actor(name, tenant_id, role, request)
+    return Actor(name, tenant_id, ActorKind.USER, channel, role, **client_details(request))
 
 
 def _whoever(tenant_id: str) -> Actor:
@@ -221,7 +221,7 @@ def _whoever(tenant_id: str) -> Actor:
     request = current_request()
     user = getattr(request, "user", None)
     if request is None or not getattr(user, "is_authenticated", False) or not _is_page(request):
-        return the_system(tenant_id)
+        return system_actor(tenant_id)
     username = user.get_username()  # type: ignore[union-attr]
     role = role_in(username, tenant_id) or ""
     return _person(request, username, tenant_id, Channel.ADMIN, role)

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 from django.utils.translation import gettext as _
 
 from hitl.audit import checkpoint_files, checkpoint_statement, signing
-from hitl.audit.checkpoint_statement import Statement
+from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.signing import Trust
 from hitl.models import AuditCheckpoint
 
 
 @dataclass(slots=True)
-class Evidence:
+class SignedHeads:
     """What signed checkpoints say of one chain."""
 
     # Record number to the statements about it; no two differ in an honest deployment.
-    said: dict[int, list[Statement]] = field(default_factory=dict)
+    said: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
     # A statement that does not carry the signature of the known key it names, if any.
     forged: tuple[int, str] | None = None
     in_database: int = 0
@@ -34,9 +34,9 @@ class Evidence:
         return max(self.said, default=0)
 
 
-def of(tenant_id: str) -> Evidence:
+def of(tenant_id: str) -> SignedHeads:
     """Return what the checkpoints in the database and those outside it say of a chain."""
-    found, keys = Evidence(), signing.trusted_keys()
+    found, keys = SignedHeads(), signing.trusted_keys()
     rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
     for row in rows.iterator(chunk_size=1000):
         _take(found, tenant_id, row.statement, row.signature, keys)
@@ -57,7 +57,7 @@ def of(tenant_id: str) -> Evidence:
 
 
 def _take(
-    found: Evidence,
+    found: SignedHeads,
     tenant_id: str,
     text: str,
     signature: str,

@@ -13,7 +13,7 @@ _MEMBERS = {"form", "tenant", "sequence", "hash", "at", "keyId"}
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class CheckpointStatement:
     """What a checkpoint says: at `at`, record `sequence` was the head and had this hash."""
 
     tenant_id: str
@@ -37,7 +37,7 @@ class Statement:
         )
 
 
-def read(text: str) -> Statement | None:
+def read(text: str) -> CheckpointStatement | None:
     """Return what a statement's text says, or None if it is none."""
     try:
         told: Any = json.loads(text)
@@ -48,5 +48,7 @@ def read(text: str) -> Statement | None:
     texts = [told[name] for name in ("tenant", "hash", "at", "keyId")]
     if type(told["sequence"]) is not int or not all(isinstance(each, str) for each in texts):
         return None
-    found = Statement(told["tenant"], told["sequence"], told["hash"], told["at"], told["keyId"])
+    found = CheckpointStatement(
+        told["tenant"], told["sequence"], told["hash"], told["at"], told["keyId"]
+    )
     return found if found.text == text else None

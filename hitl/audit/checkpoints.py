@@ -17,7 +17,7 @@ from structlog.stdlib import get_logger
 
 from hitl import metrics
 from hitl.audit import checkpoint_files, checkpoint_statement, signing
-from hitl.audit.checkpoint_statement import Statement
+from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 
@@ -52,7 +52,7 @@ def _sign(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     if made.filter(sequence=head.last_sequence, key_id=key.key_id).exists():
         return None
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
-    statement = Statement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
+    statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
     try:
         with transaction.atomic():
             return AuditCheckpoint.objects.create(
@@ -69,7 +69,7 @@ def _sign(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
         return None
 
 
-def _newest(tenant_id: str) -> Statement | None:
+def _newest(tenant_id: str) -> CheckpointStatement | None:
     """Return the newest of a chain's checkpoints that are ours, in the database or outside."""
     keys = signing.trusted_keys()
     kept = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
@@ -79,7 +79,7 @@ def _newest(tenant_id: str) -> Statement | None:
     except OSError as exc:
         # No reason to sign nothing: what cannot be read is told again when it is written.
         logger.warning("checkpoints_outside_not_read", tenant=tenant_id, error=str(exc))
-    newest: Statement | None = None
+    newest: CheckpointStatement | None = None
     for text, signature in texts:
         said = _believed(tenant_id, text, signature, keys)
         if said is not None and (newest is None or said.sequence > newest.sequence):
@@ -89,7 +89,7 @@ def _newest(tenant_id: str) -> Statement | None:
 
 def _believed(
     tenant_id: str, text: str, signature: str, keys: dict[str, bytes]
-) -> Statement | None:
+) -> CheckpointStatement | None:
     """Return what a text states, if it is of this chain and signed by a known key."""
     said = checkpoint_statement.read(text)
     if said is None or said.tenant_id != tenant_id:
@@ -98,7 +98,9 @@ def _believed(
     return said if is_ours else None
 
 
-def _refuse_to_vouch_for_less(tenant_id: str, newest: Statement | None, head: AuditChain) -> None:
+def _refuse_to_vouch_for_less(
+    tenant_id: str, newest: CheckpointStatement | None, head: AuditChain
+) -> None:
     """Raise `ChainDiffers` if the chain has lost what the newest checkpoint says it had."""
     due = [(newest.sequence, newest.hash)] if newest else []
     due += [(head.last_sequence, head.last_hash)] if head.last_sequence else []

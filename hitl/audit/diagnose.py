@@ -8,7 +8,7 @@ from enum import StrEnum
 from django.utils.translation import gettext as _
 
 from hitl.audit import record
-from hitl.audit.checkpoint_reader import Evidence
+from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.hashing import facts, hash_of, hash_of_facts
 from hitl.models import AuditChain, AuditRecord
 
@@ -18,7 +18,7 @@ _FAR = 10_000
 _WINDOW = 1000
 
 
-class Kind(StrEnum):
+class BreakKind(StrEnum):
     """What was done to a chain."""
 
     EDITED = "edited"
@@ -33,12 +33,12 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Break:
+class ChainBreak:
     """The first place where a chain does not hold."""
 
     tenant_id: str
     sequence: int
-    kind: Kind
+    kind: BreakKind
     why: str
 
 
@@ -47,11 +47,13 @@ def head_of(tenant_id: str) -> AuditChain:
     return AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
 
 
-def what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
+def what_was_done(
+    tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain
+) -> ChainBreak:
     """Tell why `entry` is not record `expected`, which the walk had come to."""
 
-    def broken(sequence: int, kind: Kind, why: str, **names: int) -> Break:
-        return Break(tenant_id, sequence, kind, why % names)
+    def broken(sequence: int, kind: BreakKind, why: str, **names: int) -> ChainBreak:
+        return ChainBreak(tenant_id, sequence, kind, why % names)
 
     if entry.sequence > expected:
         return _gap(tenant_id, expected, entry.sequence - 1)
@@ -59,30 +61,30 @@ def what_was_done(tenant_id: str, expected: int, entry: AuditRecord, head: Audit
         return _misfit(tenant_id, expected, entry, head)
     if _is_of_another_tenant(entry):
         why = _("Record %(at)d was written for another tenant's chain.")
-        return broken(expected, Kind.INSERTED, why, at=expected)
+        return broken(expected, BreakKind.INSERTED, why, at=expected)
     original = _original(entry)
     if original is None:
         why = _("Record %(at)d does not say what it said when it was written.")
-        return broken(expected, Kind.EDITED, why, at=expected)
+        return broken(expected, BreakKind.EDITED, why, at=expected)
     if original > expected:
         if any(_fits(other, expected) for other in _later(tenant_id, expected, original)):
             why = _("Record %(other)d stands in the place of record %(at)d.")
-            return broken(expected, Kind.REORDERED, why, other=original, at=expected)
+            return broken(expected, BreakKind.REORDERED, why, other=original, at=expected)
         why = _("Record %(at)d was removed and those after it were given new numbers.")
-        return broken(expected, Kind.REMOVED, why, at=expected)
+        return broken(expected, BreakKind.REMOVED, why, at=expected)
     if AuditRecord.objects.filter(tenant_id=tenant_id, sequence=original, hash=entry.hash).exists():
         why = _("Record %(at)d is a copy of record %(other)d.")
-        return broken(expected, Kind.INSERTED, why, at=expected, other=original)
+        return broken(expected, BreakKind.INSERTED, why, at=expected, other=original)
     why = _("Record %(at)d was inserted and those after it were given new numbers.")
-    return broken(original, Kind.INSERTED, why, at=original)
+    return broken(original, BreakKind.INSERTED, why, at=original)
 
 
-def _misfit(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> Break:
+def _misfit(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> ChainBreak:
     """Tell which of two neighbours was rewritten whose hashes fit themselves, not each other."""
     after = _link_after(tenant_id, expected, head)
     at = expected - 1 if after == entry.hash and expected > 1 else expected
     why = _("Record %(at)d was rewritten, with a hash that fits it but not its neighbour.")
-    return Break(tenant_id, at, Kind.EDITED, why % {"at": at})
+    return ChainBreak(tenant_id, at, BreakKind.EDITED, why % {"at": at})
 
 
 def _link_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
@@ -91,35 +93,35 @@ def _link_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
     return following.previous_hash if following else head.last_hash
 
 
-def _gap(tenant_id: str, first: int, last: int) -> Break:
+def _gap(tenant_id: str, first: int, last: int) -> ChainBreak:
     """Tell of records that are not where they should be, with others behind them."""
     if stray := _outside_that_was(tenant_id, first):
         why = _("Record %(at)d stands at number %(other)d.")
         told = {"at": first, "other": stray}
-        return Break(tenant_id, first, Kind.REORDERED, why % told)
+        return ChainBreak(tenant_id, first, BreakKind.REORDERED, why % told)
     why = (
         _("Record %(at)d is missing.")
         if first == last
         else _("Records %(at)d to %(to)d are missing.")
     )
-    return Break(tenant_id, first, Kind.REMOVED, why % {"at": first, "to": last})
+    return ChainBreak(tenant_id, first, BreakKind.REMOVED, why % {"at": first, "to": last})
 
 
-def cut_short(tenant_id: str, expected: int, previous: str, head: AuditChain) -> Break | None:
+def cut_short(tenant_id: str, expected: int, previous: str, head: AuditChain) -> ChainBreak | None:
     """Compare the last record with the chain's head."""
     if expected <= head.last_sequence:
         if _outside_that_was(tenant_id, expected):
             return _gap(tenant_id, expected, head.last_sequence)
         why = _("The chain's end is cut off: records %(at)d to %(to)d are missing.")
         told = {"at": expected, "to": head.last_sequence}
-        return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
+        return ChainBreak(tenant_id, expected, BreakKind.TRUNCATED, why % told)
     if previous != head.last_hash:
         why = _("The last record, %(at)d, is not the one that the chain's head names.")
-        return Break(tenant_id, expected - 1, Kind.EDITED, why % {"at": expected - 1})
+        return ChainBreak(tenant_id, expected - 1, BreakKind.EDITED, why % {"at": expected - 1})
     return None
 
 
-def beyond(tenant_id: str, expected: int, known: Evidence) -> Break | None:
+def beyond(tenant_id: str, expected: int, known: SignedHeads) -> ChainBreak | None:
     """Find a checkpoint of a record that the chain no longer has."""
     if known.last < expected:
         return None
@@ -129,10 +131,10 @@ def beyond(tenant_id: str, expected: int, known: Evidence) -> Break | None:
         "and the chain ends at %(last)d."
     )
     told = {"time": said.at, "to": known.last, "last": expected - 1}
-    return Break(tenant_id, expected, Kind.TRUNCATED, why % told)
+    return ChainBreak(tenant_id, expected, BreakKind.TRUNCATED, why % told)
 
 
-def not_what_was_signed(entry: AuditRecord, head: AuditChain, known: Evidence) -> Break:
+def not_what_was_signed(entry: AuditRecord, head: AuditChain, known: SignedHeads) -> ChainBreak:
     """Tell of a record that fits itself and the one before it, and not a checkpoint."""
     tenant_id, sequence = entry.tenant_id, entry.sequence
     if _link_after(tenant_id, sequence, head) != entry.hash:
@@ -143,10 +145,10 @@ def not_what_was_signed(entry: AuditRecord, head: AuditChain, known: Evidence) -
         "%(before)d was changed, and all hashes from there on were made to fit."
     )
     told = {"at": sequence, "before": before}
-    return Break(tenant_id, sequence, Kind.REWRITTEN, why % told)
+    return ChainBreak(tenant_id, sequence, BreakKind.REWRITTEN, why % told)
 
 
-def stray(tenant_id: str) -> Break | None:
+def stray(tenant_id: str) -> ChainBreak | None:
     """Find a record that is not part of its chain, before its first or behind its head."""
     records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
     first, last = records.first(), records.last()
@@ -164,16 +166,16 @@ def stray(tenant_id: str) -> Break | None:
     elif first is not None and first.sequence < 1:
         at = first.sequence
         why = _("Record %(at)d stands before the chain's first.")
-    return Break(tenant_id, at, Kind.INSERTED, why % {"at": at}) if why else None
+    return ChainBreak(tenant_id, at, BreakKind.INSERTED, why % {"at": at}) if why else None
 
 
-def forged(tenant_id: str, known: Evidence) -> Break | None:
+def forged(tenant_id: str, known: SignedHeads) -> ChainBreak | None:
     """Find a checkpoint whose signature is not good."""
     if known.forged is None:
         return None
     sequence, where = known.forged
     why = _("The checkpoint of record %(at)d in %(where)s was changed: its signature is not good.")
-    return Break(tenant_id, sequence, Kind.FORGED, why % {"at": sequence, "where": where})
+    return ChainBreak(tenant_id, sequence, BreakKind.FORGED, why % {"at": sequence, "where": where})
 
 
 # --- looking for records elsewhere ------------------------------------------------------

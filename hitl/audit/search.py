@@ -9,7 +9,7 @@ from django.db.models import Q, QuerySet
 
 from hitl.models import AuditRecord
 
-PAGE = 50
+PAGE_SIZE = 50
 # Counted no further: counting millions reads millions.
 MOST_COUNTED = 1000
 # What is asked together is looked for among so many that meet the first of it.
@@ -17,7 +17,7 @@ MOST_LOOKED_THROUGH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class SearchQuery:
     """What is looked for; empty is anything."""
 
     tenant_id: str
@@ -32,7 +32,7 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class SearchPage:
     """Some of what was found, newest first."""
 
     records: list[AuditRecord]
@@ -48,7 +48,7 @@ class Page:
         return self.count <= MOST_COUNTED
 
 
-def search(wanted: Search) -> Page:
+def search(wanted: SearchQuery) -> SearchPage:
     """Return one page of what is wanted, with how many there are in all, up to a limit.
 
     Whatever is asked, it reads a bounded number of records: a page is the beginning of a stretch
@@ -76,12 +76,14 @@ def search(wanted: Search) -> Page:
         return _looked_through(found.filter(older).order_by(*order), asked)
     found = found.filter(**asked)
     count = found.order_by()[: MOST_COUNTED + 1].count()
-    records = list(found.filter(older).order_by(*order)[: PAGE + 1])
-    has_more = len(records) > PAGE
-    return Page(records[:PAGE], records[PAGE - 1].sequence if has_more else None, count)
+    records = list(found.filter(older).order_by(*order)[: PAGE_SIZE + 1])
+    has_more = len(records) > PAGE_SIZE
+    return SearchPage(
+        records[:PAGE_SIZE], records[PAGE_SIZE - 1].sequence if has_more else None, count
+    )
 
 
-def _looked_through(found: QuerySet[AuditRecord], asked: dict[str, str]) -> Page:
+def _looked_through(found: QuerySet[AuditRecord], asked: dict[str, str]) -> SearchPage:
     """Return the page of those that meet all that is asked among the newest that meet the first.
 
     In Python: a planner that is asked for them may read everything until it has found enough.
@@ -92,13 +94,13 @@ def _looked_through(found: QuerySet[AuditRecord], asked: dict[str, str]) -> Page
     wanted = tuple(asked[name] for name in others)
     met = [(sequence, pk) for sequence, pk, *values in seen if tuple(values) == wanted]
     is_cut = len(seen) == MOST_LOOKED_THROUGH
-    if len(met) > PAGE:
-        next_before: int | None = met[PAGE - 1][0]
+    if len(met) > PAGE_SIZE:
+        next_before: int | None = met[PAGE_SIZE - 1][0]
     else:
         next_before = seen[-1][0] if is_cut else None
-    records = AuditRecord.objects.in_bulk([pk for _sequence, pk in met[:PAGE]])
-    return Page(
-        [records[pk] for _sequence, pk in met[:PAGE]],
+    records = AuditRecord.objects.in_bulk([pk for _sequence, pk in met[:PAGE_SIZE]])
+    return SearchPage(
+        [records[pk] for _sequence, pk in met[:PAGE_SIZE]],
         next_before,
         min(len(met), MOST_COUNTED + 1),
         is_cut=is_cut,

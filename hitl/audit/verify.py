@@ -12,8 +12,8 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from hitl.audit import checkpoint_reader, diagnose, record
-from hitl.audit.checkpoint_reader import Evidence
-from hitl.audit.diagnose import Break
+from hitl.audit.checkpoint_reader import SignedHeads
+from hitl.audit.diagnose import ChainBreak
 from hitl.audit.hashing import GENESIS, hash_of
 from hitl.models import AuditRecord
 
@@ -23,7 +23,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Verified:
+class IntactChain:
     """A chain that holds from its first record to its head."""
 
     tenant_id: str
@@ -39,14 +39,16 @@ def tenants() -> list[str]:
     return sorted({*record.tenants(), *checkpoint_reader.tenants()})
 
 
-def as_json(found: Verified | Break) -> dict[str, Any]:
+def as_json(found: IntactChain | ChainBreak) -> dict[str, Any]:
     """Return a result for programs."""
     told = asdict(found)
     tenant = told.pop("tenant_id")
-    return {"tenant": tenant, "holds": isinstance(found, Verified), **told}
+    return {"tenant": tenant, "holds": isinstance(found, IntactChain), **told}
 
 
-def verify(tenant_id: str, *, progress: Progress = lambda done, of: None) -> Verified | Break:
+def verify(
+    tenant_id: str, *, progress: Progress = lambda done, of: None
+) -> IntactChain | ChainBreak:
     """Walk one chain to its head, in bounded pieces, beside its checkpoints; return the first
     break if any. May run while records are written: those are the next walk's."""
     # Before the head: no checkpoint is of a record that the head does not count yet.
@@ -71,7 +73,7 @@ def verify(tenant_id: str, *, progress: Progress = lambda done, of: None) -> Ver
         or diagnose.stray(tenant_id)
         or diagnose.beyond(tenant_id, expected, known)
         or diagnose.forged(tenant_id, known)
-        or Verified(
+        or IntactChain(
             tenant_id, head.last_sequence, previous, vouched=known.last, notes=_notes(known)
         )
     )
@@ -91,7 +93,7 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         after = piece[-1].sequence
 
 
-def _notes(known: Evidence) -> tuple[str, ...]:
+def _notes(known: SignedHeads) -> tuple[str, ...]:
     """Return what a reader should know of the checkpoints of a chain that holds."""
     notes = []
     if known.files_away:

@@ -31,7 +31,7 @@ class _Stopped(Exception):
 
 
 @dataclass(slots=True)
-class Walk:
+class VerifyJob:
     """A walk and how far it is. Written by its own thread, read by any number of watchers."""
 
     actor: Actor
@@ -59,10 +59,10 @@ class Walk:
 
 
 _lock = threading.Lock()
-_current: Walk | None = None
+_current: VerifyJob | None = None
 
 
-def begin(actor: Actor) -> tuple[Walk, bool]:
+def begin(actor: Actor) -> tuple[VerifyJob, bool]:
     """Return the walk of the actor's chain that is under way here, or a new one, and whether it
     is new: whoever began it calls `run`. Raises `Busy`."""
     global _current  # noqa: PLW0603 - one for each process
@@ -71,7 +71,7 @@ def begin(actor: Actor) -> tuple[Walk, bool]:
             if _current.actor.tenant_id != actor.tenant_id:
                 raise Busy
             return _current, False
-        _current = Walk(actor)
+        _current = VerifyJob(actor)
         return _current, True
 
 
@@ -81,7 +81,7 @@ def _unprotected(missing: list[str]) -> str:
     }
 
 
-def run(walk: Walk) -> None:
+def run(walk: VerifyJob) -> None:
     """Walk to the end and audit what was found."""
     try:
         found = verify.verify(walk.actor.tenant_id, progress=walk.tell)

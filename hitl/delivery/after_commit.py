@@ -16,33 +16,33 @@ from hitl.models import ApprovalRequest
 logger = get_logger(__name__)
 
 
-def do(step: Callable[[], object]) -> None:
+def run(step: Callable[[], object]) -> None:
     """Have `step` done when the transaction has committed; where it fails, that is logged."""
     transaction.on_commit(quietly(step))
 
 
 def refresh(request: ApprovalRequest) -> None:
     """Have the request's copy in Redis brought up to date when the change is committed."""
-    do(lambda: _refresh(request))
+    run(lambda: _refresh(request))
 
 
 def _refresh(request: ApprovalRequest) -> None:
     if wakeup.is_paused():
-        return resync.note(request)
+        return resync.mark_missed(request)
     try:
         commands.refresh(request)
     except (RedisError, OSError):
-        resync.note(request)
+        resync.mark_missed(request)
         raise
-    resync.done(request)
+    resync.clear_missed(request)
 
 
-def tell(request: ApprovalRequest) -> None:
+def notify_desk(request: ApprovalRequest) -> None:
     """Have the operators' pages told of the change when it is committed.
 
     Called last of all: what an agent waits for comes first.
     """
-    do(lambda: live.tell(request))
+    run(lambda: live.tell(request))
 
 
 def quietly(step: Callable[[], object]) -> Callable[[], None]:

@@ -21,7 +21,7 @@ from hitl import metrics
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import signal
 from hitl.models import ApprovalRequest, OutboxEntry, OutboxQuerySet
-from hitl.states import Origin, Outcome
+from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
 
@@ -43,7 +43,7 @@ class Attempt:
     """What came of one attempt to publish; `error` says why there was none, `is_away` that
     Redis was not reached from here."""
 
-    outcome: Outcome
+    outcome: DeliveryOutcome
     receivers: int = 0
     error: str = ""
     is_away: bool = False
@@ -98,7 +98,7 @@ def owe_again(began_at: datetime, alive_at: datetime | None = None) -> int:
     """
     now = timezone.now()
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
-    lost = OutboxEntry.objects.filter(outcome=Outcome.DELIVERED, created_at__gt=since)
+    lost = OutboxEntry.objects.filter(outcome=DeliveryOutcome.DELIVERED, created_at__gt=since)
     before = lost.filter(attempted_at__lt=began_at)
     newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
     lived_to = max(newest, alive_at or newest)
@@ -107,7 +107,7 @@ def owe_again(began_at: datetime, alive_at: datetime | None = None) -> int:
     with transaction.atomic():
         lost = lost.filter(pk__in=_lock(lost))
         lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))
-        return lost.update(outcome=Outcome.PENDING, due_at=now)
+        return lost.update(outcome=DeliveryOutcome.PENDING, due_at=now)
 
 
 def next_due() -> datetime | None:
@@ -121,8 +121,11 @@ def hold_up(error: str) -> None:
     end = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     with transaction.atomic():
         for found, change in (
-            (due.filter(created_at__lte=end, receivers=0), {"outcome": Outcome.UNHEARD}),
-            (due.filter(created_at__lte=end, receivers__gt=0), {"outcome": Outcome.DELIVERED}),
+            (due.filter(created_at__lte=end, receivers=0), {"outcome": DeliveryOutcome.UNHEARD}),
+            (
+                due.filter(created_at__lte=end, receivers__gt=0),
+                {"outcome": DeliveryOutcome.DELIVERED},
+            ),
             (due.filter(error=""), {}),
         ):
             keys = [entry.pk for entry in _free(found)[:_HELD_UP_AT_ONCE]]
@@ -146,7 +149,7 @@ def _lock(entries: OutboxQuerySet) -> list[int]:
     return list(locked.values_list("pk", flat=True))
 
 
-def heard(request: ApprovalRequest) -> None:
+def mark_heard(request: ApprovalRequest) -> None:
     """Note that the agent has the decision, where this house runs the agent itself.
 
     The signal is sent once all the same: others read the keys that are set with it.
@@ -154,7 +157,7 @@ def heard(request: ApprovalRequest) -> None:
     owed = OutboxEntry.objects.pending().filter(request=request)
     # In this order: an attempt that ends in between sees the first, or is seen by the second.
     owed.update(heard_at=timezone.now())
-    owed.filter(attempts__gt=0, error="").update(outcome=Outcome.DELIVERED)
+    owed.filter(attempts__gt=0, error="").update(outcome=DeliveryOutcome.DELIVERED)
 
 
 def outcome_of(request_id: str) -> str:
@@ -208,4 +211,4 @@ def note(attempts: Sequence[tuple[OutboxEntry, Attempt]]) -> None:
             if not (attempt.error or attempt.is_late or attempt.is_withheld)
         ]
         heard_meanwhile = OutboxEntry.objects.pending().filter(pk__in=reached)
-        heard_meanwhile.exclude(heard_at=None).update(outcome=Outcome.DELIVERED)
+        heard_meanwhile.exclude(heard_at=None).update(outcome=DeliveryOutcome.DELIVERED)

@@ -14,7 +14,7 @@ from dwp_project.jsontext import InvalidJSON
 from hitl.delivery import commands, outbox
 from hitl.delivery import keys as redis_keys
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
-from hitl.states import Origin, Outcome
+from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
 
@@ -35,7 +35,7 @@ def send(entries: Sequence[OutboxEntry]) -> Sent:
     never turned into an error.
     """
     attempts = {
-        entry.pk: outbox.Attempt(_unless_received(entry, Outcome.UNHEARD))
+        entry.pk: outbox.Attempt(_unless_received(entry, DeliveryOutcome.UNHEARD))
         for entry in entries
         if _left(entry) <= 0
     }
@@ -47,11 +47,11 @@ def send(entries: Sequence[OutboxEntry]) -> Sent:
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         error = str(exc) or type(exc).__name__
         logger.warning("signals_not_published", count=len(entries) - len(attempts), error=error)
-    away = outbox.Attempt(Outcome.PENDING, error=error, is_away=True)
+    away = outbox.Attempt(DeliveryOutcome.PENDING, error=error, is_away=True)
     noted = [(entry, attempts.get(entry.pk, away)) for entry in entries]
     outbox.note(noted)
     return Sent(
-        is_owed=any(attempt.outcome is Outcome.PENDING for _, attempt in noted),
+        is_owed=any(attempt.outcome is DeliveryOutcome.PENDING for _, attempt in noted),
         is_away=bool(error),
         is_late=any(attempt.is_late for _, attempt in noted),
     )
@@ -69,7 +69,7 @@ def _attempt_all(entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Atte
     for entry in outbox.loaded([entry for entry in entries if entry.pk not in idle]):
         if entry.pk in outdated:
             _refresh(entry)
-            attempts[entry.pk] = outbox.Attempt(_unless_received(entry, Outcome.SUPERSEDED))
+            attempts[entry.pk] = outbox.Attempt(_unless_received(entry, DeliveryOutcome.SUPERSEDED))
         elif entry.pk in standing and not standing[entry.pk].listeners:
             lost.append(entry)
         else:
@@ -147,14 +147,14 @@ def _judged(entry: OutboxEntry, answer: int | Exception) -> outbox.Attempt:
     """Return what a publication's answer, or its refusal, means."""
     match answer:
         case commands.TooLate():
-            return outbox.Attempt(Outcome.PENDING, is_late=True)
+            return outbox.Attempt(DeliveryOutcome.PENDING, is_late=True)
         case commands.Superseded():
             outcome = _unless_told_late(entry, answer.named)
-            return outbox.Attempt(outcome, is_withheld=outcome is Outcome.PENDING)
+            return outbox.Attempt(outcome, is_withheld=outcome is DeliveryOutcome.PENDING)
         case Exception():
             # A key of another kind, a context changed by hand: its own trouble, and no other's.
-            return outbox.Attempt(Outcome.PENDING, error=str(answer))
-    return outbox.Attempt(Outcome.DELIVERED if answer else Outcome.PENDING, answer)
+            return outbox.Attempt(DeliveryOutcome.PENDING, error=str(answer))
+    return outbox.Attempt(DeliveryOutcome.DELIVERED if answer else DeliveryOutcome.PENDING, answer)
 
 
 def _seconds(entry: OutboxEntry) -> int:
@@ -166,13 +166,13 @@ def _left(entry: OutboxEntry) -> float:
     return redis_keys.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()
 
 
-def _unless_received(entry: OutboxEntry, outcome: Outcome) -> Outcome:
+def _unless_received(entry: OutboxEntry, outcome: DeliveryOutcome) -> DeliveryOutcome:
     """Return how an entry ends: what somebody has received stays received, even if Redis has
     forgotten it since."""
-    return Outcome.DELIVERED if entry.receivers else outcome
+    return DeliveryOutcome.DELIVERED if entry.receivers else outcome
 
 
-def _unless_told_late(entry: OutboxEntry, named: str) -> Outcome:
+def _unless_told_late(entry: OutboxEntry, named: str) -> DeliveryOutcome:
     """Return what a refusal means: the session's key names another request than this one.
 
     If the database knows that one as older, its session has not heard of this one yet. An
@@ -183,7 +183,7 @@ def _unless_told_late(entry: OutboxEntry, named: str) -> Outcome:
     older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     # Asked only what can be an id: PostgreSQL takes no NUL.
     if not (ID_PATTERN.fullmatch(named) and older.filter(request_id=named).exists()):
-        return _unless_received(entry, Outcome.SUPERSEDED)
+        return _unless_received(entry, DeliveryOutcome.SUPERSEDED)
     if request.origin != Origin.REDIS:
         commands.announce(request, instead_of=named)
-    return Outcome.PENDING
+    return DeliveryOutcome.PENDING

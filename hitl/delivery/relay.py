@@ -45,7 +45,7 @@ def send_due() -> float:
     """
     try:
         _restore_memory()
-        resync.make_up()
+        resync.send_missed()
     except (RedisError, OSError) as exc:
         outbox.hold_up(str(exc))
         raise

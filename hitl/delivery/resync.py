@@ -24,7 +24,7 @@ logger = get_logger(__name__)
 _AT_ONCE = 100
 
 
-def note(request: ApprovalRequest) -> None:
+def mark_missed(request: ApprovalRequest) -> None:
     """Have a relay tell Redis as soon as it can; never raises."""
     try:
         ApprovalRequest.objects.filter(pk=request.pk).update(is_missed_by_redis=True)
@@ -32,7 +32,7 @@ def note(request: ApprovalRequest) -> None:
         logger.warning("database_away", error=str(exc).strip())
 
 
-def done(*requests: ApprovalRequest) -> None:
+def clear_missed(*requests: ApprovalRequest) -> None:
     """Take back that Redis has missed anything of the requests, as they were when that was told:
     what has become of one since may be owed anew."""
     told = Q()
@@ -48,16 +48,16 @@ def done(*requests: ApprovalRequest) -> None:
         ApprovalRequest.objects.filter(told).update(is_missed_by_redis=False)
 
 
-def forget_older(*requests: ApprovalRequest) -> None:
+def drop_older_signals(*requests: ApprovalRequest) -> None:
     """Remove the answer to an older question from the keys of adopted requests' sessions; raises
     `redis.RedisError`."""
-    newest = sessions.newest([request.session_id for request in requests])
+    newest = sessions.latest_opened_at([request.session_id for request in requests])
     commands.forget_other_signals(
         [one for one in requests if newest.get(one.session_id) == one.created_at]
     )
 
 
-def make_up() -> None:
+def send_missed() -> None:
     """Tell Redis what it has missed, as it stands now; raises `redis.RedisError`.
 
     Any number of processes may do this at once.
@@ -74,7 +74,7 @@ def make_up() -> None:
         except InvalidJSON as exc:
             # Changed by hand: there is nothing to tell, and all others are told none the less.
             logger.error("request_unreadable", request_id=request.request_id, error=str(exc))
-        done(request)
+        clear_missed(request)
 
 
 def _tell(request: ApprovalRequest) -> None:
@@ -83,4 +83,4 @@ def _tell(request: ApprovalRequest) -> None:
     # Its session's key is its agent's own, and so is its text while nothing has come of it.
     if request.status != Status.PENDING or request.approvals or request.escalated_at:
         commands.refresh(request)
-    forget_older(request)
+    drop_older_signals(request)

@@ -41,9 +41,9 @@ class BookConsumer(OperatorConsumer):
     async def reader(self, tenant_id: str) -> Actor:
         """Return who asks, as actor in a tenant whose chain they may read; else `NotFound`."""
         operator = await self.operator()
-        if tenant_id not in access.chains_of(operator):
+        if tenant_id not in access.readable_chains(operator):
             raise NotFound
-        return access.actor(operator, tenant_id, self.request)
+        return access.reader_actor(operator, tenant_id, self.request)
 
     async def open(self, **headers: str) -> None:
         """Send the headers of an answer that no cache keeps and no proxy collects."""
@@ -55,7 +55,7 @@ class BookConsumer(OperatorConsumer):
 class VerifyConsumer(BookConsumer):
     """`POST /admin/book/verify`: lines of JSON, how far it is and at last what was found."""
 
-    walk: verify_job.Walk | None = None
+    walk: verify_job.VerifyJob | None = None
 
     async def drain(self) -> None:
         """Have the walk end: the server does."""
@@ -98,8 +98,8 @@ class ExportConsumer(BookConsumer):
         actor = await self.reader(tenant_id)
         try:
             wanted = Format(form.get("format", ""))
-            since = dates.moment(form.get("from", ""))
-            until = dates.moment(form.get("to", ""), is_end=True)
+            since = dates.parse(form.get("from", ""))
+            until = dates.parse(form.get("to", ""), is_end=True)
         except ValueError as exc:
             raise InvalidValue(_("Choose a format, and times such as 2026-01-16T09:30.")) from exc
         export = await run_sync(audit_export.begin, actor, wanted, since=since, until=until)

@@ -26,7 +26,7 @@ from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
 from hitl.delivery import live
 from hitl.desk import snapshot
-from hitl.desk.snapshot import Standing
+from hitl.desk.snapshot import Snapshot
 
 logger = get_logger(__name__)
 
@@ -44,7 +44,7 @@ _CANCELLATIONS, _CANCEL_SECONDS = 4, 0.5
 class DeskConsumer(OperatorConsumer):
     """Sends what `look` returns whenever it has changed; ends when the operator may not look."""
 
-    async def look(self, operator: Operator) -> Standing:
+    async def look(self, operator: Operator) -> Snapshot:
         """Return how things stand; raises `NotFound` where there is nothing to see."""
         raise NotImplementedError
 
@@ -62,8 +62,8 @@ class DeskConsumer(OperatorConsumer):
         await self.interrupt()
         await self.cut()
 
-    async def _follow(self, shown: Standing, operator: Operator, heard: asyncio.Event) -> None:
-        before: Standing | None = None
+    async def _follow(self, shown: Snapshot, operator: Operator, heard: asyncio.Event) -> None:
+        before: Snapshot | None = None
         number = 0
         sent_at = time.monotonic()
         while True:
@@ -107,14 +107,14 @@ class DeskConsumer(OperatorConsumer):
 class InboxConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/live/`: the inbox, kept up to date."""
 
-    async def look(self, operator: Operator) -> Standing:
+    async def look(self, operator: Operator) -> Snapshot:
         return await self.in_words(snapshot.of_inbox, operator)
 
 
 class RequestConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/<pk>/live/`: whether one request still waits."""
 
-    async def look(self, operator: Operator) -> Standing:
+    async def look(self, operator: Operator) -> Snapshot:
         pk = self.scope["url_route"]["kwargs"]["pk"]
         found = await self.in_words(snapshot.of_request, operator, pk)
         if found is None:

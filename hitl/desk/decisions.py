@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import role_in
 from hitl import errors, services
-from hitl.actors import Actor, at_desk
+from hitl.actors import Actor, operator_actor
 from hitl.delivery import outbox
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
@@ -29,7 +29,7 @@ _MOST_OF_A_NAME = 80
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class DecisionResult:
     """What came of one decision: a message, its level, and the request as it stands."""
 
     request: ApprovalRequest
@@ -59,20 +59,20 @@ def rejecting(digest: str, reason: str) -> Decide:
     )
 
 
-def operator(request: HttpRequest, tenant_id: str) -> Actor:
+def operator_actor_at(request: HttpRequest, tenant_id: str) -> Actor:
     """Return the signed-in operator as actor in a tenant; membership gives the role."""
     username = request.user.get_username()
-    return at_desk(username, tenant_id, role_in(username, tenant_id) or "", request)
+    return operator_actor(username, tenant_id, role_in(username, tenant_id) or "", request)
 
 
-def keep_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
+def record_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
     """Have the audit keep that somebody tried to decide requests that they do not see."""
     named = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
     tried = "approve" if is_approval else "reject"
-    services.keep_foreign(named, operator(request, ""), tried=tried)
+    services.record_foreign(named, operator_actor_at(request, ""), tried=tried)
 
 
-def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
+def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> DecisionResult:
     """Decide one; leave a message of what it is now, or why it was not decided."""
     result = attempt(request, found, decide)
     messages.add_message(request, result.level, result.text)
@@ -82,7 +82,7 @@ def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> 
     return result
 
 
-def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Result:
+def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> DecisionResult:
     """Decide by the service that REST uses, in its own transaction, and say what came of it.
 
     No message begins with what was asked: the admin writes the first letter of every message
@@ -90,7 +90,7 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Res
     """
     name = _name(found)
     try:
-        decided = decide(found.request_id, operator(request, found.tenant_id))
+        decided = decide(found.request_id, operator_actor_at(request, found.tenant_id))
     except errors.AlreadyDecided as already:
         told: dict[str, Any] = {
             "name": name,
@@ -101,10 +101,10 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Res
         text = _(
             "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
         )
-        return Result(already.request, messages.WARNING, text % told)
+        return DecisionResult(already.request, messages.WARNING, text % told)
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
-        return Result(found, messages.ERROR, text % {"name": name, "why": exc.message})
+        return DecisionResult(found, messages.ERROR, text % {"name": name, "why": exc.message})
     if decided.status == Status.PENDING:
         missing = max(0, rule_of(decided).min_approvals - decided.approvals)
         text = ngettext(
@@ -112,10 +112,10 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Res
             "Your approval of request %(name)s is recorded. %(count)d more are needed.",
             missing,
         )
-        return Result(decided, messages.SUCCESS, text % {"name": name, "count": missing})
+        return DecisionResult(decided, messages.SUCCESS, text % {"name": name, "count": missing})
     told = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.")
-    return Result(decided, messages.SUCCESS, text % told)
+    return DecisionResult(decided, messages.SUCCESS, text % told)
 
 
 def _name(request: ApprovalRequest) -> str:

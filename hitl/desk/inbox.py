@@ -10,7 +10,7 @@ from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from dwp_project.gateway.operators import Operator
-from hitl.actors import person
+from hitl.actors import person_key
 from hitl.models import ApprovalRequest, Vote
 
 MOST_ROWS = 200
@@ -44,7 +44,7 @@ def read(operator: Operator, *, now: datetime | None = None) -> Inbox:
     found = sorted(_soonest(operator.tenants, now), key=lambda row: (row.expires_at, row.pk))
     rows = found[:MOST_ROWS]
     prefetch_related_objects(rows, "policy")
-    me = person(operator.username)
+    me = person_key(operator.username)
     mine = Vote.objects.filter(request__in=[row.pk for row in rows], person=me)
     return Inbox(
         requests=rows,

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from dwp_project.gateway.errors import DwpError
 from hitl.desk import decisions, rows
-from hitl.desk.decisions import Result
+from hitl.desk.decisions import DecisionResult
 from hitl.models import ApprovalRequest
 
 MOST_AT_ONCE = 200
@@ -109,7 +109,7 @@ def question(selection: Selection, *, is_approval: bool) -> str:
 
 def decide(
     request: HttpRequest, selection: Selection, *, is_approval: bool, reason: str = ""
-) -> list[Result]:
+) -> list[DecisionResult]:
     """Decide each by itself, in its own transaction; return what came of each."""
     results = []
     for found in selection.requests:
@@ -121,7 +121,7 @@ def decide(
     return results
 
 
-def summary(results: list[Result]) -> str:
+def summary(results: list[DecisionResult]) -> str:
     """Return how many were decided, and how many not."""
     done = sum(result.is_done for result in results)
     left = len(results) - done

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
-from hitl.actors import at_desk, person
+from hitl.actors import operator_actor, person_key
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
@@ -25,11 +25,13 @@ MOST_EARLIER = 10
 
 def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     """Return how the request stands, for `hitl/state.html` and the buttons."""
-    actor = at_desk(operator.username, request.tenant_id, operator.roles.get(request.tenant_id, ""))
+    actor = operator_actor(
+        operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
+    )
     is_pending = request.status == Status.PENDING
     rule = rule_of(request)
     votes = list(request.votes.all())
-    has_voted = any(vote.person == person(operator.username) for vote in votes)
+    has_voted = any(vote.person == person_key(operator.username) for vote in votes)
     refusal = may_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
     return {
@@ -84,7 +86,9 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
 def next_for(operator: Operator, pk: int) -> int | None:
     """Return the key of the most urgent request besides this one that the operator may decide."""
     for found in inboxes.read(operator).for_me():
-        actor = at_desk(operator.username, found.tenant_id, operator.roles.get(found.tenant_id, ""))
+        actor = operator_actor(
+            operator.username, found.tenant_id, operator.roles.get(found.tenant_id, "")
+        )
         if found.pk != pk and None in (may_approve(actor, found), may_reject(actor, found)):
             return found.pk
     return None

@@ -16,7 +16,7 @@ from hitl.models import ApprovalRequest
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class Snapshot:
     """What a page shows at one moment: pieces of HTML by name, in order, and facts about them."""
 
     pieces: dict[str, str]
@@ -24,7 +24,7 @@ class Standing:
     # When the next of the requests expires, in Unix seconds.
     next_expiry: float | None = None
 
-    def since(self, before: Standing | None) -> dict[str, Any] | None:
+    def since(self, before: Snapshot | None) -> dict[str, Any] | None:
         """Return what to tell a page that shows `before`; None if nothing has changed."""
         if before is not None and (before.pieces, before.facts) == (self.pieces, self.facts):
             return None
@@ -37,17 +37,17 @@ class Standing:
         }
 
 
-def of_inbox(operator: Operator) -> Standing:
+def of_inbox(operator: Operator) -> Snapshot:
     """Return how the operator's inbox stands."""
     found = inboxes.read(operator)
-    return Standing(
+    return Snapshot(
         pieces={str(pk): html for pk, html in rows.rendered(found, operator).items()},
         facts={"count": found.count},
         next_expiry=found.requests[0].expires_at.timestamp() if found.requests else None,
     )
 
 
-def of_request(operator: Operator, pk: int) -> Standing | None:
+def of_request(operator: Operator, pk: int) -> Snapshot | None:
     """Return how one request of the operator's tenants stands, or None if there is none."""
     found = ApprovalRequest.objects.filter(pk=pk, tenant_id__in=operator.tenants)
     request = found.select_related("policy").first()
@@ -55,7 +55,7 @@ def of_request(operator: Operator, pk: int) -> Standing | None:
         return None
     request = services.settle(request)
     state = one.state(request, operator)
-    return Standing(
+    return Snapshot(
         pieces={"state": render_to_string("hitl/state.html", state)},
         facts={
             "isPending": state["is_pending"],

@@ -8,12 +8,12 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from hitl.models.requests import ApprovalRequest
-from hitl.states import Outcome
+from hitl.states import DeliveryOutcome
 
 
 class OutboxQuerySet(models.QuerySet["OutboxEntry"]):
     def pending(self) -> OutboxQuerySet:
-        return self.filter(outcome=Outcome.PENDING)
+        return self.filter(outcome=DeliveryOutcome.PENDING)
 
     def due(self, now: datetime) -> OutboxQuerySet:
         return self.pending().filter(due_at__lte=now)
@@ -31,7 +31,10 @@ class OutboxEntry(models.Model):
     attempts = models.PositiveIntegerField(_("attempts"), default=0)
     receivers = models.PositiveIntegerField(_("receivers"), default=0)
     outcome = models.CharField(
-        _("outcome"), max_length=16, choices=Outcome.choices, default=Outcome.PENDING
+        _("outcome"),
+        max_length=16,
+        choices=DeliveryOutcome.choices,
+        default=DeliveryOutcome.PENDING,
     )
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
     # When the agent had the decision without it, because this house runs the agent itself.

@@ -12,7 +12,7 @@ from typing import Any
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.roles import DECIDERS, Role
 from hitl import errors
-from hitl.actors import Actor, person
+from hitl.actors import Actor, person_key
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
 from hitl.states import OnTimeout
@@ -43,7 +43,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class PolicyMatch:
     """A policy whose pattern means the action, whether it applies, and why."""
 
     policy: Policy
@@ -62,7 +62,7 @@ def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str,
     return {action: next(iter(_matching(current, action)), None) for action in action_types}
 
 
-def explain(tenant_id: str, action_type: str) -> list[Judged]:
+def explain(tenant_id: str, action_type: str) -> list[PolicyMatch]:
     """Return every current policy that means the action, the one that applies first."""
     found = _matching(_current(tenant_id), action_type)
     return [_judged(found, place) for place in range(len(found))]
@@ -96,7 +96,7 @@ def rule_of(request: ApprovalRequest) -> Rule:
     return replace(rule, required_role=rule.escalate_to_role)
 
 
-def told(request: ApprovalRequest) -> dict[str, Any]:
+def policy_details(request: ApprovalRequest) -> dict[str, Any]:
     """Return what audit records say of the request's policy: pattern and version, or nothing."""
     if request.policy is None:
         return {}
@@ -108,7 +108,7 @@ def may_approve(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     rule = rule_of(request)
     if refused := _lacks_role(actor, request, rule):
         return refused
-    if rule.forbid_requester and person(actor.id) == person(request.user_id):
+    if rule.forbid_requester and person_key(actor.id) == person_key(request.user_id):
         return errors.RequesterMayNotApprove()
     return None
 
@@ -149,7 +149,7 @@ def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
     return sorted(found, key=lambda policy: patterns.rank(policy.pattern))
 
 
-def _judged(found: Sequence[Policy], place: int) -> Judged:
+def _judged(found: Sequence[Policy], place: int) -> PolicyMatch:
     policy, first = found[place], found[0]
     if len(found) == 1:
         why = "no other pattern matches"
@@ -157,7 +157,7 @@ def _judged(found: Sequence[Policy], place: int) -> Judged:
         why = _lost_to(found[1], first)[1]
     else:
         why = _lost_to(policy, first)[0]
-    return Judged(policy, place == 0, why)
+    return PolicyMatch(policy, place == 0, why)
 
 
 def _lost_to(loser: Policy, winner: Policy) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from django.utils import timezone
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-def moment(text: str, *, is_end: bool = False) -> datetime | None:
+def parse(text: str, *, is_end: bool = False) -> datetime | None:
     """Return what an ISO date or time means, None for nothing; raises `ValueError`.
 
     A day is its first moment, or its last where `is_end`; so is a minute.

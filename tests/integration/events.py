@@ -31,7 +31,7 @@ def rows(session: Session) -> list[tuple[int, str]]:
     return list(found.values_list("sequence", "name"))
 
 
-def content_of(page: replay.Page) -> list[str]:
+def content_of(page: replay.ReplayPage) -> list[str]:
     """Return the texts of the content events of a page."""
     lines = [line for line in page.frames.decode().split("\n") if line.startswith("data: ")]
     return [json.loads(line[6:])["content"] for line in lines]

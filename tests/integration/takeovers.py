@@ -15,7 +15,7 @@ from django.utils import timezone
 from dwp_project.offload import run_sync
 from streaming import events, recovery
 from streaming.agents.base import Agent, AgentEvent, AgentTask, Gate
-from streaming.lease_keeper import held
+from streaming.lease_keeper import lease_keeper
 from streaming.models import Event, Session, SessionStatus
 from tests.integration.running import SOON
 from tests.integration.small_agents import Asker, Talker, said
@@ -137,7 +137,7 @@ async def dies(session: Session, task: asyncio.Task[None]) -> None:
 async def recovered(session: Session) -> asyncio.Task[None]:
     """Take the session over, as the one that no process holds, and return its task."""
     assert await recovery.scan() == [session]
-    run = held()._runs[session.pk]
+    run = lease_keeper()._runs[session.pk]
     assert run.task is not None
     return run.task
 

@@ -225,7 +225,7 @@ def _delivered() -> None:
     outbox.outcome_of(entry.request.request_id)
     outbox.is_held_up(entry.request.request_id)
     outbox.current_signal(entry.request.session_id)
-    outbox.heard(entry.request)
+    outbox.mark_heard(entry.request)
 
 
 def _timeline() -> None:
@@ -245,8 +245,8 @@ WORK: dict[str, Callable[[], object]] = {
     ),
     "expiry, when nothing is due": services.expire_overdue,
     "the relay": _delivered,
-    "what Redis missed": resync.make_up,
-    "the finder": lambda: scanner.Finder()._states([f"req_{number}" for number in range(1, 1000)]),
+    "what Redis missed": resync.send_missed,
+    "the finder": lambda: scanner.Scanner()._states([f"req_{number}" for number in range(1, 1000)]),
     "whose chains there are": record.tenants,
     "a walk along a chain": _walked,
     "an export of everything": lambda: _exported(None, None),

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dwp_project.gateway.roles import DECIDERS, USER, Role
-from hitl.actors import Actor, the_clock
+from hitl.actors import Actor, clock_actor
 from hitl.audit import triggers
 from hitl.delivery import wire
 from hitl.models import ID_PATTERN, ApprovalRequest
@@ -72,8 +72,8 @@ def test_actor_records_what_the_caller_said_and_no_empty_text() -> None:
     )
 
     assert actor.recorded == {"source": "BATCH", "callerType": "AGENT", "role": "user"}
-    assert the_clock("t").recorded == {}
-    assert (the_clock("t").id, the_clock("t").kind) == ("clock", "clock")
+    assert clock_actor("t").recorded == {}
+    assert (clock_actor("t").id, clock_actor("t").kind) == ("clock", "clock")
 
 
 @pytest.mark.parametrize("name", ["req_1", "a", "x" * 128, "A.b_c:d~e@f-9"])

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
 from hitl.policies import rules
-from hitl.policies.rules import Judged, Rule
+from hitl.policies.rules import PolicyMatch, Rule
 from hitl.states import OnTimeout
 
 _NOT_SHOWN = ("version",)
@@ -39,7 +39,7 @@ class Command(BaseCommand):
             self.stdout.write(line)
 
 
-def _as_text(tenant: str, action: str, judged: list[Judged]) -> list[str]:
+def _as_text(tenant: str, action: str, judged: list[PolicyMatch]) -> list[str]:
     asked = "Asked for now, it would ask this:"
     if not judged:
         lines = [f"No policy of {tenant} matches {action}: the default applies.", asked]
@@ -79,7 +79,7 @@ def _in_words(rule: Rule) -> list[str]:
     return [f"  {line}" for line in told if line]
 
 
-def _as_json(tenant: str, action: str, judged: list[Judged]) -> dict[str, Any]:
+def _as_json(tenant: str, action: str, judged: list[PolicyMatch]) -> dict[str, Any]:
     applies = judged[0].policy if judged else None
     rule = asdict(rules.rule_as_of(applies))
     return {

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from hitl.actors import the_system
+from hitl.actors import system_actor
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.text import dates
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} cannot be made: {exc.strerror}") from exc
         with os.fdopen(descriptor, "wb") as file:
             export = audit_export.begin(
-                the_system(options["tenant"]), Format(options["format"]), since=since, until=until
+                system_actor(options["tenant"]), Format(options["format"]), since=since, until=until
             )
             for piece in audit_export.pieces(export):
                 file.write(piece)
@@ -47,6 +47,6 @@ class Command(BaseCommand):
 
 def _moment(text: str | None, name: str, *, is_end: bool = False) -> datetime | None:
     try:
-        return dates.moment(text or "", is_end=is_end)
+        return dates.parse(text or "", is_end=is_end)
     except ValueError as exc:
         raise CommandError(f"{name}: {text} is no time; write 2026-01-16T09:30") from exc

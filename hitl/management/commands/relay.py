@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from dwp_project.gateway import ending
+from dwp_project.gateway import shutdown
 from hitl.adoption import scanner
 from hitl.delivery import relay
 
@@ -20,10 +20,10 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        ending.run_until_told(_run)
+        shutdown.run_until_told(_run)
         self.stdout.write("Stopped.")
         if getattr(self, "_called_from_command_line", False):
-            ending.end_at_last()
+            shutdown.end_at_last()
 
 
 async def _run() -> None:

@@ -24,7 +24,7 @@ class Command(BaseCommand):
             self._walk(tenant, is_json=options["json"])
             for tenant in (verify.tenants() if named is None else [named])
         ]
-        broken = [found for found in walked if isinstance(found, diagnose.Break)]
+        broken = [found for found in walked if isinstance(found, diagnose.ChainBreak)]
         wrong = []
         if broken:
             first = broken[0]
@@ -38,16 +38,16 @@ class Command(BaseCommand):
         if wrong:
             raise CommandError(" ".join(wrong))
         if not options["json"]:
-            total = sum(found.records for found in walked if isinstance(found, verify.Verified))
+            total = sum(found.records for found in walked if isinstance(found, verify.IntactChain))
             self.stdout.write(f"Every chain holds: {total} records.")
 
-    def _walk(self, tenant: str, *, is_json: bool) -> verify.Verified | diagnose.Break:
+    def _walk(self, tenant: str, *, is_json: bool) -> verify.IntactChain | diagnose.ChainBreak:
         found = verify.verify(tenant)
         name = tenant or "(deployment)"
         if is_json:
             told = json.dumps(verify.as_json(found), ensure_ascii=False)
             self.stdout.write(told)
-        elif isinstance(found, diagnose.Break):
+        elif isinstance(found, diagnose.ChainBreak):
             self.stdout.write(f"{name}: {found.kind} at record {found.sequence}. {found.why}")
         else:
             vouched = f"signed up to {found.vouched}" if found.vouched else "not signed"

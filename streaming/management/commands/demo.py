@@ -72,5 +72,5 @@ class Command(BaseCommand):
             "Does the server use another DATA_DIR or DATABASE_URL?",
         )
         verified = verify.verify(demo.TENANT)
-        demo.expect(isinstance(verified, verify.Verified), f"its chain is broken: {verified}")
+        demo.expect(isinstance(verified, verify.IntactChain), f"its chain is broken: {verified}")
         self.stdout.write(f"  the chain of {demo.TENANT} holds")

@@ -24,7 +24,7 @@ from pytest_django import Settings
 from hitl import services
 from hitl.audit import record as audit_record
 from hitl.audit import search, signing, triggers, verify, verify_export, verify_job
-from hitl.audit.search import Search
+from hitl.audit.search import SearchQuery
 from hitl.models import AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 from tests import factories
@@ -152,10 +152,10 @@ def test_time_that_cannot_be_read_is_said() -> None:
 
 def test_range_of_time_is_paged_in_its_own_order() -> None:
     hourly(60)
-    wanted = Search("tenant1", since=NOON, until=NOON + timedelta(hours=55))
+    wanted = SearchQuery("tenant1", since=NOON, until=NOON + timedelta(hours=55))
     first = search.search(wanted)
     second = search.search(
-        Search("tenant1", since=wanted.since, until=wanted.until, before=first.next_before)
+        SearchQuery("tenant1", since=wanted.since, until=wanted.until, before=first.next_before)
     )
 
     found = [entry.sequence for page in (first, second) for entry in page.records]

@@ -342,11 +342,11 @@ def test_contradiction_is_audited_once_and_changes_nothing(
 
 def test_contradiction_met_by_many_at_once_is_audited_once(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
-    adopt.adopt(request_id)
+    adopt.adopt_request(request_id)
     odd = redis_agents.body(SESSION, request_id, context={})
     redis_agents.writes(redis_client, request_id, odd)
 
-    together([lambda: adopt.adopt(request_id)] * 8)
+    together([lambda: adopt.adopt_request(request_id)] * 8)
 
     assert events(request_id) == ["request:adopted", "request:contradicted"]
 
@@ -354,9 +354,9 @@ def test_contradiction_met_by_many_at_once_is_audited_once(redis_client: redis.R
 def test_what_was_adopted_is_no_contradiction(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     for _ in range(2):
-        adopt.adopt(request_id)
+        adopt.adopt_request(request_id)
     services.approve(request_id, factories.actor())
-    adopt.adopt(request_id)
+    adopt.adopt_request(request_id)
 
     assert events(request_id) == ["request:adopted", "request:approved"]
 
@@ -365,7 +365,7 @@ def test_malformed_value_over_an_adopted_request_changes_nothing(
     api: Api, redis_client: redis.Redis
 ) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
-    adopt.adopt(request_id)
+    adopt.adopt_request(request_id)
     redis_agents.writes(redis_client, request_id, "nonsense")
 
     assert api.post(f"/aura/hitl/approve/{request_id}", REQUESTER).status == 200
@@ -391,9 +391,9 @@ def test_request_in_a_session_of_ours_is_refused_and_audited_once(
 
 
 def test_request_in_another_tenants_session_is_refused(redis_client: redis.Redis) -> None:
-    adopt.adopt(redis_agents.asks(redis_client, SESSION))
+    adopt.adopt_request(redis_agents.asks(redis_client, SESSION))
 
-    assert adopt.adopt(redis_agents.asks(redis_client, SESSION, by=OUTSIDER)) is None
+    assert adopt.adopt_request(redis_agents.asks(redis_client, SESSION, by=OUTSIDER)) is None
     assert AuditRecord.objects.get(event="session:refused").tenant_id == "tenant2"
 
 
@@ -404,7 +404,7 @@ def test_adoption_by_many_at_once_makes_one_request(redis_client: redis.Redis) -
     before = counted(metrics.adopted_requests)
     ids = [redis_agents.asks(redis_client, SESSION) for _ in range(3)]
 
-    found = together([lambda n=n: adopt.adopt(ids[n % 3]) for n in range(12)])  # type: ignore[misc]
+    found = together([lambda n=n: adopt.adopt_request(ids[n % 3]) for n in range(12)])  # type: ignore[misc]
 
     assert {request.request_id for request in found if request} == set(ids)
     assert ApprovalRequest.objects.count() == 3
@@ -456,7 +456,7 @@ def test_newest_is_what_was_asked_last_in_whatever_order_adopted(
         session = f"session-{turn}"
         ids = [redis_agents.asks(redis_client, session) for _ in range(2)]
         for number in order:
-            adopt.adopt(ids[number])
+            adopt.adopt_request(ids[number])
 
         newest = ApprovalRequest.objects.filter(session_id=session).newest_first().first()
 
@@ -476,8 +476,8 @@ def test_newest_is_what_was_asked_last_however_slow_redis_answers(
 
     with monkeypatch.context() as patch:
         patch.setattr(redis_requests, "written_requests", slowly)
-        adopt.adopt(second)
-    adopt.adopt(first)
+        adopt.adopt_request(second)
+    adopt.adopt_request(first)
 
     newest = ApprovalRequest.objects.newest_first().first()
     assert newest is not None
@@ -503,10 +503,10 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
         return named
 
     def adopt_the_second() -> object:
-        return adopt.adopt(asked[0])
+        return adopt.adopt_request(asked[0])
 
     monkeypatch.setattr(redis_requests, "waiting_requests", just_before)
-    adopt.adopt(first)
+    adopt.adopt_request(first)
     adopting[0].join(30)
 
     newest = ApprovalRequest.objects.newest_first().first()
@@ -522,7 +522,7 @@ def test_older_signal_goes_when_a_newer_request_is_adopted(
     assert redis_client.get(key) is not None
     second = redis_agents.asks(redis_client, SESSION)
 
-    adopt.adopt(second)
+    adopt.adopt_request(second)
 
     assert redis_client.get(key) is None
     assert api.get(f"/aura/hitl/signals/{SESSION}", REQUESTER).body.get("data") is None
@@ -535,7 +535,7 @@ def test_older_request_met_late_takes_no_newer_answer_away(redis_client: redis.R
     kept = redis_client.get(f"hitl:signal:{SESSION}")
     assert kept is not None
 
-    adopt.adopt(older)
+    adopt.adopt_request(older)
 
     assert redis_client.get(f"hitl:signal:{SESSION}") == kept
     services.approve(older, factories.actor())
@@ -556,7 +556,7 @@ def test_newest_answer_is_not_taken_away_by_an_adoption_that_is_late(
 
     monkeypatch.setattr(commands, "forget_other_signals", late)
 
-    adopt.adopt(redis_agents.asks(redis_client, SESSION))
+    adopt.adopt_request(redis_agents.asks(redis_client, SESSION))
 
     assert redis_client.get(f"hitl:signal:{SESSION}") is not None
 
@@ -568,7 +568,7 @@ def test_adopted_request_is_read_and_decided_without_redis(
     api: Api, redis_client: redis.Redis, settings: Settings
 ) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
-    adopt.adopt(request_id)
+    adopt.adopt_request(request_id)
 
     with no_redis(settings):
         assert api.get(f"/aura/hitl/requests/{request_id}", REQUESTER).status == 200
@@ -581,7 +581,7 @@ def test_adopted_request_expires_300_seconds_after_it_was_written(
     redis_client: redis.Redis,
 ) -> None:
     request_id = redis_agents.asks(redis_client, SESSION, age=100)
-    adopt.adopt(request_id)
+    adopt.adopt_request(request_id)
 
     assert services.expire_overdue(now=timezone.now() + timedelta(seconds=197)) == 0
     assert services.expire_overdue(now=timezone.now() + timedelta(seconds=201)) == 1

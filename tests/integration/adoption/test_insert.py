@@ -18,7 +18,7 @@ from django.utils import timezone
 from hitl import services, sessions
 from hitl.adoption import adopt, insert, redis_requests
 from hitl.adoption.parser import Found
-from hitl.adoption.scanner import Finder
+from hitl.adoption.scanner import Scanner
 from hitl.audit import record as audit_record
 from hitl.audit import verify
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, SessionOwner
@@ -38,13 +38,13 @@ def ask_many(client: redis.Redis, count: int, name: str = "s") -> list[str]:
 
 
 def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.Redis) -> None:
-    Finder().look_at(ask_many(redis_client, 1, "first"))
+    Scanner().look_at(ask_many(redis_client, 1, "first"))
     one, many = ask_many(redis_client, 1, "one"), ask_many(redis_client, 20, "many")
 
     with CaptureQueriesContext(connection) as asked_for_one:
-        Finder().look_at(one)
+        Scanner().look_at(one)
     with CaptureQueriesContext(connection) as asked_for_many:
-        Finder().look_at(many)
+        Scanner().look_at(many)
 
     assert ApprovalRequest.objects.count() == 22
     assert len(asked_for_many) == len(asked_for_one)
@@ -53,7 +53,7 @@ def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.R
 def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redis.Redis) -> None:
     factories.opened("session-ours")
     known = redis_agents.asks(redis_client, "session-known")
-    adopt.adopt(known)
+    adopt.adopt_request(known)
     older, newer = (redis_agents.asks(redis_client, "session-twice") for _ in range(2))
     ids = {
         "known": known,
@@ -68,7 +68,7 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
         "no id": "req odd\0",
         "missing": "req-missing",
     }
-    adopt.adopt(ids["contradicts"])
+    adopt.adopt_request(ids["contradicts"])
     contradiction = redis_agents.body("session-a", ids["contradicts"], context={"count": 99})
     redis_agents.writes(redis_client, ids["contradicts"], contradiction)
     redis_client.rpush("hitl:request:req-list", "x")
@@ -96,7 +96,7 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
 def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) -> None:
     ids = ask_many(redis_client, 2 * redis_requests.MOST_AT_ONCE + 5)
 
-    assert Finder().look_at(ids) == len(ids)
+    assert Scanner().look_at(ids) == len(ids)
     adopted = ApprovalRequest.objects.filter(request_id__in=ids)
     # Redis has been told of each.
     assert adopted.filter(is_missed_by_redis=False).count() == len(ids)
@@ -150,7 +150,7 @@ def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other
         assert [one.keys() for one in found] == [set(names) for names in orders]
     adopted = AuditRecord.objects.filter(event="request:adopted").values_list("request_id")
     assert len(adopted) == len(set(adopted)) == ApprovalRequest.objects.count()
-    assert isinstance(verify.verify("tenant1"), verify.Verified)
+    assert isinstance(verify.verify("tenant1"), verify.IntactChain)
 
 
 def test_sessions_claimed_in_any_order_are_waited_for_without_a_deadlock() -> None:
@@ -286,11 +286,11 @@ def test_tenants_chain_is_not_locked_while_redis_is_asked(
 def test_what_fails_again_and_again_is_looked_at_apart_from_what_is_new(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
     factories.opened()
     AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
     failing = ask_many(redis_client, 3)
-    one = Finder()
+    one = Scanner()
     one.scan()
     look, together_with = adopt.look_at_all, []
 

@@ -19,7 +19,7 @@ from dwp_project.wakeup import hub
 from hitl import metrics, services
 from hitl.adoption import adopt, redis_requests
 from hitl.adoption import scanner as scanner_module
-from hitl.adoption.scanner import Finder
+from hitl.adoption.scanner import Scanner
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from tests import factories
 from tests.integration import redis_agents
@@ -63,13 +63,13 @@ async def test_request_is_found_when_redis_tells_of_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans: list[int] = []
-    scan = Finder.scan
+    scan = Scanner.scan
 
-    def counted(self: Finder) -> int:
+    def counted(self: Scanner) -> int:
         scans.append(1)
         return scan(self)
 
-    monkeypatch.setattr(Finder, "scan", counted)
+    monkeypatch.setattr(Scanner, "scan", counted)
     async with finding():
         await until(lambda: bool(scans), within=5)
         await asyncio.sleep(0.2)
@@ -148,7 +148,7 @@ def test_request_among_thousands_of_other_keys_is_found(redis_client: redis.Redi
         pipeline.execute()
     request_id = redis_agents.asks(redis_client, "s1")
 
-    assert Finder().scan() == 1
+    assert Scanner().scan() == 1
     assert is_known(request_id)
 
 
@@ -158,7 +158,7 @@ def test_scan_is_bounded_and_the_next_goes_on(
     monkeypatch.setattr(scanner_module, "_KEYS_PER_CALL", 20)
     monkeypatch.setattr(scanner_module, "_CALLS_PER_SCAN", 2)
     ids = [redis_agents.asks(redis_client, f"s{number}") for number in range(60)]
-    one = Finder()
+    one = Scanner()
 
     found = [one.scan() for _ in range(8)]
 
@@ -186,7 +186,7 @@ def test_what_is_no_request_is_counted_once_and_keeps_nothing_from_being_found(
     redis_client.set(b"hitl:request:\xff\xfe", "{}")
     redis_client.hset("hitl:request:req-hash", "a", "b")
     ids = [redis_agents.asks(redis_client, f"s{number}") for number in range(3)]
-    one = Finder()
+    one = Scanner()
 
     assert one.scan() == 3
     assert [one.scan() for _ in range(3)] == [0, 0, 0]
@@ -201,7 +201,7 @@ def test_what_was_malformed_is_looked_at_again_when_it_is_written_again(
     redis_client: redis.Redis,
 ) -> None:
     redis_agents.writes(redis_client, "req-1", "nonsense")
-    one = Finder()
+    one = Scanner()
     assert one.look_at(["req-1"]) == 0
 
     redis_agents.asks(redis_client, "s1", "req-1")
@@ -213,7 +213,7 @@ def test_what_was_malformed_is_looked_at_again_when_it_is_written_again(
 def test_what_stays_refused_is_read_again_and_not_looked_at_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
     redis_agents.writes(redis_client, "req-1", "nonsense")
     redis_client.hset("hitl:request:req-hash", "a", "b")
     looked_at: list[str] = []
@@ -224,7 +224,7 @@ def test_what_stays_refused_is_read_again_and_not_looked_at_again(
         return look(names)
 
     monkeypatch.setattr(redis_requests, "written_requests", noted)
-    one = Finder()
+    one = Scanner()
 
     for _ in range(5):
         one.scan()
@@ -239,9 +239,9 @@ def test_what_stays_refused_is_read_again_and_not_looked_at_again(
 def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
-    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
     redis_agents.asks(redis_client, "s1", "req-1")
-    one = Finder()
+    one = Scanner()
 
     def fail(request_ids: Sequence[str]) -> None:
         raise failure
@@ -260,7 +260,7 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = redis_agents.asks(redis_client, "s1")
-    one = Finder()
+    one = Scanner()
 
     def fail(request_ids: Sequence[str]) -> None:
         raise redis.TimeoutError("the link froze")
@@ -279,7 +279,7 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
 def test_contradiction_that_redis_tells_of_is_audited_without_being_asked_for(
     redis_client: redis.Redis,
 ) -> None:
-    one = Finder()
+    one = Scanner()
     request_id = redis_agents.asks(redis_client, "s1")
     one.look_at([request_id])
     redis_agents.asks(redis_client, "s1", request_id, by=OUTSIDER)
@@ -302,15 +302,15 @@ def test_our_own_requests_are_looked_at_by_nobody(
 
     monkeypatch.setattr(redis_requests, "written_requests", fail)
 
-    assert Finder().scan() == 0
-    assert Finder().look_at([request.request_id]) == 0
+    assert Scanner().scan() == 0
+    assert Scanner().look_at([request.request_id]) == 0
 
 
 def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
     redis_client: redis.Redis,
 ) -> None:
     decided, waiting = (redis_agents.asks(redis_client, name) for name in ("s1", "s2"))
-    one = Finder()
+    one = Scanner()
     one.scan()
     services.approve(decided, factories.actor())
     one.scan()
@@ -327,12 +327,12 @@ def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
 def test_every_refused_value_has_its_turn_to_be_read_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Finder, "_AGAIN_SECONDS", 0.0)
-    monkeypatch.setattr(Finder, "_AGAIN_AT_ONCE", 2)
+    monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(Scanner, "_AGAIN_AT_ONCE", 2)
     ids = [f"req-{number}" for number in range(10)]
     for name in ids:
         redis_agents.writes(redis_client, name, "nonsense")
-    one = Finder()
+    one = Scanner()
     one.scan()
     for name in reversed(ids):
         redis_agents.asks(redis_client, f"session-of-{name}", name)
@@ -348,18 +348,18 @@ async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
     redis_client.mset({f"other:{number}": "x" for number in range(1000)})
     tells, is_told = [False], [False]
     cursors: dict[bool, list[int]] = {False: [], True: []}
-    scan = Finder.scan
+    scan = Scanner.scan
 
     def notifies() -> bool:
         is_told[0] = tells[0]
         return is_told[0]
 
-    def noted(self: Finder) -> int:
+    def noted(self: Scanner) -> int:
         cursors[is_told[0]].append(self._cursor)
         return scan(self)
 
     monkeypatch.setattr(redis_requests, "notifies", notifies)
-    monkeypatch.setattr(Finder, "scan", noted)
+    monkeypatch.setattr(Scanner, "scan", noted)
     async with finding():
         await until(lambda: len(cursors[False]) >= 2, within=10)
         assert cursors[False][1] != 0
@@ -372,12 +372,12 @@ async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
 def test_what_the_finder_remembers_is_bounded(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Finder, "_REMEMBERED", 10)
+    monkeypatch.setattr(Scanner, "_REMEMBERED", 10)
     with redis_client.pipeline(transaction=False) as pipeline:
         for number in range(50):
             pipeline.set(f"hitl:request:req-{number}", "x")
         pipeline.execute()
-    one = Finder()
+    one = Scanner()
     one.scan()
 
     assert len(one._refused) == 10
@@ -422,7 +422,7 @@ def test_chain_that_takes_no_record_holds_up_no_other_tenants_adoption(
     for number in range(3):
         redis_agents.asks(redis_client, f"session-{number}")
     theirs = redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER)
-    scanner = Finder()
+    scanner = Scanner()
 
     assert scanner.scan() == 1
     assert scanner.is_round
@@ -433,7 +433,7 @@ def test_chain_that_takes_no_record_keeps_no_page_from_being_left(
     redis_client: redis.Redis,
 ) -> None:
     ids = [redis_agents.asks(redis_client, f"session-{number}") for number in range(3)]
-    scanner = Finder()
+    scanner = Scanner()
     scanner.scan()
     AuditChain.objects.filter(tenant_id="tenant1").update(last_sequence=0)
     for number, request_id in enumerate(ids):

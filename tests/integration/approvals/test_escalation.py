@@ -14,7 +14,7 @@ from django.utils import timezone
 from dwp_project.jsontext import parse
 from dwp_project.offload import run_sync
 from hitl import errors, services, waiting
-from hitl.approvals.decisions import Attempt
+from hitl.approvals.decisions import ProposedDecision
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, Vote
 from hitl.policies import rules
 from hitl.states import Origin
@@ -162,16 +162,16 @@ def test_vote_judged_before_it_escalated_is_judged_again(
         request, _ = services.open_request(
             asked_for, factories.actor(REQUESTER), Origin.REST, now=OPENED_AT
         )
-        judge = Attempt.judge
+        judge = ProposedDecision.judge
 
         def judge_too_early(attempt: Any, read: Any, now: datetime, judge: Any = judge) -> None:
             judge(attempt, read, now)
             services.expire_overdue(now=at(10))
 
-        monkeypatch.setattr(Attempt, "judge", judge_too_early)
+        monkeypatch.setattr(ProposedDecision, "judge", judge_too_early)
         with pytest.raises(errors.RoleRequired):
             services.approve(request.request_id, factories.actor(), now=at(9))
-        monkeypatch.setattr(Attempt, "judge", judge)
+        monkeypatch.setattr(ProposedDecision, "judge", judge)
 
         request.refresh_from_db()
         assert (request.status, request.approvals) == ("pending", 0)

@@ -204,4 +204,4 @@ def test_chain_holds_with_refusals_in_it(redis_client: redis.Redis) -> None:
     approve(request, ADMIN)
 
     for tenant in (TENANT, OTHER_TENANT):
-        assert isinstance(verify.verify(tenant), verify.Verified)
+        assert isinstance(verify.verify(tenant), verify.IntactChain)

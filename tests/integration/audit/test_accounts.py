@@ -256,7 +256,7 @@ def test_membership_is_recorded_from_its_beginning_to_its_end() -> None:
         "memberRole": "admin",
         "memberRoleBefore": "viewer",
     }
-    assert isinstance(verify.verify("tenant1"), verify.Verified)
+    assert isinstance(verify.verify("tenant1"), verify.IntactChain)
 
 
 def test_membership_that_moves_is_removed_here_and_added_there() -> None:
@@ -377,4 +377,4 @@ def test_every_chain_holds_after_all_that(api: Api) -> None:
     user.delete()
 
     for tenant in verify.tenants():
-        assert isinstance(verify.verify(tenant), verify.Verified)
+        assert isinstance(verify.verify(tenant), verify.IntactChain)

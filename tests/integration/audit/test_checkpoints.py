@@ -17,7 +17,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from hitl.audit import checkpoint_files, checkpoints, diagnose, record, signing, triggers, verify
-from hitl.audit.diagnose import Kind
+from hitl.audit.diagnose import BreakKind
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from tests import factories
 from tests.integration.calls import browser
@@ -50,9 +50,9 @@ def cut(left: int) -> None:
     triggers.install(connection)
 
 
-def broken() -> tuple[Kind, int]:
+def broken() -> tuple[BreakKind, int]:
     found = verify.verify("tenant1")
-    assert isinstance(found, diagnose.Break), found
+    assert isinstance(found, diagnose.ChainBreak), found
     return found.kind, found.sequence
 
 
@@ -103,7 +103,7 @@ def test_verify_says_how_far_a_chain_is_vouched_for() -> None:
 
     holds = verify.verify("tenant1")
 
-    assert isinstance(holds, verify.Verified)
+    assert isinstance(holds, verify.IntactChain)
     assert (holds.records, holds.vouched, holds.notes) == (5, 3, ())
 
 
@@ -115,7 +115,7 @@ def test_tail_cut_off_with_head_and_checkpoints_is_found_by_the_files() -> None:
     cut(4)
     AuditCheckpoint.objects.filter(sequence__gt=4).delete()
 
-    assert broken() == (Kind.TRUNCATED, 5)
+    assert broken() == (BreakKind.TRUNCATED, 5)
     with pytest.raises(CommandError, match="breaks at record 5"):
         call_command("verify_audit", stdout=StringIO())
 
@@ -126,7 +126,7 @@ def test_tail_cut_off_is_found_by_the_database_alone(folder: Path) -> None:
     shutil.rmtree(folder)
     cut(4)
 
-    assert broken() == (Kind.TRUNCATED, 5)
+    assert broken() == (BreakKind.TRUNCATED, 5)
 
 
 def test_chain_removed_whole_with_its_checkpoints_is_found() -> None:
@@ -137,7 +137,7 @@ def test_chain_removed_whole_with_its_checkpoints_is_found() -> None:
     AuditCheckpoint.objects.all().delete()
 
     assert verify.tenants() == ["tenant1"]
-    assert broken() == (Kind.TRUNCATED, 1)
+    assert broken() == (BreakKind.TRUNCATED, 1)
 
 
 def test_rewritten_chain_is_found() -> None:
@@ -152,7 +152,7 @@ def test_rewritten_chain_is_found() -> None:
     AuditChain.objects.update(last_hash=previous)
     AuditCheckpoint.objects.all().delete()
 
-    assert broken() == (Kind.REWRITTEN, 5)
+    assert broken() == (BreakKind.REWRITTEN, 5)
 
 
 @pytest.mark.parametrize("column", ["statement", "signature", "hash", "sequence"])
@@ -168,7 +168,7 @@ def test_edited_checkpoint_is_found(column: str) -> None:
     }[column]
     AuditCheckpoint.objects.update(**{column: forged})
 
-    assert broken()[0] is Kind.FORGED
+    assert broken()[0] is BreakKind.FORGED
 
 
 def test_chain_that_lost_what_was_signed_gets_no_new_checkpoint() -> None:
@@ -220,7 +220,7 @@ def test_file_cut_short_by_a_crash_goes_on_in_a_new_line() -> None:
     raw = path.read_text().splitlines()
     assert len(raw) == 3  # the torn one, the same again, the next
     holds = verify.verify("tenant1")
-    assert isinstance(holds, verify.Verified)
+    assert isinstance(holds, verify.IntactChain)
     assert holds.vouched == 2
     assert len(holds.notes) == 1  # one checkpoint cannot be read
 
@@ -266,12 +266,12 @@ def test_rotated_key_keeps_verifying_where_it_is_trusted(
     settings.AUDIT_SIGNING_KEY = base64.b64encode(b"n" * 32).decode()
 
     unknown = verify.verify("tenant1")
-    assert isinstance(unknown, verify.Verified)
+    assert isinstance(unknown, verify.IntactChain)
     assert unknown.vouched == 0
 
     settings.AUDIT_TRUSTED_KEYS = [str(kept)]
     known = verify.verify("tenant1")
-    assert isinstance(known, verify.Verified)
+    assert isinstance(known, verify.IntactChain)
     assert known.vouched == 2
     assert checkpoints.make("tenant1") is not None  # the same head, by the new key
 
@@ -302,7 +302,7 @@ def test_head_set_back_before_a_checkpoint_is_told_as_what_it_is() -> None:
     checkpoints.make("tenant1")
     AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
 
-    assert broken() == (Kind.INSERTED, 3)
+    assert broken() == (BreakKind.INSERTED, 3)
 
 
 def test_edited_record_of_a_checkpoint_is_told_as_edited() -> None:
@@ -316,7 +316,7 @@ def test_edited_record_of_a_checkpoint_is_told_as_edited() -> None:
     edited.save()
     triggers.install(connection)
 
-    assert broken() == (Kind.EDITED, 3)
+    assert broken() == (BreakKind.EDITED, 3)
 
 
 def test_audit_page_needs_no_key(folder: Path, settings: Settings) -> None:

@@ -14,7 +14,7 @@ from django.db.models import F, QuerySet
 
 from hitl.audit import diagnose, triggers, verify
 from hitl.audit import record as audit_record
-from hitl.audit.diagnose import Kind
+from hitl.audit.diagnose import BreakKind
 from hitl.models import AuditChain, AuditRecord
 from tests.integration.chains import chain_of, record
 from tests.people import OUTSIDER
@@ -28,10 +28,10 @@ def unlocked() -> QuerySet[AuditRecord]:
     return AuditRecord.objects.all()
 
 
-def found(tenant_id: str = "tenant1") -> tuple[Kind, int]:
+def found(tenant_id: str = "tenant1") -> tuple[BreakKind, int]:
     """Return what verification says was done, and to which record."""
     broken = verify.verify(tenant_id)
-    assert isinstance(broken, diagnose.Break), broken
+    assert isinstance(broken, diagnose.ChainBreak), broken
     assert str(broken.sequence) in broken.why
     return broken.kind, broken.sequence
 
@@ -56,7 +56,7 @@ def test_verify_of_an_untouched_chain_tells_its_length_and_head() -> None:
 
     holds = verify.verify("tenant1")
 
-    assert isinstance(holds, verify.Verified)
+    assert isinstance(holds, verify.IntactChain)
     assert (holds.records, holds.head, holds.vouched) == (5, last.hash, 0)
     assert len(holds.notes) == 1  # no checkpoint vouches for it
 
@@ -64,7 +64,7 @@ def test_verify_of_an_untouched_chain_tells_its_length_and_head() -> None:
 def test_verify_of_an_empty_chain_holds() -> None:
     holds = verify.verify("nobody")
 
-    assert isinstance(holds, verify.Verified)
+    assert isinstance(holds, verify.IntactChain)
     assert (holds.records, holds.head) == (0, audit_record.GENESIS)
 
 
@@ -75,7 +75,7 @@ def test_verify_reads_in_pieces_and_tells_how_far_it_is(monkeypatch: pytest.Monk
 
     holds = verify.verify("tenant1", progress=lambda done, of: told.append((done, of)))
 
-    assert isinstance(holds, verify.Verified)
+    assert isinstance(holds, verify.IntactChain)
     assert told == [(2, 5), (4, 5), (5, 5)]
 
 
@@ -106,7 +106,7 @@ def test_verify_finds_an_edited_column(column: str, monkeypatch: pytest.MonkeyPa
     chain_of(4)
     unlocked().filter(sequence=2).update(**{column: EDITS[column]})
 
-    assert found() == (Kind.EDITED, 2)
+    assert found() == (BreakKind.EDITED, 2)
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 4])
@@ -116,7 +116,7 @@ def test_verify_finds_an_edit_whose_hash_was_made_to_fit(sequence: int) -> None:
     edited.actor = "somebody else"
     rehash(edited)
 
-    assert found() == (Kind.EDITED, sequence)
+    assert found() == (BreakKind.EDITED, sequence)
 
 
 def test_verify_finds_a_link_that_was_made_to_fit() -> None:
@@ -125,7 +125,7 @@ def test_verify_finds_a_link_that_was_made_to_fit() -> None:
     edited.previous_hash = "0" * 64
     rehash(edited)
 
-    assert found() == (Kind.EDITED, 3)
+    assert found() == (BreakKind.EDITED, 3)
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 3])
@@ -133,7 +133,7 @@ def test_verify_finds_a_removed_record(sequence: int) -> None:
     chain_of(4)
     unlocked().filter(sequence=sequence).delete()
 
-    assert found() == (Kind.REMOVED, sequence)
+    assert found() == (BreakKind.REMOVED, sequence)
 
 
 def test_verify_finds_a_removed_record_whose_gap_was_closed() -> None:
@@ -142,7 +142,7 @@ def test_verify_finds_a_removed_record_whose_gap_was_closed() -> None:
     shift(3, by=-1)
     AuditChain.objects.update(last_sequence=4)
 
-    assert found() == (Kind.REMOVED, 2)
+    assert found() == (BreakKind.REMOVED, 2)
 
 
 def test_verify_finds_a_number_left_out_though_every_link_fits() -> None:
@@ -152,7 +152,7 @@ def test_verify_finds_a_number_left_out_though_every_link_fits() -> None:
     rehash(moved)
     AuditChain.objects.update(last_sequence=4, last_hash=moved.hash)
 
-    assert found() == (Kind.REMOVED, 3)
+    assert found() == (BreakKind.REMOVED, 3)
 
 
 @pytest.mark.parametrize("left", [0, 2, 3])
@@ -160,14 +160,14 @@ def test_verify_finds_a_chain_cut_off_at_its_end(left: int) -> None:
     chain_of(4)
     unlocked().filter(sequence__gt=left).delete()
 
-    assert found() == (Kind.TRUNCATED, left + 1)
+    assert found() == (BreakKind.TRUNCATED, left + 1)
 
 
 def test_verify_finds_a_chain_whose_head_was_removed() -> None:
     chain_of(4)
     AuditChain.objects.all().delete()
 
-    assert found()[0] is Kind.INSERTED
+    assert found()[0] is BreakKind.INSERTED
     assert "tenant1" in verify.tenants()
 
 
@@ -175,7 +175,7 @@ def test_verify_finds_a_head_that_was_set_back() -> None:
     _, second, *_ = chain_of(4)
     AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
 
-    assert found() == (Kind.INSERTED, 3)
+    assert found() == (BreakKind.INSERTED, 3)
 
 
 @pytest.mark.parametrize("sequence", [5, 0, -1])
@@ -188,7 +188,7 @@ def test_verify_finds_a_record_outside_the_chain(sequence: int) -> None:
     forged.hash = audit_record.hash_of(forged)
     forged.save(force_insert=True)
 
-    assert found() == (Kind.INSERTED, sequence)
+    assert found() == (BreakKind.INSERTED, sequence)
 
 
 def test_verify_finds_a_record_put_between_two() -> None:
@@ -202,7 +202,7 @@ def test_verify_finds_a_record_put_between_two() -> None:
     forged.save(force_insert=True)
     AuditChain.objects.update(last_sequence=5)
 
-    assert found() == (Kind.INSERTED, 3)
+    assert found() == (BreakKind.INSERTED, 3)
 
 
 def test_verify_finds_a_copied_record() -> None:
@@ -213,7 +213,7 @@ def test_verify_finds_a_copied_record() -> None:
     copied.save(force_insert=True)
     AuditChain.objects.update(last_sequence=4)
 
-    assert found() == (Kind.INSERTED, 4)
+    assert found() == (BreakKind.INSERTED, 4)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_verify_finds_records_in_another_order(order: tuple[tuple[int, int], ...
     for sequence, other in order:
         records.filter(sequence=sequence).update(sequence=other)
 
-    assert found() == (Kind.REORDERED, 2)
+    assert found() == (BreakKind.REORDERED, 2)
 
 
 def test_verify_finds_a_record_moved_to_another_tenant() -> None:
@@ -236,8 +236,8 @@ def test_verify_finds_a_record_moved_to_another_tenant() -> None:
     unlocked().filter(tenant_id="tenant1", sequence=2).update(tenant_id="tenant2")
     AuditChain.objects.filter(tenant_id="tenant2").update(last_sequence=2)
 
-    assert found("tenant1") == (Kind.TRUNCATED, 2)
-    assert found("tenant2") == (Kind.INSERTED, 2)
+    assert found("tenant1") == (BreakKind.TRUNCATED, 2)
+    assert found("tenant2") == (BreakKind.INSERTED, 2)
 
 
 # --- the command ------------------------------------------------------------------------
@@ -290,7 +290,7 @@ def test_verify_finds_two_records_that_changed_places_far_apart(
     for old, new in ((2, 1002), (8, 2), (1002, 8)):
         AuditRecord.objects.filter(sequence=old).update(sequence=new)
 
-    assert found() == (Kind.REORDERED, 2)
+    assert found() == (BreakKind.REORDERED, 2)
 
 
 def test_lost_trigger_is_told_beside_what_was_done() -> None:

@@ -85,7 +85,7 @@ def test_tenants_have_chains_of_their_own() -> None:
     assert (foreign.sequence, foreign.previous_hash) == (1, audit_record.GENESIS)
     assert audit_record.tenants() == ["tenant1", "tenant2"]
     found = audit_verify.verify("tenant2")
-    assert isinstance(found, audit_verify.Verified)
+    assert isinstance(found, audit_verify.IntactChain)
     assert (found.records, found.head) == (1, foreign.hash)
 
 
@@ -168,18 +168,18 @@ def test_records_of_16_threads_make_one_unbroken_chain() -> None:
     together([lambda n=n: write(n) for n in range(16)])  # type: ignore[misc]
 
     holds = audit_verify.verify("tenant1")
-    assert isinstance(holds, audit_verify.Verified)
+    assert isinstance(holds, audit_verify.IntactChain)
     assert holds.records == 80
 
 
 @pytest.mark.django_db(transaction=True)
 def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
-    def write() -> list[audit_verify.Verified | diagnose.Break]:
+    def write() -> list[audit_verify.IntactChain | diagnose.ChainBreak]:
         for _ in range(10):
             services.open_request(factories.question(), factories.actor(REQUESTER), Origin.REST)
         return []
 
-    def verify() -> list[audit_verify.Verified | diagnose.Break]:
+    def verify() -> list[audit_verify.IntactChain | diagnose.ChainBreak]:
         return [audit_verify.verify("tenant1") for _ in range(20)]
 
     found = together([write, write, verify, verify])
@@ -188,5 +188,5 @@ def test_chain_verifies_while_it_is_written(redis_client: redis.Redis) -> None:
         found_one
         for chains in found
         for found_one in chains
-        if isinstance(found_one, diagnose.Break)
+        if isinstance(found_one, diagnose.ChainBreak)
     ] == []

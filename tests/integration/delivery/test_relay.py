@@ -28,7 +28,7 @@ from hitl import metrics, services, waiting
 from hitl.adoption import adopt, insert
 from hitl.delivery import after_commit, commands, outbox, relay, resync
 from hitl.models import ApprovalRequest, OutboxEntry
-from hitl.states import Outcome
+from hitl.states import DeliveryOutcome
 from tests import factories
 from tests.integration import redis_agents, running, small_agents
 from tests.integration.calls import browser
@@ -247,7 +247,7 @@ def test_relay_does_not_undo_that_the_built_in_agent_has_heard(
     publish = commands.publish
 
     def meanwhile(*args: Any, **kwargs: Any) -> int:
-        outbox.heard(unsent.request)
+        outbox.mark_heard(unsent.request)
         return publish(*args, **kwargs)
 
     monkeypatch.setattr(commands, "publish", meanwhile)
@@ -322,7 +322,7 @@ def test_answer_that_was_received_is_not_sent_to_a_question_redis_has_forgotten(
     redis_client: redis.Redis,
 ) -> None:
     asked = redis_agents.asks(redis_client, SESSION)
-    assert adopt.adopt(asked) is not None
+    assert adopt.adopt_request(asked) is not None
     ear = Ear(redis_client, SESSION)
     services.approve(asked, factories.actor())
     assert ear.hear() is not None
@@ -433,7 +433,7 @@ def test_end_that_redis_missed_is_told_later(
     if origin == "rest":
         request = factories.opened(SESSION)
     else:
-        adopted = adopt.adopt(redis_agents.asks(redis_client, SESSION))
+        adopted = adopt.adopt_request(redis_agents.asks(redis_client, SESSION))
         assert adopted is not None
         request = adopted
     with no_redis(settings):
@@ -490,7 +490,7 @@ def test_end_that_comes_while_redis_is_told_of_the_opening_stays_owed(
     # Another process ends it now, and dies before it can tell.
     ApprovalRequest.objects.update(status="cancelled", decided_at=timezone.now())
 
-    resync.done(told)
+    resync.clear_missed(told)
 
     assert ApprovalRequest.objects.get().is_missed_by_redis
 
@@ -534,7 +534,7 @@ def test_adoption_whose_process_died_takes_the_answer_before_it_away(
     text = redis_client.get(f"hitl:request:{written}")
     with monkeypatch.context() as died:
         died.setattr(insert, "_tell_redis", lambda requests: None)
-        assert adopt.adopt(written) is not None
+        assert adopt.adopt_request(written) is not None
     assert redis_client.exists(f"hitl:signal:{SESSION}")
 
     relay.send_due()
@@ -846,7 +846,7 @@ def test_two_relays_that_hold_the_same_entries_note_them_without_a_deadlock(
         # Each with its own outcome, so each with its own UPDATE, in this order.
         outbox.note(
             [
-                (entry, outbox.Attempt(Outcome.PENDING, error=f"{place}"))
+                (entry, outbox.Attempt(DeliveryOutcome.PENDING, error=f"{place}"))
                 for place, entry in enumerate(order)
             ]
         )

@@ -34,7 +34,7 @@ from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
 from hitl import services
 from hitl.adoption import redis_requests
-from hitl.adoption.scanner import Finder
+from hitl.adoption.scanner import Scanner
 from hitl.approvals import opening
 from hitl.audit import record as audit_record
 from hitl.audit import verify
@@ -202,7 +202,7 @@ class Delivery(RuleBasedStateMachine):
     def find(self, crash: int | None) -> None:
         def work() -> None:
             try:
-                Finder().scan()
+                Scanner().scan()
             except redis.RedisError:
                 assert self.is_away
 
@@ -212,7 +212,7 @@ class Delivery(RuleBasedStateMachine):
     @rule()
     def empty_redis(self) -> None:
         # What is on Redis alone and in no hurry is found within 2 s.
-        self._process(Finder().scan, None)
+        self._process(Scanner().scan, None)
         self.client.flushdb()
 
     @rule(is_away=st.sampled_from([True, False, False]))
@@ -259,7 +259,7 @@ class Delivery(RuleBasedStateMachine):
         try:
             if self.ids:
                 self._listen_long_enough()
-                assert isinstance(verify.verify(REQUESTER.tenant_id), verify.Verified)
+                assert isinstance(verify.verify(REQUESTER.tenant_id), verify.IntactChain)
         finally:
             self._patch.undo()
             if self.ear is not None:

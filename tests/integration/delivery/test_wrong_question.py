@@ -23,7 +23,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from dwp_project.wakeup import redis_client as product_client
 from hitl import services
 from hitl.adoption import adopt, redis_requests
-from hitl.adoption.scanner import Finder
+from hitl.adoption.scanner import Scanner
 from hitl.delivery import commands, relay
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import ActorKind, Origin
@@ -118,7 +118,7 @@ class Talk:
     def forget(self) -> None:
         """Restart Redis with an empty memory, whatever is on Redis alone having been found."""
         if self.kind == "redis":
-            Finder().scan()
+            Scanner().scan()
         self.client.flushdb()
 
     def end(self) -> None:
@@ -303,7 +303,7 @@ def test_opening_in_anothers_session_is_refused_and_answers_nobody(
     session_id = factories.a_session_id()
     waiting = ask(redis_client, kind.split(",")[0], session_id)
     if kind == "redis":
-        adopt.adopt(waiting)
+        adopt.adopt_request(waiting)
     named = redis_client.get(f"hitl:session:{session_id}")
     ear = Ear(redis_client, session_id)
     # A REST session's own user may open in it; in an agent's not even whom it works for.

@@ -32,7 +32,7 @@ def test_read_of_nothing_new_is_empty() -> None:
     session = begin()
     log.append(session.pk, [START], after=0, lease=1)
 
-    assert replay.read(session.pk, 1) == replay.Page(b"", 1, is_last=False)
+    assert replay.read(session.pk, 1) == replay.ReplayPage(b"", 1, is_last=False)
 
 
 def test_read_says_when_it_was_the_last() -> None:
@@ -40,7 +40,7 @@ def test_read_says_when_it_was_the_last() -> None:
     log.append(session.pk, [START, END], after=0, lease=1, ending=SessionStatus.COMPLETED)
 
     assert replay.read(session.pk, 0).is_last
-    assert replay.read(session.pk, 2) == replay.Page(b"", 2, is_last=True)
+    assert replay.read(session.pk, 2) == replay.ReplayPage(b"", 2, is_last=True)
 
 
 def test_read_of_1200_events_is_bounded_and_complete() -> None:
@@ -98,7 +98,7 @@ def test_carried_events_behind_a_gap_are_not_taken() -> None:
 
 @pytest.mark.parametrize(("after", "texts"), [(3, ["a"]), (2, ["a", "b"]), (0, ["a"])])
 def test_carried_events_that_were_sent_are_skipped(after: int, texts: list[str]) -> None:
-    assert replay.carried(told(after, texts), 7, 4) == replay.Page(b"", 4, is_last=False)
+    assert replay.carried(told(after, texts), 7, 4) == replay.ReplayPage(b"", 4, is_last=False)
 
 
 def test_carried_events_that_were_sent_in_part_are_read_anew() -> None:

@@ -44,7 +44,7 @@ def kept(session: Session) -> list[int]:
     return list(session.events.order_by("sequence").values_list("sequence", flat=True))
 
 
-def sent(page: replay.Page) -> list[tuple[int, str]]:
+def sent(page: replay.ReplayPage) -> list[tuple[int, str]]:
     """Return sequence and name of every frame of a page."""
     found = re.findall(r"^id: (\d+)\nevent: (\w+)$", page.frames.decode(), re.MULTILINE)
     return [(int(number) & events.MAX_SEQUENCE, name) for number, name in found]
@@ -168,7 +168,7 @@ def test_session_of_which_nothing_is_kept_is_reset_to_its_end() -> None:
     page = replay.read(session.pk, 1)
 
     assert (sent(page), page.sequence, page.is_last) == ([(3, "stream_reset")], 3, True)
-    assert replay.read(session.pk, 3) == replay.Page(b"", 3, is_last=True)
+    assert replay.read(session.pk, 3) == replay.ReplayPage(b"", 3, is_last=True)
 
 
 def test_running_session_of_which_nothing_is_kept_goes_on_after_the_reset() -> None:
@@ -256,7 +256,7 @@ def test_idle_reader_costs_one_query(django_assert_num_queries: Any) -> None:
     grow(session, 3, days_old=0)
 
     with django_assert_num_queries(1):
-        assert replay.read(session.pk, 3) == replay.Page(b"", 3, is_last=False)
+        assert replay.read(session.pk, 3) == replay.ReplayPage(b"", 3, is_last=False)
 
 
 # --- at once ------------------------------------------------------------------------------

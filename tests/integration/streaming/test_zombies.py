@@ -16,7 +16,7 @@ from hitl import services
 from hitl.models import ApprovalRequest
 from streaming import leases, recovery, runner
 from streaming.gate import SessionGate
-from streaming.lease_keeper import held
+from streaming.lease_keeper import lease_keeper
 from streaming.log import LeaseLost
 from streaming.models import Session
 from streaming.writer import Writer
@@ -135,10 +135,10 @@ async def test_renewal_goes_on_after_the_database_was_away(settings: Settings) -
     _, task = await begun()
     await question()
     with no_database():
-        await held().renew()
+        await lease_keeper().renew()
     await run_sync(lambda: Session.objects.update(lease_expires_at=timezone.now()))
 
-    await held().renew()
+    await lease_keeper().renew()
 
     assert await recovery.scan() == []
     assert not task.done()

@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from dwp_project import background
-from dwp_project.gateway import ending
+from dwp_project.gateway import shutdown
 
 
 class Command(BaseCommand):
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        ending.run_until_told(background.clock)
+        shutdown.run_until_told(background.clock)
         self.stdout.write("Stopped.")
         if getattr(self, "_called_from_command_line", False):
-            ending.end_at_last()
+            shutdown.end_at_last()

@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
 from dwp_project import background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
-from dwp_project.gateway import ending, first_run, welcome
+from dwp_project.gateway import first_run, shutdown, welcome
 
 
 class Command(BaseCommand):
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         else:
             self._say("Ended.")
         if getattr(self, "_called_from_command_line", False):
-            ending.end_at_last()
+            shutdown.end_at_last()
 
     def _say(self, text: str) -> None:
         # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
@@ -78,7 +78,7 @@ class Command(BaseCommand):
 
     def _end_calls(self) -> None:
         """End the calls to database and Redis that are under way, and let their connections go."""
-        if offload.close(ending.CALLS_SECONDS):
+        if offload.close(shutdown.CALLS_SECONDS):
             _close_databases()
 
     def _start_redis(self, started: ExitStack) -> str:
@@ -105,7 +105,7 @@ class Command(BaseCommand):
 
 
 def _on_signals(action: Any) -> None:
-    for number in ending.SIGNALS:
+    for number in shutdown.SIGNALS:
         signal.signal(number, action)
 
 

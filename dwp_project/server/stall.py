@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 
-class Progress:
+class StallDetector:
     """Sees whether the client of one connection takes anything at all."""
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class Progress:
 
     def is_stalled(self, transport: Any, now: float, seconds: float) -> bool:
         """Return whether something waits for the client that took nothing for `seconds`."""
-        waiting = held(transport)
+        waiting = unsent_bytes(transport)
         taken = self._written - waiting - (_in_kernel(transport) if waiting else 0)
         if not waiting or taken > self._taken:
             self._at = now
@@ -34,7 +34,7 @@ class Progress:
         return now - self._at >= seconds
 
 
-def held(transport: Any) -> int:
+def unsent_bytes(transport: Any) -> int:
     """Return how many bytes the process holds for the client, beside those in the kernel."""
     return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
