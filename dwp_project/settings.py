@@ -11,6 +11,7 @@ from typing import Any
 
 from csp import constants as csp
 
+from dwp_project import __version__
 from dwp_project.datadir import data_dir, redis_socket, secret
 from dwp_project.environment import Environment
 
@@ -237,7 +238,7 @@ SPECTACULAR_SETTINGS = {
         "the `errorCode` never changes. Every path answers with and without `/api` in front. "
         "Bodies may have 256 KiB."
     ),
-    "VERSION": "1.0.0",
+    "VERSION": __version__,
     "TAGS": [
         {"name": "Approvals", "description": "Ask for a decision, and decide."},
         {"name": "Stream", "description": "An agent's work, event by event."},

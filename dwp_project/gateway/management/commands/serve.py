@@ -12,13 +12,17 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
-from dwp_project import background, offload, server
+from dwp_project import __version__, background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
 from dwp_project.gateway import first_run, shutdown, welcome
 
 
 class Command(BaseCommand):
     help = "Serve on HOST and PORTS, with an embedded Redis unless REDIS_URL names one."
+
+    def get_version(self) -> str:
+        """Return the version of this project, not Django's."""
+        return __version__
 
     def handle(self, *args: Any, **options: Any) -> None:
         # Until the server answers signals itself: SIGTERM ends what was started, like Ctrl-C.
