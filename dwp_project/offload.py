@@ -26,7 +26,8 @@ _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="orm")
 _express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
 
 # For Django's views. More threads than this only take the one interpreter from each other: with
-# hundreds, every call took longer than its client waited (docs/adr/0035).
+# hundreds, every call took longer than its client waited (docs/explanation/architecture.md,
+# Threads, and a line before them).
 REQUEST_THREADS = 16
 requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
 # Hashing a password takes a processor for half a second: however many want to log in, two at a
