@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-# A nested value deeper than this is refused before anything walks it recursively.
+# A nested value deeper than this is refused before anything walks it recursively (wire.md, 2).
 MAX_DEPTH = 64
 
 

@@ -18,7 +18,8 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-# Outages that are further apart than this are two.
+# Reports that are further apart than this are of two outages. Chosen: many times the second
+# between two reports of one.
 _SAME_OUTAGE_SECONDS = 30.0
 
 

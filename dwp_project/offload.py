@@ -1,8 +1,8 @@
 """The one way from async code to the database.
 
-`database_sync_to_async` shares a single thread per process: twenty calls of 50 ms take a
-second. Here small pools of threads do the work, and every thread hands its connection back
-when the call is over. A call whose caller is gone before a thread was free is never made.
+Small pools of threads do the work, and every thread hands its connection back when the call is
+over; `database_sync_to_async` has one thread for the whole process (docs/adr/0005). A call whose
+caller is gone before a thread was free is never made.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from django.db import close_old_connections
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Chosen: calls that wait for the database overlap, and all pools below share the 20 connections
+# that a process has by default (docs/explanation/architecture.md).
 _THREADS = 8
 _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="orm")
-# For what must not stand in line behind everybody else's calls.
+# For what must not stand in line behind everybody else's calls: one thread, because they are short.
 _express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
 
 # For Django's views. More threads than this only take the one interpreter from each other: with
-# hundreds, every call took longer than its client waited (docs/explanation/architecture.md,
-# Threads, and a line before them).
+# hundreds, every call took longer than its client waited ("Threads, and a line before them" there).
 REQUEST_THREADS = 16
 requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
 # Hashing a password takes a processor for half a second: however many want to log in, two at a
@@ -38,7 +39,7 @@ logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
 probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
 readiness = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
 
-# For the loops that nobody waits for and everybody needs: relay, finder, clock.
+# For the loops that nobody waits for and everybody needs, a thread each: relay, finder, clock.
 _background = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
 
 _all = (_pool, _express, requests, logins, probes, readiness, _background)

@@ -19,6 +19,7 @@ from dwp_project.embedded_redis.errors import RedisNotStarted
 
 logger = structlog.get_logger(__name__)
 
+# Chosen: time to load a large append-only file, and still an answer for whoever typed the command.
 START_SECONDS = 30.0
 # A process that is told to end has 10 s, most of them for others (docs/explanation/delivery.md);
 # the append-only file is whole without an orderly end.

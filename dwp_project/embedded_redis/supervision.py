@@ -16,11 +16,15 @@ from dwp_project.embedded_redis.process import START_SECONDS, RedisProcess
 
 logger = structlog.get_logger(__name__)
 
+# The time within which another process takes over, as `EmbeddedRedis` promises.
 _LOOK_SECONDS = 1.0
-# The thread may be inside a start, which takes up to half a minute; it starts nothing afterwards.
+# Two looks: the thread sees the end at the next one. It may be inside a start, which takes up to
+# `START_SECONDS`; it starts nothing afterwards.
 _JOIN_SECONDS = 2.0
-# Pauses between attempts to start a Redis that ended, in seconds.
+# Pauses between attempts to start a Redis that ended, in seconds. Chosen: at once after one crash,
+# and slowly where every start fails, so that the log stays readable.
 _RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+# The pauses begin anew after this long without a crash: twice the longest of them.
 _STEADY_SECONDS = 60.0
 
 

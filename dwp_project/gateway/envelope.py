@@ -18,7 +18,8 @@ from dwp_project.jsontext import compact
 
 logger = get_logger(__name__)
 
-# What clients may send to recognise their own request in an error.
+# What clients may send to recognise their own request in an error, and how much of it comes back
+# (wire.md, 1).
 _ECHOED = {"traceId": "X-Trace-Id", "gatewayRequestId": "X-Gateway-Request-Id"}
 _MAX_ECHO = 200
 

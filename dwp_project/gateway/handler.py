@@ -29,9 +29,12 @@ from dwp_project.gateway.views import unavailable
 logger = get_logger(__name__)
 _refused = Counter("dwp_requests_refused", "Requests that found no thread in time.")
 
-# Less than the server gives requests in flight when it ends, and than most clients wait.
+# Less than the 5 s that requests in flight have when the server ends; the measurements are in
+# docs/explanation/architecture.md ("Threads, and a line before them").
 _IN_LINE_SECONDS = 4.0
+# Chosen: in this time two threads hash about 80 passwords, at half a second each.
 _LOGIN_SECONDS = 20.0
+# Chosen longer than probes wait: one that is answered 503 may have the process restarted.
 _PROBE_SECONDS = 30.0
 # Paths with threads of their own.
 _PROBES = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
@@ -46,7 +49,7 @@ class Handler(ASGIHandler):
     thread made for that request: a dozen changes of thread for each answer, and as many threads
     as there are requests. Here middleware and view run in one go on one of a few threads. Who
     finds none free stands in line, first come, first served; leaves it when the client does; and
-    is told to come back after four seconds (wire.md, 2: E5003). Probes and logins have threads
+    is told to come back when it took too long (wire.md, 2: E5003). Probes and logins have threads
     of their own.
     """
 

@@ -15,6 +15,7 @@ from dwp_project.gateway import errors, tokens
 from dwp_project.gateway.models import role_in
 from dwp_project.gateway.roles import USER
 
+# What is kept of a header (wire.md, 1), and what its column holds.
 _MAX_HEADER = 255
 
 

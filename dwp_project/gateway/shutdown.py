@@ -15,8 +15,10 @@ from dwp_project import offload
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # How long calls that are under way may take when everything else has ended: a frozen database
-# never answers.
+# never answers. With the next figure, a part of the 10 s in which a process ends
+# (docs/explanation/delivery.md); the server has most of the rest (dwp_project/server/ending.py).
 CALLS_SECONDS = 1.5
+# For the interpreter to end by itself.
 _INTERPRETER_SECONDS = 1.0
 
 

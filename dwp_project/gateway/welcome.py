@@ -11,6 +11,7 @@ from dwp_project.gateway.first_run import TENANT, Operator
 
 # Who sends the requests of the three scenarios; anybody may ask, and answer their own.
 _USER = "user123"
+# A working day, as a login's token by default.
 _TOKEN_SECONDS = 8 * 3600
 _PROMPT = "메일 3개를 삭제해주세요"
 # The ports that the four services of the original deployment had.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many seconds a client has for each part of an exchange."""
+    """How many seconds a client has for each part of an exchange (docs/adr/0020 says why)."""
 
     # From a request's first byte to its last.
     receive: float = 15.0
@@ -22,7 +22,7 @@ class Limits:
 
 
 USUAL = Limits()
-# What applies once the process is told to end.
+# What applies once the process is told to end: it fits into the seconds of `server.ending`.
 AT_THE_END = Limits(receive=2.0, stall=2.0, idle=0.0, linger=1.0)
 
 

@@ -32,7 +32,10 @@ reactor: Any = installed_reactor
 _twisted_log: Any = globalLogPublisher
 
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# One look a second at all connections instead of a timer for each (docs/adr/0020).
 _SWEEP_SECONDS = 1.0
+# Chosen: a loop that fails at once does not fill the log, and the promised delays of its work are
+# not long exceeded.
 _BACKGROUND_PAUSE_SECONDS = 5.0
 # What a reverse proxy tells of its client. Anybody can send these: only read behind one.
 _PROXY_HEADERS: dict[str, Any] = {

@@ -17,6 +17,8 @@ from dwp_project.server.ports import BACKLOG
 
 logger = structlog.get_logger(__name__)
 
+# Shares of the 8 s that the whole takes, out of the 10 s in which a process ends
+# (docs/explanation/delivery.md). Chosen so that they fit.
 # For sessions to be stopped and their leases released.
 _ON_DRAIN_SECONDS = 3.0
 # For requests in flight, counted from the signal, and at least for answers to drain.
@@ -24,7 +26,9 @@ _FINISH_SECONDS = 5.0
 _DRAIN_SECONDS = 1.5
 # For applications that are cancelled.
 _CANCEL_SECONDS = 2.0
+# For bytes that have arrived to be read.
 _READ_SECONDS = 0.1
+# Between two looks at whether all have ended: unnoticed by people, cheap for a process.
 _POLL_SECONDS = 0.05
 
 Drain = Callable[[], Awaitable[None]]

@@ -21,7 +21,8 @@ logger = get_logger(__name__)
 CUT = "dwp.response.cut"
 # The extension, ours, by which an answer asks to hear that the server ends.
 DRAIN = "dwp.drain"
-# How long an answer that is to end may take until its headers are out.
+# How long an answer that is to end may take until its headers are out: less than the 1.5 s that
+# the server leaves for it (dwp_project/server/ending.py).
 _START_SECONDS = 1.0
 
 

@@ -8,7 +8,8 @@ from dwp_project.wakeup.hub import Hub, Pattern, hub
 from dwp_project.wakeup.publish import is_paused, pause, publish, redis_client
 from dwp_project.wakeup.subscription import Subscription
 
-# No waiter sleeps longer than this without reading the database again.
+# No waiter sleeps longer than this without reading the database again: the promised 6 s of
+# docs/explanation/delivery.md, less one for the reading.
 REREAD_SECONDS = 5.0
 
 __all__ = [

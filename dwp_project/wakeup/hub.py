@@ -22,10 +22,13 @@ from dwp_project.wakeup.subscription import Subscription
 logger = get_logger(__name__)
 
 # The hub pings itself this often, and takes a link on which nothing came for SILENCE_SECONDS
-# for dead: a frozen link neither fails nor delivers.
+# for dead: a frozen link neither fails nor delivers. Three pings may be lost (docs/adr/0015).
 PING_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
+# Chosen: a cancellation that redis-py swallowed is repeated after this long.
 _CANCEL_SECONDS = 0.5
+# Chosen: soon after a restart of Redis, and once a second while it is away; waiters read the
+# database meanwhile.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 

@@ -18,7 +18,8 @@ logger = get_logger(__name__)
 
 # Never `hitl:channel:*`: a listener of ours there would be counted as the agent.
 CHANNEL_PREFIX = "dwp:wake:"
-# After a failure Redis is left alone this long: a frozen link costs a second a try.
+# After a failure Redis is left alone this long: as long as one call to a frozen link takes
+# (`redis_client`), so that at most half of the time is lost to it.
 _PAUSE_SECONDS = 1.0
 
 _loops: dict[asyncio.AbstractEventLoop, Callable[[str, bytes], None]] = {}

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-# A waiter that is further behind than this reads the database instead of the queue.
+# A waiter that is further behind than this reads the database instead of the queue. Chosen: more
+# than an agent says in a second, and at most 1 MiB for each waiter that does not read.
 QUEUE_LIMIT = 256
 QUEUE_BYTES = 1024 * 1024
 
