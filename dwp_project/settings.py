@@ -295,7 +295,7 @@ HITL_REDACT: list[str] = env.list(
 )
 DWP_AGENTS: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": env.str("DWP_AGENT", default="streaming.agents.builtin.BuiltinAgent"),
+        "BACKEND": env.str("DWP_AGENT", default="streaming.agents.demo.DemoAgent"),
         "OPTIONS": env.json("DWP_AGENT_OPTIONS", default={}),
     },
 }
