@@ -15,7 +15,7 @@ from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord
 from streaming import leases, recovery, sessions
 from streaming.agents.base import Agent
-from streaming.agents.builtin import BuiltinAgent
+from streaming.agents.demo import DemoAgent
 from streaming.models import Event, Session
 from tests import factories
 from tests.integration.events import begin
@@ -69,8 +69,8 @@ async def test_waiting_session_goes_on_where_its_process_died(settings: Settings
 
 @pytest.mark.parametrize(
     ("agent", "options"),
-    [(BuiltinAgent, {"chunk_delay": 0, "step_delay": 0}), (Worker, {})],
-    ids=["built-in", "worker"],
+    [(DemoAgent, {"chunk_delay": 0, "step_delay": 0}), (Worker, {})],
+    ids=["demo", "worker"],
 )
 async def test_session_cut_after_any_event_ends_like_one_that_was_not(
     settings: Settings, tmp_path: Path, agent: type[Agent], options: dict[str, Any]
@@ -141,11 +141,11 @@ async def test_question_that_expired_meanwhile_fails_the_session(settings: Setti
 
 
 async def test_replay_does_not_wait_again(settings: Settings) -> None:
-    configure(settings, BuiltinAgent, chunk_delay=0, step_delay=0)
+    configure(settings, DemoAgent, chunk_delay=0, step_delay=0)
     session, task = await begun("summarise the mails")
     await ended(session, task)
     await run_sync(cut, session, session.last_sequence - 1)
-    configure(settings, BuiltinAgent, chunk_delay=30, step_delay=30)
+    configure(settings, DemoAgent, chunk_delay=30, step_delay=30)
 
     assert (await ended(session, await recovered(session)))[-1] == "end"
 

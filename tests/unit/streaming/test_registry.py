@@ -21,6 +21,7 @@ from streaming.agents.base import (
     TimedOut,
     Withdrawn,
 )
+from streaming.agents.demo import DemoAgent
 from streaming.checks import agents_are_usable
 
 
@@ -65,6 +66,13 @@ def test_options_may_be_left_out(settings: Settings) -> None:
 
     assert isinstance(registry.agent("other"), Silent)
     assert agents_are_usable(None) == []
+
+
+def test_former_path_of_the_demo_agent_still_leads_to_it(settings: Settings) -> None:
+    former = {"BACKEND": "streaming.agents.builtin.BuiltinAgent", "OPTIONS": {"chunk_delay": 0}}
+    settings.DWP_AGENTS = {"default": former}
+
+    assert isinstance(registry.agent(), DemoAgent)
 
 
 def test_agents_as_configured_are_usable() -> None:
