@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from dwp_project.gateway.identity import recorded
-from dwp_project.gateway.roles import DECIDERS, Role
+from dwp_project.gateway.roles import Role
 from hitl.states import ActorKind, Channel
 
 
@@ -41,12 +41,6 @@ class Actor:
         """What the audit keeps of the caller besides its own columns."""
         told = {"source": self.source, "callerType": self.caller_type, "role": self.role}
         return {name: value for name, value in told.items() if value}
-
-    def may_decide_for(self, requester_id: str) -> bool:
-        """Say whether this actor may decide what `requester_id` asked (wire.md, 3.2)."""
-        if self.role in DECIDERS:
-            return True
-        return self.kind is ActorKind.USER and self.id == requester_id
 
 
 def operator_actor(

@@ -14,6 +14,7 @@ from dwp_project import wakeup
 from dwp_project.jsontext import compact
 from hitl import errors, services
 from hitl.actors import Actor
+from hitl.approvals import permissions
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin
 from streaming import events, leases
@@ -91,7 +92,7 @@ def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
     Raises `SessionNotFound`, `MayNotDecide`.
     """
     session = find(session_id, tenant_id=actor.tenant_id)
-    if not actor.may_decide_for(session.user_id):
+    if not permissions.may_decide_for(actor, session.user_id):
         raise errors.MayNotDecide
     with transaction.atomic():
         session = Session.objects.select_for_update().get(pk=session.pk)

@@ -15,7 +15,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest
 
 from dwp_project.gateway.models import Membership
-from dwp_project.gateway.roles import DECIDERS, Role
+from dwp_project.gateway.roles import Role
 
 # The attribute of a request that keeps its user and operator.
 _KNOWN = "_dwp_operator"
@@ -34,11 +34,6 @@ class Operator:
     def tenants(self) -> list[str]:
         """Return the tenants this operator belongs to, sorted."""
         return sorted(self.roles)
-
-    @property
-    def decides_in(self) -> list[str]:
-        """Return the tenants in which this operator may decide, sorted."""
-        return sorted(tenant for tenant, role in self.roles.items() if role in DECIDERS)
 
     @property
     def administers(self) -> list[str]:

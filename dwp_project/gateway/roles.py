@@ -14,6 +14,3 @@ class Role(models.TextChoices):
 
 # The role of somebody whose token names none and who has no membership.
 USER = "user"
-
-# Who may decide on any request of the tenant; a requester may decide on their own.
-DECIDERS = frozenset({Role.APPROVER.value, Role.ADMIN.value})

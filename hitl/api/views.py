@@ -16,7 +16,6 @@ from dwp_project import wakeup
 from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import UserMismatch
 from dwp_project.gateway.identity import Identity, header, recorded
-from dwp_project.gateway.roles import DECIDERS
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
 from dwp_project.jsontext import InvalidJSON, compact, parse
 from hitl import errors, services
@@ -26,6 +25,7 @@ from hitl.api.callers import caller
 from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
 from hitl.approvals.idempotency import Answer, answer_once
+from hitl.approvals.permissions import DECIDERS
 from hitl.delivery import commands, outbox, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status

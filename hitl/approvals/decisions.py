@@ -9,15 +9,15 @@ from datetime import datetime
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
 from hitl.actors import Actor
-from hitl.approvals import refusals, votes
+from hitl.approvals import permissions, refusals, votes
 from hitl.models import ApprovalRequest
 from hitl.policies import rules
 from hitl.states import Status
 
 _MAY: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
-    Status.APPROVED: rules.may_approve,
-    Status.REJECTED: rules.may_reject,
-    Status.CANCELLED: rules.may_cancel,
+    Status.APPROVED: permissions.may_approve,
+    Status.REJECTED: permissions.may_reject,
+    Status.CANCELLED: permissions.may_cancel,
 }
 _VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLED: "cancel"}
 

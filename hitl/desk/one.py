@@ -13,10 +13,11 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
+from hitl.approvals.permissions import may_approve, may_reject
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
-from hitl.policies.rules import may_approve, may_reject, rule_of
+from hitl.policies.rules import rule_of
 from hitl.states import Status
 from hitl.text import json_html, redact, sanitize
 

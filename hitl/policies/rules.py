@@ -9,19 +9,9 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.roles import DECIDERS, Role
-from hitl import errors
-from hitl.actors import Actor, person_key
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
 from hitl.states import OnTimeout
-
-# What each required role is held by.
-_HOLDERS: dict[str, frozenset[str]] = {
-    Role.APPROVER.value: DECIDERS,
-    Role.ADMIN.value: frozenset({Role.ADMIN.value}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,43 +91,6 @@ def policy_details(request: ApprovalRequest) -> dict[str, Any]:
     if request.policy is None:
         return {}
     return {"policy": {"pattern": request.policy.pattern, "version": request.policy.version}}
-
-
-def may_approve(actor: Actor, request: ApprovalRequest) -> DwpError | None:
-    """Return why `actor` may not approve `request`, or None if they may."""
-    rule = rule_of(request)
-    if refused := _lacks_role(actor, request, rule):
-        return refused
-    if rule.forbid_requester and person_key(actor.id) == person_key(request.user_id):
-        return errors.RequesterMayNotApprove()
-    return None
-
-
-def may_reject(actor: Actor, request: ApprovalRequest) -> DwpError | None:
-    """Return why `actor` may not reject `request`, or None if they may.
-
-    Who asked may always say no: that only ends what they asked for themselves.
-    """
-    if may_cancel(actor, request) is None and actor.id == request.user_id:
-        return None
-    return _lacks_role(actor, request, rule_of(request))
-
-
-def may_cancel(actor: Actor, request: ApprovalRequest) -> DwpError | None:
-    """Return why `actor` may not withdraw `request`, or None if they may.
-
-    To withdraw is no decision: policies say nothing about it (docs/reference/wire.md, 3.5).
-    """
-    return None if actor.may_decide_for(request.user_id) else errors.MayNotDecide()
-
-
-def _lacks_role(actor: Actor, request: ApprovalRequest, rule: Rule) -> DwpError | None:
-    # Who decides nothing in this tenant hears that first, whatever the policy wants.
-    if refused := may_cancel(actor, request):
-        return refused
-    if not rule.required_role or actor.role in _HOLDERS[rule.required_role]:
-        return None
-    return errors.RoleRequired(rule.required_role)
 
 
 def _current(tenant_id: str) -> list[Policy]:
