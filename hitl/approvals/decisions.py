@@ -14,10 +14,10 @@ from hitl.models import ApprovalRequest
 from hitl.policies import rules
 from hitl.states import Status
 
-_MAY: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
-    Status.APPROVED: permissions.may_approve,
-    Status.REJECTED: permissions.may_reject,
-    Status.CANCELLED: permissions.may_cancel,
+_WHY_NOT: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
+    Status.APPROVED: permissions.why_not_approve,
+    Status.REJECTED: permissions.why_not_reject,
+    Status.CANCELLED: permissions.why_not_cancel,
 }
 _VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLED: "cancel"}
 
@@ -44,7 +44,7 @@ class ProposedDecision:
         has, then whether what they send will do. Who has voted might, even if others decide
         since it escalated.
         """
-        refusal = _MAY[self.to](self.actor, request)
+        refusal = _WHY_NOT[self.to](self.actor, request)
         if refusal is not None and not self.is_vote_again(request):
             self._refuse(refusal, request, now)
         match request.status:

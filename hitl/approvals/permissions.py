@@ -32,27 +32,27 @@ def may_decide_for(actor: Actor, requester_id: str) -> bool:
     return actor.kind is ActorKind.USER and actor.id == requester_id
 
 
-def may_approve(actor: Actor, request: ApprovalRequest) -> DwpError | None:
+def why_not_approve(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     """Return why `actor` may not approve `request`, or None if they may."""
     rule = rule_of(request)
-    if refused := _lacks_role(actor, request, rule):
+    if refused := _role_refusal(actor, request, rule):
         return refused
     if rule.forbid_requester and person_key(actor.id) == person_key(request.user_id):
         return errors.RequesterMayNotApprove()
     return None
 
 
-def may_reject(actor: Actor, request: ApprovalRequest) -> DwpError | None:
+def why_not_reject(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     """Return why `actor` may not reject `request`, or None if they may.
 
     Who asked may always say no: that only ends what they asked for themselves.
     """
-    if may_cancel(actor, request) is None and actor.id == request.user_id:
+    if why_not_cancel(actor, request) is None and actor.id == request.user_id:
         return None
-    return _lacks_role(actor, request, rule_of(request))
+    return _role_refusal(actor, request, rule_of(request))
 
 
-def may_cancel(actor: Actor, request: ApprovalRequest) -> DwpError | None:
+def why_not_cancel(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     """Return why `actor` may not withdraw `request`, or None if they may.
 
     To withdraw is no decision: policies say nothing about it (docs/reference/wire.md, 3.5).
@@ -60,9 +60,9 @@ def may_cancel(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     return None if may_decide_for(actor, request.user_id) else errors.MayNotDecide()
 
 
-def _lacks_role(actor: Actor, request: ApprovalRequest, rule: Rule) -> DwpError | None:
+def _role_refusal(actor: Actor, request: ApprovalRequest, rule: Rule) -> DwpError | None:
     # Who decides nothing in this tenant hears that first, whatever the policy wants.
-    if refused := may_cancel(actor, request):
+    if refused := why_not_cancel(actor, request):
         return refused
     if not rule.required_role or actor.role in _HOLDERS[rule.required_role]:
         return None

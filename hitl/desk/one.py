@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
-from hitl.approvals.permissions import may_approve, may_reject
+from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
@@ -33,7 +33,7 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     rule = rule_of(request)
     votes = list(request.votes.all())
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
-    refusal = may_approve(actor, request)
+    refusal = why_not_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
     return {
         "request": request,
@@ -51,7 +51,7 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
         "has_voted": has_voted,
         "rule": rule,
         "may_approve": is_pending and refusal is None and not has_voted,
-        "may_reject": is_pending and may_reject(actor, request) is None,
+        "may_reject": is_pending and why_not_reject(actor, request) is None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
@@ -90,7 +90,7 @@ def next_for(operator: Operator, pk: int) -> int | None:
         actor = operator_actor(
             operator.username, found.tenant_id, operator.roles.get(found.tenant_id, "")
         )
-        if found.pk != pk and None in (may_approve(actor, found), may_reject(actor, found)):
+        if found.pk != pk and None in (why_not_approve(actor, found), why_not_reject(actor, found)):
             return found.pk
     return None
 

@@ -110,8 +110,8 @@ def test_rule_tells_pages_what_it_tells_services(redis_client: redis.Redis) -> N
     a_policy(required_role="admin")
     request = factories.opened()
 
-    assert isinstance(permissions.may_approve(factories.actor(), request), errors.RoleRequired)
-    assert permissions.may_approve(factories.actor(ADMIN), request) is None
+    assert isinstance(permissions.why_not_approve(factories.actor(), request), errors.RoleRequired)
+    assert permissions.why_not_approve(factories.actor(ADMIN), request) is None
 
 
 def test_four_eyes_are_not_two_spellings(redis_client: redis.Redis) -> None:
