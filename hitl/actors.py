@@ -39,8 +39,8 @@ class Actor:
     @property
     def recorded(self) -> dict[str, str]:
         """What the audit keeps of the caller besides its own columns."""
-        told = {"source": self.source, "callerType": self.caller_type, "role": self.role}
-        return {name: value for name, value in told.items() if value}
+        members = {"source": self.source, "callerType": self.caller_type, "role": self.role}
+        return {name: value for name, value in members.items() if value}
 
 
 def operator_actor(

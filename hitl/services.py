@@ -49,7 +49,7 @@ __all__ = [
 logger = get_logger(__name__)
 
 # The reason where a client gives none (docs/reference/wire.md, 3.2).
-_UNLESS_GIVEN = {Status.REJECTED: "User rejected"}
+_DEFAULT_REASON = {Status.REJECTED: "User rejected"}
 
 
 def wake_topic(request_id: str) -> str:
@@ -68,8 +68,8 @@ def open_request(
     """
     if origin is Origin.REST and question.request_id is not None:
         # An agent may have written a question of this id a moment ago: then it is known first.
-        known = ApprovalRequest.objects.filter(request_id=question.request_id)
-        if not known.exists() and not wakeup.is_paused():
+        existing = ApprovalRequest.objects.filter(request_id=question.request_id)
+        if not existing.exists() and not wakeup.is_paused():
             adopt.adopt_request(question.request_id)
     return opening.open_request(question, actor, origin, now=now)
 
@@ -125,8 +125,8 @@ def reject(
     now: datetime | None = None,
 ) -> ApprovalRequest:
     """Record the no of `actor`: one is enough. Raises as `approve` does, and `ReasonRequired`."""
-    given = reason if reason.strip() else ""
-    return _decide(ProposedDecision(Status.REJECTED, actor, digest, given), request_id, now)
+    reason = reason if reason.strip() else ""
+    return _decide(ProposedDecision(Status.REJECTED, actor, digest, reason), request_id, now)
 
 
 def cancel(
@@ -150,73 +150,73 @@ def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
     """
     now = now or timezone.now()
     due = ApprovalRequest.objects.overdue(now).select_related("policy").order_by("expires_at")
-    done = (Status.EXPIRED, Status.PENDING)  # pending again: in its further term
-    broken: set[str] = set()
+    settled_statuses = (Status.EXPIRED, Status.PENDING)  # pending again: in its further term
+    failed_tenants: set[str] = set()
     while True:
-        count, before = 0, len(broken)
-        for request in list(due.exclude(tenant_id__in=broken)[:limit]):
-            if request.tenant_id in broken:
+        count, before = 0, len(failed_tenants)
+        for request in list(due.exclude(tenant_id__in=failed_tenants)[:limit]):
+            if request.tenant_id in failed_tenants:
                 continue
             try:
-                count += settle(request, now=now).status in done
+                count += settle(request, now=now).status in settled_statuses
             except DATABASE_AWAY:
                 raise
             except Exception as exc:
                 # A chain that takes no record, say. It is its tenant's trouble, and nobody else's.
-                broken.add(request.tenant_id)
+                failed_tenants.add(request.tenant_id)
                 logger.error(
                     "request_not_expired",
                     request_id=request.request_id,
                     tenant=request.tenant_id,
                     error=str(exc).strip(),
                 )
-        if count or len(broken) == before:
+        if count or len(failed_tenants) == before:
             return count
 
 
-def _decide(attempt: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
+def _decide(proposed: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
     now = now or timezone.now()
     try:
-        request = find(request_id, attempt.actor.tenant_id, now=now)
+        request = find(request_id, proposed.actor.tenant_id, now=now)
     except errors.RequestNotFound:
-        attempt.keep_if_foreign(request_id, now)
+        proposed.record_if_foreign(request_id, now)
         raise
     while True:
-        attempt.judge(request, now)
-        if attempt.is_vote_again(request):
+        proposed.check(request, now)
+        if proposed.is_repeated_vote(request):
             return request
-        if _done(attempt, request, now):
+        if _apply(proposed, request, now):
             return request
         # Somebody was faster, the time is over, or it has escalated and others decide now.
         request = settle(ApprovalRequest.objects.get(pk=request.pk), now=now)
 
 
-def _done(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> bool:
+def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> bool:
     """Do what was attempted if `request` still is as it was judged; say whether this did it."""
     needed = rules.rule_of(request).min_approvals
     try:
         with transaction.atomic():
-            if attempt.to is Status.APPROVED and needed > 1:
-                if not votes.count(request, attempt.actor, now):
+            if proposed.to is Status.APPROVED and needed > 1:
+                if not votes.add(request, proposed.actor, now):
                     return False
                 if request.approvals < needed:
-                    _keep_vote(attempt, request, now)
+                    _record_vote(proposed, request, now)
                     return True
             return _leave_pending(
                 request,
-                attempt.to,
-                attempt.actor,
+                proposed.to,
+                proposed.actor,
                 now,
-                reason=attempt.reason or _UNLESS_GIVEN.get(attempt.to, ""),
-                shown_digest=attempt.shown_digest,
+                reason=proposed.reason or _DEFAULT_REASON.get(proposed.to, ""),
+                shown_digest=proposed.shown_digest,
             )
-    except votes.VotedBefore:
+    except votes.AlreadyVoted:
         return False
 
 
-def _keep_vote(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
-    details = _told(request, attempt.shown_digest)
-    record.write(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
+def _record_vote(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
+    details = _decision_details(request, proposed.shown_digest)
+    record.write(AuditEvent.REQUEST_VOTED, proposed.actor, now, request=request, details=details)
     after_commit.refresh(request)
     after_commit.notify_desk(request)
 
@@ -236,8 +236,8 @@ def _leave_pending(
     do this was judged by whether it has escalated, so that is part of it.
     """
     assert to in TRANSITIONS[Status.PENDING]
-    still = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
-    still = still.overdue(now) if to is Status.EXPIRED else still.undecided_at(now)
+    pending = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
+    pending = pending.overdue(now) if to is Status.EXPIRED else pending.undecided_at(now)
     change = {
         "status": to,
         "decided_at": now,
@@ -247,11 +247,11 @@ def _leave_pending(
         # Of an end without a decision there is no outbox entry: this owes it to Redis.
         "is_missed_by_redis": to not in DECIDED,
     }
-    if not still.update(**change):
+    if not pending.update(**change):
         return False
     for name, value in change.items():
         setattr(request, name, value)
-    details = ({"reason": reason} if reason else {}) | _told(request, shown_digest)
+    details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
     record.write(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first: with a frozen Redis the rest takes a second.
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
@@ -265,7 +265,7 @@ def _leave_pending(
     return True
 
 
-def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
+def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
     """Return what the audit keeps of a decision besides its maker and its reason."""
     details = rules.policy_details(request)
     if request.policy is not None and request.policy.min_approvals > 1:

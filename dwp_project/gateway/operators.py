@@ -45,11 +45,11 @@ def operator_of(user: AbstractBaseUser | AnonymousUser) -> Operator | None:
     """Return the operator that `user` is, asking the database anew; None if not active staff."""
     if not (user.is_active and getattr(user, "is_staff", False)):
         return None
-    found = Membership.objects.filter(user__username=user.get_username())
+    memberships = Membership.objects.filter(user__username=user.get_username())
     return Operator(
         username=user.get_username(),
         is_superuser=bool(getattr(user, "is_superuser", False)),
-        roles=dict(found.values_list("tenant_id", "role")),
+        roles=dict(memberships.values_list("tenant_id", "role")),
     )
 
 
@@ -58,12 +58,12 @@ def operator_at(request: HttpRequest) -> Operator:
 
     The database is asked once for a request and user: one page asks for every model it lists.
     """
-    user, found = getattr(request, _KNOWN, (None, None))
+    user, operator = getattr(request, _KNOWN, (None, None))
     # Signing in and out change the user of a request.
-    if found is None or user is not request.user:
-        found = operator_of(request.user) or Operator(username="", is_superuser=False)
-        setattr(request, _KNOWN, (request.user, found))
-    return found
+    if operator is None or user is not request.user:
+        operator = operator_of(request.user) or Operator(username="", is_superuser=False)
+        setattr(request, _KNOWN, (request.user, operator))
+    return operator
 
 
 def signed_in(request: HttpRequest) -> Operator | None:

@@ -43,15 +43,15 @@ def page_of(
     try:
         # DRF skips over what is no base64.
         b64decode(request.query_params.get("cursor", ""), validate=True)
-        found = paginator.paginate_queryset(requests, _anywhere(request), view)
+        rows = paginator.paginate_queryset(requests, _without_host(request), view)
     except (NotFound, ValueError) as exc:
         raise InvalidValue(_("cursor is not one that this list gave out.")) from exc
     link = paginator.get_next_link()
     cursor = parse_qs(urlsplit(link).query).get("cursor", [None])[0] if link else None
-    return list(found or []), cursor
+    return list(rows or []), cursor
 
 
-def _anywhere(request: Request) -> Request:
+def _without_host(request: Request) -> Request:
     """Return the request without its host: the paginator makes links, of which only the
     cursor is used, and would refuse a host that pages are not served under."""
     plain = HttpRequest()

@@ -164,13 +164,13 @@ def json_text(shape: Schema) -> Schema:
     }
 
 
-_ASKED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
+_OPENED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
 _CONTEXT: dict[str, Any] = {"targets": ["mail-17", "mail-18", "mail-19"], "count": 3}
 
 
 VOTED: dict[str, Any] = {
     "minApprovals": 2,
-    "votes": [{"userId": "approver1", "votedAt": int(_ASKED_AT.timestamp() * 1000) + 60_000}],
+    "votes": [{"userId": "approver1", "votedAt": int(_OPENED_AT.timestamp() * 1000) + 60_000}],
 }
 
 
@@ -187,9 +187,9 @@ def request_example(status: Status = Status.PENDING, *, reason: str = "") -> App
         context_text=compact(_CONTEXT),
         context_digest=digest(_CONTEXT),
         status=status,
-        created_at=_ASKED_AT,
-        expires_at=_ASKED_AT + timedelta(seconds=300),
-        decided_at=None if status is Status.PENDING else _ASKED_AT + timedelta(seconds=60),
+        created_at=_OPENED_AT,
+        expires_at=_OPENED_AT + timedelta(seconds=300),
+        decided_at=None if status is Status.PENDING else _OPENED_AT + timedelta(seconds=60),
         decided_by="" if status is Status.PENDING else "approver1",
         reason=reason,
     )

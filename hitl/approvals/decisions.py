@@ -33,11 +33,11 @@ class ProposedDecision:
     # As the actor gave it; empty if they gave none.
     reason: str = ""
 
-    def is_vote_again(self, request: ApprovalRequest) -> bool:
+    def is_repeated_vote(self, request: ApprovalRequest) -> bool:
         """Say whether the actor has voted for `request` already: nothing comes of it then."""
         return self.to is Status.APPROVED and votes.has_voted(request, self.actor)
 
-    def judge(self, request: ApprovalRequest, now: datetime) -> None:
+    def check(self, request: ApprovalRequest, now: datetime) -> None:
         """Raise why this may not be done to `request` as it was read, if so.
 
         First whether the actor may (a refusal is kept), then how the request has ended if it
@@ -45,7 +45,7 @@ class ProposedDecision:
         since it escalated.
         """
         refusal = _WHY_NOT[self.to](self.actor, request)
-        if refusal is not None and not self.is_vote_again(request):
+        if refusal is not None and not self.is_repeated_vote(request):
             self._refuse(refusal, request, now)
         match request.status:
             case Status.APPROVED | Status.REJECTED:
@@ -54,18 +54,18 @@ class ProposedDecision:
                 raise errors.RequestExpired
             case Status.CANCELLED:
                 raise errors.RequestCancelled
-        if self.to is not Status.CANCELLED and not self._is_of(request):
+        if self.to is not Status.CANCELLED and not self._is_about_stored_context(request):
             self._refuse(errors.DigestDiffers(), request, now)
-        is_lacking = self.to is Status.REJECTED and not self.reason
-        if is_lacking and rules.rule_of(request).reason_required:
+        lacks_reason = self.to is Status.REJECTED and not self.reason
+        if lacks_reason and rules.rule_of(request).reason_required:
             self._refuse(errors.ReasonRequired(), request, now)
 
-    def _is_of(self, request: ApprovalRequest) -> bool:
+    def _is_about_stored_context(self, request: ApprovalRequest) -> bool:
         """Say whether what is stored is what was asked, and what the actor was shown if known."""
-        shown = request.context_digest if self.shown_digest is None else self.shown_digest
-        return shown == request.context_digest == request.stored_digest
+        shown_digest = request.context_digest if self.shown_digest is None else self.shown_digest
+        return shown_digest == request.context_digest == request.stored_digest
 
-    def keep_if_foreign(self, request_id: str, now: datetime) -> None:
+    def record_if_foreign(self, request_id: str, now: datetime) -> None:
         """Have the audit keep this if the request that was not found is another tenant's."""
         refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
 

@@ -17,7 +17,7 @@ from dwp_project.jsontext import compact, digest, parse
 from hitl.errors import AlreadyDecided, IdempotencyKeyReused
 from hitl.models import KeptAnswer
 
-KEPT = timedelta(hours=24)
+KEPT_FOR = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Answer = tuple[int, dict[str, Any]]
@@ -47,19 +47,19 @@ def answer_once(
     refusal: Exception | None = None
     answer: Answer | None = None
     with transaction.atomic():
-        kept = _locked(identity, endpoint, key, digest(payload), now)
-        if kept.status:
-            return kept.status, parse(kept.body)
+        stored = _lock_answer(identity, endpoint, key, digest(payload), now)
+        if stored.status:
+            return stored.status, parse(stored.body)
         try:
             answer = act()
         except (DwpError, AlreadyDecided) as exc:
             # Raised after the commit: what the refusal has written, an audit record say, stays.
             refusal = exc
         if answer is not None and answer[0] < 300:
-            kept.status, kept.body = answer[0], compact(answer[1])
-            kept.save(update_fields=["status", "body"])
+            stored.status, stored.body = answer[0], compact(answer[1])
+            stored.save(update_fields=["status", "body"])
         else:
-            kept.delete()
+            stored.delete()
     if refusal is not None:
         raise refusal
     assert answer is not None
@@ -68,27 +68,27 @@ def answer_once(
 
 def forget_old(*, now: datetime | None = None) -> int:
     """Remove answers older than a day; return how many."""
-    old = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT)
-    return old.delete()[0]
+    expired = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT_FOR)
+    return expired.delete()[0]
 
 
-def _locked(
+def _lock_answer(
     identity: Identity, endpoint: str, key: str, payload_digest: str, now: datetime
 ) -> KeptAnswer:
-    """Return the key's row, locked until the transaction ends, made if it is new or old."""
+    """Return the key's row, locked until the transaction ends, made if it is new or expired."""
     scope = {
         "tenant_id": identity.tenant_id,
         "user_id": identity.user_id,
         "endpoint": endpoint,
         "key": key,
     }
-    fresh = {"payload_digest": payload_digest, "created_at": now}
-    KeptAnswer.objects.filter(**scope, created_at__lt=now - KEPT).delete()
-    KeptAnswer.objects.get_or_create(**scope, defaults=fresh)
+    defaults = {"payload_digest": payload_digest, "created_at": now}
+    KeptAnswer.objects.filter(**scope, created_at__lt=now - KEPT_FOR).delete()
+    KeptAnswer.objects.get_or_create(**scope, defaults=defaults)
     # A transaction that was here before may have refused and removed the row meanwhile.
-    kept = KeptAnswer.objects.select_for_update().filter(**scope).first()
-    if kept is None:
-        return _locked(identity, endpoint, key, payload_digest, now)
-    if kept.payload_digest != payload_digest:
+    stored = KeptAnswer.objects.select_for_update().filter(**scope).first()
+    if stored is None:
+        return _lock_answer(identity, endpoint, key, payload_digest, now)
+    if stored.payload_digest != payload_digest:
         raise IdempotencyKeyReused
-    return kept
+    return stored

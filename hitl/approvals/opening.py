@@ -49,7 +49,7 @@ def open_request(
 ) -> tuple[ApprovalRequest, bool]:
     """Do what `services.open_request` says, which asks Redis for the id first."""
     now = now or timezone.now()
-    is_owner = not (origin == Origin.REST and _is_an_agents(question.session_id))
+    is_owner = not (origin == Origin.REST and _is_used_by_an_agent(question.session_id))
     try:
         with transaction.atomic():
             is_owner = is_owner and sessions.claim_session(
@@ -60,19 +60,19 @@ def open_request(
     except IntegrityError:
         # Another transaction took the id first, in another session.
         with transaction.atomic():
-            return _standing(question, actor)
+            return _existing_request(question, actor)
     with transaction.atomic():
         record.write(AuditEvent.SESSION_REFUSED, actor, now, session_id=question.session_id)
     raise errors.SessionNotFound
 
 
-def _is_an_agents(session_id: str) -> bool:
+def _is_used_by_an_agent(session_id: str) -> bool:
     """Say whether an agent on Redis uses a session that the database does not know yet.
 
     Whoever opened a request there would answer that agent.
     """
-    known = SessionOwner.objects.filter(session_id=session_id)
-    if known.exists() or wakeup.is_paused():
+    owners = SessionOwner.objects.filter(session_id=session_id)
+    if owners.exists() or wakeup.is_paused():
         return False
     try:
         is_used = redis_requests.waiting_request(session_id) is not None
@@ -81,7 +81,7 @@ def _is_an_agents(session_id: str) -> bool:
     except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
         return False
     # The key may be that of an opening of ours that has just been committed.
-    return is_used and not known.exists()
+    return is_used and not owners.exists()
 
 
 def _open(
@@ -91,7 +91,7 @@ def _open(
         question.request_id is not None
         and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
     ):
-        return _standing(question, actor)
+        return _existing_request(question, actor)
     policy = rules.applying(actor.tenant_id, question.action_type)
     last = sessions.latest_opened_at([question.session_id])[question.session_id]
     request = ApprovalRequest.objects.create(
@@ -124,9 +124,9 @@ def _open(
 def _term(question: Question, policy: Policy | None) -> int:
     """Return for how many seconds the question waits: as the asker wishes or by default, and
     no longer than a policy says."""
-    most = policy.timeout_seconds if policy else None
-    wished = question.timeout_seconds or most or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
-    return min(wished, most) if most else wished
+    ceiling = policy.timeout_seconds if policy else None
+    requested = question.timeout_seconds or ceiling or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
+    return min(requested, ceiling) if ceiling else requested
 
 
 def _announce(request: ApprovalRequest) -> None:
@@ -156,21 +156,21 @@ def announce_again(request_id: str) -> None:
 
 
 def _has_one_before(request: ApprovalRequest) -> bool:
-    before = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
+    earlier = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     try:
-        return before.exists()
+        return earlier.exists()
     except DATABASE_AWAY:
         return True  # better a moment too long
 
 
-def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
+def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
     """Return what stands under the question's id if it is the same question."""
     request = ApprovalRequest.objects.get(request_id=question.request_id)
-    same = (request.tenant_id, request.body_digest) == (
+    is_same = (request.tenant_id, request.body_digest) == (
         actor.tenant_id,
         _body_digest(question, actor),
     )
-    if not same:
+    if not is_same:
         raise errors.RequestIdTaken
     if request.status == Status.PENDING:
         # Whoever opened it may have died before Redis was told, or still be waiting there.

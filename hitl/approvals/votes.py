@@ -15,7 +15,7 @@ from hitl.actors import Actor, person_key
 from hitl.models import ApprovalRequest, Vote
 
 
-class VotedBefore(Exception):
+class AlreadyVoted(Exception):
     """This person has said yes already; whoever raises it has undone what they began."""
 
 
@@ -24,15 +24,15 @@ def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
     return request.approvals > 0 and request.votes.filter(person=person_key(actor.id)).exists()
 
 
-def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
+def add(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
     """Add the actor's yes to a request that is pending as it was read; say whether it was.
 
     Needs a transaction: the row stays locked until that ends, so any number of votes are
-    counted one after the other. Raises `VotedBefore` for the second of two that the same
+    counted one after the other. Raises `AlreadyVoted` for the second of two that the same
     person sends in the same moment; the transaction must then be undone.
     """
-    still = ApprovalRequest.objects.undecided_at(now).filter(pk=request.pk)
-    if not still.filter(escalated_at=request.escalated_at).update(approvals=F("approvals") + 1):
+    pending = ApprovalRequest.objects.undecided_at(now).filter(pk=request.pk)
+    if not pending.filter(escalated_at=request.escalated_at).update(approvals=F("approvals") + 1):
         return False
     _, is_new = Vote.objects.get_or_create(
         request=request,
@@ -45,7 +45,7 @@ def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
         },
     )
     if not is_new:
-        raise VotedBefore
+        raise AlreadyVoted
     request.refresh_from_db(fields=["approvals"])
     return True
 

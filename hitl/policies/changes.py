@@ -33,13 +33,13 @@ def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = Non
     """
     _authorise(actor)
     check(pattern, rule)
-    known = Policy.objects.filter(tenant_id=actor.tenant_id, pattern=pattern, is_current=True)
+    current = Policy.objects.filter(tenant_id=actor.tenant_id, pattern=pattern, is_current=True)
     try:
         with transaction.atomic():
-            before = known.first()
+            before = current.first()
             if before is None:
                 return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, None, now)
-            if before.is_retired and _displace(before):
+            if before.is_retired and _supersede(before):
                 return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, before, now)
     except IntegrityError as exc:  # somebody else made it in the same moment
         raise errors.PolicyExists from exc
@@ -57,10 +57,10 @@ def change(
     _authorise(actor)
     check(pattern, rule)
     with transaction.atomic():
-        before = _read_in(actor, pattern, version)
-        if _same(rule_as_of(before), rule):
+        before = _read_version(actor, pattern, version)
+        if _is_same(rule_as_of(before), rule):
             return before
-        if not _displace(before):
+        if not _supersede(before):
             raise errors.PolicyOutdated
         return _write(actor, AuditEvent.POLICY_CHANGED, pattern, rule, before, now)
 
@@ -72,8 +72,8 @@ def retire(actor: Actor, pattern: str, *, version: int, now: datetime | None = N
     """
     _authorise(actor)
     with transaction.atomic():
-        before = _read_in(actor, pattern, version)
-        if not _displace(before):
+        before = _read_version(actor, pattern, version)
+        if not _supersede(before):
             raise errors.PolicyOutdated
         rule = rule_as_of(before)
         return _write(actor, AuditEvent.POLICY_RETIRED, pattern, rule, before, now)
@@ -81,12 +81,12 @@ def retire(actor: Actor, pattern: str, *, version: int, now: datetime | None = N
 
 def check(pattern: str, rule: Rule) -> None:
     """Raise `InvalidPolicy` for what no policy may say."""
-    for is_wrong, field, text in _complaints(pattern, rule):
+    for is_wrong, field, text in _problems(pattern, rule):
         if is_wrong:
             raise errors.InvalidPolicy(field, text)
 
 
-def _complaints(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]:
+def _problems(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]:
     escalates = rule.on_timeout == OnTimeout.ESCALATE
     further = (rule.escalate_to_role, rule.escalate_seconds)
     return [
@@ -159,15 +159,15 @@ def _authorise(actor: Actor) -> None:
         raise errors.MayNotChangePolicies
 
 
-def _read_in(actor: Actor, pattern: str, version: int) -> Policy:
-    known = Policy.objects.current().filter(tenant_id=actor.tenant_id, pattern=pattern)
-    found = known.filter(version=version).first()
-    if found is None:
+def _read_version(actor: Actor, pattern: str, version: int) -> Policy:
+    current = Policy.objects.current().filter(tenant_id=actor.tenant_id, pattern=pattern)
+    policy = current.filter(version=version).first()
+    if policy is None:
         raise errors.PolicyOutdated
-    return found
+    return policy
 
 
-def _displace(before: Policy) -> bool:
+def _supersede(before: Policy) -> bool:
     """Make room for the next version; of any number who do this, one does."""
     return bool(Policy.objects.filter(pk=before.pk, is_current=True).update(is_current=False))
 
@@ -182,31 +182,31 @@ def _write(
 ) -> Policy:
     now = now or timezone.now()
     is_retired = event is AuditEvent.POLICY_RETIRED
-    made = Policy.objects.create(
+    policy = Policy.objects.create(
         tenant_id=actor.tenant_id,
         pattern=pattern,
         version=before.version + 1 if before else 1,
         is_retired=is_retired,
         created_at=now,
         created_by=actor.id,
-        **_asked(rule),
+        **_rule_members(rule),
     )
-    known = before if before and not before.is_retired else None
+    replaced = before if before and not before.is_retired else None
     details = {
-        "policy": {"pattern": pattern, "version": made.version},
-        "before": _asked(rule_as_of(known)) if known else None,
-        "after": None if is_retired else _asked(rule),
+        "policy": {"pattern": pattern, "version": policy.version},
+        "before": _rule_members(rule_as_of(replaced)) if replaced else None,
+        "after": None if is_retired else _rule_members(rule),
     }
     record.write(event, actor, now, details=details)
-    return made
+    return policy
 
 
-def _asked(rule: Rule) -> Mapping[str, Any]:
+def _rule_members(rule: Rule) -> Mapping[str, Any]:
     """Return what the rule asks, without the version that says so."""
-    asked = asdict(rule)
-    del asked["version"]
-    return asked
+    members = asdict(rule)
+    del members["version"]
+    return members
 
 
-def _same(one: Rule, other: Rule) -> bool:
-    return replace(one, version="") == replace(other, version="")
+def _is_same(first: Rule, other: Rule) -> bool:
+    return replace(first, version="") == replace(other, version="")

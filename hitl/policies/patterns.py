@@ -21,10 +21,10 @@ def matches(pattern: str, action_type: str) -> bool:
         return False
     at, end = len(first), len(action_type) - len(last)
     for piece in middle:
-        found = action_type.find(piece, at, end)
-        if found < 0:
+        start = action_type.find(piece, at, end)
+        if start < 0:
             return False
-        at = found + len(piece)
+        at = start + len(piece)
     return True
 
 

@@ -54,8 +54,8 @@ def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str,
 
 def explain(tenant_id: str, action_type: str) -> list[PolicyMatch]:
     """Return every current policy that means the action, the one that applies first."""
-    found = _matching(_current(tenant_id), action_type)
-    return [_judged(found, place) for place in range(len(found))]
+    policies = _matching(_current(tenant_id), action_type)
+    return [_match_at(policies, place) for place in range(len(policies))]
 
 
 def rule_as_of(policy: Policy | None) -> Rule:
@@ -98,22 +98,22 @@ def _current(tenant_id: str) -> list[Policy]:
 
 
 def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
-    found = [policy for policy in current if patterns.matches(policy.pattern, action_type)]
-    return sorted(found, key=lambda policy: patterns.rank(policy.pattern))
+    policies = [policy for policy in current if patterns.matches(policy.pattern, action_type)]
+    return sorted(policies, key=lambda policy: patterns.rank(policy.pattern))
 
 
-def _judged(found: Sequence[Policy], place: int) -> PolicyMatch:
-    policy, first = found[place], found[0]
-    if len(found) == 1:
+def _match_at(policies: Sequence[Policy], place: int) -> PolicyMatch:
+    policy, first = policies[place], policies[0]
+    if len(policies) == 1:
         why = "no other pattern matches"
     elif place == 0:
-        why = _lost_to(found[1], first)[1]
+        why = _comparison(policies[1], first)[1]
     else:
-        why = _lost_to(policy, first)[0]
+        why = _comparison(policy, first)[0]
     return PolicyMatch(policy, place == 0, why)
 
 
-def _lost_to(loser: Policy, winner: Policy) -> tuple[str, str]:
+def _comparison(loser: Policy, winner: Policy) -> tuple[str, str]:
     """Return why one lost to the other, and why that one won."""
     lost, won = patterns.literals(loser.pattern), patterns.literals(winner.pattern)
     if lost != won:

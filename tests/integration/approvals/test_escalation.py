@@ -150,10 +150,10 @@ def test_votes_given_before_it_escalated_stay_given(redis_client: redis.Redis) -
     assert not AuditRecord.objects.filter(event="decision:refused").exists()
 
 
-def test_vote_judged_before_it_escalated_is_judged_again(
+def test_vote_checked_before_the_escalation_is_checked_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between judging and counting, the clock gives the request to another role."""
+    """Between the check and the vote, the clock gives the request to another role."""
     every: list[dict[str, Any]] = [{"min_approvals": 2}, {"min_approvals": 1}]
     for asked in every:
         pattern = f"*{asked['min_approvals']}"
@@ -162,16 +162,16 @@ def test_vote_judged_before_it_escalated_is_judged_again(
         request, _ = services.open_request(
             asked_for, factories.actor(REQUESTER), Origin.REST, now=OPENED_AT
         )
-        judge = ProposedDecision.judge
+        check = ProposedDecision.check
 
-        def judge_too_early(attempt: Any, read: Any, now: datetime, judge: Any = judge) -> None:
-            judge(attempt, read, now)
+        def check_too_early(proposed: Any, read: Any, now: datetime, check: Any = check) -> None:
+            check(proposed, read, now)
             services.expire_overdue(now=at(10))
 
-        monkeypatch.setattr(ProposedDecision, "judge", judge_too_early)
+        monkeypatch.setattr(ProposedDecision, "check", check_too_early)
         with pytest.raises(errors.RoleRequired):
             services.approve(request.request_id, factories.actor(), now=at(9))
-        monkeypatch.setattr(ProposedDecision, "judge", judge)
+        monkeypatch.setattr(ProposedDecision, "check", check)
 
         request.refresh_from_db()
         assert (request.status, request.approvals) == ("pending", 0)
