@@ -21,7 +21,7 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
 from hitl.actors import Actor, clock_actor
 from hitl.adoption import adopt
-from hitl.approvals import escalation, opening, refusals, votes
+from hitl.approvals import escalation, opening, permissions, refusals, votes
 from hitl.approvals.decisions import ProposedDecision
 from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
@@ -84,7 +84,7 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
         ):
             # An agent may have written it to Redis a moment ago, or something else since.
             request = adopt.adopt_request(request_id)
-    if request is None or request.tenant_id != tenant_id:
+    if request is None or not permissions.may_see(tenant_id, request):
         raise errors.RequestNotFound
     return settle(request, now=now)
 

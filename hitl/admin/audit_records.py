@@ -16,11 +16,12 @@ from django.views.decorators.http import require_POST
 
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import ReadOnlyAdmin
+from hitl.approvals import permissions
 from hitl.audit import access, checkpoints, search, signing
 from hitl.audit.export_format import Format
 from hitl.audit.search import SearchQuery
 from hitl.desk import urls
-from hitl.models import ApprovalRequest, AuditChain, AuditCheckpoint, AuditRecord
+from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 from hitl.text import dates, sanitize
 
@@ -134,9 +135,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
         """Show all that is written down of one request."""
-        operator = operator_at(request)
         found = (
-            ApprovalRequest.objects.filter(request_id=request_id, tenant_id__in=operator.tenants)
+            permissions.visible_to(operator_at(request))
+            .filter(request_id=request_id)
             .select_related("policy", "outbox_entry")
             .prefetch_related("votes")
             .first()

@@ -15,7 +15,7 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import UserMismatch
-from dwp_project.gateway.identity import Identity, header, recorded
+from dwp_project.gateway.identity import header, recorded
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
 from dwp_project.jsontext import InvalidJSON, compact, parse
 from hitl import errors, services
@@ -24,8 +24,8 @@ from hitl.api import schema
 from hitl.api.callers import caller
 from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
+from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
-from hitl.approvals.permissions import DECIDERS
 from hitl.delivery import commands, outbox, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
@@ -127,9 +127,7 @@ class CancelView(RequestView):
 class RequestsView(RequestView):
     def get(self, request: Request) -> Response:
         tenant_id = self.identity(request).tenant_id
-        found, next_cursor = page_of(
-            request, ApprovalRequest.objects.filter(tenant_id=tenant_id), self
-        )
+        found, next_cursor = page_of(request, permissions.visible_in(tenant_id), self)
         with_policy = [item for item in found if item.policy_id is not None]
         prefetch_related_objects(with_policy, "policy", "votes")
         # What was due expires by being read, and is then no longer what was asked for.
@@ -172,14 +170,16 @@ class OneRequestView(RequestView):
 
 
 @schema.signal
-class SignalView(EnvelopeView):
+class SignalView(RequestView):
     def get(self, request: Request, session_id: str) -> Response:
         if not ID_PATTERN.fullmatch(session_id):
             raise errors.SessionNotFound
         signal = self._signal(session_id)
-        if signal is None or not self._is_ours(signal, self.identity(request)):
-            return self.success(None, "No signal found for session")
-        return self.success(signal, "Signal retrieved")
+        tenant_id = self.identity(request).tenant_id
+        decided = None if signal is None else _request_of(signal, tenant_id)
+        if decided is not None and permissions.may_see_signal(self.actor(request), decided):
+            return self.success(signal, "Signal retrieved")
+        return self.success(None, "No signal found for session")
 
     def _signal(self, session_id: str) -> str | None:
         if not wakeup.is_paused():
@@ -191,23 +191,16 @@ class SignalView(EnvelopeView):
         # The signal's five minutes are known to the database as well.
         return outbox.current_signal(session_id)
 
-    def _is_ours(self, signal: str, identity: Identity) -> bool:
-        """Say whether the signal is of a session of this caller's: keys carry no tenant.
 
-        Theirs are the sessions they asked in and, for who may decide, the whole tenant's.
-        """
-        try:
-            request_id = parse(signal)["requestId"]
-        except (InvalidJSON, KeyError, TypeError):
-            return False
-        if not (isinstance(request_id, str) and ID_PATTERN.fullmatch(request_id)):
-            return False
-        found = ApprovalRequest.objects.filter(
-            request_id=request_id, tenant_id=identity.tenant_id
-        ).first()
-        return found is not None and (
-            found.user_id == identity.user_id or identity.role in DECIDERS
-        )
+def _request_of(signal: str, tenant_id: str) -> ApprovalRequest | None:
+    """Return the tenant's request that the signal names; None if the text names none."""
+    try:
+        request_id = parse(signal)["requestId"]
+    except (InvalidJSON, KeyError, TypeError):
+        return None
+    if not (isinstance(request_id, str) and ID_PATTERN.fullmatch(request_id)):
+        return None
+    return permissions.visible_in(tenant_id).filter(request_id=request_id).first()
 
 
 @schema.wait
