@@ -15,7 +15,7 @@ from dwp_project.gateway import errors, tokens
 from dwp_project.gateway.models import role_in
 from dwp_project.gateway.roles import USER
 
-# What is kept of a header (wire.md, 1), and what its column holds.
+# Characters of a header that is only kept for the record (wire.md, 1).
 _MAX_HEADER = 255
 
 

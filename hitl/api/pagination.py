@@ -18,7 +18,7 @@ from hitl.states import Status
 
 
 class NewestFirst(CursorPagination):
-    page_size = 50
+    page_size = 50  # wire.md, 3.5
     ordering = "-id"
 
 

@@ -15,6 +15,7 @@ from dwp_project.gateway.openapi import (
 )
 from dwp_project.jsontext import compact, digest
 from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models.policies import MOST_APPROVALS
 from hitl.states import DECIDED, Origin, Status
 
 _ID: Schema = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
@@ -26,7 +27,9 @@ def _milliseconds(what: str) -> Schema:
 
 
 _VOTES: dict[str, Schema] = {
-    "minApprovals": member("integer", "How many people have to agree.", minimum=2, maximum=5),
+    "minApprovals": member(
+        "integer", "How many people have to agree.", minimum=2, maximum=MOST_APPROVALS
+    ),
     "votes": member(
         list_of(
             record({"userId": {"type": "string"}, "votedAt": _milliseconds("When they agreed")})

@@ -16,6 +16,7 @@ from hitl.delivery import wire
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
+# `timeout` in seconds: its default and its most (wire.md, 3.5).
 DEFAULT_SECONDS, MOST_SECONDS = 30, 60
 
 

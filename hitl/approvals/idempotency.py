@@ -17,6 +17,7 @@ from dwp_project.jsontext import compact, digest, parse
 from hitl.errors import AlreadyDecided, IdempotencyKeyReused
 from hitl.models import KeptAnswer
 
+# How long an answer is replayed, and what a key may be (wire.md, 3.2).
 KEPT_FOR = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 

@@ -29,9 +29,11 @@ _WHY: tuple[tuple[type[DwpError], str], ...] = (
     (errors.ReasonRequired, "reason missing"),
     (errors.RequestNotFound, "wrong tenant"),
 )
-# The same refusal of the same person again within this is no news, as far as the newest records
-# of the request tell: nobody fills the book by pressing a button.
+# The same refusal of the same person is recorded once in this time (wire.md, 3.6), so that nobody
+# fills the audit by pressing a button.
 _REPEAT_WINDOW = timedelta(minutes=1)
+# Chosen: how many of a request's newest records are compared. Were more written within the window,
+# a refusal would be recorded twice, which harms nobody.
 _RECORDS_COMPARED = 50
 
 

@@ -9,8 +9,14 @@ from django.utils.translation import gettext_lazy as _
 from dwp_project.gateway.roles import Role
 from hitl.states import OnTimeout
 
+# Characters of an action type, and so of a pattern (wire.md, 3.5).
+MAX_ACTION_LENGTH = 128
+# Chosen: more people than this are a meeting, not an approval.
 MOST_APPROVALS = 5
+# The longest term, of a request (wire.md, 3.5) and of a policy alike: 30 days.
 MOST_SECONDS = 30 * 24 * 3600
+# Chosen: one line that is picked from a list.
+MAX_PRESET_LENGTH = 500
 _ROLES = [(Role.APPROVER.value, Role.APPROVER.label), (Role.ADMIN.value, Role.ADMIN.label)]
 _SECONDS = [MinValueValidator(1), MaxValueValidator(MOST_SECONDS)]
 
@@ -26,7 +32,7 @@ class Policy(models.Model):
 
     tenant_id = models.CharField(_("tenant"), max_length=255)
     # An action type in which `*` stands for any text.
-    pattern = models.CharField(_("action pattern"), max_length=128)
+    pattern = models.CharField(_("action pattern"), max_length=MAX_ACTION_LENGTH)
     version = models.PositiveIntegerField(_("version"))
     min_approvals = models.PositiveSmallIntegerField(
         _("approvals needed"),
@@ -82,7 +88,7 @@ class RejectionReason(models.Model):
     """A reason that a tenant's operators pick instead of writing it."""
 
     tenant_id = models.CharField(_("tenant"), max_length=255)
-    text = models.CharField(_("reason"), max_length=500)
+    text = models.CharField(_("reason"), max_length=MAX_PRESET_LENGTH)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
     class Meta:

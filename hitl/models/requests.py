@@ -10,7 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.jsontext import digest, parse
-from hitl.models.policies import Policy
+from hitl.models.policies import MAX_ACTION_LENGTH, Policy
 from hitl.states import DECIDED, Channel, Origin, Status
 
 # Ids of requests and sessions (docs/reference/wire.md, 3.5).
@@ -43,7 +43,7 @@ class ApprovalRequest(models.Model):
     user_id = models.CharField(_("requester"), max_length=255)
     origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
     agent_id = models.CharField(_("agent"), max_length=255, blank=True)
-    action_type = models.CharField(_("action"), max_length=128)
+    action_type = models.CharField(_("action"), max_length=MAX_ACTION_LENGTH)
     message = models.TextField(_("message"), blank=True)
     # JSON text, not a JSON column: what was decided on stays what it was, to the order of its
     # members, on every database.

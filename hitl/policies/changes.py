@@ -17,12 +17,11 @@ from hitl import errors
 from hitl.actors import Actor
 from hitl.audit import record
 from hitl.models import Policy
-from hitl.models.policies import MOST_APPROVALS, MOST_SECONDS
+from hitl.models.policies import MAX_ACTION_LENGTH, MOST_APPROVALS, MOST_SECONDS
 from hitl.policies.patterns import ANY
 from hitl.policies.rules import Rule, rule_as_of
 from hitl.states import AuditEvent, OnTimeout
 
-MOST_PATTERN = 128
 _ROLES = (Role.APPROVER.value, Role.ADMIN.value)
 
 
@@ -91,7 +90,7 @@ def _problems(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]
     further = (rule.escalate_to_role, rule.escalate_seconds)
     return [
         (
-            not (0 < len(pattern) <= MOST_PATTERN and pattern.isprintable()),
+            not (0 < len(pattern) <= MAX_ACTION_LENGTH and pattern.isprintable()),
             "pattern",
             _("A pattern is 1 to 128 printable characters."),
         ),

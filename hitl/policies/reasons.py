@@ -16,9 +16,10 @@ from hitl import errors
 from hitl.actors import Actor
 from hitl.audit import record
 from hitl.models import RejectionReason
+from hitl.models.policies import MAX_PRESET_LENGTH
 from hitl.states import AuditEvent
 
-MOST_TEXT = 500
+# The largest `smallint` of PostgreSQL, which the column is.
 MOST_POSITION = 32_767
 
 _ReasonMembers = dict[str, str | int]
@@ -101,7 +102,7 @@ def _members(reason: RejectionReason) -> _ReasonMembers:
 def _check(actor: Actor, text: str = "-", position: int = 0) -> None:
     if actor.role != Role.ADMIN:
         raise errors.MayNotChangePolicies
-    if not (text.strip() and len(text) <= MOST_TEXT and text.isprintable()):
+    if not (text.strip() and len(text) <= MAX_PRESET_LENGTH and text.isprintable()):
         raise ValidationFailed(_("A rejection reason is one line of 1 to 500 characters."))
     if not 0 <= position <= MOST_POSITION:
         raise ValidationFailed(_("A position is 0 to 32767."))

@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
+from hitl.models.policies import MAX_ACTION_LENGTH
 from hitl.policies import rules
 from hitl.policies.rules import PolicyMatch, Rule
 from hitl.states import OnTimeout
@@ -29,7 +30,7 @@ class Command(BaseCommand):
         tenant, action = options["tenant"], options["action"]
         if not is_identifier(tenant):
             raise CommandError("A tenant id is printable text without spaces around it.")
-        if not (0 < len(action) <= 128 and action.isprintable()):
+        if not (0 < len(action) <= MAX_ACTION_LENGTH and action.isprintable()):
             raise CommandError("An action type is 1 to 128 printable characters.")
         matches = rules.explain(tenant, action)
         if options["json"]:
