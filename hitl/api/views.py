@@ -70,13 +70,13 @@ class RequestView(EnvelopeView):
         actor = self.decision(request, body)
 
         def act() -> Answer:
-            found = decide(actor)
-            if found.status == Status.PENDING:
-                told = wire.partial_approval(found)
+            decided = decide(actor)
+            if decided.status == Status.PENDING:
+                votes = wire.partial_approval(decided)
                 return http.HTTP_202_ACCEPTED, envelope.success(
-                    told, "Approval recorded, more are needed"
+                    votes, "Approval recorded, more are needed"
                 )
-            return 200, envelope.success(wire.decision(found), message)
+            return 200, envelope.success(wire.decision(decided), message)
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
@@ -127,11 +127,11 @@ class CancelView(RequestView):
 class RequestsView(RequestView):
     def get(self, request: Request) -> Response:
         tenant_id = self.identity(request).tenant_id
-        found, next_cursor = page_of(request, permissions.visible_in(tenant_id), self)
-        with_policy = [item for item in found if item.policy_id is not None]
+        requests, next_cursor = page_of(request, permissions.visible_in(tenant_id), self)
+        with_policy = [item for item in requests if item.policy_id is not None]
         prefetch_related_objects(with_policy, "policy", "votes")
         # What was due expires by being read, and is then no longer what was asked for.
-        settled = [services.settle(item) for item in found]
+        settled = [services.settle(item) for item in requests]
         status = request.query_params.get("status") or None
         items = [wire.document(i) for i in settled if status in (None, i.status)]
         page: dict[str, Any] = {"items": items}
@@ -164,9 +164,10 @@ class RequestsView(RequestView):
 @schema.request
 class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
-        found = services.find(request_id, self.identity(request).tenant_id)
+        tenant_id = self.identity(request).tenant_id
+        document = wire.document(services.find(request_id, tenant_id))
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
-        return self.success(compact(wire.document(found)), "Approval request retrieved")
+        return self.success(compact(document), "Approval request retrieved")
 
 
 @schema.signal
