@@ -1,4 +1,4 @@
-"""Who belongs to which tenant, and in which role."""
+"""Memberships: which user belongs to which tenant, in which role."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def validate_tenant_id(value: str) -> None:
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
-    """Changes rows one by one: each change is told, and what hears of it may refuse it.
+    """Changes rows one by one: each change sends its Django signal, and a receiver may refuse it.
 
-    Deleting many tells of each by itself; raw SQL tells nobody.
+    Django's own deletion sends a signal for each row; raw SQL sends none.
     """
 
     def update(self, **values: Any) -> int:
@@ -89,7 +89,7 @@ class Membership(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        """Save, and tell of it in the same transaction: who hears of it may refuse."""
+        """Save, and send the signal in the same transaction: a receiver may refuse the change."""
         with transaction.atomic(using=using):
             before = self._stored_details()
             super().save(
@@ -98,7 +98,7 @@ class Membership(models.Model):
                 using=using,
                 update_fields=update_fields,
             )
-            # As it is now, not as the caller holds it: `update_fields` may have left something.
+            # As it is stored, not as the caller has it: `update_fields` may have left columns out.
             now = self._stored_details()
             if not before:
                 signals.membership_added.send(Membership, membership=now)
@@ -106,7 +106,7 @@ class Membership(models.Model):
                 signals.membership_changed.send(Membership, membership=now, before=before)
 
     def _stored_details(self) -> dict[str, str]:
-        """Return who, where and what as the database has it; empty where it has nothing."""
+        """Return the stored membership as signals send it; empty if there is none."""
         if self.pk is None:
             return {}
         rows = Membership.objects.select_for_update(of=("self",)).select_related("user")
@@ -119,13 +119,13 @@ class Membership(models.Model):
 
 
 def membership_details(username: str, tenant_id: str, role: str) -> dict[str, str]:
-    """Return a membership as signals tell it."""
+    """Return a membership as the arguments of its signals."""
     return {"username": username, "tenant_id": tenant_id, "role": role}
 
 
 @receiver(post_delete, sender=Membership)
 def _send_removed(instance: Membership, **kwargs: Any) -> None:
-    # Inside the transaction that Django deletes in, for each row, whoever's cascade it was.
+    # Runs in the transaction that deletes, once for each row, for cascades as well.
     removed = membership_details(instance.user.get_username(), instance.tenant_id, instance.role)
     signals.membership_removed.send(Membership, membership=removed)
 

@@ -12,5 +12,5 @@ class Role(models.TextChoices):
     ADMIN = "admin", _("admin")
 
 
-# The role of somebody whose token names none and who has no membership.
+# The role of a user whose token names none and who has no membership.
 USER = "user"

@@ -1,4 +1,4 @@
-"""Shapes of the approvals API in its description, and what every example is about."""
+"""Schemas of the approvals API in its OpenAPI description, and the request of its examples."""
 
 from __future__ import annotations
 

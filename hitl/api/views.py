@@ -36,13 +36,13 @@ Decide = Callable[[Actor], ApprovalRequest]
 
 
 class RequestView(EnvelopeView):
-    """Base of what answers with the decision that stands."""
+    """Base of the views about requests: who calls, idempotency, and answers to decisions."""
 
     def actor(self, request: Request) -> Actor:
         return caller(request._request, self.identity(request))
 
     def decision(self, request: Request, body: dict[str, Any]) -> Actor:
-        """Return the actor of a decision; nobody decides in another's name (wire.md, 3.2)."""
+        """Return the actor of a decision; `UserMismatch` in another's name (wire.md, 3.2)."""
         identity = self.identity(request)
         if body.get("userId") and body["userId"] != identity.user_id:
             raise UserMismatch
@@ -51,7 +51,10 @@ class RequestView(EnvelopeView):
     def once(
         self, request: Request, endpoint: str, payload: Any, act: Callable[[], Answer]
     ) -> Response:
-        """Answer by `act`, or as before under the same Idempotency-Key; 409 if it is decided."""
+        """Answer with what `act` returns, or with its first answer under the Idempotency-Key.
+
+        A request that is decided already is answered 409 with that decision (wire.md, 3.2).
+        """
         key = header(request._request, "Idempotency-Key")
         try:
             status, body = answer_once(self.identity(request), endpoint, key, payload, act)
@@ -66,7 +69,7 @@ class RequestView(EnvelopeView):
     def decided(
         self, request: Request, verb: str, message: str, body: dict[str, Any], decide: Decide
     ) -> Response:
-        """Answer with the decision that `decide` makes in the name of who sends `request`."""
+        """Answer with the decision that `decide` makes in the caller's name (wire.md, 3.1, 3.6)."""
         actor = self.decision(request, body)
 
         def act() -> Answer:
@@ -80,7 +83,7 @@ class RequestView(EnvelopeView):
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
-        # A vote has no signal, also when it is told again after the decision.
+        # The answer to a vote has no signal, even if it is replayed after the decision.
         is_vote = response.status_code == http.HTTP_202_ACCEPTED
         if not is_vote and (outcome := outbox.outcome_of(request_id)):
             response["X-DWP-Signal"] = outcome
@@ -130,7 +133,7 @@ class RequestsView(RequestView):
         requests, next_cursor = page_of(request, permissions.visible_in(tenant_id), self)
         with_policy = [item for item in requests if item.policy_id is not None]
         prefetch_related_objects(with_policy, "policy", "votes")
-        # What was due expires by being read, and is then no longer what was asked for.
+        # Overdue requests expire by being read, and may then no longer be in the wanted state.
         settled = [services.settle(item) for item in requests]
         status = request.query_params.get("status") or None
         items = [wire.document(i) for i in settled if status in (None, i.status)]
@@ -189,7 +192,7 @@ class SignalView(RequestView):
             except (RedisError, OSError) as exc:
                 wakeup.pause()
                 logger.warning("redis_away", error=str(exc))
-        # The signal's five minutes are known to the database as well.
+        # The database knows the signals of the last five minutes as well (wire.md, 3.4).
         return outbox.current_signal(session_id)
 
 

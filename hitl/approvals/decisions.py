@@ -1,4 +1,7 @@
-"""What somebody wants to become of a request, and whether they may. A part of `hitl.services`."""
+"""Checks a decision before it is made: who, on what, in which state (wire.md, 3.6).
+
+A part of `hitl.services`, which then makes it.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ _VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLE
 
 @dataclass(frozen=True, slots=True)
 class ProposedDecision:
-    """A decision, or a withdrawal, before it is made."""
+    """A decision or a withdrawal that somebody wants to make, to be checked first."""
 
     to: Status
     actor: Actor
@@ -34,15 +37,16 @@ class ProposedDecision:
     reason: str = ""
 
     def is_repeated_vote(self, request: ApprovalRequest) -> bool:
-        """Say whether the actor has voted for `request` already: nothing comes of it then."""
+        """Say whether this is the actor's second vote for the request, which changes nothing."""
         return self.to is Status.APPROVED and votes.has_voted(request, self.actor)
 
     def check(self, request: ApprovalRequest, now: datetime) -> None:
-        """Raise why this may not be done to `request` as it was read, if so.
+        """Raise the error if this may not be done to the request as it was read.
 
-        First whether the actor may (a refusal is kept), then how the request has ended if it
-        has, then whether what they send will do. Who has voted might, even if others decide
-        since it escalated.
+        In this order (wire.md, 3.6): `MayNotDecide` and its kinds; `AlreadyDecided`,
+        `RequestExpired` or `RequestCancelled`; `DigestDiffers`; `ReasonRequired`. Refusals, all
+        but the second group, are audited. Whoever voted before the request escalated is
+        answered as then, even if only another role decides now.
         """
         refusal = _WHY_NOT[self.to](self.actor, request)
         if refusal is not None and not self.is_repeated_vote(request):
@@ -61,12 +65,12 @@ class ProposedDecision:
             self._refuse(errors.ReasonRequired(), request, now)
 
     def _is_about_stored_context(self, request: ApprovalRequest) -> bool:
-        """Say whether what is stored is what was asked, and what the actor was shown if known."""
+        """Say whether the stored context is the one that was asked about, and shown if known."""
         shown_digest = request.context_digest if self.shown_digest is None else self.shown_digest
         return shown_digest == request.context_digest == request.stored_digest
 
     def record_if_foreign(self, request_id: str, now: datetime) -> None:
-        """Have the audit keep this if the request that was not found is another tenant's."""
+        """Audit the attempt if the request that was not found is another tenant's."""
         refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
 
     def _refuse(self, refusal: DwpError, request: ApprovalRequest, now: datetime) -> None:

@@ -1,4 +1,5 @@
-"""Answers kept under a client's Idempotency-Key (docs/reference/wire.md, 3.2)."""
+"""Replays the first answer to a request that is sent again under its Idempotency-Key
+(docs/reference/wire.md, 3.2)."""
 
 from __future__ import annotations
 
@@ -33,12 +34,12 @@ def answer_once(
     *,
     now: datetime | None = None,
 ) -> Answer:
-    """Return what `act` answers, or what it answered the first time under this key.
+    """Return the answer of `act`, or its first answer under this key: HTTP status and body.
 
-    The answer is kept with what it tells of, in one transaction, and only if it is a
-    success: a refusal leaves the key unused. Of several at once one acts and the others
-    replay. Raises `InvalidValue` for an unusable key, `IdempotencyKeyReused` for another
-    payload, and what `act` raises.
+    The answer is stored in the transaction in which `act` works, and only if it is a success:
+    a refusal leaves the key unused. Of several calls at once, one acts and the others replay.
+    A key belongs to the identity's tenant and user and to the endpoint. Raises `InvalidValue`
+    for an unusable key, `IdempotencyKeyReused` for another payload, and what `act` raises.
     """
     if key is None:
         return act()
@@ -54,7 +55,7 @@ def answer_once(
         try:
             answer = act()
         except (DwpError, AlreadyDecided) as exc:
-            # Raised after the commit: what the refusal has written, an audit record say, stays.
+            # Raised after the commit, so that the audit record of the refusal stays.
             refusal = exc
         if answer is not None and answer[0] < 300:
             stored.status, stored.body = answer[0], compact(answer[1])
@@ -68,7 +69,7 @@ def answer_once(
 
 
 def forget_old(*, now: datetime | None = None) -> int:
-    """Remove answers older than a day; return how many."""
+    """Delete answers older than `KEPT_FOR`; return how many."""
     expired = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT_FOR)
     return expired.delete()[0]
 
@@ -76,7 +77,10 @@ def forget_old(*, now: datetime | None = None) -> int:
 def _lock_answer(
     identity: Identity, endpoint: str, key: str, payload_digest: str, now: datetime
 ) -> KeptAnswer:
-    """Return the key's row, locked until the transaction ends, made if it is new or expired."""
+    """Return the key's row, locked until the transaction ends; a new one if there is none.
+
+    Raises `IdempotencyKeyReused` if the row is of another payload.
+    """
     scope = {
         "tenant_id": identity.tenant_id,
         "user_id": identity.user_id,
@@ -86,7 +90,7 @@ def _lock_answer(
     defaults = {"payload_digest": payload_digest, "created_at": now}
     KeptAnswer.objects.filter(**scope, created_at__lt=now - KEPT_FOR).delete()
     KeptAnswer.objects.get_or_create(**scope, defaults=defaults)
-    # A transaction that was here before may have refused and removed the row meanwhile.
+    # Another transaction may have deleted the row meanwhile, because its request was refused.
     stored = KeptAnswer.objects.select_for_update().filter(**scope).first()
     if stored is None:
         return _lock_answer(identity, endpoint, key, payload_digest, now)

@@ -1,5 +1,8 @@
-"""How a request comes to be: asked over REST or by the built-in agent, in a session of one's
-own. A part of `hitl.services`, through which the rest of the house calls it."""
+"""Opens the requests of REST clients and of the built-in agent (wire.md, 3.5).
+
+A part of `hitl.services`, through which everything else calls it. Requests that agents wrote to
+Redis are opened by `hitl.adoption`.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,11 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an agent asks: the action, its context as JSON object, and how long it waits."""
+    """What an agent asks: the action, its context as a JSON object, and the term in seconds.
+
+    Without `timeout_seconds` the policy or the deployment gives the term, without `request_id`
+    an id is made.
+    """
 
     session_id: str
     action_type: str
@@ -47,7 +54,7 @@ class Question:
 def open_request(
     question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
 ) -> tuple[ApprovalRequest, bool]:
-    """Do what `services.open_request` says, which asks Redis for the id first."""
+    """Open a request as `services.open_request` says, which looks in Redis for the id first."""
     now = now or timezone.now()
     is_owner = not (origin == Origin.REST and _is_used_by_an_agent(question.session_id))
     try:
@@ -69,7 +76,7 @@ def open_request(
 def _is_used_by_an_agent(session_id: str) -> bool:
     """Say whether an agent on Redis uses a session that the database does not know yet.
 
-    Whoever opened a request there would answer that agent.
+    A request that somebody else opened in that session would answer the agent.
     """
     owners = SessionOwner.objects.filter(session_id=session_id)
     if owners.exists() or wakeup.is_paused():
@@ -77,10 +84,10 @@ def _is_used_by_an_agent(session_id: str) -> bool:
     try:
         is_used = redis_requests.waiting_request(session_id) is not None
     except ResponseError:
-        is_used = True  # a key of another kind is no key of ours
+        is_used = True  # a key of another type: something else uses the session
     except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
         return False
-    # The key may be that of an opening of ours that has just been committed.
+    # The key may be of a request of ours that was committed since the first look.
     return is_used and not owners.exists()
 
 
@@ -122,19 +129,20 @@ def _open(
 
 
 def _term(question: Question, policy: Policy | None) -> int:
-    """Return for how many seconds the question waits: as the asker wishes or by default, and
-    no longer than a policy says."""
+    """Return the term in seconds: the question's or the default, at most the policy's
+    (wire.md, 3.6)."""
     ceiling = policy.timeout_seconds if policy else None
     requested = question.timeout_seconds or ceiling or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
     return min(requested, ceiling) if ceiling else requested
 
 
 def _announce(request: ApprovalRequest) -> None:
-    """Tell Redis of a request that has just been committed.
+    """Write a request that has just been committed to Redis.
 
-    Where that fails, a publication for the session's question before may still be on its way,
-    checked against a database that did not know this request. It is invalid after a moment;
-    until then nobody is told that this request is open, so no agent listens for its answer.
+    If that fails, a publication for the session's earlier request may still be on its way: it
+    was checked before this request was committed, and lapses `commands.VALID_SECONDS` after
+    that. Until then the caller waits, so that no agent listens for the answer to this request
+    and takes the other one for it.
     """
     committed_at = time.monotonic()
     try:
@@ -148,8 +156,7 @@ def _announce(request: ApprovalRequest) -> None:
 
 
 def announce_again(request_id: str) -> None:
-    """Tell Redis once more of a request that still waits: whoever opened it may have died
-    before Redis was told."""
+    """Write a pending request to Redis again: its process may have died before it did."""
     request = ApprovalRequest.objects.filter(request_id=request_id, status=Status.PENDING).first()
     if request is not None:
         _announce(request)
@@ -160,11 +167,14 @@ def _has_one_before(request: ApprovalRequest) -> bool:
     try:
         return earlier.exists()
     except DATABASE_AWAY:
-        return True  # better a moment too long
+        return True  # waiting in vain is better than a wrong answer
 
 
 def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
-    """Return what stands under the question's id if it is the same question."""
+    """Return the existing request of the question's id, and False for not new.
+
+    Raises `RequestIdTaken` unless it is the same question of the same person.
+    """
     request = ApprovalRequest.objects.get(request_id=question.request_id)
     is_same = (request.tenant_id, request.body_digest) == (
         actor.tenant_id,
@@ -173,7 +183,7 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
     if not is_same:
         raise errors.RequestIdTaken
     if request.status == Status.PENDING:
-        # Whoever opened it may have died before Redis was told, or still be waiting there.
+        # Its process may have died before it wrote to Redis, or may still be about to.
         transaction.on_commit(lambda: _announce(request), robust=True)
     return request, False
 

@@ -33,8 +33,8 @@ def decides_in(operator: Operator) -> list[str]:
 def may_decide_for(actor: Actor, requester_id: str) -> bool:
     """Say whether the actor may decide what `requester_id` asks in the actor's tenant.
 
-    Deciders may, whoever asks, and the requester may, but not as an operator: on the pages a
-    decision takes a role (wire.md, 3.2). The same holds for ending a session of `requester_id`.
+    Deciders may, whoever asks, and so may the requester (wire.md, 3.2), but not as an operator:
+    on the pages a decision takes a role. Ending a session of `requester_id` follows this rule too.
     """
     if actor.role in DECIDERS:
         return True

@@ -1,4 +1,4 @@
-"""Decisions that were refused, as the audit keeps them."""
+"""Audits decisions that were refused (wire.md, 3.6)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# What is kept; the first that fits says why.
+# The refusals that are audited, and the `why` of each: the first that fits.
 _WHY: tuple[tuple[type[DwpError], str], ...] = (
     (errors.RequesterMayNotApprove, "own request"),
     (errors.MayNotDecide, "wrong role"),
@@ -47,10 +47,11 @@ def record_refusal(
     shown_digest: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep that `actor` tried to decide `request` and was refused, in their tenant's chain.
+    """Record in the actor's chain that they tried to decide the request and were refused.
 
-    In a transaction of its own, since nothing else has changed. Never raises: what was refused
-    stays refused for its own reason.
+    `tried` is `approve`, `reject` or `cancel`; `extra` are further audit details. Writes in a
+    transaction of its own, since nothing else has changed. Never raises: the caller raises the
+    refusal itself, whatever happens here.
     """
     why = next((why for kind, why in _WHY if isinstance(refusal, kind)), None)
     if why is None:
@@ -75,9 +76,10 @@ def record_refusal(
 
 
 def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
-    """Keep that `actor` tried to decide another tenant's request, if that is what it is.
+    """Record that the actor tried to decide another tenant's request, if the id is of one.
 
-    In the deployment's own chain: in a tenant's, a record would tell that there is such an id.
+    The record is in the deployment's own chain: in the actor's, it would reveal that there is
+    such a request (wire.md, 3.6).
     """
     if not ID_PATTERN.fullmatch(request_id):
         return

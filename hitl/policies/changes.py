@@ -1,4 +1,7 @@
-"""How policies come, change and go: by admins of their tenant, a version at a time, audited."""
+"""Creates, changes and retires policies: admins only, a version at a time, audited.
+
+The only writer of policies. What a policy may say is checked here.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ _ROLES = (Role.APPROVER.value, Role.ADMIN.value)
 
 
 def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = None) -> Policy:
-    """Make a policy of the actor's tenant; one that was retired comes back as its next version.
+    """Create a policy of the actor's tenant; a retired one comes back as its next version.
 
     Raises `MayNotChangePolicies`, `InvalidPolicy`, `PolicyExists`.
     """
@@ -48,9 +51,10 @@ def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = Non
 def change(
     actor: Actor, pattern: str, rule: Rule, *, version: int, now: datetime | None = None
 ) -> Policy:
-    """Make the next version of the policy that was read in `version`, and return it.
+    """Create the next version of the policy that was read in `version`, and return it.
 
-    Requests keep the version they were opened under. Raises `MayNotChangePolicies`,
+    Requests keep the version they were opened under. A rule that is the same makes no version:
+    the current one is returned. Raises `MayNotChangePolicies`,
     `InvalidPolicy`, `PolicyOutdated`.
     """
     _authorise(actor)
@@ -65,9 +69,9 @@ def change(
 
 
 def retire(actor: Actor, pattern: str, *, version: int, now: datetime | None = None) -> Policy:
-    """Let the policy that was read in `version` no longer apply to what is opened from now on.
+    """Retire the policy that was read in `version`: it applies to no request opened from now on.
 
-    Raises `MayNotChangePolicies`, `PolicyOutdated`.
+    Returns the version that says so. Raises `MayNotChangePolicies`, `PolicyOutdated`.
     """
     _authorise(actor)
     with transaction.atomic():
@@ -79,7 +83,7 @@ def retire(actor: Actor, pattern: str, *, version: int, now: datetime | None = N
 
 
 def check(pattern: str, rule: Rule) -> None:
-    """Raise `InvalidPolicy` for what no policy may say."""
+    """Raise `InvalidPolicy` for a pattern or a rule that no policy may have."""
     for is_wrong, field, text in _problems(pattern, rule):
         if is_wrong:
             raise errors.InvalidPolicy(field, text)
@@ -167,7 +171,7 @@ def _read_version(actor: Actor, pattern: str, version: int) -> Policy:
 
 
 def _supersede(before: Policy) -> bool:
-    """Make room for the next version; of any number who do this, one does."""
+    """Take `is_current` from a version; of any number of transactions, one gets True."""
     return bool(Policy.objects.filter(pk=before.pk, is_current=True).update(is_current=False))
 
 
@@ -201,7 +205,7 @@ def _write(
 
 
 def _rule_members(rule: Rule) -> Mapping[str, Any]:
-    """Return what the rule asks, without the version that says so."""
+    """Return the rule's columns, without the version that it came from."""
     members = asdict(rule)
     del members["version"]
     return members

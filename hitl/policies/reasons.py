@@ -1,4 +1,7 @@
-"""The rejection reasons that a tenant's operators pick from, and every change of them audited."""
+"""The rejection reasons that a tenant's operators pick from; every change is audited.
+
+The only writer of rejection reasons.
+"""
 
 from __future__ import annotations
 
@@ -26,15 +29,17 @@ _ReasonMembers = dict[str, str | int]
 
 
 def offered(tenants: Collection[str]) -> list[str]:
-    """Return the reasons to pick from: those that each of the tenants has. None is told in
-    another tenant's book."""
+    """Return the texts to pick from in a form about requests of these tenants.
+
+    Only those that each of the tenants has, so that none ends up in another tenant's audit.
+    """
     reasons = RejectionReason.objects.filter(tenant_id__in=tenants).order_by("position", "id")
     texts = list(reasons.values_list("text", flat=True))
     return [text for text in dict.fromkeys(texts) if texts.count(text) == len(set(tenants))]
 
 
 def chosen(tenants: Collection[str], preset: str, written: str) -> str:
-    """Return the reason that a form gives: a preset of these tenants, a text, or both."""
+    """Return the reason of a form: a preset of these tenants, a written text, or both."""
     if preset and preset in offered(tenants):
         return f"{preset} – {written}" if written else preset
     return written

@@ -1,6 +1,7 @@
-"""Which policy applies to an action, and what it asks of those who decide.
+"""Which policy applies to an action, and what it asks of a request (wire.md, 3.6).
 
-`hitl.policies.changes` writes policies; requests point at the version they were opened under.
+`hitl.policies.changes` writes policies, `hitl.approvals.permissions` says who satisfies them.
+Requests point at the version they were opened under.
 """
 
 from __future__ import annotations
@@ -16,25 +17,25 @@ from hitl.states import OnTimeout
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a policy asks; by default, what holds where no policy applies."""
+    """What a policy asks; the defaults are what applies without a policy. Times are in seconds."""
 
     min_approvals: int = 1
     forbid_requester: bool = False
     # Empty: the requester, an approver or an admin.
     required_role: str = ""
-    # None: what the asker wants, or else the deployment's default.
+    # None: as the question says, or else the deployment's default.
     timeout_seconds: int | None = None
     on_timeout: str = OnTimeout.EXPIRE.value
     escalate_to_role: str = ""
     escalate_seconds: int | None = None
     reason_required: bool = False
-    # Which policy in which version, for people; empty where none applies.
+    # The policy and its version in words; empty without a policy.
     version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyMatch:
-    """A policy whose pattern means the action, whether it applies, and why."""
+    """A policy whose pattern matches an action, whether it applies, and why or why not."""
 
     policy: Policy
     applies: bool
@@ -42,24 +43,24 @@ class PolicyMatch:
 
 
 def applying(tenant_id: str, action_type: str) -> Policy | None:
-    """Return the policy that applies to an action in a tenant, in its current version."""
+    """Return the current version of the policy that applies to an action in a tenant, if any."""
     return applying_to_each(tenant_id, [action_type])[action_type]
 
 
 def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str, Policy | None]:
-    """Return the policy that applies to each action, asking once for all."""
+    """Return the policy that applies to each action, if any; one query for all."""
     current = _current(tenant_id)
     return {action: next(iter(_matching(current, action)), None) for action in action_types}
 
 
 def explain(tenant_id: str, action_type: str) -> list[PolicyMatch]:
-    """Return every current policy that means the action, the one that applies first."""
+    """Return every current policy whose pattern matches the action; the first one applies."""
     policies = _matching(_current(tenant_id), action_type)
     return [_match_at(policies, place) for place in range(len(policies))]
 
 
 def rule_as_of(policy: Policy | None) -> Rule:
-    """Return what one version of a policy asks; without one, the default."""
+    """Return what this version of a policy asks; without a policy, the default."""
     if policy is None:
         return Rule()
     return Rule(
@@ -76,7 +77,7 @@ def rule_as_of(policy: Policy | None) -> Rule:
 
 
 def rule_of(request: ApprovalRequest) -> Rule:
-    """Return what holds for a request: its policy's rule as of the version it was opened under.
+    """Return the rule of a request: that of the version of the policy it was opened under.
 
     Once it has escalated, the required role is the one it escalated to.
     """
@@ -87,7 +88,7 @@ def rule_of(request: ApprovalRequest) -> Rule:
 
 
 def policy_details(request: ApprovalRequest) -> dict[str, Any]:
-    """Return what audit records say of the request's policy: pattern and version, or nothing."""
+    """Return the request's policy as audit details: pattern and version, or nothing."""
     if request.policy is None:
         return {}
     return {"policy": {"pattern": request.policy.pattern, "version": request.policy.version}}
@@ -114,7 +115,7 @@ def _match_at(policies: Sequence[Policy], place: int) -> PolicyMatch:
 
 
 def _comparison(loser: Policy, winner: Policy) -> tuple[str, str]:
-    """Return why one lost to the other, and why that one won."""
+    """Return why the loser does not apply, and why the winner does."""
     lost, won = patterns.literals(loser.pattern), patterns.literals(winner.pattern)
     if lost != won:
         return (
