@@ -79,11 +79,11 @@ def test_reject_without_a_reason_says_user_rejected(api: Api, body: Any) -> None
 
 @pytest.mark.parametrize("first", ["approve", "reject"])
 @pytest.mark.parametrize("second", ["approve", "reject"])
-def test_second_decision_is_told_which_one_stands(api: Api, first: str, second: str) -> None:
+def test_second_decision_is_answered_with_the_first(api: Api, first: str, second: str) -> None:
     request = factories.opened()
-    stands = decide(api, first, request.request_id, REQUESTER, {"reason": "first"}).data
+    first_decision = decide(api, first, request.request_id, REQUESTER, {"reason": "first"}).data
     if first == "reject":
-        assert stands["reason"] == "first"
+        assert first_decision["reason"] == "first"
 
     answer = decide(api, second, request.request_id, APPROVER, {"reason": "second"})
 
@@ -91,7 +91,7 @@ def test_second_decision_is_told_which_one_stands(api: Api, first: str, second: 
     assert answer.body["status"] == "SUCCESS"
     assert answer.body["success"] is True
     assert answer.body["message"] == "Request was already processed (idempotent)"
-    assert answer.data == stands
+    assert answer.data == first_decision
     assert "errorCode" not in answer.body
 
 
@@ -149,7 +149,7 @@ def test_nobody_decides_in_anothers_name(api: Api, verb: str, person: Person) ->
     assert ApprovalRequest.objects.get().status == Status.PENDING
 
 
-def test_body_is_judged_before_the_request_is_looked_up(api: Api) -> None:
+def test_body_is_checked_before_the_request_is_looked_up(api: Api) -> None:
     assert decide(api, "approve", "req_unknown", REQUESTER, b"{").refusal == (400, "E4000")
     assert decide(api, "approve", "req_unknown", REQUESTER, {"userId": "else"}).refusal == (
         403,

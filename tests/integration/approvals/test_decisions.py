@@ -24,7 +24,7 @@ def decide(verb: str, request: ApprovalRequest, by: Person, body: Any = b"") -> 
     return Api().post(f"/aura/hitl/{verb}/{request.request_id}", by, body)
 
 
-def test_permission_is_judged_before_state(redis_client: redis.Redis) -> None:
+def test_permission_is_checked_before_state(redis_client: redis.Redis) -> None:
     request = factories.opened()
     decide("approve", request, REQUESTER)
 
@@ -32,7 +32,9 @@ def test_permission_is_judged_before_state(redis_client: redis.Redis) -> None:
 
 
 @pytest.mark.parametrize("reason", [None, "", "   "])
-def test_reason_that_a_policy_wants_is_asked_for(redis_client: redis.Redis, reason: Any) -> None:
+def test_rejection_without_the_reason_that_a_policy_wants_is_refused(
+    redis_client: redis.Redis, reason: Any
+) -> None:
     a_policy(reason_required=True)
     request = factories.opened()
 
@@ -70,7 +72,9 @@ def test_decision_on_something_else_than_is_stored_is_refused(
     assert parse(record.details)["shownDigest"] == request.context_digest
 
 
-def test_what_stands_is_told_before_what_is_sent_is_judged(redis_client: redis.Redis) -> None:
+def test_earlier_decision_is_answered_before_digest_and_reason_are_checked(
+    redis_client: redis.Redis,
+) -> None:
     a_policy(reason_required=True)
     request = factories.opened()
     decide("approve", request, APPROVER)

@@ -50,7 +50,7 @@ def test_decision_is_for_nobody_else(redis_client: redis.Redis, verb: str, perso
 
 
 @pytest.mark.parametrize(
-    ("asked", "person", "approves", "rejects"),
+    ("rule", "person", "approves", "rejects"),
     [
         ({}, REQUESTER, True, True),
         ({}, VIEWER, False, False),
@@ -72,12 +72,12 @@ def test_decision_is_for_nobody_else(redis_client: redis.Redis, verb: str, perso
 def test_policy_says_who_decides(
     redis_client: redis.Redis,
     verb: str,
-    asked: dict[str, Any],
+    rule: dict[str, Any],
     person: Person,
     approves: bool,
     rejects: bool,
 ) -> None:
-    a_policy(**asked)
+    a_policy(**rule)
     by = person if person == ASKING_APPROVER else REQUESTER
     request = factories.opened(by=by)
     may = approves if verb == "approve" else rejects
@@ -106,7 +106,7 @@ def test_withdrawing_is_no_decision(redis_client: redis.Redis, person: Person) -
     assert services.cancel(request.request_id, factories.actor(person)).status == "cancelled"
 
 
-def test_rule_tells_pages_what_it_tells_services(redis_client: redis.Redis) -> None:
+def test_pages_are_refused_as_the_services_are(redis_client: redis.Redis) -> None:
     a_policy(required_role="admin")
     request = factories.opened()
 

@@ -37,8 +37,10 @@ def decide(
 
 
 def events_of(request: ApprovalRequest) -> list[str]:
-    found = AuditRecord.objects.filter(request_id=request.request_id).order_by("sequence")
-    return [str(event).removeprefix("request:") for event in found.values_list("event", flat=True)]
+    records = AuditRecord.objects.filter(request_id=request.request_id).order_by("sequence")
+    return [
+        str(event).removeprefix("request:") for event in records.values_list("event", flat=True)
+    ]
 
 
 def test_partial_approval_answers_202_with_the_votes(redis_client: redis.Redis) -> None:
@@ -89,9 +91,9 @@ def test_last_approval_answers_as_ever_and_ends_the_request(redis_client: redis.
     request.refresh_from_db()
     assert (request.decided_by, request.approvals) == ("approver2", 2)
     assert events_of(request) == ["opened", "voted", "approved"]
-    told = parse(AuditRecord.objects.get(event="request:approved").details)
-    assert told["policy"] == {"pattern": "delete_*", "version": 1}
-    assert (told["approvals"], told["votes"]) == (2, ["approver1", "approver2"])
+    members = parse(AuditRecord.objects.get(event="request:approved").details)
+    assert members["policy"] == {"pattern": "delete_*", "version": 1}
+    assert (members["approvals"], members["votes"]) == (2, ["approver1", "approver2"])
     late = decide("approve", request, APPROVER)
     assert (late.status, late.data) == (409, answer.data)
 
@@ -136,8 +138,8 @@ def test_one_veto_rejects_whatever_votes_there_are(redis_client: redis.Redis) ->
     answer = decide("reject", request, THIRD, {"reason": "no"})
 
     assert (answer.status, answer.data["status"]) == (200, "rejected")
-    told = parse(AuditRecord.objects.get(event="request:rejected").details)
-    assert (told["reason"], told["votes"]) == ("no", ["approver1", "approver2"])
+    members = parse(AuditRecord.objects.get(event="request:rejected").details)
+    assert (members["reason"], members["votes"]) == ("no", ["approver1", "approver2"])
 
 
 def test_who_has_agreed_may_still_reject(redis_client: redis.Redis) -> None:
@@ -154,13 +156,13 @@ def test_request_shows_its_votes_where_it_needs_several(redis_client: redis.Redi
     request = factories.opened()
     decide("approve", request, APPROVER)
 
-    shown = parse(Api().get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
+    document = parse(Api().get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
     listed = Api().get("/aura/hitl/requests", REQUESTER).data["items"]
-    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+    stored = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
 
-    assert shown["minApprovals"] == 2
-    assert [vote["userId"] for vote in shown["votes"]] == ["approver1"]
-    assert listed[0] == shown == kept
+    assert document["minApprovals"] == 2
+    assert [vote["userId"] for vote in document["votes"]] == ["approver1"]
+    assert listed[0] == document == stored
     assert listed[1]["requestId"] == plain.request_id
     assert not {"minApprovals", "votes"} & set(listed[1])
 
@@ -175,10 +177,10 @@ def test_list_asks_the_database_as_often_however_many_votes_there_are(
             request = factories.opened()
             approved_by(request, APPROVER)
             approved_by(request, SECOND)
-        with CaptureQueriesContext(connection) as asked:
+        with CaptureQueriesContext(connection) as queries:
             listed = Api().get("/aura/hitl/requests", REQUESTER).data["items"]
         assert all(len(item["votes"]) == 2 for item in listed)
-        counts.append(len(asked))
+        counts.append(len(queries))
 
     assert counts[0] == counts[1]
 
@@ -204,8 +206,8 @@ def test_vote_does_not_write_over_an_end_that_redis_knows(redis_client: redis.Re
 
     commands.refresh(read_before)
 
-    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
-    assert kept["status"] == "rejected"
+    stored = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+    assert stored["status"] == "rejected"
 
 
 # --- races ---------------------------------------------------------------------------------

@@ -27,22 +27,22 @@ def admin() -> Any:
 
 
 def details_of(event: str) -> dict[str, Any]:
-    found: dict[str, Any] = parse(AuditRecord.objects.get(event=event).details)
-    return found
+    members: dict[str, Any] = parse(AuditRecord.objects.get(event=event).details)
+    return members
 
 
 def test_policy_is_recorded_from_its_first_version_to_its_last() -> None:
-    made = changes.create(admin(), "delete_*", Rule(min_approvals=2))
+    created = changes.create(admin(), "delete_*", Rule(min_approvals=2))
     changed = changes.change(admin(), "delete_*", Rule(min_approvals=3), version=1)
     retired = changes.retire(admin(), "delete_*", version=2)
     back = changes.create(admin(), "delete_*", Rule(reason_required=True))
 
-    assert [policy.version for policy in (made, changed, retired, back)] == [1, 2, 3, 4]
+    assert [policy.version for policy in (created, changed, retired, back)] == [1, 2, 3, 4]
     assert Policy.objects.get(is_current=True) == back
     assert [policy.min_approvals for policy in Policy.objects.order_by("version")] == [2, 3, 3, 1]
-    told = details_of("policy:changed")
-    assert told["policy"] == {"pattern": "delete_*", "version": 2}
-    assert (told["before"]["min_approvals"], told["after"]["min_approvals"]) == (2, 3)
+    members = details_of("policy:changed")
+    assert members["policy"] == {"pattern": "delete_*", "version": 2}
+    assert (members["before"]["min_approvals"], members["after"]["min_approvals"]) == (2, 3)
     assert details_of("policy:retired")["after"] is None
     created = AuditRecord.objects.filter(event="policy:created").order_by("sequence")
     assert [parse(record.details)["before"] for record in created] == [None, None]
@@ -101,7 +101,7 @@ def test_admin_reaches_no_policy_of_another_tenant() -> None:
 
 
 @pytest.mark.parametrize(
-    ("pattern", "asked", "field"),
+    ("pattern", "rule", "field"),
     [
         ("", {}, "pattern"),
         ("x" * 129, {}, "pattern"),
@@ -129,25 +129,25 @@ def test_admin_reaches_no_policy_of_another_tenant() -> None:
     ],
 )
 def test_policy_that_means_nothing_is_refused(
-    pattern: str, asked: dict[str, Any], field: str
+    pattern: str, rule: dict[str, Any], field: str
 ) -> None:
     with pytest.raises(errors.InvalidPolicy) as refused:
-        a_policy(pattern, **asked)
+        a_policy(pattern, **rule)
 
     assert refused.value.field == field
     assert not Policy.objects.exists()
 
 
 @pytest.mark.parametrize(
-    ("pattern", "asked"),
+    ("pattern", "rule"),
     [
         ("x" * 128, {}),
         ("*", {"min_approvals": 5, "timeout_seconds": MONTH, "required_role": "admin"}),
         ("메일 삭제*", {**ESCALATING, "escalate_seconds": MONTH, "required_role": "approver"}),
     ],
 )
-def test_policy_may_say(pattern: str, asked: dict[str, Any]) -> None:
-    assert rules.rule_as_of(a_policy(pattern, **asked)).timeout_seconds == asked.get(
+def test_policy_at_the_bounds_is_taken(pattern: str, rule: dict[str, Any]) -> None:
+    assert rules.rule_as_of(a_policy(pattern, **rule)).timeout_seconds == rule.get(
         "timeout_seconds"
     )
 

@@ -28,8 +28,8 @@ def admin() -> Any:
 
 
 def details_of(event: str) -> dict[str, Any]:
-    found: dict[str, Any] = parse(AuditRecord.objects.get(event=event).details)
-    return found
+    members: dict[str, Any] = parse(AuditRecord.objects.get(event=event).details)
+    return members
 
 
 def test_most_literal_pattern_applies_and_explains_itself() -> None:
@@ -37,18 +37,18 @@ def test_most_literal_pattern_applies_and_explains_itself() -> None:
         a_policy(pattern)
     a_policy("delete_mail", tenant_id=OTHER_TENANT)
 
-    judged = rules.explain(TENANT, "delete_mail")
+    matches = rules.explain(TENANT, "delete_mail")
 
-    assert [found.policy.pattern for found in judged] == ["delete_*", "d*_mail", "*_mail", "*"]
-    assert [found.applies for found in judged] == [True, False, False, False]
-    assert [found.why for found in judged] == [
+    assert [match.policy.pattern for match in matches] == ["delete_*", "d*_mail", "*_mail", "*"]
+    assert [match.applies for match in matches] == [True, False, False, False]
+    assert [match.why for match in matches] == [
         "most literal characters: 7",
         "6 literal characters, delete_* has 7",
         "5 literal characters, delete_* has 7",
         "0 literal characters, delete_* has 7",
     ]
     applying = rules.applying(TENANT, "delete_mail")
-    assert applying == judged[0].policy
+    assert applying == matches[0].policy
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,12 @@ def test_ties_are_explained(first: str, second: str, won: str, lost: str) -> Non
     a_policy(second)
     a_policy(first)
 
-    judged = rules.explain(TENANT, "ab")
+    matches = rules.explain(TENANT, "ab")
 
-    assert [(found.policy.pattern, found.why) for found in judged] == [(first, won), (second, lost)]
+    assert [(match.policy.pattern, match.why) for match in matches] == [
+        (first, won),
+        (second, lost),
+    ]
 
 
 def test_nothing_applies_where_there_is_no_policy() -> None:
@@ -97,12 +100,12 @@ def test_retired_policy_applies_to_nothing_new() -> None:
 
 
 def test_request_keeps_the_version_it_was_opened_under() -> None:
-    made = a_policy(min_approvals=2)
+    policy = a_policy(min_approvals=2)
     request = factories.opened()
     changes.change(admin(), "delete_*", Rule(min_approvals=1), version=1)
 
     request.refresh_from_db()
-    assert request.policy == made
+    assert request.policy == policy
     assert rules.rule_of(request).version == "delete_* v1"
     assert services.approve(request.request_id, factories.actor()).status == "pending"
     opened = AuditRecord.objects.get(event="request:opened")
@@ -127,10 +130,10 @@ def test_same_question_again_is_known_whatever_the_policy_made_of_its_term(
     redis_client: redis.Redis,
 ) -> None:
     a_policy(timeout_seconds=60)
-    asked = factories.question("s", request_id="req-1", timeout_seconds=90)
+    question = factories.question("s", request_id="req-1", timeout_seconds=90)
 
     for is_expected in (True, False):
-        _, is_new = services.open_request(asked, factories.actor(REQUESTER), Origin.REST)
+        _, is_new = services.open_request(question, factories.actor(REQUESTER), Origin.REST)
         assert is_new is is_expected
 
 
@@ -138,13 +141,13 @@ def test_same_question_again_is_known_whatever_the_policy_made_of_its_term(
 def test_adopted_request_comes_under_its_policy(
     redis_client: redis.Redis, ceiling: int | None, term: int
 ) -> None:
-    made = a_policy("*", timeout_seconds=ceiling)
+    policy = a_policy("*", timeout_seconds=ceiling)
     request_id = redis_agents.asks(redis_client, "s-1", age=20)
 
     request = services.find(request_id, TENANT)
 
-    assert request.policy == made
+    assert request.policy == policy
     left = request.expires_at - request.created_at
     assert abs(left.total_seconds() - term) < 30
-    told = parse(AuditRecord.objects.get(event="request:adopted").details)
-    assert told["policy"] == {"pattern": "*", "version": 1}
+    members = parse(AuditRecord.objects.get(event="request:adopted").details)
+    assert members["policy"] == {"pattern": "*", "version": 1}
