@@ -32,12 +32,12 @@ def details_of(event: str) -> dict[str, Any]:
 
 
 def test_policy_is_recorded_from_its_first_version_to_its_last() -> None:
-    created = changes.create(admin(), "delete_*", Rule(min_approvals=2))
+    first = changes.create(admin(), "delete_*", Rule(min_approvals=2))
     changed = changes.change(admin(), "delete_*", Rule(min_approvals=3), version=1)
     retired = changes.retire(admin(), "delete_*", version=2)
     back = changes.create(admin(), "delete_*", Rule(reason_required=True))
 
-    assert [policy.version for policy in (created, changed, retired, back)] == [1, 2, 3, 4]
+    assert [policy.version for policy in (first, changed, retired, back)] == [1, 2, 3, 4]
     assert Policy.objects.get(is_current=True) == back
     assert [policy.min_approvals for policy in Policy.objects.order_by("version")] == [2, 3, 3, 1]
     members = details_of("policy:changed")

@@ -27,11 +27,6 @@ def admin() -> Any:
     return factories.actor(ADMIN)
 
 
-def details_of(event: str) -> dict[str, Any]:
-    members: dict[str, Any] = parse(AuditRecord.objects.get(event=event).details)
-    return members
-
-
 def test_most_literal_pattern_applies_and_explains_itself() -> None:
     for pattern in ("*", "delete_*", "*_mail", "d*_mail", "send_*"):
         a_policy(pattern)
