@@ -31,14 +31,14 @@ class OncePerOutage(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, (RedisError, OSError)):
             return True
-        before, self._told_at = self._told_at, time.monotonic()
-        if self._told_at - before < _SAME_OUTAGE_SECONDS:
+        before, self._reported_at = self._reported_at, time.monotonic()
+        if self._reported_at - before < _SAME_OUTAGE_SECONDS:
             return False
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.msg, record.args = "channel_layer_away: %s", (error,)

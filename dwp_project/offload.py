@@ -24,25 +24,25 @@ T = TypeVar("T")
 # that a process has by default (docs/explanation/architecture.md).
 _THREADS = 8
 _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="orm")
-# For what must not stand in line behind everybody else's calls: one thread, because they are short.
-_express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
+# For what must not wait behind everybody else's calls: one thread, because they are short.
+_urgent_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-urgent")
 
 # For Django's views. More threads than this only take the one interpreter from each other: with
 # hundreds, every call took longer than its client waited ("Threads, and a line before them" there).
 REQUEST_THREADS = 16
-requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
+request_pool = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
 # Hashing a password takes a processor for half a second: however many want to log in, two at a
 # time, and nobody else waits for them.
-logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
+login_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
 # What must be answered when everything else waits: for what asks nobody, and for what waits
 # seconds for a database that is away.
-probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-readiness = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
+probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+readiness_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
 
 # For the loops that nobody waits for and everybody needs, a thread each: relay, finder, clock.
-_background = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
+_background_pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
 
-_all = (_pool, _express, requests, logins, probes, readiness, _background)
+_all = (_pool, _urgent_pool, request_pool, login_pool, probe_pool, readiness_pool, _background_pool)
 
 
 async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -54,14 +54,14 @@ async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) 
     return await _run_in(_pool, partial(function, *args, **kwargs))
 
 
-async def run_express(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def run_urgent(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do what `run_sync` does, on a thread kept for calls that are rare, short and urgent."""
-    return await _run_in(_express, partial(function, *args, **kwargs))
+    return await _run_in(_urgent_pool, partial(function, *args, **kwargs))
 
 
 async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do what `run_sync` does, on threads kept for the process's own loops."""
-    return await _run_in(_background, partial(function, *args, **kwargs))
+    return await _run_in(_background_pool, partial(function, *args, **kwargs))
 
 
 class Overloaded(Exception):
@@ -69,11 +69,11 @@ class Overloaded(Exception):
 
 
 async def run_request(
-    function: Callable[[], T], *, seconds: float, line: ThreadPoolExecutor = requests
+    function: Callable[[], T], *, seconds: float, pool: ThreadPoolExecutor = request_pool
 ) -> T:
-    """Do what `run_sync` does, on the threads of Django's views or others of `line`; raise
+    """Do what `run_sync` does, on the threads of Django's views or others of `pool`; raise
     `Overloaded` when none was free for so many seconds."""
-    call = _submit(line, function)
+    call = _submit(pool, function)
     answer = asyncio.wrap_future(call)
     try:
         await asyncio.wait([answer], timeout=seconds)
@@ -81,7 +81,7 @@ async def run_request(
         call.cancel()
         answer.cancel()  # if it has begun, nobody asks what came of it
         raise
-    # What has begun is waited for, however long it takes: only what stands in line is refused.
+    # What has begun is waited for, however long it takes: only what still waits is refused.
     if call.cancel():
         raise Overloaded
     return await answer

@@ -44,7 +44,7 @@ class StreamConsumer(ApiConsumer):
     async def begin(self) -> None:
         """Send the headers of wire.md 4.2 and the first comment."""
         response = HttpResponse(headers=dict(frames.HEADERS))
-        await self.start(200, self.edge_headers(response))
+        await self.start(200, self.response_headers(response))
         await self.write(frames.CONNECTED)
 
     async def drain(self) -> None:
@@ -74,7 +74,7 @@ class StreamConsumer(ApiConsumer):
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
-            page = replay.carried(message, session_pk, after) if message else None
+            page = replay.from_wakeup(message, session_pk, after) if message else None
             if page is None:
                 page = await _read(session_pk, after)
 
@@ -99,7 +99,7 @@ class StartConsumer(StreamConsumer):
             session, after = found
             return await self.stream(session.pk, after)
         # Shielded: a client that leaves now still has a session, whole and running.
-        session_pk = await asyncio.shield(_begin(prompt, identity))
+        session_pk = await asyncio.shield(_begin_session(prompt, identity))
         await self.stream(session_pk, 0)
 
     def _prompt(self) -> sessions.Prompt:
@@ -153,7 +153,7 @@ class AttachConsumer(StreamConsumer):
         await self.stream(session.pk, sequence if leads_here else 0)
 
 
-async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:
+async def _begin_session(prompt: sessions.Prompt, identity: Identity) -> int:
     session = await run_sync(
         sessions.begin, prompt, tenant_id=identity.tenant_id, user_id=identity.user_id
     )

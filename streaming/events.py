@@ -122,7 +122,7 @@ def payload(name: str, fields: Fields, *, session_id: str, timestamp: int) -> st
     return compact({**top, **sent, "data": {**sent, **row.additions(fields)}})
 
 
-def says(text: str, name: str, fields: Fields) -> bool:
+def is_payload_of(text: str, name: str, fields: Fields) -> bool:
     """Say whether `text` is the payload of this event, whenever it was sent."""
     told = json.loads(text)  # our own text: a payload nests deeper than what clients may send
     again = payload(name, fields, session_id=told["sessionId"], timestamp=told["timestamp"])

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from streaming.agents.base import AgentEvent, GateClosed, Rejected, TimedOut
 from streaming.models import SessionStatus
 
-Closing = tuple[Sequence[AgentEvent], SessionStatus]
+FinalEvents = tuple[Sequence[AgentEvent], SessionStatus]
 
 # Of what an agent's exception says.
-_MOST_CHARACTERS = 2000
+_MAX_CHARACTERS = 2000
 
 
-def completed() -> Closing:
+def completed() -> FinalEvents:
     """Return the end of a session whose agent has done its work."""
     return [_end("Session completed", "completed")], SessionStatus.COMPLETED
 
 
-def stopped(session_id: str, closed: GateClosed) -> Closing:
+def stopped(session_id: str, closed: GateClosed) -> FinalEvents:
     """Return the end of a session whose question got no yes."""
     match closed:
         case Rejected():
@@ -26,37 +26,39 @@ def stopped(session_id: str, closed: GateClosed) -> Closing:
             return [error], SessionStatus.REJECTED
         case TimedOut():
             late = "The request was not answered in time."
-            return _gave_up(session_id, late, closed.reason, closed.error_type, closed.request_id)
+            return _failed_with_event(
+                session_id, late, closed.reason, closed.error_type, closed.request_id
+            )
         case _:
             error = _error(closed.reason, closed.error_type, closed.reason)
             return [error, _end("Session cancelled", "failed")], SessionStatus.CANCELLED
 
 
-def lost(session_id: str, reason: str, request_id: str | None) -> Closing:
+def lost(session_id: str, reason: str, request_id: str | None) -> FinalEvents:
     """Return the end of a session that lost its process and cannot be carried on;
     `request_id` is the question that was withdrawn, if any."""
     message = "The session could not be carried on."
-    return _gave_up(session_id, message, reason, "SessionLost", request_id or "")
+    return _failed_with_event(session_id, message, reason, "SessionLost", request_id or "")
 
 
-def failed(exc: Exception) -> Closing:
+def failed(exc: Exception) -> FinalEvents:
     """Return the end of a session whose agent raised `exc`."""
-    error = _error(_said(exc), type(exc).__name__, "The agent failed.")
+    error = _error(_text_of(exc), type(exc).__name__, "The agent failed.")
     return [error, _end("Session failed", "failed")], SessionStatus.FAILED
 
 
-def _said(exc: Exception) -> str:
+def _text_of(exc: Exception) -> str:
     """Return what an agent's exception says, as a text that can be stored and sent."""
     try:
-        text = str(exc)[:_MOST_CHARACTERS]
+        text = str(exc)[:_MAX_CHARACTERS]
     except Exception:  # its __str__ is the agent's code as well
         text = ""
     return text.encode("utf-8", "replace").decode() or type(exc).__name__
 
 
-def _gave_up(
+def _failed_with_event(
     session_id: str, message: str, reason: str, error_type: str, request_id: str | None
-) -> Closing:
+) -> FinalEvents:
     failed = AgentEvent(
         "failed",
         {

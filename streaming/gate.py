@@ -25,10 +25,10 @@ from streaming.agents.base import (
     Withdrawn,
 )
 from streaming.models import Session
-from streaming.writer import Diverged, Writer, patiently
+from streaming.writer import Diverged, Writer, retry_until_database_answers
 
 # Once one of these was raised, the agent gets no further, whatever it catches.
-_CLOSING = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
+_CLOSING_EXCEPTIONS = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
 
 
 class SessionGate:
@@ -66,21 +66,21 @@ class SessionGate:
         )
         extra = {"confidence": confidence, "stepId": step_id}
         try:
-            request_id = self._asked_before(question)
+            request_id = self._recorded_request_id(question)
             if request_id is None:
-                request_id = await self._writer.write(self._open, question, extra)
+                request_id = await self._writer.write(self._open_request, question, extra)
             else:
-                await patiently(services.announce_again, request_id)
-            return await self._yes(request_id)
-        except _CLOSING as exc:
+                await retry_until_database_answers(services.announce_again, request_id)
+            return await self._wait_for_approval(request_id)
+        except _CLOSING_EXCEPTIONS as exc:
             self._closed = exc
             raise
 
-    async def _yes(self, request_id: str) -> Decision:
+    async def _wait_for_approval(self, request_id: str) -> Decision:
         """Wait for the answer and return it if it is a yes on which this run may act."""
         ended = await waiting.until_ended(request_id)
         if ended.is_decided:
-            await patiently(outbox.mark_heard, ended)
+            await retry_until_database_answers(outbox.mark_heard, ended)
         # Last of all: the process may have been frozen, while another took over and acts on
         # this very answer.
         await self._writer.confirm_lease()
@@ -88,9 +88,9 @@ class SessionGate:
             raise _refusal(ended)
         return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
 
-    def _asked_before(self, question: services.Question) -> str | None:
+    def _recorded_request_id(self, question: services.Question) -> str | None:
         """Return the id of the recorded request if an earlier run has asked this already."""
-        kept = self._writer.recall("hitl")
+        kept = self._writer.pop_recorded("hitl")
         if kept is None:
             return None
         told = events.fields_of("hitl", kept.payload)
@@ -101,7 +101,7 @@ class SessionGate:
             raise Diverged(kept, f"another question, {question.action_type}")
         return str(told["requestId"])
 
-    def _open(
+    def _open_request(
         self, after: int, lease: int, question: services.Question, extra: Mapping[str, Any]
     ) -> tuple[int, str]:
         """Open the request and send its event in one transaction; without the lease, neither."""

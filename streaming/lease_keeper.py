@@ -9,7 +9,7 @@ from typing import Any
 
 from structlog.stdlib import get_logger
 
-from dwp_project.offload import run_express
+from dwp_project.offload import run_urgent
 from dwp_project.wakeup import hub
 from streaming import leases
 from streaming.models import Session
@@ -30,7 +30,7 @@ class RunningSession:
         self.cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.task: asyncio.Task[None] | None = None
 
-    def lose(self) -> None:
+    def lose_lease(self) -> None:
         """Stop without closing events: the session goes on elsewhere."""
         logger.warning("lease_lost", session_id=self.session.session_id)
         if self.task is not None:
@@ -48,7 +48,7 @@ class LeaseKeeper:
     def __init__(self) -> None:
         self.is_closed = False
         self._runs: dict[int, RunningSession] = {}
-        self._keeping: asyncio.Task[None] | None = None
+        self._renewal: asyncio.Task[None] | None = None
 
     @property
     def keys(self) -> list[int]:
@@ -59,11 +59,11 @@ class LeaseKeeper:
         self, run: RunningSession, work: Coroutine[Any, Any, None], name: str
     ) -> asyncio.Task[None]:
         """Start `work` on the run's session, and keep its lease until that is over."""
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.create_task(self._keep(), name="leases")
+        if self._renewal is None or self._renewal.done():
+            self._renewal = asyncio.create_task(self._renew_until_cancelled(), name="leases")
         run.task = asyncio.create_task(work, name=name)
         self._runs[run.session.pk] = run
-        run.task.add_done_callback(lambda task: self._finished(run, task))
+        run.task.add_done_callback(lambda task: self._forget(run, task))
         return run.task
 
     async def renew(self) -> None:
@@ -72,7 +72,7 @@ class LeaseKeeper:
         if not asked:
             return
         try:
-            found = await run_express(leases.renew, list(asked))
+            found = await run_urgent(leases.renew, list(asked))
         except Exception as exc:
             # Nobody else can take over meanwhile: that needs the same database.
             logger.warning("leases_not_renewed", error=str(exc).strip())
@@ -81,8 +81,8 @@ class LeaseKeeper:
             if self._runs.get(key) is not run:
                 continue  # it has ended since
             row = found.get(key)
-            if row is None or not leases.is_under(row, run.session.lease_number):
-                run.lose()
+            if row is None or not leases.is_leased_here(row, run.session.lease_number):
+                run.lose_lease()
             elif row.cancel_requested_at is not None:
                 run.cancel()
 
@@ -94,8 +94,8 @@ class LeaseKeeper:
         """
         self.is_closed = True
         runs = dict(self._runs)
-        if self._keeping is not None:
-            self._keeping.cancel()
+        if self._renewal is not None:
+            self._renewal.cancel()
         tasks = [run.task for run in runs.values() if run.task is not None]
         for task in tasks:
             task.cancel()
@@ -103,28 +103,28 @@ class LeaseKeeper:
             async with asyncio.timeout(_RELEASE_SECONDS):
                 if tasks:
                     await asyncio.wait(tasks, timeout=_STOP_SECONDS)
-                    await run_express(leases.release, list(runs))
+                    await run_urgent(leases.release, list(runs))
         except Exception as exc:
             logger.warning("leases_not_released", error=str(exc).strip() or type(exc).__name__)
 
-    async def _keep(self) -> None:
+    async def _renew_until_cancelled(self) -> None:
         async with hub().subscribe(leases.owner_topic(leases.owner())) as subscription:
             while True:
                 await self.renew()
                 await subscription.next(leases.RENEW_SECONDS)
 
-    def _finished(self, run: RunningSession, task: asyncio.Task[None]) -> None:
+    def _forget(self, run: RunningSession, task: asyncio.Task[None]) -> None:
         if self._runs.get(run.session.pk) is run:
             del self._runs[run.session.pk]
         if not task.cancelled() and (exc := task.exception()) is not None:
             logger.error("session_broken", task=task.get_name(), exc_info=exc)
 
 
-_held: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LeaseKeeper] = (
+_keepers: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LeaseKeeper] = (
     weakref.WeakKeyDictionary()
 )
 
 
 def lease_keeper() -> LeaseKeeper:
     """Return what the running event loop holds."""
-    return _held.setdefault(asyncio.get_running_loop(), LeaseKeeper())
+    return _keepers.setdefault(asyncio.get_running_loop(), LeaseKeeper())

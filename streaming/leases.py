@@ -46,9 +46,9 @@ def owner_topic(name: str) -> str:
     return f"leases:{name}"
 
 
-def first() -> Mapping[str, Any]:
+def new_lease() -> Mapping[str, Any]:
     """Return the columns of a lease with which this process begins a session."""
-    return {"lease_owner": owner(), "lease_number": 1, "lease_expires_at": _fresh()}
+    return {"lease_owner": owner(), "lease_number": 1, "lease_expires_at": _new_expiry()}
 
 
 def renew(held: Collection[int]) -> dict[int, Session]:
@@ -58,13 +58,13 @@ def renew(held: Collection[int]) -> dict[int, Session]:
     expired is renewed too, if nobody has taken it: the database may have been away for all.
     """
     asked = Session.objects.filter(pk__in=held)
-    asked.running().filter(lease_owner=owner()).update(lease_expires_at=_fresh())
+    asked.running().filter(lease_owner=owner()).update(lease_expires_at=_new_expiry())
     # Whose lease it is by now is for the caller to see: owner and number.
     columns = asked.only("lease_owner", "lease_number", "cancel_requested_at")
     return {one.pk: one for one in columns}
 
 
-def is_under(session: Session, number: int) -> bool:
+def is_leased_here(session: Session, number: int) -> bool:
     """Say whether the session as read is this process's, under this lease."""
     return session.lease_number == number and session.lease_owner == owner()
 
@@ -75,7 +75,7 @@ def confirm(session_pk: int, number: int) -> bool:
     Renewed rather than only read: nobody takes over between the answer and what is done on it.
     """
     held = Session.objects.running().filter(pk=session_pk, lease_number=number)
-    return held.update(lease_expires_at=_fresh()) == 1
+    return held.update(lease_expires_at=_new_expiry()) == 1
 
 
 def release(held: Collection[int]) -> int:
@@ -90,14 +90,14 @@ def release(held: Collection[int]) -> int:
     return count
 
 
-def take_expired(*, limit: int, but: Collection[int] = ()) -> list[Session]:
-    """Take up to `limit` running sessions that no process holds; `but` are left alone.
+def take_over_expired(*, limit: int, exclude: Collection[int] = ()) -> list[Session]:
+    """Take up to `limit` running sessions that no process holds; `exclude` are left alone.
 
     Of any number of processes that do this at once, each session goes to one.
     """
-    found = _expired().exclude(pk__in=but).order_by("lease_expires_at", "pk")
+    found = _expired().exclude(pk__in=exclude).order_by("lease_expires_at", "pk")
     seen = list(found.values_list("pk", "lease_number")[:limit])
-    taken = {pk: number + 1 for pk, number in seen if take(pk, number)}
+    taken = {pk: number + 1 for pk, number in seen if take_over(pk, number)}
     sessions = list(Session.objects.filter(pk__in=taken, lease_owner=owner()).order_by("pk"))
     for session in sessions:
         # The number that was taken, whatever stands in the row by now: a process that froze
@@ -106,11 +106,11 @@ def take_expired(*, limit: int, but: Collection[int] = ()) -> list[Session]:
     return sessions
 
 
-def take(session_pk: int, number: int) -> bool:
+def take_over(session_pk: int, number: int) -> bool:
     """Take one session over if nobody holds it and its number is still `number`."""
     free = _expired().filter(pk=session_pk, lease_number=number)
     return bool(
-        free.update(lease_owner=owner(), lease_number=number + 1, lease_expires_at=_fresh())
+        free.update(lease_owner=owner(), lease_number=number + 1, lease_expires_at=_new_expiry())
     )
 
 
@@ -121,5 +121,5 @@ def _expired() -> QuerySet[Session]:
     )
 
 
-def _fresh() -> Combinable:
+def _new_expiry() -> Combinable:
     return Now() + timedelta(seconds=TTL_SECONDS)

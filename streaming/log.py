@@ -32,9 +32,9 @@ class SessionFull(Exception):
 
 
 # A wake-up carries the event itself up to this size; a larger one is read from the database.
-_MAX_CARRIED = 16 * 1024
+_MAX_WAKEUP_BYTES = 16 * 1024
 # What is kept free for the closing events of a session that has used up its ids.
-_RESERVED = 10
+_RESERVED_SEQUENCES = 10
 
 
 def wake_topic(session_pk: int) -> str:
@@ -65,13 +65,16 @@ def append(
         if session.lease_number != lease:
             # Before all else: who has lost the lease must not even learn that it had written.
             raise LeaseLost(session.session_id)
-        if _is_there_already(session, new, after=after, ending=ending):
+        if _is_already_appended(session, new, after=after, ending=ending):
             return session.last_sequence
         if not session.is_running or session.last_sequence != after:
             raise SessionEnded(session.session_id)
         if ending is None and session.cancel_requested_at is not None:
             raise SessionCancelled(session.session_id)
-        if ending is None and session.last_sequence + len(new) > events.MAX_SEQUENCE - _RESERVED:
+        if (
+            ending is None
+            and session.last_sequence + len(new) > events.MAX_SEQUENCE - _RESERVED_SEQUENCES
+        ):
             raise SessionFull(session.session_id)
         rows = [
             Event(
@@ -93,11 +96,11 @@ def append(
         if ending is not None:
             session.status, session.ended_at = ending, now
         session.save(update_fields=["last_sequence", "status", "ended_at"])
-        transaction.on_commit(lambda: _tell(session_pk, rows, is_end=ending is not None))
+        transaction.on_commit(lambda: _wake_streams(session_pk, rows, is_end=ending is not None))
     return session.last_sequence
 
 
-def _is_there_already(
+def _is_already_appended(
     session: Session, new: Sequence[AgentEvent], *, after: int, ending: SessionStatus | None
 ) -> bool:
     """Say whether exactly these events were appended by a call whose answer was lost."""
@@ -105,16 +108,16 @@ def _is_there_already(
         return False
     rows = session.events.filter(sequence__gt=after).order_by("sequence")
     return all(
-        row.name == event.type and events.says(row.payload, event.type, event.fields)
+        row.name == event.type and events.is_payload_of(row.payload, event.type, event.fields)
         for row, event in zip(rows, new, strict=True)
     )
 
 
-def _tell(session_pk: int, rows: list[Event], *, is_end: bool) -> None:
+def _wake_streams(session_pk: int, rows: list[Event], *, is_end: bool) -> None:
     told = {
         "after": rows[0].sequence - 1,
         "events": [[row.name, row.payload] for row in rows],
         "isEnd": is_end,
     }
     message = compact(told).encode()
-    wakeup.publish(wake_topic(session_pk), message if len(message) <= _MAX_CARRIED else b"")
+    wakeup.publish(wake_topic(session_pk), message if len(message) <= _MAX_WAKEUP_BYTES else b"")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from structlog.stdlib import get_logger
 
-from dwp_project.offload import run_express
+from dwp_project.offload import run_urgent
 from dwp_project.wakeup import hub
 from streaming import leases, runner
 from streaming.models import Session
@@ -36,7 +36,7 @@ async def scan() -> list[Session]:
     """Take over and start up to 50 sessions that no process holds; return them."""
     if runner.is_drained():
         return []
-    taken = await run_express(leases.take_expired, limit=_BATCH, but=runner.running_here())
+    taken = await run_urgent(leases.take_over_expired, limit=_BATCH, exclude=runner.running_here())
     for session in taken:
         logger.info("session_taken_over", session_id=session.session_id, lease=session.lease_number)
         runner.start(session)

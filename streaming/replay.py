@@ -33,7 +33,7 @@ class ReplayPage:
     is_partial: bool = False
 
 
-class _Bytes(Func):
+class _OctetLength(Func):
     """The length of a text in bytes, found without reading the text where that is possible."""
 
     function = "OCTET_LENGTH"
@@ -57,8 +57,8 @@ def read(session_pk: int, after: int) -> ReplayPage:
     rows = Event.objects.filter(
         session_id=session_pk, sequence__gt=after, sequence__lte=last
     ).order_by("sequence")
-    sizes = rows.annotate(size=_Bytes("payload")).values_list("sequence", "size")
-    until = _cut(sizes[:PAGE_EVENTS])
+    sizes = rows.annotate(size=_OctetLength("payload")).values_list("sequence", "size")
+    until = _last_that_fits(sizes[:PAGE_EVENTS])
     found = list(rows.filter(sequence__lte=until).values_list("sequence", "name", "payload"))
     if until and (not found or found[-1][0] != until):
         return read(session_pk, after)  # retention was faster: what is kept begins later now
@@ -66,7 +66,7 @@ def read(session_pk: int, after: int) -> ReplayPage:
     sent = [_frame(session_pk, *row) for row in found]
     if first > after + 1:
         # Only the oldest events ever go, so a gap can only be before the first.
-        sent.insert(0, _reset(session, first - 1))
+        sent.insert(0, _reset_frame(session, first - 1))
     end = found[-1][0] if found else last
     return ReplayPage(
         frames=b"".join(sent),
@@ -76,7 +76,7 @@ def read(session_pk: int, after: int) -> ReplayPage:
     )
 
 
-def carried(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
+def from_wakeup(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
     """Return the frames that a wake-up carries if they are the very next after `after`.
 
     An empty page if all of them were sent already; None if there is a gap to read.
@@ -95,13 +95,13 @@ def carried(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
     return ReplayPage(sent, last, told["isEnd"])
 
 
-def recorded(session_pk: int) -> list[Event]:
+def recorded_events(session_pk: int) -> list[Event]:
     """Return the session's events in order, all that are kept."""
     rows = Event.objects.filter(session_id=session_pk).order_by("sequence")
     return list(rows.only("sequence", "name", "payload"))
 
 
-def _cut(sizes: Iterable[tuple[int, int]]) -> int:
+def _last_that_fits(sizes: Iterable[tuple[int, int]]) -> int:
     """Return the sequence of the last event that still fits into a page; 0 without events."""
     cut = total = 0
     for sequence, size in sizes:
@@ -112,7 +112,7 @@ def _cut(sizes: Iterable[tuple[int, int]]) -> int:
     return cut
 
 
-def _reset(session: Session, sequence: int) -> bytes:
+def _reset_frame(session: Session, sequence: int) -> bytes:
     """Return the frame of `stream_reset`, which is not kept: each reader's gap is its own."""
     payload = events.payload(
         "stream_reset",

@@ -17,7 +17,7 @@ from streaming.agents.base import AgentEvent
 from streaming.models import Event, Session
 
 # A session that ends every process it runs in must not go round for ever.
-_MOST_HANDS = 400
+_MAX_TAKEOVERS = 400
 
 _LOST = "The process that ran this session ended, and {why}. Send the prompt again."
 
@@ -29,28 +29,28 @@ class SessionLost(Exception):
         super().__init__(_LOST.format(why=why))
 
 
-def recall(session: Session) -> Sequence[Event]:
+def events_to_repeat(session: Session) -> Sequence[Event]:
     """Return what an earlier run has recorded behind `start`; nothing for a new session.
 
     Raises `SessionLost` if the agent cannot be run again with that.
     """
     if session.last_sequence == 0:
         return ()  # nothing was recorded, so nothing was done: any agent can begin
-    if session.lease_number > _MOST_HANDS:
-        raise SessionLost(f"it has changed hands {_MOST_HANDS} times")
+    if session.lease_number > _MAX_TAKEOVERS:
+        raise SessionLost(f"it has changed hands {_MAX_TAKEOVERS} times")
     try:
         agent = registry.agent(session.agent)
     except ImproperlyConfigured as exc:
         raise SessionLost("its agent is not configured any more") from exc
     if not agent.can_resume:
         raise SessionLost("its agent cannot resume")
-    recorded = replay.recorded(session.pk)
+    recorded = replay.recorded_events(session.pk)
     if not recorded or recorded[0].sequence != 1:
         raise SessionLost("its first events are no longer kept")
     return recorded[1:]
 
 
-def as_told(recorded: Sequence[Event]) -> tuple[AgentEvent, ...]:
+def as_agent_events(recorded: Sequence[Event]) -> tuple[AgentEvent, ...]:
     """Return recorded events as an agent knows them."""
     return tuple(
         AgentEvent(event.name, MappingProxyType(events.fields_of(event.name, event.payload)))

@@ -51,7 +51,7 @@ def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
             context_text=compact(prompt.context),
             thread_id=prompt.thread_id,
             created_at=timezone.now(),
-            **leases.first(),
+            **leases.new_lease(),
         )
         session.refresh_from_db(fields=["lease_expires_at"])  # the database's clock said when
         return session

@@ -17,9 +17,9 @@ from streaming import events
 from streaming.models import Event, Session
 
 # Of a long session the newest are shown; one read returns so many.
-MOST_EVENTS = 500
+MAX_EVENTS = 500
 _PAGE_EVENTS = 100
-_MOST_CHARACTERS = 2_000
+_MAX_CHARACTERS = 2_000
 # Said again, with its title, by the `timeline_step_update` beside it.
 _HIDDEN = frozenset({"plan_step_update"})
 Fields = dict[str, Any]
@@ -40,7 +40,7 @@ class TimelinePage:
     """Events after a cursor, the sequence up to which they were read, and whether more follow
     at once, or never."""
 
-    happened: list[TimelineItem]
+    items: list[TimelineItem]
     sequence: int
     is_partial: bool
     is_last: bool
@@ -58,23 +58,23 @@ def is_elsewhere(session_id: str, tenants: list[str]) -> bool:
 
 
 def read(session_pk: int, after: int) -> TimelinePage:
-    """Return what happened after sequence `after`."""
+    """Return the page of events after sequence `after`."""
     session = Session.objects.only("status", "last_sequence").get(pk=session_pk)
-    after = max(after, session.last_sequence - MOST_EVENTS)
+    after = max(after, session.last_sequence - MAX_EVENTS)
     rows = Event.objects.filter(
         session_id=session_pk, sequence__gt=after, sequence__lte=session.last_sequence
     )
     found = list(rows.order_by("sequence")[:_PAGE_EVENTS])
     end = found[-1].sequence if len(found) == _PAGE_EVENTS else session.last_sequence
     return TimelinePage(
-        happened=[_happened(event) for event in found if event.name not in _HIDDEN],
+        items=[_timeline_item(event) for event in found if event.name not in _HIDDEN],
         sequence=max(after, end),
         is_partial=end < session.last_sequence,
         is_last=end >= session.last_sequence and not session.is_running,
     )
 
 
-def _happened(event: Event) -> TimelineItem:
+def _timeline_item(event: Event) -> TimelineItem:
     if event.name in events.TYPES:
         fields = events.fields_of(event.name, event.payload)
     else:
@@ -84,8 +84,8 @@ def _happened(event: Event) -> TimelineItem:
     if event.name == "content":
         piece = sanitize.marked(str(shown.get("content", "")), is_multiline=True)
         words = format_html('{} <span class="piece">{}</span>', _b(_("Answer:")), piece)
-        return TimelineItem(event.sequence, "content", _item(event, words, ""), piece)
-    tell = _WORDS.get(event.name)
+        return TimelineItem(event.sequence, "content", _list_item(event, words, ""), piece)
+    tell = _SENTENCES.get(event.name)
     words = tell(shown) if tell else _b(event.name)
     raw = format_html(
         '<details class="fold"><summary>{}</summary>{}</details>',
@@ -93,11 +93,13 @@ def _happened(event: Event) -> TimelineItem:
         sanitize.pretty(shown),
     )
     return TimelineItem(
-        event.sequence, event.name, _item(event, words, raw, _look(event.name, shown))
+        event.sequence, event.name, _list_item(event, words, raw, _css_class(event.name, shown))
     )
 
 
-def _item(event: Event, words: SafeString, raw: SafeString | str, look: str = "") -> SafeString:
+def _list_item(
+    event: Event, words: SafeString, raw: SafeString | str, look: str = ""
+) -> SafeString:
     return format_html(
         '<li data-kind="{}" class="{}"><time datetime="{}">{}</time><div>{}{}</div></li>',
         event.name,
@@ -109,7 +111,7 @@ def _item(event: Event, words: SafeString, raw: SafeString | str, look: str = ""
     )
 
 
-def _look(name: str, shown: Fields) -> str:
+def _css_class(name: str, shown: Fields) -> str:
     if name in ("error", "failed") or shown.get("status") in ("failed", "cancelled"):
         return "is-bad"
     if name == "hitl":
@@ -121,9 +123,9 @@ def _b(text: str) -> SafeString:
     return format_html("<b>{}</b>", sanitize.plain(text))
 
 
-def _told(label: str, text: Any) -> SafeString:
+def _labelled(label: str, text: Any) -> SafeString:
     words = str(text or "")
-    cut = words if len(words) <= _MOST_CHARACTERS else f"{words[:_MOST_CHARACTERS]}…"
+    cut = words if len(words) <= _MAX_CHARACTERS else f"{words[:_MAX_CHARACTERS]}…"
     return format_html("{} {}", _b(label), sanitize.marked(cut, is_multiline=True))
 
 
@@ -150,34 +152,34 @@ def _thought(shown: Fields) -> SafeString:
         "reflection": _("Reflection:"),
     }
     kind = str(shown.get("thoughtType"))
-    return _told(kinds.get(kind, f"{kind}:"), shown.get("content"))
+    return _labelled(kinds.get(kind, f"{kind}:"), shown.get("content"))
 
 
 def _step(shown: Fields) -> SafeString:
-    return _told(_("Step %(order)s:") % {"order": shown.get("order")}, shown.get("title"))
+    return _labelled(_("Step %(order)s:") % {"order": shown.get("order")}, shown.get("title"))
 
 
-def _progress(shown: Fields) -> SafeString:
-    return _told(f"{_status(shown.get('status'))}:", shown.get("title"))
+def _step_update(shown: Fields) -> SafeString:
+    return _labelled(f"{_status(shown.get('status'))}:", shown.get("title"))
 
 
 def _tool(shown: Fields) -> SafeString:
     label = _("Tool %(name)s:") % {"name": shown.get("toolName")}
-    return _told(label, shown.get("error") or _status(shown.get("status")))
+    return _labelled(label, shown.get("error") or _status(shown.get("status")))
 
 
 def _ended(shown: Fields) -> SafeString:
-    return _told(_("The end:"), shown.get("message"))
+    return _labelled(_("The end:"), shown.get("message"))
 
 
-_WORDS: dict[str, Callable[[Fields], SafeString]] = {
-    "start": lambda shown: _told(_("Begins:"), shown.get("message")),
+_SENTENCES: dict[str, Callable[[Fields], SafeString]] = {
+    "start": lambda shown: _labelled(_("Begins:"), shown.get("message")),
     "thought": _thought,
     "plan_step": _step,
-    "timeline_step_update": _progress,
+    "timeline_step_update": _step_update,
     "tool_execution": _tool,
-    "hitl": lambda shown: _told(_("Asks:"), shown.get("message") or shown.get("actionType")),
-    "error": lambda shown: _told(_("Error:"), shown.get("message") or shown.get("error")),
-    "failed": lambda shown: _told(_("Failed:"), shown.get("message") or shown.get("error")),
+    "hitl": lambda shown: _labelled(_("Asks:"), shown.get("message") or shown.get("actionType")),
+    "error": lambda shown: _labelled(_("Error:"), shown.get("message") or shown.get("error")),
+    "failed": lambda shown: _labelled(_("Failed:"), shown.get("message") or shown.get("error")),
     "end": _ended,
 }

@@ -38,12 +38,12 @@ class TimelineConsumer(OperatorConsumer):
             if not await self._is_elsewhere():
                 raise
             # To an EventSource: do not come back. The session is an agent's own.
-            await self.start(204, self.edge_headers(HttpResponse()))
+            await self.start(204, self.response_headers(HttpResponse()))
             return await self.finish()
         after = self._after()
         async with hub().subscribe(log.wake_topic(session.pk)) as subscription:
             response = HttpResponse(headers=dict(frames.HEADERS))
-            await self.start(200, self.edge_headers(response))
+            await self.start(200, self.response_headers(response))
             await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
             await subscription.confirmed(_CONFIRM_SECONDS)
             await self._follow(session.pk, after, subscription)
@@ -55,23 +55,23 @@ class TimelineConsumer(OperatorConsumer):
 
     async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
         sent_at = time.monotonic()
-        is_told_quiet = False
+        is_quiet_sent = False
         while True:
             try:
                 # Who asks is asked for again with every read.
                 await self._session()
-                page = await self.in_words(timeline.read, session_pk, after)
+                page = await self.run_in_language(timeline.read, session_pk, after)
             except NotFound:
                 return await self.finish()  # the page comes back, and hears that nothing is here
             except DATABASE_AWAY as exc:
                 logger.warning("database_away", error=str(exc).strip())
                 await asyncio.sleep(1.0)
                 continue
-            if page.happened:
-                await self.write(b"".join(map(_frame, page.happened)))
+            if page.items:
+                await self.write(b"".join(map(_frame, page.items)))
                 sent_at = time.monotonic()
-            elif page.sequence == 0 and not is_told_quiet:
-                is_told_quiet = True
+            elif page.sequence == 0 and not is_quiet_sent:
+                is_quiet_sent = True
                 await self.write(frames.event(0, "quiet", "{}"))
             after = page.sequence
             if page.is_last:
@@ -106,6 +106,6 @@ class TimelineConsumer(OperatorConsumer):
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _frame(happened: timeline.TimelineItem) -> bytes:
-    sent = {"kind": happened.kind, "html": happened.html, "piece": happened.piece}
-    return frames.event(happened.sequence, "happened", compact(sent))
+def _frame(item: timeline.TimelineItem) -> bytes:
+    sent = {"kind": item.kind, "html": item.html, "piece": item.piece}
+    return frames.event(item.sequence, "happened", compact(sent))

@@ -61,7 +61,9 @@ class Writer:
 
         Raises `Diverged` for an event that differs from the recorded one.
         """
-        if ending is None and not (new := [event for event in new if not self._is_recorded(event)]):
+        if ending is None and not (
+            new := [event for event in new if not self._skip_if_recorded(event)]
+        ):
             # A long recording must not keep the event loop from everybody else.
             return await asyncio.sleep(0)
 
@@ -100,7 +102,7 @@ class Writer:
                 return result
         raise AssertionError("attempts never end")
 
-    def recall(self, name: str) -> Event | None:
+    def pop_recorded(self, name: str) -> Event | None:
         """Return the next recorded event if there is one, which must be a `name`; it is then
         behind us. Raises `Diverged`."""
         if not self._recorded:
@@ -109,7 +111,7 @@ class Writer:
             raise Diverged(self._recorded[0], name)
         return self._recorded.popleft()
 
-    def check_all_recalled(self, instead: str = "its end") -> None:
+    def check_all_repeated(self, instead: str = "its end") -> None:
         """Raise `Diverged` unless the agent has done again all that is recorded."""
         if self._recorded:
             raise Diverged(self._recorded[0], instead)
@@ -119,17 +121,19 @@ class Writer:
 
         Raises `LeaseLost`; waits for a database that is away.
         """
-        if not await patiently(leases.confirm, self._session_pk, self._lease):
+        if not await retry_until_database_answers(leases.confirm, self._session_pk, self._lease):
             raise log.LeaseLost(f"session {self._session_pk}, lease {self._lease}")
 
-    def _is_recorded(self, event: AgentEvent) -> bool:
-        kept = self.recall(event.type)
-        if kept is not None and not events.says(kept.payload, event.type, event.fields):
+    def _skip_if_recorded(self, event: AgentEvent) -> bool:
+        kept = self.pop_recorded(event.type)
+        if kept is not None and not events.is_payload_of(kept.payload, event.type, event.fields):
             raise Diverged(kept, f"another {event.type}")
         return kept is not None
 
 
-async def patiently(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+async def retry_until_database_answers(
+    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """Run `function`, which must bear being repeated, in a thread until the database is there."""
     for pause in _pauses():
         try:

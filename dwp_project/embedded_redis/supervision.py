@@ -54,7 +54,7 @@ class EmbeddedRedis:
         deadline = time.monotonic() + START_SECONDS
         while not self._redis.answers():
             # Slow or loading is not gone: a second Redis would take the first one's socket.
-            if self._own() and self._redis.is_gone():
+            if self._acquire_lock() and self._redis.is_gone():
                 self._redis.start()
             elif time.monotonic() > deadline:
                 raise RedisNotStarted(
@@ -63,7 +63,7 @@ class EmbeddedRedis:
                 )
             else:
                 time.sleep(0.05)
-        self._own()
+        self._acquire_lock()
         self._thread.start()
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ class EmbeddedRedis:
             os.close(self._lock)
             self._lock = None
 
-    def _own(self) -> bool:
+    def _acquire_lock(self) -> bool:
         if self._lock is not None:
             return True
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -92,7 +92,7 @@ class EmbeddedRedis:
         attempts = 0
         steady_since = time.monotonic()
         while not self._ending.wait(_LOOK_SECONDS):
-            owns = self._own()
+            owns = self._acquire_lock()
             if not self._redis.is_gone():
                 if time.monotonic() - steady_since > _STEADY_SECONDS:
                     attempts = 0

@@ -28,7 +28,7 @@ class BodyCap:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         body, gone = bytearray(), False
-        too_large = scope.get(TOO_LARGE, False) or _declared(scope) > settings.MAX_BODY_BYTES
+        too_large = scope.get(TOO_LARGE, False) or _declared_length(scope) > settings.MAX_BODY_BYTES
         while not gone:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -75,7 +75,7 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
     return value
 
 
-def _declared(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value[:12])

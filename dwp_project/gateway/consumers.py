@@ -59,10 +59,10 @@ class ApiConsumer(HttpConsumer):
     async def send_response(self, response: HttpResponse) -> None:
         """Send a complete Django response, with the headers of the edge."""
         response["Content-Length"] = str(len(response.content))
-        await self.start(response.status_code, self.edge_headers(response))
+        await self.start(response.status_code, self.response_headers(response))
         await self.finish(response.content)
 
-    def edge_headers(self, response: HttpResponse) -> list[tuple[bytes, bytes]]:
+    def response_headers(self, response: HttpResponse) -> list[tuple[bytes, bytes]]:
         """Return the headers of `response` with those that Django's middleware would add."""
         cors = CorsMiddleware(lambda request: response)
         cors.add_response_headers(self.request, response)
@@ -85,7 +85,9 @@ class OperatorConsumer(ApiConsumer):
             raise NotFound
         return found
 
-    async def in_words(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run_in_language(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         """Run what renders text in a thread, in the reader's language: threads have their own."""
         language = translation.get_language()
 

@@ -81,7 +81,7 @@ def as_error(exc: Exception) -> errors.DwpError:
         case drf.NotAuthenticated() | drf.AuthenticationFailed():
             return errors.AuthenticationRequired()
         case drf.ValidationError():
-            return errors.ValidationFailed(_first_complaint(exc.detail))
+            return errors.ValidationFailed(_first_error(exc.detail))
         case drf.ParseError():
             return errors.ValidationFailed()
         case RequestDataTooBig():
@@ -119,11 +119,11 @@ def _without_null(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _first_complaint(detail: Any, path: str = "") -> str:
+def _first_error(detail: Any, path: str = "") -> str:
     """Return `member: what is wrong with it` for the first member that failed."""
     if isinstance(detail, dict) and detail:
         name, inner = next(iter(detail.items()))
-        return _first_complaint(inner, path if name == "non_field_errors" else f"{path}{name}: ")
+        return _first_error(inner, path if name == "non_field_errors" else f"{path}{name}: ")
     if isinstance(detail, list) and detail:
-        return _first_complaint(detail[0], path)
+        return _first_error(detail[0], path)
     return f"{path}{detail}"

@@ -31,15 +31,15 @@ _refused = Counter("dwp_requests_refused", "Requests that found no thread in tim
 
 # Less than the 5 s that requests in flight have when the server ends; the measurements are in
 # docs/explanation/architecture.md ("Threads, and a line before them").
-_IN_LINE_SECONDS = 4.0
+_QUEUE_SECONDS = 4.0
 # Chosen: in this time two threads hash about 80 passwords, at half a second each.
 _LOGIN_SECONDS = 20.0
 # Chosen longer than probes wait: one that is answered 503 may have the process restarted.
 _PROBE_SECONDS = 30.0
 # Paths with threads of their own.
-_PROBES = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
-_LOGINS = {"/auth/login", "/admin/login/"}
-_READY = "/ready"
+_PROBE_PATHS = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
+_LOGIN_PATHS = {"/auth/login", "/admin/login/"}
+_READY_PATH = "/ready"
 
 
 class Handler(ASGIHandler):
@@ -73,10 +73,10 @@ class Handler(ASGIHandler):
         # finds once more.
         with suppress(RequestDataTooBig, OSError, ValueError):
             _ = request.body
-        line, seconds = _line(request)
+        pool, seconds = _pool_for(request)
         try:
             return await offload.run_request(
-                partial(self._whole_response, request), seconds=seconds, line=line
+                partial(self._respond, request), seconds=seconds, pool=pool
             )
         except offload.Overloaded:
             _refused.inc()
@@ -86,29 +86,29 @@ class Handler(ASGIHandler):
             refusal: HttpResponseBase = self._refuse(request)
             return refusal
 
-    def _whole_response(self, request: Any) -> HttpResponseBase:
+    def _respond(self, request: Any) -> HttpResponseBase:
         # The thread has not seen what Django has set in the loop.
         set_script_prefix(get_script_prefix(request.scope))
         response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
             # A file: read here, or Django reads it on the one thread that all requests share.
-            response.streaming_content = _in_one_piece(b"".join(response))
+            response.streaming_content = _single_chunk(b"".join(response))
         return response
 
 
-def _line(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:
+def _pool_for(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:
     """Return the threads that answer this, and for how many seconds one may wait for them."""
     path = request.path_info
-    if path in _PROBES:
-        return offload.probes, _PROBE_SECONDS
-    if path == _READY:
-        return offload.readiness, _PROBE_SECONDS
-    if path in _LOGINS and request.method == "POST":
-        return offload.logins, _LOGIN_SECONDS
-    return offload.requests, _IN_LINE_SECONDS
+    if path in _PROBE_PATHS:
+        return offload.probe_pool, _PROBE_SECONDS
+    if path == _READY_PATH:
+        return offload.readiness_pool, _PROBE_SECONDS
+    if path in _LOGIN_PATHS and request.method == "POST":
+        return offload.login_pool, _LOGIN_SECONDS
+    return offload.request_pool, _QUEUE_SECONDS
 
 
-async def _in_one_piece(content: bytes) -> AsyncIterator[bytes]:
+async def _single_chunk(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 

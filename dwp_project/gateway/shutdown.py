@@ -22,7 +22,7 @@ CALLS_SECONDS = 1.5
 _INTERPRETER_SECONDS = 1.0
 
 
-def run_until_told(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+def run_until_signal(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run a loop that has no end of its own until a signal tells this process to end.
 
     SIGINT counts even where the shell has it ignored, as for what it starts in the background.
@@ -39,7 +39,7 @@ async def _until_told(working: Coroutine[Any, Any, None]) -> None:
         await work
 
 
-def end_at_last() -> None:
+def force_exit_soon() -> None:
     """End the process in a second, if it has not ended by itself, as a success.
 
     For when everything is in order: a thread that waits for a frozen database would keep the

@@ -68,7 +68,7 @@ class Channel(HTTPChannel):
         self.has_room.set()
         self._phase = Phase.IDLE
         self._phase_began_at = time.monotonic()
-        self._progress = StallDetector()
+        self._stall = StallDetector()
 
     @property
     def is_last_answer(self) -> bool:
@@ -77,7 +77,7 @@ class Channel(HTTPChannel):
 
     def sweep(self, now: float, limits: Limits) -> None:
         """End the connection if the client has had its time; called every second."""
-        if self._progress.is_stalled(self.transport, now, limits.stall):
+        if self._stall.is_stalled(self.transport, now, limits.stall):
             logger.warning("client_not_reading", unsent=unsent_bytes(self.transport))
             return self.abort()
         seconds = {
@@ -179,11 +179,11 @@ class Channel(HTTPChannel):
     # --- sending -----------------------------------------------------------------------
 
     def write(self, data: bytes) -> None:
-        self._progress.wrote(len(data))
+        self._stall.note_sent(len(data))
         super().write(data)  # type: ignore[no-untyped-call]
 
     def writeSequence(self, iovec: Any) -> None:
-        self._progress.wrote(sum(map(len, iovec)))
+        self._stall.note_sent(sum(map(len, iovec)))
         super().writeSequence(iovec)  # type: ignore[no-untyped-call]
 
     def pauseProducing(self) -> None:
@@ -193,7 +193,7 @@ class Channel(HTTPChannel):
 
     def resumeProducing(self) -> None:
         """Let the application go on: everything is on its way."""
-        self._progress.note()
+        self._stall.note_taken()
         self.has_room.set()
         super().resumeProducing()  # type: ignore[no-untyped-call]
 

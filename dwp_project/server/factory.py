@@ -8,7 +8,7 @@ from typing import Any
 from daphne.http_protocol import HTTPFactory
 
 from dwp_project.server.channel import Channel
-from dwp_project.server.limits import AT_THE_END, Limits
+from dwp_project.server.limits import SHUTDOWN_LIMITS, Limits
 from dwp_project.server.request import Request
 
 
@@ -33,4 +33,4 @@ class Factory(HTTPFactory):
         """End the connections of clients that have had their time; call it every second."""
         now = time.monotonic()
         for channel in list(self.channels):
-            channel.sweep(now, AT_THE_END if self.is_ending else self._limits)
+            channel.sweep(now, SHUTDOWN_LIMITS if self.is_ending else self._limits)

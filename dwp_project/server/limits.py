@@ -21,9 +21,9 @@ class Limits:
     linger: float = 2.0
 
 
-USUAL = Limits()
+DEFAULT_LIMITS = Limits()
 # What applies once the process is told to end: it fits into the seconds of `server.ending`.
-AT_THE_END = Limits(receive=2.0, stall=2.0, idle=0.0, linger=1.0)
+SHUTDOWN_LIMITS = Limits(receive=2.0, stall=2.0, idle=0.0, linger=1.0)
 
 
 def allow_open_files() -> None:

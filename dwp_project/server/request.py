@@ -64,7 +64,7 @@ class Request(WebRequest):
         if is_start and self.channel is not None and self.channel.is_last_answer:
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until the client has taken what was sent, or is gone."""
         channel = None if self.finished else self.channel
         if channel is None:

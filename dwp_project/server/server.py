@@ -20,10 +20,10 @@ from twisted.logger import LogLevel, globalLogPublisher
 from dwp_project.asgi_types import ASGIApp
 from dwp_project.gateway.body import TOO_LARGE
 from dwp_project.server.factory import Factory
-from dwp_project.server.limits import USUAL, Limits, allow_open_files
+from dwp_project.server.limits import DEFAULT_LIMITS, Limits, allow_open_files
 from dwp_project.server.ports import OpenPort
 from dwp_project.server.request import Request
-from dwp_project.server.shutdown import Drain, Drains, cancel, let_finish
+from dwp_project.server.shutdown import DrainCallback, DrainCallbacks, cancel_all, drain_connections
 from dwp_project.sse.consumer import DRAIN
 
 logger = structlog.get_logger(__name__)
@@ -60,16 +60,16 @@ class Server(DaphneServer):
         *,
         background: Callable[[], Coroutine[Any, Any, None]] | None = None,
         on_ready: Callable[[], None] | None = None,
-        on_drain: Drain | None = None,
+        on_drain: DrainCallback | None = None,
         is_behind_proxy: bool = False,
-        limits: Limits = USUAL,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(
             application,
             # daphne wants descriptions; what it listens on are the sockets.
             endpoints=[f"port {port.port}" for port in ports],
             signal_handlers=False,
-            ready_callable=self._open,
+            ready_callable=self._listen,
             server_name="",
             **_PROXY_HEADERS if is_behind_proxy else {},
         )
@@ -81,7 +81,7 @@ class Server(DaphneServer):
         self._on_ready = on_ready
         self._on_drain = on_drain
         self._limits = limits
-        self._drains = Drains()
+        self._drains = DrainCallbacks()
         self._is_stopping = self._is_cancelling = False
         # Those whose application was told to end; once is enough to log it.
         self._outlived: WeakSet[Any] = WeakSet()
@@ -108,7 +108,7 @@ class Server(DaphneServer):
 
     # --- the start ---------------------------------------------------------------------
 
-    def _open(self) -> None:
+    def _listen(self) -> None:
         """Accept; daphne calls this when its factories exist, just before its loop runs."""
         _twisted_log.addObserver(_log_failure)
         self.http_factory = Factory(self, self._limits)
@@ -142,7 +142,7 @@ class Server(DaphneServer):
     async def handle_reply(self, protocol: Any, message: Any) -> None:
         """Send what the application says, at the pace at which the client takes it."""
         await super().handle_reply(protocol, message)
-        await protocol.room()
+        await protocol.wait_for_room()
 
     def _on_application_ended(self, protocol: Any, ended: asyncio.Future[None]) -> None:
         """Give the client its end at once; daphne looks once a second, and not at all after
@@ -194,11 +194,13 @@ class Server(DaphneServer):
     def kill_all_applications(self) -> Any:
         """End everything in order; daphne calls this before its loop ends."""
         self._is_stopping = True
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end_everything()))
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
 
-    async def _end_everything(self) -> None:
+    async def _shut_down(self) -> None:
         try:
-            await let_finish(self.http_factory, self._listeners, self._drains, self._on_drain)
+            await drain_connections(
+                self.http_factory, self._listeners, self._drains, self._on_drain
+            )
         except Exception:
             logger.exception("end_not_in_order")
         self._is_cancelling = True
@@ -210,7 +212,7 @@ class Server(DaphneServer):
         ]
         if self._background_task is not None:
             running.append(self._background_task)
-        await cancel(running)
+        await cancel_all(running)
 
 
 async def _keep_running(background: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -31,18 +31,18 @@ _READ_SECONDS = 0.1
 # Between two looks at whether all have ended: unnoticed by people, cheap for a process.
 _POLL_SECONDS = 0.05
 
-Drain = Callable[[], Awaitable[None]]
+DrainCallback = Callable[[], Awaitable[None]]
 
 
-class Drains:
+class DrainCallbacks:
     """The open answers that want to hear that the process ends."""
 
     def __init__(self) -> None:
-        self._open: dict[Any, Drain] = {}
+        self._open: dict[Any, DrainCallback] = {}
         self._tasks: set[asyncio.Future[None]] = set()
         self._is_ending = False
 
-    def add(self, protocol: Any, drain: Drain) -> None:
+    def add(self, protocol: Any, drain: DrainCallback) -> None:
         """Call `drain` when the process ends, or now if it does already."""
         self._open[protocol] = drain
         if self._is_ending:
@@ -58,14 +58,14 @@ class Drains:
         for drain in list(self._open.values()):
             self._begin(drain)
 
-    def _begin(self, drain: Drain) -> None:
-        task = asyncio.ensure_future(_quietly("answer_not_drained", drain))
+    def _begin(self, drain: DrainCallback) -> None:
+        task = asyncio.ensure_future(_run_logged("answer_not_drained", drain))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
-async def let_finish(
-    factory: Any, listeners: Iterable[Any], drains: Drains, on_drain: Drain | None
+async def drain_connections(
+    factory: Any, listeners: Iterable[Any], drains: DrainCallbacks, on_drain: DrainCallback | None
 ) -> None:
     """Return when every connection has come to its end, or after its time."""
     loop = asyncio.get_running_loop()
@@ -80,7 +80,7 @@ async def let_finish(
     factory.is_ending = True
     factory.sweep()
     if on_drain is not None:
-        await _quietly("on_drain_failed", on_drain, _ON_DRAIN_SECONDS)
+        await _run_logged("on_drain_failed", on_drain, _ON_DRAIN_SECONDS)
     drains.begin()
     deadline = max(began_at + _FINISH_SECONDS, loop.time() + _DRAIN_SECONDS)
     while factory.channels and loop.time() < deadline:
@@ -88,7 +88,7 @@ async def let_finish(
         factory.sweep()
 
 
-async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
+async def cancel_all(tasks: Iterable[asyncio.Future[Any]]) -> None:
     """Cancel `tasks` and wait for them to clean up after themselves, not for ever."""
     pending = [task for task in tasks if not task.done()]
     for task in pending:
@@ -99,7 +99,7 @@ async def cancel(tasks: Iterable[asyncio.Future[Any]]) -> None:
             logger.warning("task_did_not_end", task=repr(task))
 
 
-async def _quietly(failure: str, step: Drain, seconds: float | None = None) -> None:
+async def _run_logged(failure: str, step: DrainCallback, seconds: float | None = None) -> None:
     try:
         async with asyncio.timeout(seconds):
             await step()

@@ -16,11 +16,11 @@ class StallDetector:
         self._written = self._taken = 0
         self._at = time.monotonic()
 
-    def wrote(self, size: int) -> None:
+    def note_sent(self, size: int) -> None:
         """Note that `size` bytes are to be sent."""
         self._written += size
 
-    def note(self) -> None:
+    def note_taken(self) -> None:
         """Note that the client has taken something just now."""
         self._at = time.monotonic()
 

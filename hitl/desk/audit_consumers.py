@@ -49,7 +49,7 @@ class BookConsumer(OperatorConsumer):
         """Send the headers of an answer that no cache keeps and no proxy collects."""
         fixed = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = HttpResponse(headers={**headers, **fixed})
-        await self.start(200, self.edge_headers(response))
+        await self.start(200, self.response_headers(response))
 
 
 class VerifyConsumer(BookConsumer):

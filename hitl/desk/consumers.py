@@ -52,7 +52,7 @@ class DeskConsumer(OperatorConsumer):
         operator = await self.operator()
         shown = await self.look(operator)
         response = HttpResponse(headers=dict(frames.HEADERS))
-        await self.start(200, self.edge_headers(response))
+        await self.start(200, self.response_headers(response))
         await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
         async with _ear(operator.tenants) as heard:
             await self._follow(shown, operator, heard)
@@ -108,7 +108,7 @@ class InboxConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/live/`: the inbox, kept up to date."""
 
     async def look(self, operator: Operator) -> Snapshot:
-        return await self.in_words(snapshot.of_inbox, operator)
+        return await self.run_in_language(snapshot.of_inbox, operator)
 
 
 class RequestConsumer(DeskConsumer):
@@ -116,7 +116,7 @@ class RequestConsumer(DeskConsumer):
 
     async def look(self, operator: Operator) -> Snapshot:
         pk = self.scope["url_route"]["kwargs"]["pk"]
-        found = await self.in_words(snapshot.of_request, operator, pk)
+        found = await self.run_in_language(snapshot.of_request, operator, pk)
         if found is None:
             raise NotFound
         return found

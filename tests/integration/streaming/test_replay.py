@@ -77,7 +77,7 @@ def told(after: int, texts: list[str], *, is_end: bool = False) -> bytes:
 
 
 def test_carried_events_are_taken_where_they_are_the_next() -> None:
-    page = replay.carried(told(4, ["a", "b"]), 7, 4)
+    page = replay.from_wakeup(told(4, ["a", "b"]), 7, 4)
 
     assert page is not None
     assert content_of(page) == ["a", "b"]
@@ -86,28 +86,28 @@ def test_carried_events_are_taken_where_they_are_the_next() -> None:
 
 
 def test_carried_end_is_the_last() -> None:
-    page = replay.carried(told(4, ["a"], is_end=True), 7, 4)
+    page = replay.from_wakeup(told(4, ["a"], is_end=True), 7, 4)
 
     assert page is not None
     assert page.is_last
 
 
 def test_carried_events_behind_a_gap_are_not_taken() -> None:
-    assert replay.carried(told(5, ["a"]), 7, 4) is None
+    assert replay.from_wakeup(told(5, ["a"]), 7, 4) is None
 
 
 @pytest.mark.parametrize(("after", "texts"), [(3, ["a"]), (2, ["a", "b"]), (0, ["a"])])
 def test_carried_events_that_were_sent_are_skipped(after: int, texts: list[str]) -> None:
-    assert replay.carried(told(after, texts), 7, 4) == replay.ReplayPage(b"", 4, is_last=False)
+    assert replay.from_wakeup(told(after, texts), 7, 4) == replay.ReplayPage(b"", 4, is_last=False)
 
 
 def test_carried_events_that_were_sent_in_part_are_read_anew() -> None:
-    assert replay.carried(told(3, ["a", "b"]), 7, 4) is None
+    assert replay.from_wakeup(told(3, ["a", "b"]), 7, 4) is None
 
 
 def test_carried_end_that_was_read_already_is_still_the_end() -> None:
     # A reader saw the session running, then the rows with its end: only this call tells it.
-    page = replay.carried(told(3, ["end"], is_end=True), 7, 4)
+    page = replay.from_wakeup(told(3, ["end"], is_end=True), 7, 4)
 
     assert page is not None
     assert page.is_last

@@ -155,7 +155,7 @@ def test_reset_is_not_kept_and_has_the_payload_of_the_table() -> None:
 
     text = replay.read(session.pk, 0).frames.decode().split("data: ")[1].split("\n")[0]
 
-    assert events.says(text, "stream_reset", events.fields_of("stream_reset", text))
+    assert events.is_payload_of(text, "stream_reset", events.fields_of("stream_reset", text))
     assert not Event.objects.filter(name="stream_reset").exists()
 
 
@@ -202,14 +202,14 @@ def test_events_that_go_while_a_page_is_read_are_told(monkeypatch: pytest.Monkey
     session = begin()
     grow(session, 600, days_old=40)
     grow(session, 5, days_old=1)
-    real = replay._cut
+    real = replay._last_that_fits
 
     def slow(sizes: Any) -> int:
         cut = real(sizes)
         retention.remove_old(now=NOW)
         return cut
 
-    monkeypatch.setattr(replay, "_cut", slow)
+    monkeypatch.setattr(replay, "_last_that_fits", slow)
 
     page = replay.read(session.pk, 0)
 

@@ -177,7 +177,7 @@ async def test_released_sessions_stop_here_and_are_free(settings: Settings) -> N
     await run_sync(session.refresh_from_db)
     assert (session.status, session.lease_owner, session.lease_number) == ("running", "", 2)
     assert await recovery.scan() == []
-    [taken] = await run_sync(leases.take_expired, limit=50)
+    [taken] = await run_sync(leases.take_over_expired, limit=50)
     assert taken.pk == session.pk
 
 
@@ -189,7 +189,7 @@ async def test_session_begun_while_draining_is_left_to_others(settings: Settings
     await stops(task)
 
     assert await run_sync(names, session) == []
-    assert [one.pk for one in await run_sync(leases.take_expired, limit=50)] == [session.pk]
+    assert [one.pk for one in await run_sync(leases.take_over_expired, limit=50)] == [session.pk]
 
 
 async def test_stubborn_agent_does_not_hold_up_the_release(settings: Settings) -> None:

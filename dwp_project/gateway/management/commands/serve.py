@@ -14,7 +14,7 @@ from django.db import DatabaseError, connections
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
 from dwp_project import __version__, background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
-from dwp_project.gateway import first_run, shutdown, welcome
+from dwp_project.gateway import banner, first_run, shutdown
 
 
 class Command(BaseCommand):
@@ -39,7 +39,7 @@ class Command(BaseCommand):
         else:
             self._say("Ended.")
         if getattr(self, "_called_from_command_line", False):
-            shutdown.end_at_last()
+            shutdown.force_exit_soon()
 
     def _say(self, text: str) -> None:
         # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
@@ -62,7 +62,7 @@ class Command(BaseCommand):
 
         def say_ready() -> None:
             self.stdout.write(
-                welcome.text(
+                banner.text(
                     [port.port for port in ports],
                     [f"{port.port} is not served. {port.reason}" for port in [*taken, *lost]],
                     operator,

@@ -17,7 +17,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        shutdown.run_until_told(background.sessions)
+        shutdown.run_until_signal(background.sessions)
         self.stdout.write("Stopped.")
         if getattr(self, "_called_from_command_line", False):
-            shutdown.end_at_last()
+            shutdown.force_exit_soon()
