@@ -1,118 +1,29 @@
-"""A process that was taken for dead does no harm when it wakes, and one that ends gives its
-sessions away (docs/adr/0021)."""
+"""The leases of this process's sessions: renewed, noticed when lost, given away (docs/adr/0021)."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from pathlib import Path
 
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from hitl import services
 from hitl.models import ApprovalRequest
 from streaming import leases, recovery, runner
-from streaming.gate import SessionGate
 from streaming.lease_keeper import lease_keeper
-from streaming.log import LeaseLost
 from streaming.models import Session
-from streaming.writer import Writer
-from tests import factories
-from tests.integration.events import begin
 from tests.integration.outages import no_database
 from tests.integration.polling import until
 from tests.integration.running import SOON, ended, question
-from tests.integration.small_agents import Asker, Swallower, Tireless, begun, configure, names
-from tests.integration.takeovers import OTHER, Rash, stops, taken_elsewhere
+from tests.integration.small_agents import Asker, Tireless, begun, configure, names
+from tests.integration.takeovers import stops, taken_elsewhere
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.usefixtures("fresh_hub", "redis_client", "agents_reset"),
 ]
-
-
-@pytest.fixture
-def no_renewal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the process notice nothing by itself."""
-    monkeypatch.setattr(leases, "RENEW_SECONDS", 3600.0)
-
-
-@pytest.mark.usefixtures("no_renewal")
-async def test_zombie_writes_no_more(settings: Settings) -> None:
-    configure(settings, Tireless)
-    session, task = await begun()
-    await until(lambda: len(names(session)) > 3, within=SOON)
-
-    await run_sync(taken_elsewhere, session)
-    # What was on its way before the lease went is there now.
-    seen = await run_sync(names, session)
-
-    await stops(task)
-    assert await run_sync(names, session) == seen
-    await run_sync(session.refresh_from_db)
-    assert (session.status, session.lease_owner) == ("running", OTHER)
-
-
-@pytest.mark.usefixtures("no_renewal")
-async def test_zombie_opens_no_request(settings: Settings) -> None:
-    configure(settings, Asker)
-    session = await run_sync(begin)
-    await run_sync(taken_elsewhere, session)
-    # Its events are there as far as it knows; the question is the first it would add.
-    session.last_sequence = 1
-    await run_sync(lambda: Session.objects.update(last_sequence=1))
-
-    gate = SessionGate(session, Writer(session.pk, lease=1, sequence=1))
-    with pytest.raises(LeaseLost):
-        await gate.ask("delete_mail", message="?")
-
-    assert not await run_sync(ApprovalRequest.objects.exists)
-    with pytest.raises(LeaseLost):
-        gate.check()
-
-
-@pytest.mark.usefixtures("no_renewal")
-async def test_zombie_does_not_act_on_a_yes(settings: Settings, tmp_path: Path) -> None:
-    configure(settings, Rash, path=str(tmp_path / "lines"))
-    session, task = await begun()
-    asked = await question()
-    await run_sync(taken_elsewhere, session)
-
-    await run_sync(services.approve, asked.request_id, factories.actor())
-
-    await stops(task)
-    assert await run_sync(names, session) == ["start", "hitl"]
-    assert not (tmp_path / "lines").exists()
-
-
-@pytest.mark.usefixtures("no_renewal")
-async def test_yes_is_acted_on_though_the_lease_ran_out_if_nobody_took_it(
-    settings: Settings,
-) -> None:
-    configure(settings, Asker)
-    session, task = await begun()
-    asked = await question()
-    await run_sync(lambda: Session.objects.update(lease_expires_at=timezone.now()))
-
-    await run_sync(services.approve, asked.request_id, factories.actor())
-
-    assert (await ended(session, task))[-1] == "end"
-
-
-@pytest.mark.usefixtures("no_renewal")
-async def test_zombie_that_swallows_it_all_writes_nothing(settings: Settings) -> None:
-    configure(settings, Swallower, then="go on")
-    session, task = await begun()
-    asked = await question()
-    await run_sync(taken_elsewhere, session)
-
-    await run_sync(services.reject, asked.request_id, factories.actor())
-
-    await stops(task)
-    assert await run_sync(names, session) == ["start", "hitl"]
 
 
 async def test_renewal_stops_what_was_taken_over(settings: Settings) -> None:
