@@ -1,4 +1,4 @@
-"""Runs sessions: a task for each, which outlives the connection that started it."""
+"""Runs sessions, each in a task that outlives the connection which started it."""
 
 from __future__ import annotations
 
@@ -22,39 +22,42 @@ from streaming.writer import Diverged, Writer, retry_until_database_answers
 
 logger = get_logger(__name__)
 
-# How long an agent may take to end when its session is cancelled.
+# How long an agent may take to end when its session is cancelled. Chosen: it can finish a call to
+# another system, and the client still sees the end.
 _GRACE_SECONDS = 5.0
 
 _CANCELLED = "The session was cancelled."
 
 
 def start(session: Session) -> asyncio.Task[None]:
-    """Run `session`, whose lease this process holds, to its `[DONE]`: from its first event, or
-    from where an earlier run got to.
+    """Run `session` in a task until it ends, from its first event or after those recorded.
 
-    After `release_all` it is left to other processes.
+    This process must own the session's lease. After `release_all` the lease is released instead,
+    for another process to take.
     """
     name = f"session-{session.session_id}"
-    here = lease_keeper()
-    if here.is_closed:
+    keeper = lease_keeper()
+    if keeper.is_closed:
         return asyncio.create_task(_release(session), name=name)
     run = RunningSession(session)
-    return here.add(run, _run_session(run), name)
+    return keeper.add(run, _run_session(run), name)
 
 
 async def release_all() -> None:
-    """Stop the sessions that run here, without closing events, so that others carry them on at
-    once; start none any more. Takes at most three seconds, and may be called again."""
+    """Stop the sessions of this process without final events and start none any more.
+
+    Other processes resume them at once. Takes at most three seconds and may be called again.
+    """
     await lease_keeper().release()
 
 
 def is_drained() -> bool:
-    """Say whether this process has given its sessions away for good."""
+    """Say whether this process has released its sessions and starts none any more."""
     return lease_keeper().is_closed
 
 
 def running_here() -> list[int]:
-    """Return the keys of the sessions that run in this process."""
+    """Return the primary keys of the sessions that run in this process."""
     return lease_keeper().keys
 
 
@@ -84,7 +87,7 @@ async def _run_session(run: RunningSession) -> None:
 
 
 async def _close(writer: Writer, end: final_events.FinalEvents) -> None:
-    """Write a session's last events; if those cannot be written, plainer ones."""
+    """Append a session's final events; if those cannot be stored, simpler ones."""
     events, status = end
     try:
         await writer.append(events, ending=status)
@@ -105,7 +108,7 @@ def _writer(session: Session, recorded: Sequence[Event] = ()) -> Writer:
 async def _run_agent(
     run: RunningSession, writer: Writer, recorded: Sequence[Event]
 ) -> final_events.FinalEvents:
-    """Let the agent work and return how it ended."""
+    """Run the agent to its end and return the session's final events."""
     session = run.session
     gate = SessionGate(session, writer)
     try:
@@ -118,7 +121,7 @@ async def _run_agent(
     except GateClosed as closed:
         return final_events.stopped(session.session_id, closed)
     except log.SessionCancelled:
-        # Whoever cancelled it withdraws the question, and is in the audit for that.
+        # `sessions.cancel` withdraws the request, so that the audit names who cancelled.
         return final_events.stopped(session.session_id, Withdrawn(_CANCELLED))
     except Diverged as exc:
         return await _withdraw_and_end(session, exc)
@@ -132,7 +135,7 @@ async def _run_agent(
 
 
 async def _withdraw_and_end(session: Session, exc: Exception) -> final_events.FinalEvents:
-    """Withdraw what the session still asks, and return its end."""
+    """Withdraw the session's pending request and return its final events."""
     if isinstance(exc, log.SessionCancelled):
         await retry_until_database_answers(resume.withdraw_question, session, _CANCELLED)
         return final_events.stopped(session.session_id, Withdrawn(_CANCELLED))
@@ -143,7 +146,7 @@ async def _withdraw_and_end(session: Session, exc: Exception) -> final_events.Fi
 
 
 async def _work_unless_cancelled(run: RunningSession, working: Coroutine[Any, Any, None]) -> None:
-    """Let the agent work until it is done or somebody cancels the session."""
+    """Let the agent work; raise `SessionCancelled` if somebody cancels the session meanwhile."""
     work = asyncio.create_task(working)
     try:
         await asyncio.wait({work, run.cancelled}, return_when=asyncio.FIRST_COMPLETED)

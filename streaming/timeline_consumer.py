@@ -1,4 +1,4 @@
-"""The operators' view of a session: its events in words, as they happen."""
+"""The live timeline of a session on the operators' pages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from streaming.models import Session
 
 logger = get_logger(__name__)
 
+# How long to wait for Redis to confirm the subscription; as for streams (`streaming.consumers`).
 _CONFIRM_SECONDS = 1.0
+# When a page reconnects. Chosen: a restart of the server is over by then.
 _RETRY_MILLISECONDS = 2000
-# An answer comes in many small pieces; several are read at once.
+# The shortest time between two reads, because an answer arrives in many small pieces. Chosen: a
+# person sees it as immediate.
 _BETWEEN_READS_SECONDS = 0.25
 
 
@@ -37,7 +40,7 @@ class TimelineConsumer(OperatorConsumer):
         except NotFound:
             if not await self._is_elsewhere():
                 raise
-            # To an EventSource: do not come back. The session is an agent's own.
+            # 204 tells an EventSource not to reconnect: this session has no events here.
             await self.start(204, self.response_headers(HttpResponse()))
             return await self.finish()
         after = self._after()
@@ -49,7 +52,7 @@ class TimelineConsumer(OperatorConsumer):
             await self._follow(session.pk, after, subscription)
 
     async def drain(self) -> None:
-        """Cut: the page comes back, to another process, behind the last event it has."""
+        """Cut the connection; the page reconnects, to another process, after its last event."""
         await self.interrupt()
         await self.cut()
 
@@ -58,11 +61,11 @@ class TimelineConsumer(OperatorConsumer):
         is_quiet_sent = False
         while True:
             try:
-                # Who asks is asked for again with every read.
+                # The operator's access is checked with every read: it may have ended.
                 await self._session()
                 page = await self.run_in_language(timeline.read, session_pk, after)
             except NotFound:
-                return await self.finish()  # the page comes back, and hears that nothing is here
+                return await self.finish()  # the page reconnects, and gets 404
             except DATABASE_AWAY as exc:
                 logger.warning("database_away", error=str(exc).strip())
                 await asyncio.sleep(1.0)
@@ -95,17 +98,17 @@ class TimelineConsumer(OperatorConsumer):
 
     async def _session(self) -> Session:
         operator = await self.operator()
-        found = await run_sync(timeline.find, self._session_id, operator.tenants)
-        if found is None:
+        session = await run_sync(timeline.find, self._session_id, operator.tenants)
+        if session is None:
             raise NotFound
-        return found
+        return session
 
     def _after(self) -> int:
-        """Return the sequence of the last event that the page has."""
+        """Return the sequence of the last event that the page has received."""
         text = header(self.request, "Last-Event-ID") or self.request.GET.get("after", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
 def _frame(item: timeline.TimelineItem) -> bytes:
-    sent = {"kind": item.kind, "html": item.html, "piece": item.piece}
-    return frames.event(item.sequence, "happened", compact(sent))
+    data = {"kind": item.kind, "html": item.html, "piece": item.piece}
+    return frames.event(item.sequence, "happened", compact(data))
