@@ -30,11 +30,11 @@ django_app: Any = Handler()
 
 
 def _by_method(methods: tuple[str, ...], consumer: type[AsyncConsumer]) -> Any:
-    """Serve `methods` by the consumer and every other method (OPTIONS, 405) by Django."""
-    served = consumer.as_asgi()
+    """Return an app that gives `methods` to the consumer and all others to Django."""
+    consumer_app = consumer.as_asgi()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (served if scope["method"] in methods else django_app)(scope, receive, send)
+        await (consumer_app if scope["method"] in methods else django_app)(scope, receive, send)
 
     return app
 

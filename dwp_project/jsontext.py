@@ -1,4 +1,4 @@
-"""JSON as text: one compact form for the wire, one canonical form for digests."""
+"""JSON as text: a compact form for the wire, a canonical form for digests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def digest(value: Any) -> str:
 
 
 def parse(text: bytes | str) -> Any:
-    """Parse JSON, raising `InvalidJSON` for whatever cannot be stored and sent on unchanged.
+    """Parse JSON; raise `InvalidJSON` for whatever cannot be stored and sent on unchanged.
 
     Refused besides malformed text: NaN and infinities, half surrogate pairs, members named
     twice, nesting deeper than `MAX_DEPTH`.

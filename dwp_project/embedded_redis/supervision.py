@@ -1,4 +1,4 @@
-"""Who owns the embedded Redis of a DATA_DIR, and that it runs as long as anybody serves."""
+"""Decides which process owns the embedded Redis of a DATA_DIR, and restarts it when it ends."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _STEADY_SECONDS = 60.0
 class EmbeddedRedis:
     """The Redis of one DATA_DIR, shared by every process that serves from there.
 
-    Whoever holds the lock on `serve.lock` owns it: starts it, starts it again when it died,
-    ends it. The kernel drops the lock with its holder, so no stale owner exists; a Redis
-    left behind by a killed one is taken over as it runs. A process that does not own uses,
-    and takes over within a second when the owner is gone.
+    The process with the lock on `serve.lock` owns it: starts, restarts and ends it. The kernel
+    releases the lock when that process ends, so no stale owner exists; a Redis that a killed owner
+    left running is taken over as it is. The other processes only use it, and one of them takes over
+    within a second after the owner has ended.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -46,14 +46,14 @@ class EmbeddedRedis:
 
     @property
     def is_owner(self) -> bool:
-        """Whether this process ends Redis when it ends itself."""
+        """Whether this process ends Redis when it stops."""
         return self._lock is not None
 
     def start(self) -> None:
         """Return when Redis answers; raise `RedisNotStarted`."""
         deadline = time.monotonic() + START_SECONDS
         while not self._redis.answers():
-            # Slow or loading is not gone: a second Redis would take the first one's socket.
+            # Not while Redis is only slow or loading: a second one would take its socket.
             if self._acquire_lock() and self._redis.is_gone():
                 self._redis.start()
             elif time.monotonic() > deadline:
@@ -77,6 +77,7 @@ class EmbeddedRedis:
             self._lock = None
 
     def _acquire_lock(self) -> bool:
+        """Try to become the owner; say whether this process is."""
         if self._lock is not None:
             return True
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -92,12 +93,12 @@ class EmbeddedRedis:
         attempts = 0
         steady_since = time.monotonic()
         while not self._ending.wait(_LOOK_SECONDS):
-            owns = self._acquire_lock()
+            is_owner = self._acquire_lock()
             if not self._redis.is_gone():
                 if time.monotonic() - steady_since > _STEADY_SECONDS:
                     attempts = 0
                 continue
-            if not owns:
+            if not is_owner:
                 continue
             pause = _RESTART_SECONDS[min(attempts, len(_RESTART_SECONDS) - 1)]
             attempts += 1

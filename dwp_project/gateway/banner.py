@@ -1,4 +1,4 @@
-"""What `serve` says once it answers: where, as whom to log in, what to try first."""
+"""The banner that `serve` prints when it answers: addresses, sign-in, three things to try."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from django.conf import settings
 from dwp_project.gateway import tokens
 from dwp_project.gateway.first_run import TENANT, Operator
 
-# Who sends the requests of the three scenarios; anybody may ask, and answer their own.
+# The user of the three scenarios. Any user may do this: they decide a request of their own.
 _USER = "user123"
 # A working day, as a login's token by default.
 _TOKEN_SECONDS = 8 * 3600
 _PROMPT = "메일 3개를 삭제해주세요"
 # The ports that the four services of the original deployment had.
 _SERVICES = {8080: "Gateway", 8081: "Main Service", 8001: "Auth Server", 9000: "Aura-Platform"}
-_EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104 - named to be replaced in what is shown
+_EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104 - named here to be replaced in the addresses
 
 
 def text(
     ports: Sequence[int], warnings: Sequence[str], operator: Operator | None, redis: str
 ) -> str:
-    """Return the whole text. Outside development it holds neither password nor token:
-    what a deployed process prints is kept in logs that others read."""
+    """Return the banner. Outside development it contains neither password nor token, because
+    others read the logs of a deployed process."""
     urls = [_url(port) for port in ports]
     parts = [_addresses(ports, urls), *(f"Warning: {warning}" for warning in warnings)]
     parts.append(_sign_in(urls[0], operator))

@@ -25,7 +25,7 @@ _MAX_ECHO = 200
 
 
 def success(data: Any, message: str) -> dict[str, Any]:
-    """Return the envelope of an answer that worked; a null `data` is left out."""
+    """Return the envelope of a successful answer; a null `data` is left out."""
     body = {"status": "SUCCESS", "message": message, "data": data, "success": True}
     return _without_null(body | {"timestamp": local_timestamp()})
 
@@ -59,7 +59,7 @@ def render_error(error: errors.DwpError, request: HttpRequest) -> HttpResponse:
 
 
 def error_headers(error: errors.DwpError) -> dict[str, str]:
-    """Return the headers that HTTP wants beside the error's status."""
+    """Return the headers that HTTP requires with the error's status."""
     if error.code.status == 401:
         return {"WWW-Authenticate": "Bearer"}
     if error.code is errors.ErrorCode.DATABASE_AWAY:
@@ -68,7 +68,7 @@ def error_headers(error: errors.DwpError) -> dict[str, str]:
 
 
 def as_error(exc: Exception) -> errors.DwpError:
-    """Return what the API says about `exc`; what nobody foresaw is logged and becomes E1000."""
+    """Return the error of the API for `exc`; log an unexpected one and return E1000."""
     match exc:
         case errors.DwpError():
             return exc

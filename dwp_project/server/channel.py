@@ -1,8 +1,8 @@
-"""One connection of a client, and what it cannot make the process hold or wait for.
+"""One connection of a client, with limits on the memory and the time that it may take.
 
-Twisted holds a request's whole body, and daphne an answer's, however large. Here a body is
-capped before it is read, `has_room` tells when the client has taken what was sent, and every
-phase but the application's own has its time.
+Twisted keeps a request's whole body in memory, and daphne an answer's, however large. Here a body
+is refused before it is read if it is too large, `has_room` is set when the client has received what
+was sent, and every phase has a time limit but the application's own.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ if TYPE_CHECKING:
     from dwp_project.server.factory import Factory
     from dwp_project.server.request import Request
 
-# A prompt may come in the query, percent-encoded: as long as a body may be, and headers.
+# A prompt may be in the query, percent-encoded: as long as a body, and 16 KiB of headers (chosen:
+# twice the largest token).
 MAX_HEAD_BYTES = settings.MAX_BODY_BYTES + 16 * 1024
-# Python converts no more digits than 4300, and no body is that long.
+# Python's `int` raises from 4300 digits on; no length that fits into 64 bits has more than 19.
 _MAX_LENGTH_DIGITS = 18
 
 logger = structlog.get_logger(__name__)
@@ -42,18 +43,18 @@ class Phase(Enum):
     IDLE = auto()
     RECEIVING = auto()
     ANSWERING = auto()
-    # Answering a request that was refused before it was whole; its rest is thrown away.
+    # Answering a request that was refused before it was complete; the rest of it is discarded.
     DISCARDING = auto()
-    # The answer is out, the rest of the request is still thrown away: closing now would
-    # reset the connection before the client has read its answer.
+    # The answer is sent, the rest of the request is still discarded: closing now would reset the
+    # connection before the client has read its answer.
     LINGERING = auto()
 
 
 class Channel(HTTPChannel):
-    """HTTP/1.1 on one connection; `Factory.sweep` looks after its time."""
+    """HTTP/1.1 on one connection; `Factory.sweep` enforces its time limits."""
 
     MAX_LENGTH = totalHeadersSize = MAX_HEAD_BYTES  # noqa: N815 - Twisted's names
-    # Twisted's timer starts anew with every byte; `sweep` is stricter.
+    # Off: Twisted's timer restarts with every byte, so `sweep` enforces the limits instead.
     timeOut = None  # noqa: N815
 
     factory: Factory
@@ -63,7 +64,7 @@ class Channel(HTTPChannel):
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        # Set while more may be sent; cleared while the client has not taken what was.
+        # Set while more may be sent; cleared while the client has not received what was sent.
         self.has_room = asyncio.Event()
         self.has_room.set()
         self._phase = Phase.IDLE
@@ -72,11 +73,11 @@ class Channel(HTTPChannel):
 
     @property
     def is_last_answer(self) -> bool:
-        """Whether the connection closes behind the answer that is being given."""
+        """Whether the connection closes after the answer that is being sent."""
         return self.factory.is_ending or self._is_discarding
 
     def sweep(self, now: float, limits: Limits) -> None:
-        """End the connection if the client has had its time; called every second."""
+        """End the connection if the client has exceeded a limit; called every second."""
         if self._stall.is_stalled(self.transport, now, limits.stall):
             logger.warning("client_not_reading", unsent=unsent_bytes(self.transport))
             return self.abort()
@@ -113,7 +114,7 @@ class Channel(HTTPChannel):
             return
         if not self._handlingRequest:
             return super().rawDataReceived(data)
-        # Part of a next request. Twisted goes on reading while its answer is not taken.
+        # Part of a pipelined request. Twisted would read on while its answers are not received.
         self._dataBuffer.append(data)
         if sum(map(len, self._dataBuffer)) > self._optimisticEagerReadSize:
             self._networkProducer.pauseProducing()
@@ -137,15 +138,15 @@ class Channel(HTTPChannel):
         return self.length is not None and self.length > settings.MAX_BODY_BYTES
 
     def refuse_body(self) -> None:
-        """Have the request answered at once, without its body; the rest is thrown away.
+        """Have the request answered at once, without its body, and discard the rest of it.
 
-        The application says what is wrong with it, in the order of checks of wire.md, 1.
+        The application answers, because it knows the order of checks in wire.md, 1.
         """
         self._enter(Phase.DISCARDING)
         self.requests[-1].drop_body()
         self.persistent = 0
         self.allContentReceived()
-        # The caller takes a length of 0 for a request that is complete by now.
+        # With a length of 0, Twisted would take the request as complete a second time.
         self.length = None
 
     def allContentReceived(self) -> None:
@@ -158,11 +159,11 @@ class Channel(HTTPChannel):
             super()._finishRequestBody(data)  # type: ignore[no-untyped-call]
 
     def lineLengthExceeded(self, line: bytes) -> None:
-        """Refuse a request line or header without end."""
+        """Refuse a request line or header that is too long."""
         self._refuse_head(b"413 Request Entity Too Large", errors.BodyTooLarge())
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        """Refuse what is no HTTP."""
+        """Refuse what is not HTTP."""
         if not self._is_discarding:
             self._refuse_head(b"400 Bad Request", errors.InvalidValue())
 
@@ -187,13 +188,13 @@ class Channel(HTTPChannel):
         super().writeSequence(iovec)  # type: ignore[no-untyped-call]
 
     def pauseProducing(self) -> None:
-        """Hold the application back: the transport has more to send than it likes."""
+        """Make the application wait: the transport's buffer is full."""
         self.has_room.clear()
         super().pauseProducing()  # type: ignore[no-untyped-call]
 
     def resumeProducing(self) -> None:
-        """Let the application go on: everything is on its way."""
-        self._stall.note_taken()
+        """Let the application go on: the transport's buffer is empty."""
+        self._stall.note_received()
         self.has_room.set()
         super().resumeProducing()  # type: ignore[no-untyped-call]
 
@@ -204,18 +205,18 @@ class Channel(HTTPChannel):
             self.persistent = 0
         super().requestDone(request)  # type: ignore[no-untyped-call]
         if self._waitingForTransport and not self._handlingRequest and not self._is_discarding:
-            # Nothing more is read from a client that does not take its answers.
+            # Read nothing more from a client that does not receive its answers.
             self._networkProducer.pauseProducing()
         self._note_phase()
 
     def loseConnection(self) -> None:
-        """Close behind what is to be sent; let a client that is still sending read it first."""
+        """Close when everything is sent; a client that still sends can read its answer first."""
         self.has_room.set()
         if self._phase is not Phase.DISCARDING:
             super().loseConnection()  # type: ignore[no-untyped-call]
             return
         self._enter(Phase.LINGERING)
-        # A paused producer would keep the end from being sent.
+        # A paused producer would keep the transport from closing.
         self._networkProducer.unregisterProducer()
         self.transport.loseWriteConnection()
         self.transport.resumeProducing()

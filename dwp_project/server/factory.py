@@ -1,4 +1,4 @@
-"""Makes connections, knows all that are open, and looks after their time."""
+"""Creates the connections, knows those that are open, and enforces their time limits."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dwp_project.server.request import Request
 
 
 class Factory(HTTPFactory):
-    """Makes a `Channel` of every connection and a `Request` of every request."""
+    """Creates a `Channel` for every connection and a `Request` for every request."""
 
     protocol = Channel
 
@@ -30,7 +30,7 @@ class Factory(HTTPFactory):
         return channel
 
     def sweep(self) -> None:
-        """End the connections of clients that have had their time; call it every second."""
+        """End the connections that have exceeded a limit; to be called every second."""
         now = time.monotonic()
         for channel in list(self.channels):
             channel.sweep(now, SHUTDOWN_LIMITS if self.is_ending else self._limits)

@@ -1,4 +1,4 @@
-"""Do what comes due; for deployments that run daphne without `serve`."""
+"""Run the clock and the chores; for deployments that run daphne without `serve`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Carry on sessions whose process is gone; for deployments that run daphne without `serve`."""
+"""Resume sessions whose process is gone; for deployments that run daphne without `serve`."""
 
 from __future__ import annotations
 
