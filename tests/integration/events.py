@@ -30,8 +30,8 @@ def begin(prompt: str = "test") -> Session:
 
 def rows(session: Session) -> list[tuple[int, str]]:
     """Return sequence and name of every event of the session."""
-    found = Event.objects.filter(session=session).order_by("sequence")
-    return list(found.values_list("sequence", "name"))
+    queryset = Event.objects.filter(session=session).order_by("sequence")
+    return list(queryset.values_list("sequence", "name"))
 
 
 def content_of(page: replay.ReplayPage) -> list[str]:
@@ -56,5 +56,5 @@ def end(session: Session, *, days_old: float) -> None:
 
 def frames_in(page: replay.ReplayPage) -> list[tuple[int, str]]:
     """Return sequence and name of every frame of a page."""
-    found = re.findall(r"^id: (\d+)\nevent: (\w+)$", page.frames.decode(), re.MULTILINE)
-    return [(int(number) & events.MAX_SEQUENCE, name) for number, name in found]
+    pairs = re.findall(r"^id: (\d+)\nevent: (\w+)$", page.frames.decode(), re.MULTILINE)
+    return [(int(number) & events.MAX_SEQUENCE, name) for number, name in pairs]

@@ -34,9 +34,9 @@ class Watching:
                 frame, _, self.seen = self.seen.partition(b"\n\n")
                 lines = dict(line.split(": ", 1) for line in frame.decode().split("\n"))
                 if lines.get("event") == name:
-                    found = json.loads(lines["data"])
-                    assert isinstance(found, dict)
-                    return found
+                    data = json.loads(lines["data"])
+                    assert isinstance(data, dict)
+                    return data
             assert not self.exchange.is_complete, "the stream has ended"
             self.seen += await self.exchange.piece(within)
 

@@ -157,13 +157,13 @@ async def test_nothing_of_a_call_that_left_the_line_is_kept() -> None:
 
     async with every_thread_taken():
         sent = Sent()
-        kept = weakref.ref(sent)
+        reference = weakref.ref(sent)
         with pytest.raises(offload.Overloaded):
             await offload.run_request(sent, seconds=0.05)
         del sent
         gc.collect()
 
-        assert kept() is None
+        assert reference() is None
 
 
 async def test_a_file_is_read_on_the_threads_of_requests() -> None:

@@ -62,14 +62,14 @@ async def test_frames_are_the_bytes_of_the_contract(settings: Settings) -> None:
         text = await sse.rest()
 
     session = await run_sync(Session.objects.get)
-    kept = await run_sync(lambda: list(Event.objects.order_by("sequence")))
+    rows = await run_sync(lambda: list(Event.objects.order_by("sequence")))
     assert text == b"".join(
         [
             b": connected\n\n",
             *(
                 f"id: {(session.pk << 20) | row.sequence}\nevent: {row.name}\n"
                 f"data: {row.payload}\n\n".encode()
-                for row in kept
+                for row in rows
             ),
             b"data: [DONE]\n\n",
         ]
@@ -80,10 +80,10 @@ async def test_frames_are_the_bytes_of_the_contract(settings: Settings) -> None:
 async def test_ids_rise_and_fit(settings: Settings) -> None:
     configure(settings, Talker)
 
-    found = [frame.id for frame in await whole(GET)]
+    ids = [frame.id for frame in await whole(GET)]
 
-    assert found == sorted(set(found))
-    assert max(found) < 2**53
+    assert ids == sorted(set(ids))
+    assert max(ids) < 2**53
 
 
 async def test_idle_stream_carries_comments(settings: Settings) -> None:

@@ -213,8 +213,8 @@ async def test_cursor_older_than_what_is_kept_gets_a_reset_first(
         cursor = events.event_id(session.pk, after) if after else None
         frames = await whole(url, cursor=cursor)
 
-        found = [(frame.id - reset, frame.event) for frame in frames]
-        assert found == [(0, "stream_reset"), (1, "content"), (2, "end")]
+        received = [(frame.id - reset, frame.event) for frame in frames]
+        assert received == [(0, "stream_reset"), (1, "content"), (2, "end")]
         assert frames[0].data["reason"] == frames[0].data["data"]["reason"] != ""
     assert [frame.event for frame in await whole(url_of(session), cursor=reset)] == [
         "content",

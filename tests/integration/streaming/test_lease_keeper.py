@@ -64,9 +64,9 @@ async def test_cancellation_that_was_not_told_is_noticed(settings: Settings) -> 
     await until(lambda: len(names(session)) == 2, within=SOON)
     await run_sync(lambda: Session.objects.update(cancel_requested_at=timezone.now()))
 
-    found = await ended(session, task, within=3 * leases.RENEW_SECONDS)
+    event_names = await ended(session, task, within=3 * leases.RENEW_SECONDS)
 
-    assert found == ["start", "thought", "error", "end"]
+    assert event_names == ["start", "thought", "error", "end"]
     assert session.status == "cancelled"
 
 

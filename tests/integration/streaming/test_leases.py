@@ -129,9 +129,9 @@ def test_renewing_hundreds_of_sessions_takes_two_queries(
     Session.objects.update(lease_expires_at=Now())
 
     with django_assert_num_queries(2):
-        found = leases.renew([session.pk for session in sessions])
+        renewed = leases.renew([session.pk for session in sessions])
 
-    assert len(found) == 200
+    assert len(renewed) == 200
     assert all(lasts(session, 5) for session in sessions[::50])
 
 
@@ -149,9 +149,9 @@ def test_lease_of_another_is_not_renewed() -> None:
     lapse(session)
     Session.objects.update(lease_number=2)
 
-    found = leases.renew([session.pk])
+    rows = leases.renew([session.pk])
 
-    assert found[session.pk].lease_number == 2
+    assert rows[session.pk].lease_number == 2
     assert not lasts(session, 0)
 
 
@@ -211,9 +211,9 @@ def test_of_eight_that_take_at_once_each_session_goes_to_one(redis_client: objec
     for session in sessions:
         lapse(session)
 
-    found = together([lambda: leases.take_over_expired(limit=10) for _ in range(8)])
+    batches = together([lambda: leases.take_over_expired(limit=10) for _ in range(8)])
 
-    taken = [session.pk for some in found for session in some]
+    taken = [session.pk for batch in batches for session in batch]
     taken += [session.pk for session in leases.take_over_expired(limit=50)]
     assert sorted(taken) == [session.pk for session in sessions]
     assert set(Session.objects.values_list("lease_number", flat=True)) == {2}

@@ -27,10 +27,10 @@ from tests.integration.takeovers import (
     Worker,
     cut,
     dies,
+    events_of,
     lapse,
     payload,
     recovered,
-    told,
 )
 
 pytestmark = [
@@ -67,7 +67,7 @@ async def test_session_cut_after_any_event_ends_like_one_that_was_not(
     configure(settings, agent, **(options or {"path": str(path)}))
     session, task = await begun(TWO_ACTIONS)
     await approve_all(task)
-    whole = await run_sync(told, session)
+    whole = await run_sync(events_of, session)
     assert whole[-1][0] == "end"
 
     for place in range(len(whole)):
@@ -77,7 +77,7 @@ async def test_session_cut_after_any_event_ends_like_one_that_was_not(
         again = await recovered(session)
         await approve_all(again)
 
-        assert await run_sync(told, session) == whole, place
+        assert await run_sync(events_of, session) == whole, place
         # No question twice, and nothing done again whose record is there.
         assert await run_sync(ApprovalRequest.objects.count) - before == asked
         if agent is Worker:
@@ -105,9 +105,9 @@ async def test_question_that_expired_meanwhile_fails_the_session(settings: Setti
     await dies(session, task)
     await asyncio.sleep(1)
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found == ["start", "hitl", "failed", "error", "end"]
+    assert event_names == ["start", "hitl", "failed", "error", "end"]
     assert (await run_sync(payload, session, "error"))["errorType"] == "TimeoutError"
 
 

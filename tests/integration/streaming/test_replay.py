@@ -48,14 +48,14 @@ def test_read_says_when_it_was_the_last() -> None:
 def test_read_of_1200_events_is_bounded_and_complete() -> None:
     session = begin()
     log.append(session.pk, [said(str(number)) for number in range(1200)], after=0, lease=1)
-    found: list[str] = []
+    texts: list[str] = []
     after, pages = 0, 0
 
     while (page := replay.read(session.pk, after)).frames:
-        found += content_of(page)
+        texts += content_of(page)
         after, pages = page.sequence, pages + 1
 
-    assert found == [str(number) for number in range(1200)]
+    assert texts == [str(number) for number in range(1200)]
     assert pages == 3
 
 
@@ -69,7 +69,7 @@ def test_events_of_another_session_are_not_read() -> None:
 # --- what wake-ups carry ------------------------------------------------------------------
 
 
-def told(after: int, texts: list[str], *, is_end: bool = False) -> bytes:
+def wakeup_message(after: int, texts: list[str], *, is_end: bool = False) -> bytes:
     carried = {
         "after": after,
         "events": [["content", json.dumps({"content": text})] for text in texts],
@@ -79,7 +79,7 @@ def told(after: int, texts: list[str], *, is_end: bool = False) -> bytes:
 
 
 def test_carried_events_are_taken_where_they_are_the_next() -> None:
-    page = replay.from_wakeup(told(4, ["a", "b"]), 7, 4)
+    page = replay.from_wakeup(wakeup_message(4, ["a", "b"]), 7, 4)
 
     assert page is not None
     assert content_of(page) == ["a", "b"]
@@ -88,28 +88,30 @@ def test_carried_events_are_taken_where_they_are_the_next() -> None:
 
 
 def test_carried_end_is_the_last() -> None:
-    page = replay.from_wakeup(told(4, ["a"], is_end=True), 7, 4)
+    page = replay.from_wakeup(wakeup_message(4, ["a"], is_end=True), 7, 4)
 
     assert page is not None
     assert page.is_last
 
 
 def test_carried_events_behind_a_gap_are_not_taken() -> None:
-    assert replay.from_wakeup(told(5, ["a"]), 7, 4) is None
+    assert replay.from_wakeup(wakeup_message(5, ["a"]), 7, 4) is None
 
 
 @pytest.mark.parametrize(("after", "texts"), [(3, ["a"]), (2, ["a", "b"]), (0, ["a"])])
 def test_carried_events_that_were_sent_are_skipped(after: int, texts: list[str]) -> None:
-    assert replay.from_wakeup(told(after, texts), 7, 4) == replay.ReplayPage(b"", 4, is_last=False)
+    assert replay.from_wakeup(wakeup_message(after, texts), 7, 4) == replay.ReplayPage(
+        b"", 4, is_last=False
+    )
 
 
 def test_carried_events_that_were_sent_in_part_are_read_anew() -> None:
-    assert replay.from_wakeup(told(3, ["a", "b"]), 7, 4) is None
+    assert replay.from_wakeup(wakeup_message(3, ["a", "b"]), 7, 4) is None
 
 
 def test_carried_end_that_was_read_already_is_still_the_end() -> None:
     # A reader saw the session running, then the rows with its end: only this call tells it.
-    page = replay.from_wakeup(told(3, ["end"], is_end=True), 7, 4)
+    page = replay.from_wakeup(wakeup_message(3, ["end"], is_end=True), 7, 4)
 
     assert page is not None
     assert page.is_last
@@ -127,19 +129,19 @@ def test_readers_of_a_growing_session_skip_nothing(redis_client: object) -> None
         return []
 
     def read() -> list[str]:
-        found: list[str] = []
+        readings: list[str] = []
         after, done = 0, False
         while not done:
             done = over.is_set()
             page = replay.read(session.pk, after)
-            found += content_of(page)
+            readings += content_of(page)
             after = page.sequence
-        return found
+        return readings
 
     jobs: list[Callable[[], list[str]]] = [write, read, read, read]
-    _, *found = together(jobs)
+    _, *readings = together(jobs)
 
-    assert found == [[str(number) for number in range(count)]] * 3
+    assert readings == [[str(number) for number in range(count)]] * 3
 
 
 # --- events that are no longer kept -------------------------------------------------------
@@ -295,19 +297,19 @@ def test_readers_under_retention_miss_only_what_they_are_told_of(redis_client: o
         return []
 
     def read() -> list[tuple[int, str]]:
-        found: list[tuple[int, str]] = []
+        frames: list[tuple[int, str]] = []
         after, is_last = 0, False
         while not is_last:
             page = replay.read(session.pk, after)
-            found += frames_in(page)
+            frames += frames_in(page)
             after, is_last = page.sequence, page.is_last
-        return found
+        return frames
 
     _, *readers = together([remove, read, read, read, read])
 
-    for found in readers:
+    for frames in readers:
         expected = 1
-        for sequence, name in found:
+        for sequence, name in frames:
             if name == "stream_reset":
                 assert sequence >= expected
             else:

@@ -81,9 +81,9 @@ async def test_agent_that_cannot_resume_is_lost(settings: Settings) -> None:
     asked = await question()
     await dies(session, task)
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found == ["start", "hitl", "failed", "error", "end"]
+    assert event_names == ["start", "hitl", "failed", "error", "end"]
     assert session.status == "failed"
     failed = await run_sync(payload, session, "failed")
     assert (failed["errorType"], failed["requestId"]) == ("SessionLost", asked.request_id)
@@ -101,9 +101,9 @@ async def test_session_that_recorded_nothing_is_begun_with_any_agent(settings: S
     session = await run_sync(begin)
     await run_sync(lapse, session)
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found == ["start", "content", "content", "content", "end"]
+    assert event_names == ["start", "content", "content", "content", "end"]
 
 
 async def test_session_whose_agent_is_gone_ends(settings: Settings) -> None:
@@ -113,23 +113,23 @@ async def test_session_whose_agent_is_gone_ends(settings: Settings) -> None:
     await dies(session, task)
     await run_sync(lambda: Session.objects.update(agent="retired"))
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found == ["start", "hitl", "failed", "error", "end"]
+    assert event_names == ["start", "hitl", "failed", "error", "end"]
     assert "not configured any more" in (await run_sync(payload, session, "error"))["error"]
 
 
-@pytest.mark.parametrize("kept", [0, 1])
-async def test_session_without_its_first_events_is_lost(settings: Settings, kept: int) -> None:
+@pytest.mark.parametrize("remaining", [0, 1])
+async def test_session_without_its_first_events_is_lost(settings: Settings, remaining: int) -> None:
     configure(settings, Resumer)
     session, task = await begun()
     await question()
     await dies(session, task)
-    await run_sync(lambda: Event.objects.filter(sequence__lte=2 - kept).delete())
+    await run_sync(lambda: Event.objects.filter(sequence__lte=2 - remaining).delete())
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found[-3:] == ["failed", "error", "end"]
+    assert event_names[-3:] == ["failed", "error", "end"]
     assert "no longer kept" in (await run_sync(payload, session, "error"))["error"]
 
 

@@ -14,7 +14,7 @@ from tests.integration.events import NOW, begin, end, grow
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("thirty_days")]
 
 
-def kept(session: Session) -> list[int]:
+def remaining(session: Session) -> list[int]:
     return list(session.events.order_by("sequence").values_list("sequence", flat=True))
 
 
@@ -26,7 +26,7 @@ def test_events_older_than_the_retention_are_removed() -> None:
 
     assert retention.remove_old(now=NOW) == 3
 
-    assert (kept(old), kept(young)) == ([], [1, 2])
+    assert (remaining(old), remaining(young)) == ([], [1, 2])
     assert Session.objects.filter(pk=old.pk, status="completed").exists()
     assert retention.remove_old(now=NOW) == 0
 
@@ -39,7 +39,7 @@ def test_session_that_still_runs_loses_its_oldest_events_only() -> None:
 
     assert retention.remove_old(now=NOW) == 4
 
-    assert kept(session) == [4, 5]
+    assert remaining(session) == [4, 5]
 
 
 def test_clock_that_jumped_makes_no_gap() -> None:
@@ -50,7 +50,7 @@ def test_clock_that_jumped_makes_no_gap() -> None:
 
     retention.remove_old(now=NOW)
 
-    assert kept(session) == [3, 4]
+    assert remaining(session) == [3, 4]
 
 
 def test_removal_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,7 +59,7 @@ def test_removal_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     grow(session, 35, days_old=40)
 
     assert retention.remove_old(now=NOW, limit=20) == 20
-    assert kept(session) == list(range(21, 36))
+    assert remaining(session) == list(range(21, 36))
     assert retention.remove_old(now=NOW) == 15
 
 

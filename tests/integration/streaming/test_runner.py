@@ -176,9 +176,9 @@ async def test_session_cancelled_while_it_works_ends(settings: Settings, stubbor
     await run_sync(sessions.cancel, session.session_id, factories.actor())
 
     # A stubborn agent has five seconds to end; three times that is the bound.
-    found = await ended(session, task, within=15)
-    assert found[-2:] == ["error", "end"]
-    assert set(found[1:-2]) == {"thought"}
+    event_names = await ended(session, task, within=15)
+    assert event_names[-2:] == ["error", "end"]
+    assert set(event_names[1:-2]) == {"thought"}
     assert session.status == "cancelled"
 
 

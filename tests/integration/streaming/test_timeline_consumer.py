@@ -30,12 +30,12 @@ def a_session() -> Any:
         "error": None,
         "requiresApproval": True,
     }
-    told: list[tuple[str, dict[str, Any]]] = [
+    rows: list[tuple[str, dict[str, Any]]] = [
         ("start", {"message": "Session <b>started</b>"}),
         ("tool_execution", tool),
         ("content", {"content": "It is ", "chunk": True}),
     ]
-    for sequence, (name, fields) in enumerate(told, start=1):
+    for sequence, (name, fields) in enumerate(rows, start=1):
         payload = events.payload(name, fields, session_id=session.session_id, timestamp=1)
         Event.objects.create(
             session=session, sequence=sequence, name=name, payload=payload,
@@ -75,13 +75,13 @@ async def test_timeline_of_another_tenant_is_not_there() -> None:
     headers = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
     session = await run_sync(a_session)
 
-    found = await call(
+    answer = await call(
         "GET", f"/admin/streaming/session/{session.session_id}/timeline/", headers=headers
     )
     unknown = await call("GET", "/admin/streaming/session/s-none/timeline/", headers=headers)
 
-    assert found.facts == unknown.facts
-    assert found.status == 404
+    assert answer.facts == unknown.facts
+    assert answer.status == 404
 
 
 async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_back() -> None:
@@ -90,8 +90,8 @@ async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_ba
     path = f"/admin/streaming/session/{asked.session_id}/timeline/"
     outside = await run_sync(lambda: factories.opened(by=OUTSIDER))
 
-    found = await call("GET", path, headers=desk)
+    answer = await call("GET", path, headers=desk)
 
-    assert (found.status, found.content) == (204, b"")
+    assert (answer.status, answer.content) == (204, b"")
     other = f"/admin/streaming/session/{outside.session_id}/timeline/"
     assert (await call("GET", other, headers=desk)).status == 404

@@ -55,9 +55,9 @@ async def test_events_wait_for_a_database_that_is_away(settings: Settings) -> No
     await until(lambda: len(names(session)) > before + 3, within=SOON)
     await run_sync(sessions.cancel, session.session_id, factories.actor())
 
-    found = await ended(session, task)
-    assert found[-2:] == ["error", "end"]
-    assert session.last_sequence == len(found)
+    event_names = await ended(session, task)
+    assert event_names[-2:] == ["error", "end"]
+    assert session.last_sequence == len(event_names)
 
 
 @pytest.mark.usefixtures("no_renewal")
@@ -113,9 +113,9 @@ async def test_agent_that_does_not_repeat_itself_fails_the_session(
     await run_sync(cut, session, 5 if "ask" in before else 4)
     configure(settings, Parrot, **after)
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found[-3:] == ["failed", "error", "end"]
+    assert event_names[-3:] == ["failed", "error", "end"]
     assert session.status == "failed"
     error = await run_sync(payload, session, "error")
     assert (error["errorType"], why in error["error"]) == ("SessionLost", True)
@@ -140,9 +140,9 @@ async def test_agent_that_breaks_where_it_did_not_fails_the_session(settings: Se
     await dies(session, task)
     configure(settings, Breaker)
 
-    found = await ended(session, await recovered(session))
+    event_names = await ended(session, await recovered(session))
 
-    assert found == ["start", "hitl", "failed", "error", "end"]
+    assert event_names == ["start", "hitl", "failed", "error", "end"]
     assert "LookupError: no mailbox" in (await run_sync(payload, session, "error"))["error"]
     await run_sync(asked.refresh_from_db)
     assert asked.status == "cancelled"

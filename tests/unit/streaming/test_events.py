@@ -84,9 +84,9 @@ def payload(name: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
     text = events.payload(
         name, GIVEN[name] if fields is None else fields, session_id=SESSION, timestamp=SECONDS
     )
-    found = json.loads(text)
-    assert isinstance(found, dict)
-    return found
+    members = json.loads(text)
+    assert isinstance(members, dict)
+    return members
 
 
 every_event = pytest.mark.parametrize("name", GIVEN)
@@ -140,9 +140,9 @@ def test_only_three_events_have_an_event_member() -> None:
     ],
 )
 def test_tool_status_is_told_to_the_workspace_in_its_words(status: str, shown: str) -> None:
-    found = payload("tool_execution", GIVEN["tool_execution"] | {"status": status})
+    members = payload("tool_execution", GIVEN["tool_execution"] | {"status": status})
 
-    assert (found["status"], found["data"]["status"]) == (status, shown)
+    assert (members["status"], members["data"]["status"]) == (status, shown)
 
 
 @every_event
@@ -194,9 +194,9 @@ def test_event_ids_rise_with_the_sequence(session_pk: int, one: int, other: int)
 
 @given(st.text())
 def test_any_text_is_a_cursor_or_none(text: str) -> None:
-    found = events.cursor_of(text)
+    cursor = events.cursor_of(text)
 
-    assert found is None or events.event_id(*found) == int(text)
+    assert cursor is None or events.event_id(*cursor) == int(text)
 
 
 @pytest.mark.parametrize(

@@ -99,14 +99,14 @@ def test_agent_that_cannot_be_made_says_why(
 
     with pytest.raises(ImproperlyConfigured, match=complaint):
         registry.agent()
-    [found] = agents_are_usable(None)
-    assert found.id == "streaming.E002"
+    [error] = agents_are_usable(None)
+    assert error.id == "streaming.E002"
 
 
 def test_configuration_without_a_default_is_an_error(settings: Settings) -> None:
     settings.DWP_AGENTS = {"other": {"BACKEND": SILENT}}
 
-    assert [found.id for found in agents_are_usable(None)] == ["streaming.E001"]
+    assert [error.id for error in agents_are_usable(None)] == ["streaming.E001"]
 
 
 def test_task_and_event_are_frozen() -> None:
