@@ -15,6 +15,7 @@ from hitl.background.chores import Chore
 from hitl.delivery import relay
 from streaming import recovery, retention, runner
 
+# Hourly, as retention counts in days.
 _CHORES = (Chore("remove-old-events", timedelta(hours=1), retention.remove_old),)
 
 

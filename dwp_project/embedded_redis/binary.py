@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dwp_project.embedded_redis.errors import RedisNotStarted
 
+# The oldest that the commands and options in use work on; deployments need the same.
 OLDEST_VERSION = (6, 2)
 
 

@@ -24,6 +24,7 @@ START_SECONDS = 30.0
 # A process ends within 10 s, most of them for other steps (docs/explanation/delivery.md); the
 # append-only file is complete even without an orderly end.
 END_SECONDS = 1.0
+# How much of its log an error message quotes. Chosen: Redis says why it ends in its last lines.
 _LOG_TAIL_LINES = 15
 _NOBODY_LISTENS = (ConnectionRefusedError, FileNotFoundError)
 
