@@ -64,7 +64,7 @@ async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kw
     return await _run_in(_background_pool, partial(function, *args, **kwargs))
 
 
-class Overloaded(Exception):
+class NoThreadFree(Exception):
     """No thread was free in time; nothing was done."""
 
 
@@ -73,7 +73,7 @@ async def run_request(
 ) -> T:
     """Do what `run_sync` does, on the threads of `pool`, by default those of Django's views.
 
-    Raises `Overloaded` if no thread was free for `seconds`. If the caller is cancelled before a
+    Raises `NoThreadFree` if no thread was free for `seconds`. If the caller is cancelled before a
     thread was free, the call is dropped.
     """
     call = _submit(pool, function)
@@ -86,7 +86,7 @@ async def run_request(
         raise
     # A call that has begun is awaited, however long it takes; only one that still waits is refused.
     if call.cancel():
-        raise Overloaded
+        raise NoThreadFree
     return await answer
 
 

@@ -77,7 +77,7 @@ class Handler(ASGIHandler):
             return await offload.run_request(
                 partial(self._respond, request), seconds=seconds, pool=pool
             )
-        except offload.Overloaded:
+        except offload.NoThreadFree:
             _refused.inc()
             if time.monotonic() - self._logged_at > 1:
                 self._logged_at = time.monotonic()

@@ -7,30 +7,30 @@ from typing import Any
 
 from daphne.http_protocol import HTTPFactory
 
-from dwp_project.server.channel import Channel
+from dwp_project.server.connection import ClientConnection
 from dwp_project.server.limits import SHUTDOWN_LIMITS, Limits
 from dwp_project.server.request import Request
 
 
 class Factory(HTTPFactory):
-    """Creates a `Channel` for every connection and a `Request` for every request."""
+    """Creates a `ClientConnection` for every connection and a `Request` for every request."""
 
-    protocol = Channel
+    protocol = ClientConnection
 
     def __init__(self, server: Any, limits: Limits) -> None:
         super().__init__(server)
         self.timeOut = None
-        self.channels: set[Channel] = set()
+        self.connections: set[ClientConnection] = set()
         self.is_ending = False
         self._limits = limits
 
     def buildProtocol(self, addr: Any) -> Any:
-        channel = super().buildProtocol(addr)
-        channel.requestFactory = Request
-        return channel
+        connection = super().buildProtocol(addr)
+        connection.requestFactory = Request
+        return connection
 
     def sweep(self) -> None:
         """End the connections that have exceeded a limit; to be called every second."""
         now = time.monotonic()
-        for channel in list(self.channels):
-            channel.sweep(now, SHUTDOWN_LIMITS if self.is_ending else self._limits)
+        for connection in list(self.connections):
+            connection.sweep(now, SHUTDOWN_LIMITS if self.is_ending else self._limits)

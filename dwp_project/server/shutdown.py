@@ -83,7 +83,7 @@ async def drain_connections(
         await _run_logged("on_drain_failed", on_drain, _ON_DRAIN_SECONDS)
     drains.begin()
     deadline = max(began_at + _FINISH_SECONDS, loop.time() + _DRAIN_SECONDS)
-    while factory.channels and loop.time() < deadline:
+    while factory.connections and loop.time() < deadline:
         await asyncio.sleep(_POLL_SECONDS)
         factory.sweep()
 

@@ -158,7 +158,7 @@ async def test_nothing_of_a_call_that_left_the_line_is_kept() -> None:
     async with every_thread_taken():
         sent = Sent()
         reference = weakref.ref(sent)
-        with pytest.raises(offload.Overloaded):
+        with pytest.raises(offload.NoThreadFree):
             await offload.run_request(sent, seconds=0.05)
         del sent
         gc.collect()

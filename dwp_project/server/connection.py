@@ -50,7 +50,7 @@ class Phase(Enum):
     LINGERING = auto()
 
 
-class Channel(HTTPChannel):
+class ClientConnection(HTTPChannel):
     """HTTP/1.1 on one connection; `Factory.sweep` enforces its time limits."""
 
     MAX_LENGTH = totalHeadersSize = MAX_HEAD_BYTES  # noqa: N815 - Twisted's names
@@ -98,7 +98,7 @@ class Channel(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
-        self.factory.channels.add(self)
+        self.factory.connections.add(self)
 
     def dataReceived(self, data: bytes) -> None:
         if self._phase is not Phase.LINGERING:
@@ -223,7 +223,7 @@ class Channel(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.has_room.set()
-        self.factory.channels.discard(self)
+        self.factory.connections.discard(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     # --- phases ------------------------------------------------------------------------
