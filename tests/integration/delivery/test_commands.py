@@ -1,0 +1,48 @@
+"""What Redis is asked to publish again reaches every kind of subscriber, and no newer question."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+
+from hitl import services
+from hitl.models import OutboxEntry
+from tests import factories
+from tests.integration import redis_agents
+from tests.integration.delivery.sending import SESSION, turn
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_agent_that_listens_by_pattern_hears_what_is_repeated(
+    redis_client: redis.Redis, unsent: OutboxEntry
+) -> None:
+    assert turn().receivers == 0
+    hub_of_agents = redis_client.pubsub()
+    hub_of_agents.psubscribe("hitl:channel:*")
+    assert hub_of_agents.get_message(timeout=5)
+
+    entry = turn()
+
+    heard = hub_of_agents.get_message(timeout=3)
+    assert heard is not None
+    assert heard["data"] == unsent.signal
+    assert (entry.outcome, entry.receivers) == ("delivered", 1)
+    hub_of_agents.close()
+
+
+def test_what_is_repeated_never_reaches_a_newer_question(redis_client: redis.Redis) -> None:
+    asked = redis_agents.asks(redis_client, SESSION)
+    services.approve(asked, factories.actor())
+    assert turn().receivers == 0
+    # Not adopted yet, and heard by pattern: neither the database nor a count tells of it.
+    redis_agents.asks(redis_client, SESSION)
+    hub_of_agents = redis_client.pubsub()
+    hub_of_agents.psubscribe("hitl:channel:*")
+    assert hub_of_agents.get_message(timeout=5)
+
+    entry = turn()
+
+    assert hub_of_agents.get_message(timeout=0.3) is None
+    assert (entry.outcome, entry.receivers) == ("superseded", 0)
+    hub_of_agents.close()
