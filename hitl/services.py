@@ -200,7 +200,7 @@ def _done(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) ->
                 if not votes.count(request, attempt.actor, now):
                     return False
                 if request.approvals < needed:
-                    _keep_vote(attempt, request, now)
+                    _record_vote(attempt, request, now)
                     return True
             return _leave_pending(
                 request,
@@ -214,8 +214,8 @@ def _done(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) ->
         return False
 
 
-def _keep_vote(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
-    details = _told(request, attempt.shown_digest)
+def _record_vote(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
+    details = _decision_details(request, attempt.shown_digest)
     record.write(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
     after_commit.refresh(request)
     after_commit.notify_desk(request)
@@ -251,13 +251,13 @@ def _leave_pending(
         return False
     for name, value in change.items():
         setattr(request, name, value)
-    details = ({"reason": reason} if reason else {}) | _told(request, shown_digest)
+    details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
     record.write(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first: with a frozen Redis the rest takes a second.
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
         entry = outbox.enqueue(request, now)
-        after_commit.run(lambda: _send(entry))
+        after_commit.run(lambda: _publish_signal(entry))
     else:
         after_commit.refresh(request)
     after_commit.notify_desk(request)
@@ -265,7 +265,7 @@ def _leave_pending(
     return True
 
 
-def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
+def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
     """Return what the audit keeps of a decision besides its maker and its reason."""
     details = rules.policy_details(request)
     if request.policy is not None and request.policy.min_approvals > 1:
@@ -273,7 +273,7 @@ def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
-def _send(entry: OutboxEntry) -> None:
+def _publish_signal(entry: OutboxEntry) -> None:
     """Publish at once; what that does not deliver is a relay's, told of it here."""
     if wakeup.is_paused():
         return  # Redis failed a moment ago: nobody waits for the next failure

@@ -21,7 +21,7 @@ from dwp_project import wakeup
 from dwp_project.jsontext import digest
 from hitl import metrics
 from hitl.adoption import insert, redis_requests
-from hitl.adoption.parser import Found, Malformed, read
+from hitl.adoption.parser import Malformed, WrittenRequest, parse_request
 from hitl.audit import record
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import AuditEvent
@@ -29,7 +29,7 @@ from hitl.states import AuditEvent
 logger = get_logger(__name__)
 
 # So many bytes are taken in together: read, they are several times as much.
-_MOST_BYTES = 1024 * 1024
+_BYTES_AT_ONCE = 1024 * 1024
 
 _REMEMBERED = 100_000
 _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
@@ -43,19 +43,19 @@ def adopt_request(request_id: str) -> ApprovalRequest | None:
     contradiction is audited, once. With Redis away only the database is asked.
     """
     try:
-        return look_at(request_id)
+        return adopt_or_raise(request_id)
     except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
         wakeup.pause()
         logger.warning("redis_away", error=str(exc))
-        return insert.known([request_id]).get(request_id)
+        return insert.known_requests([request_id]).get(request_id)
 
 
-def look_at(request_id: str) -> ApprovalRequest | None:
+def adopt_or_raise(request_id: str) -> ApprovalRequest | None:
     """Do as `adopt` does; raises `redis.RedisError` where Redis does not answer."""
-    return look_at_all([request_id]).get(request_id)
+    return adopt_all([request_id]).get(request_id)
 
 
-def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
+def adopt_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
     """Do as `look_at` does for as many as `redis_reading.MOST_AT_ONCE`; return the requests by
     their ids.
 
@@ -64,9 +64,9 @@ def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
     """
     # Redis first: what it says of an end, the database knows by then. The other way round, a
     # request that is adopted and decided in between would be neither known nor asked.
-    written_by_agents = redis_requests.written_requests(request_ids)
-    requests = insert.known(request_ids)
-    new: list[insert.Asked] = []
+    written_by_agents = redis_requests.read_values(request_ids)
+    requests = insert.known_requests(request_ids)
+    new: list[insert.NewRequest] = []
     size = 0
     for request_id, written in zip(request_ids, written_by_agents, strict=True):
         if written is None:
@@ -76,27 +76,29 @@ def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
         if found is None:
             continue
         if known is not None:
-            _compare(known, found, timezone.now())
+            _audit_contradiction(known, found, timezone.now())
             continue
         size += len(written.text)
-        if size > _MOST_BYTES:
-            requests |= insert.take(new)
+        if size > _BYTES_AT_ONCE:
+            requests |= insert.adopt_new(new)
             new, size = [], len(written.text)
-        new.append(insert.Asked(found, written))
-    return requests | insert.take(new)
+        new.append(insert.NewRequest(found, written))
+    return requests | insert.adopt_new(new)
 
 
-def _read(request_id: str, written: redis_requests.Written, *, is_known: bool) -> Found | None:
+def _read(
+    request_id: str, written: redis_requests.RedisValue, *, is_known: bool
+) -> WrittenRequest | None:
     try:
-        return read(request_id, written.text)
+        return parse_request(request_id, written.text)
     except Malformed as exc:
-        if not is_known and _is_news(request_id, written.text):
+        if not is_known and _is_new_value(request_id, written.text):
             metrics.malformed_requests.inc()
             logger.warning("malformed_request", request_id=request_id[:200], why=str(exc))
         return None
 
 
-def _is_news(request_id: str, text: bytes) -> bool:
+def _is_new_value(request_id: str, text: bytes) -> bool:
     """Say whether this value was not met here lately: each is counted and logged once."""
     value = (request_id, sha256(text).digest())
     with _lock:
@@ -107,9 +109,9 @@ def _is_news(request_id: str, text: bytes) -> bool:
     return is_news
 
 
-def _compare(known: ApprovalRequest, found: Found, now: datetime) -> None:
+def _audit_contradiction(known: ApprovalRequest, found: WrittenRequest, now: datetime) -> None:
     """Audit, once, that Redis says of a known request what the database does not."""
-    if _same(known, found):
+    if _is_same(known, found):
         return
     told = AuditEvent.REQUEST_CONTRADICTED
     with transaction.atomic():
@@ -123,7 +125,7 @@ def _compare(known: ApprovalRequest, found: Found, now: datetime) -> None:
     logger.warning("request_contradicted", request_id=known.request_id)
 
 
-def _same(known: ApprovalRequest, found: Found) -> bool:
+def _is_same(known: ApprovalRequest, found: WrittenRequest) -> bool:
     return (
         known.session_id,
         known.tenant_id,

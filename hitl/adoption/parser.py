@@ -21,7 +21,7 @@ class Malformed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WrittenRequest:
     """A request as an agent wrote it."""
 
     request_id: str
@@ -34,7 +34,7 @@ class Found:
     agent_id: str
 
 
-def read(request_id: str, text: bytes) -> Found | None:
+def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
     """Return what an agent wrote; None for what it does not ask any more; else `Malformed`."""
     if not ID_PATTERN.fullmatch(request_id):
         raise Malformed("its id has characters that no request id has")
@@ -68,7 +68,7 @@ def read(request_id: str, text: bytes) -> Found | None:
     if not (isinstance(message, str) and len(message) <= _MAX_MESSAGE and "\0" not in message):
         raise Malformed("its message is unusable")
     agent_id = body.get("agentId")
-    return Found(
+    return WrittenRequest(
         request_id=request_id,
         session_id=session_id,
         tenant_id=body["tenantId"],

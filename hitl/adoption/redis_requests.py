@@ -22,7 +22,7 @@ MOST_AT_ONCE = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class RedisValue:
     """What an agent wrote under a request's key, how old it is in seconds, when by the clock
     of Redis it was written, and whether the key's life tells that: else it is taken for new."""
 
@@ -32,7 +32,7 @@ class Written:
     is_dated: bool
 
 
-def written_requests(request_ids: Sequence[str]) -> list[Written | None]:
+def read_values(request_ids: Sequence[str]) -> list[RedisValue | None]:
     """Return what stands in Redis for each request, None for what is no text; raises
     `redis.RedisError`. For no more than `MOST_AT_ONCE`."""
     pipeline = redis_client().pipeline(transaction=True)
@@ -44,20 +44,20 @@ def written_requests(request_ids: Sequence[str]) -> list[Written | None]:
     (seconds, microseconds), *answers = pipeline.execute(raise_on_error=False)
     now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
     return [
-        _written(text, left, now) for text, left in zip(answers[::2], answers[1::2], strict=True)
+        _value_of(text, left, now) for text, left in zip(answers[::2], answers[1::2], strict=True)
     ]
 
 
-def _written(text: object, left: int, now: datetime) -> Written | None:
+def _value_of(text: object, left: int, now: datetime) -> RedisValue | None:
     if left == _MISSING or not isinstance(text, bytes):
         return None  # a list, a hash: no request, whatever it is
     # The age is what the key has lost of its life; one without that limit was just written.
     is_dated = 0 <= left <= redis_keys.REQUEST_TTL * 1000
     age = redis_keys.REQUEST_TTL - left / 1000 if is_dated else 0.0
-    return Written(text, age, now - timedelta(seconds=age), is_dated)
+    return RedisValue(text, age, now - timedelta(seconds=age), is_dated)
 
 
-def texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
+def read_texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
     """Yield what stands under each request's key, however large up to one byte too many; None
     for what is no text. Raises `redis.RedisError`."""
     for start in range(0, len(request_ids), MOST_AT_ONCE):
@@ -71,17 +71,17 @@ def texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
 def waiting_request(session_id: str) -> str | None:
     """Return the request that the session's key names, or None; raises `redis.RedisError`."""
     named = redis_keys.call(scripts.WAITING, [redis_keys.session_key(session_id)], [])
-    return _name(named)
+    return _text_or_none(named)
 
 
 def waiting_requests(session_ids: Sequence[str]) -> list[str | None]:
     """Return the request that each session's key names, None for a key of another kind too;
     raises `redis.RedisError`."""
     calls = [([redis_keys.session_key(session_id)], ()) for session_id in session_ids]
-    return [_name(named) for named in redis_keys.call_all(scripts.WAITING, calls)]
+    return [_text_or_none(named) for named in redis_keys.call_all(scripts.WAITING, calls)]
 
 
-def _name(named: object) -> str | None:
+def _text_or_none(named: object) -> str | None:
     return named.decode("utf-8", "replace") if isinstance(named, bytes) else None
 
 
@@ -99,7 +99,7 @@ def keyspace_pattern() -> str:
     return f"__keyspace@{database}__:{redis_keys.request_key('*')}"
 
 
-def notifies() -> bool:
+def is_notifying() -> bool:
     """Say whether this Redis tells of SETs (K with $, or with A for all)."""
     try:
         found = redis_client().config_get("notify-keyspace-events")

@@ -45,7 +45,7 @@ async def run() -> None:
             try:
                 # Confirmed before the scan: what is written from then on is told.
                 is_told = await told.confirmed(_CONFIRM_SECONDS)
-                is_told = is_told and await run_background(redis_requests.notifies)
+                is_told = is_told and await run_background(redis_requests.is_notifying)
                 if is_told and not was_told:
                     finder.begin()
                 was_told = is_told
@@ -75,7 +75,7 @@ async def _listen(finder: Scanner, told: Subscription, seconds: float) -> None:
         if b"" in channels:
             return  # something may have been missed: scan
         ids = [channel.decode("utf-8", "replace").split(":", 3)[-1] for channel in channels]
-        await run_background(finder.look_at, ids)
+        await run_background(finder.adopt_written, ids)
 
 
 class Scanner:
@@ -134,14 +134,14 @@ class Scanner:
         """Return those that are not known to say what they said when they were looked at, with
         what they say now. To read it costs a hundredth of looking at it."""
         rewritten = {}
-        for name, text in zip(ids, redis_requests.texts(ids), strict=True):
+        for name, text in zip(ids, redis_requests.read_texts(ids), strict=True):
             if self._read.get(name) == hash(text):
                 self._note(self._refused, name, time.monotonic())
             else:
                 rewritten[name] = hash(text)
         return rewritten
 
-    def look_at(self, ids: Iterable[str]) -> int:
+    def adopt_written(self, ids: Iterable[str]) -> int:
         """Look at requests that were just written; return how many were adopted."""
         ids = [name for name in ids if name not in self._settled]
         for name in ids:
@@ -157,7 +157,7 @@ class Scanner:
         where that was read: what is written since is found to differ."""
         adopted = 0
         # In an order of one's own: other processes have found the same.
-        for name, is_adopted in _look_at(random.sample(list(texts), len(texts))):
+        for name, is_adopted in _adopt_together(random.sample(list(texts), len(texts))):
             for seen in (self._refused, self._read):
                 seen.pop(name, None)
             if is_adopted:
@@ -178,7 +178,7 @@ class Scanner:
             for name, state in states.items()
             if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS)
         ]
-        for name, _ in _look_at(due):
+        for name, _ in _adopt_together(due):
             self._note(self._compared, name, time.monotonic())
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
@@ -198,21 +198,21 @@ class Scanner:
             seen.popitem(last=False)
 
 
-def _look_at(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
+def _adopt_together(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
     """Look at what is written, many together, and yield of each whether it is a request by now;
     None where that failed for a reason of its own, a tenant's chain that takes no record, say: it
     keeps no other from being looked at. Raises what says that Redis or the database is away."""
     for start in range(0, len(names), redis_requests.MOST_AT_ONCE):
         together = names[start : start + redis_requests.MOST_AT_ONCE]
         try:
-            requests = adopt.look_at_all(together)
+            requests = adopt.adopt_all(together)
         except (RedisError, OSError, *DATABASE_AWAY):
             raise
         except Exception as exc:
             if len(together) > 1:
                 logger.warning("requests_not_looked_at_together", error=str(exc).strip())
                 for name in together:
-                    yield from _look_at([name])
+                    yield from _adopt_together([name])
                 continue
             logger.error(
                 "request_not_looked_at", request_id=together[0][:200], error=str(exc).strip()

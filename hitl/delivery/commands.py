@@ -75,7 +75,7 @@ def clock() -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class RedisRun:
     """Which Redis this is, for how many seconds it has run, and whether it is the one that
     `remember` was last told of: if not, what was in it may be gone."""
 
@@ -84,23 +84,23 @@ class Memory:
     is_known: bool
 
 
-def memory() -> Memory:
+def current_run() -> RedisRun:
     """Return what Redis says of itself; raises `redis.RedisError`."""
     pipeline = redis_client().pipeline(transaction=False)
     pipeline.info("server")
-    pipeline.get(redis_keys.MEMORY)
+    pipeline.get(redis_keys.LAST_RUN)
     told, known = pipeline.execute()
     run_id = str(told["run_id"])
-    return Memory(
+    return RedisRun(
         run_id,
         float(told["uptime_in_seconds"]),
         known is not None and redis_keys.text_of(known) == run_id,
     )
 
 
-def remember(run_id: str) -> None:
+def remember_run(run_id: str) -> None:
     """Keep in Redis which Redis it is; raises `redis.RedisError`."""
-    redis_client().set(redis_keys.MEMORY, run_id)
+    redis_client().set(redis_keys.LAST_RUN, run_id)
 
 
 def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> int:
@@ -212,7 +212,7 @@ def current_signal(session_id: str) -> str | None:
     return None if raw is None else raw.decode("utf-8", "replace")
 
 
-def held(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
+def signals_and_listeners(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
     """Return each session's signal and how many listen on its channel; raises
     `redis.RedisError`."""
     pipeline = redis_client().pipeline(transaction=False)

@@ -12,7 +12,7 @@ SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
 # Says which run of Redis it was that was given every signal so far.
-MEMORY = "dwp:hitl:memory"
+LAST_RUN = "dwp:hitl:memory"
 
 
 def request_key(request_id: str) -> str:

@@ -30,16 +30,16 @@ TOPIC = "outbox"
 # How long the deciding process has to publish before a relay may.
 _FAST_PATH = timedelta(seconds=1)
 # A relay that dies with entries in its hands gives them back after this.
-_IN_HAND = timedelta(seconds=3)
+_TAKEN_FOR = timedelta(seconds=3)
 # At most 5 s apart (wire.md, 5.2): what else a relay has to do comes on top of the pause.
-_HELD_UP_AT_ONCE = 200
+_NOTED_AT_ONCE = 200
 # What Redis has said it published may take so long to reach a subscriber.
 _IN_FLIGHT = timedelta(seconds=1)
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class AttemptResult:
     """What came of one attempt to publish; `error` says why there was none, `is_away` that
     Redis was not reached from here."""
 
@@ -72,22 +72,22 @@ def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
         *("request__session_id", "request__request_id"),
     )
     with transaction.atomic():
-        taken = list(_free(due)[:limit])
+        taken = list(_unlocked(due)[:limit])
         if taken:
             OutboxEntry.objects.filter(pk__in=[entry.pk for entry in taken]).update(
-                due_at=now + _IN_HAND
+                due_at=now + _TAKEN_FOR
             )
     return taken
 
 
-def loaded(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
+def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
     """Return the entries with everything of their requests."""
     bare = [entry.pk for entry in entries if entry.request.get_deferred_fields()]
     found = OutboxEntry.objects.select_related("request__policy").in_bulk(bare) if bare else {}
     return [found.get(entry.pk, entry) for entry in entries]
 
 
-def owe_again(began_at: datetime, alive_at: datetime | None = None) -> int:
+def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     """Send once more what a Redis that runs since `began_at` has lost; return how many. The one
     before was last known to answer at `alive_at`.
 
@@ -115,7 +115,7 @@ def next_due() -> datetime | None:
     return OutboxEntry.objects.pending().order_by("due_at").values_list("due_at", flat=True).first()
 
 
-def hold_up(error: str) -> None:
+def note_redis_away(error: str) -> None:
     """Note why nothing can be sent from here, and give up what is too old to be sent."""
     due = OutboxEntry.objects.due(timezone.now())
     end = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
@@ -128,11 +128,11 @@ def hold_up(error: str) -> None:
             ),
             (due.filter(error=""), {}),
         ):
-            keys = [entry.pk for entry in _free(found)[:_HELD_UP_AT_ONCE]]
+            keys = [entry.pk for entry in _unlocked(found)[:_NOTED_AT_ONCE]]
             OutboxEntry.objects.filter(pk__in=keys).update(error=error[:255], **change)
 
 
-def _free(entries: OutboxQuerySet) -> OutboxQuerySet:
+def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:
     """Return those that no other process has in its hands, locked; SQLite has one writer."""
     if connection.features.has_select_for_update_skip_locked:
         return entries.select_for_update(skip_locked=True, of=("self",))
@@ -166,7 +166,7 @@ def outcome_of(request_id: str) -> str:
     return found.values_list("outcome", flat=True).first() or ""
 
 
-def is_held_up(request_id: str) -> bool:
+def is_waiting_for_redis(request_id: str) -> bool:
     """Say whether Redis has not been reached yet with the request's signal."""
     found = OutboxEntry.objects.pending().filter(request__request_id=request_id)
     return found.filter(Q(attempts=0) | ~Q(error="")).exists()
@@ -180,7 +180,7 @@ def current_signal(session_id: str) -> str | None:
     return entry.signal if newest and entry else None
 
 
-def note(attempts: Sequence[tuple[OutboxEntry, Attempt]]) -> None:
+def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> None:
     """Write down what came of each attempt, and when the next is due; alike ones at once."""
     now = timezone.now()
     alike = defaultdict(list)

@@ -44,10 +44,10 @@ def send_due() -> float:
     `redis.RedisError` then.
     """
     try:
-        _restore_memory()
+        _requeue_after_restart()
         resync.send_missed()
     except (RedisError, OSError) as exc:
-        outbox.hold_up(str(exc))
+        outbox.note_redis_away(str(exc))
         raise
     global _batch  # noqa: PLW0603 - one relay for each process
     for _ in range(_BATCHES):
@@ -72,16 +72,16 @@ def send_due() -> float:
 _alive_at: datetime | None = None
 
 
-def _restore_memory() -> None:
+def _requeue_after_restart() -> None:
     """Give a Redis that has begun anew what it held before; raises `redis.RedisError`.
 
     Of several relays that see it, each may do this: what is owed is owed once.
     """
     global _alive_at  # noqa: PLW0603 - one Redis for each process
     asked_at = timezone.now()
-    memory = commands.memory()
+    memory = commands.current_run()
     if not memory.is_known:
-        count = outbox.owe_again(asked_at - timedelta(seconds=memory.uptime), _alive_at)
-        commands.remember(memory.run_id)
+        count = outbox.requeue_lost(asked_at - timedelta(seconds=memory.uptime), _alive_at)
+        commands.remember_run(memory.run_id)
         logger.info("redis_began_anew", owed_again=count)
     _alive_at = asked_at

@@ -65,7 +65,7 @@ def send_missed() -> None:
     missed = ApprovalRequest.objects.filter(is_missed_by_redis=True)
     for request in missed.order_by("pk")[:_AT_ONCE]:
         try:
-            _tell(request)
+            _send(request)
         except ResponseError as exc:
             logger.warning("redis_refuses", request_id=request.request_id, error=str(exc))
             if "WRONGTYPE" not in str(exc):
@@ -77,7 +77,7 @@ def send_missed() -> None:
         clear_missed(request)
 
 
-def _tell(request: ApprovalRequest) -> None:
+def _send(request: ApprovalRequest) -> None:
     if request.origin != Origin.REDIS:
         return commands.announce(request)
     # Its session's key is its agent's own, and so is its text while nothing has come of it.

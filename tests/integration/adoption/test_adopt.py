@@ -162,9 +162,9 @@ def test_question_of_unknown_age_is_not_newer_than_the_one_its_session_waits_for
     for request_id in ids:
         redis_client.persist(f"hitl:request:{request_id}")
 
-    adopt.look_at(ids[1])
+    adopt.adopt_or_raise(ids[1])
     time.sleep(later)
-    adopt.look_at(ids[0])
+    adopt.adopt_or_raise(ids[0])
 
     asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
     assert list(asked) == ids
@@ -440,10 +440,8 @@ def test_request_adopted_and_decided_between_two_looks_is_not_missing(
 
         return first
 
-    monkeypatch.setattr(insert, "known", then_decided(insert.known))
-    monkeypatch.setattr(
-        redis_requests, "written_requests", then_decided(redis_requests.written_requests)
-    )
+    monkeypatch.setattr(insert, "known_requests", then_decided(insert.known_requests))
+    monkeypatch.setattr(redis_requests, "read_values", then_decided(redis_requests.read_values))
 
     assert api.post(f"/aura/hitl/approve/{request_id}", APPROVER).status == 409
 
@@ -468,14 +466,14 @@ def test_newest_is_what_was_asked_last_however_slow_redis_answers(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (redis_agents.asks(redis_client, SESSION) for _ in range(2))
-    answered = redis_requests.written_requests
+    answered = redis_requests.read_values
 
-    def slowly(request_ids: Sequence[str]) -> list[redis_requests.Written | None]:
+    def slowly(request_ids: Sequence[str]) -> list[redis_requests.RedisValue | None]:
         time.sleep(0.1)
         return answered(request_ids)
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis_requests, "written_requests", slowly)
+        patch.setattr(redis_requests, "read_values", slowly)
         adopt.adopt_request(second)
     adopt.adopt_request(first)
 
@@ -591,7 +589,7 @@ def test_huge_value_is_refused_without_being_read(api: Api, redis_client: redis.
     redis_client.setrange("hitl:request:req-huge", 64 * 1024 * 1024, "x")
 
     assert api.get("/aura/hitl/requests/req-huge", REQUESTER).status == 404
-    (written,) = redis_requests.written_requests(["req-huge"])
+    (written,) = redis_requests.read_values(["req-huge"])
     assert written is not None
     assert len(written.text) == redis_requests.MOST_BYTES + 1
 

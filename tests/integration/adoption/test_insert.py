@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from hitl import services, sessions
 from hitl.adoption import adopt, insert, redis_requests
-from hitl.adoption.parser import Found
+from hitl.adoption.parser import WrittenRequest
 from hitl.adoption.scanner import Scanner
 from hitl.audit import record as audit_record
 from hitl.audit import verify
@@ -38,13 +38,13 @@ def ask_many(client: redis.Redis, count: int, name: str = "s") -> list[str]:
 
 
 def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.Redis) -> None:
-    Scanner().look_at(ask_many(redis_client, 1, "first"))
+    Scanner().adopt_written(ask_many(redis_client, 1, "first"))
     one, many = ask_many(redis_client, 1, "one"), ask_many(redis_client, 20, "many")
 
     with CaptureQueriesContext(connection) as asked_for_one:
-        Scanner().look_at(one)
+        Scanner().adopt_written(one)
     with CaptureQueriesContext(connection) as asked_for_many:
-        Scanner().look_at(many)
+        Scanner().adopt_written(many)
 
     assert ApprovalRequest.objects.count() == 22
     assert len(asked_for_many) == len(asked_for_one)
@@ -75,7 +75,7 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
     names = list(ids.values())
     random.Random(1).shuffle(names)
 
-    found = adopt.look_at_all(names)
+    found = adopt.adopt_all(names)
 
     adopted = {"known", "contradicts", "older", "newer", "theirs"}
     assert found.keys() == {ids[name] for name in adopted}
@@ -90,13 +90,13 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
     assert [record.request_id for record in told] == [ids["contradicts"]]
     assert AuditRecord.objects.get(event="session:refused").session_id == "session-ours"
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
-    assert adopt.look_at_all(names).keys() == found.keys()
+    assert adopt.adopt_all(names).keys() == found.keys()
 
 
 def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) -> None:
     ids = ask_many(redis_client, 2 * redis_requests.MOST_AT_ONCE + 5)
 
-    assert Scanner().look_at(ids) == len(ids)
+    assert Scanner().adopt_written(ids) == len(ids)
     adopted = ApprovalRequest.objects.filter(request_id__in=ids)
     # Redis has been told of each.
     assert adopted.filter(is_missed_by_redis=False).count() == len(ids)
@@ -113,7 +113,7 @@ def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
     # Of unknown age, it is taken for new.
     redis_client.persist(f"hitl:request:{ids[0]}")
 
-    adopt.look_at_all([ids[number] for number in order])
+    adopt.adopt_all([ids[number] for number in order])
 
     asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
     assert list(asked) == ids
@@ -121,14 +121,14 @@ def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
 
 def test_answers_to_older_questions_of_many_sessions_go(redis_client: redis.Redis) -> None:
     answered = ask_many(redis_client, 3)
-    adopt.look_at_all(answered)
+    adopt.adopt_all(answered)
     for name in answered:
         services.approve(name, factories.actor())
     keys = [f"hitl:signal:session-s-{number}" for number in range(3)]
     assert redis_client.exists(*keys) == 3
     again = ask_many(redis_client, 2)
 
-    adopt.look_at_all(again)
+    adopt.adopt_all(again)
 
     assert [redis_client.exists(key) for key in keys] == [0, 0, 1]
 
@@ -139,13 +139,13 @@ def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other
     for turn in range(5):
         ids = ask_many(redis_client, 20, f"turn-{turn}")
         # Some sessions are known already.
-        adopt.look_at_all(ids[::4])
+        adopt.adopt_all(ids[::4])
         more = [
             redis_agents.asks(redis_client, f"session-turn-{turn}-{n}") for n in range(0, 20, 4)
         ]
         orders = [random.Random(turn * 10 + seed).sample(ids + more, 20) for seed in range(6)]
 
-        found = together([lambda names=names: adopt.look_at_all(names) for names in orders])  # type: ignore[misc]
+        found = together([lambda names=names: adopt.adopt_all(names) for names in orders])  # type: ignore[misc]
 
         assert [one.keys() for one in found] == [set(names) for names in orders]
     adopted = AuditRecord.objects.filter(event="request:adopted").values_list("request_id")
@@ -179,25 +179,25 @@ def test_id_that_is_taken_in_another_session_meanwhile_keeps_no_other_from_being
     """It is taken after the database was asked for the last time, once and again."""
     factories.opened("session-other", request_id="req-taken")
     ids = [redis_agents.asks(redis_client, "session", "req-taken"), *ask_many(redis_client, 2)]
-    known, asked = insert.known, []
+    known, asked = insert.known_requests, []
 
     def known_by_then(names: Iterable[str]) -> dict[str, ApprovalRequest]:
         asked.append(names)
         return known(names) if len(asked) > too_early else {}
 
-    monkeypatch.setattr(insert, "known", known_by_then)
+    monkeypatch.setattr(insert, "known_requests", known_by_then)
 
-    found = adopt.look_at_all(ids)
+    found = adopt.adopt_all(ids)
 
     assert found.keys() == set(ids)
     assert found[ids[0]].session_id == "session-other"
     assert AuditRecord.objects.filter(event="request:adopted").count() == 2
 
 
-def as_read(name: str, session_id: str) -> insert.Asked:
+def as_read(name: str, session_id: str) -> insert.NewRequest:
     """Return what an agent asks in a session under a name, as Redis has just told it."""
-    found = Found(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
-    return insert.Asked(found, redis_requests.Written(b"{}", 0.0, timezone.now(), True))
+    found = WrittenRequest(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
+    return insert.NewRequest(found, redis_requests.RedisValue(b"{}", 0.0, timezone.now(), True))
 
 
 def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
@@ -220,7 +220,7 @@ def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
 
         def take(seed: int, ids: list[str] = ids) -> set[str]:
             mine = random.Random(seed).sample(ids, len(ids))
-            return set(insert.take([as_read(name, f"s-{seed}-{name}") for name in mine]))
+            return set(insert.adopt_new([as_read(name, f"s-{seed}-{name}") for name in mine]))
 
         assert together([lambda n=n: take(n) for n in range(6)]) == [set(ids)] * 6  # type: ignore[misc]
     assert ApprovalRequest.objects.count() == 100
@@ -231,15 +231,15 @@ def test_large_questions_are_taken_in_a_few_at_a_time(
 ) -> None:
     large = {"text": "x" * 200_000}
     ids = [redis_agents.asks(redis_client, f"session-{n}", context=large) for n in range(12)]
-    take, taken = insert.take, []
+    take, taken = insert.adopt_new, []
 
-    def counted(questions: list[insert.Asked]) -> dict[str, ApprovalRequest]:
+    def counted(questions: list[insert.NewRequest]) -> dict[str, ApprovalRequest]:
         taken.append(len(questions))
         return take(questions)
 
-    monkeypatch.setattr(insert, "take", counted)
+    monkeypatch.setattr(insert, "adopt_new", counted)
 
-    assert adopt.look_at_all(ids).keys() == set(ids)
+    assert adopt.adopt_all(ids).keys() == set(ids)
     assert taken == [5, 5, 2]
 
 
@@ -254,7 +254,7 @@ def test_questions_of_one_session_expire_as_they_were_written(
         return claim(*args)
 
     monkeypatch.setattr(sessions, "claim_sessions", slowly)
-    adopted = adopt.look_at_all(ids).values()
+    adopted = adopt.adopt_all(ids).values()
 
     terms = [(request.expires_at - request.created_at).total_seconds() for request in adopted]
     # As of one look into Redis: however slow the machine is, they do not differ by what it took.
@@ -279,7 +279,7 @@ def test_tenants_chain_is_not_locked_while_redis_is_asked(
 
     monkeypatch.setattr(redis_requests, "waiting_requests", meanwhile)
 
-    assert adopt.look_at_all(ids).keys() == {ids[1]}
+    assert adopt.adopt_all(ids).keys() == {ids[1]}
     assert AuditRecord.objects.filter(event="session:refused").count() == 1
 
 
@@ -292,13 +292,13 @@ def test_what_fails_again_and_again_is_looked_at_apart_from_what_is_new(
     failing = ask_many(redis_client, 3)
     one = Scanner()
     one.scan()
-    look, together_with = adopt.look_at_all, []
+    look, together_with = adopt.adopt_all, []
 
     def noted(names: list[str]) -> dict[str, ApprovalRequest]:
         together_with.append(set(names))
         return look(names)
 
-    monkeypatch.setattr(adopt, "look_at_all", noted)
+    monkeypatch.setattr(adopt, "adopt_all", noted)
     theirs = redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER)
 
     assert one.scan() == 1

@@ -202,12 +202,12 @@ def test_what_was_malformed_is_looked_at_again_when_it_is_written_again(
 ) -> None:
     redis_agents.writes(redis_client, "req-1", "nonsense")
     one = Scanner()
-    assert one.look_at(["req-1"]) == 0
+    assert one.adopt_written(["req-1"]) == 0
 
     redis_agents.asks(redis_client, "s1", "req-1")
 
     assert one.scan() == 0
-    assert one.look_at(["req-1"]) == 1
+    assert one.adopt_written(["req-1"]) == 1
 
 
 def test_what_stays_refused_is_read_again_and_not_looked_at_again(
@@ -217,13 +217,13 @@ def test_what_stays_refused_is_read_again_and_not_looked_at_again(
     redis_agents.writes(redis_client, "req-1", "nonsense")
     redis_client.hset("hitl:request:req-hash", "a", "b")
     looked_at: list[str] = []
-    look = redis_requests.written_requests
+    look = redis_requests.read_values
 
-    def noted(names: Sequence[str]) -> list[redis_requests.Written | None]:
+    def noted(names: Sequence[str]) -> list[redis_requests.RedisValue | None]:
         looked_at.extend(names)
         return look(names)
 
-    monkeypatch.setattr(redis_requests, "written_requests", noted)
+    monkeypatch.setattr(redis_requests, "read_values", noted)
     one = Scanner()
 
     for _ in range(5):
@@ -247,7 +247,7 @@ def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(adopt, "look_at_all", fail)
+        patch.setattr(adopt, "adopt_all", fail)
         for _ in range(3):
             with contextlib.suppress(redis.TimeoutError):
                 one.scan()
@@ -266,7 +266,7 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
         raise redis.TimeoutError("the link froze")
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis_requests, "written_requests", fail)
+        patch.setattr(redis_requests, "read_values", fail)
         with pytest.raises(redis.TimeoutError):
             one.scan()
     assert not is_known(request_id)
@@ -281,11 +281,11 @@ def test_contradiction_that_redis_tells_of_is_audited_without_being_asked_for(
 ) -> None:
     one = Scanner()
     request_id = redis_agents.asks(redis_client, "s1")
-    one.look_at([request_id])
+    one.adopt_written([request_id])
     redis_agents.asks(redis_client, "s1", request_id, by=OUTSIDER)
 
     for _ in range(2):
-        one.look_at([request_id])
+        one.adopt_written([request_id])
 
     assert AuditRecord.objects.filter(event="request:contradicted").count() == 1
     assert ApprovalRequest.objects.get().tenant_id == "tenant1"
@@ -300,10 +300,10 @@ def test_our_own_requests_are_looked_at_by_nobody(
     def fail(request_ids: Sequence[str]) -> None:
         raise AssertionError("it is ours")
 
-    monkeypatch.setattr(redis_requests, "written_requests", fail)
+    monkeypatch.setattr(redis_requests, "read_values", fail)
 
     assert Scanner().scan() == 0
-    assert Scanner().look_at([request.request_id]) == 0
+    assert Scanner().adopt_written([request.request_id]) == 0
 
 
 def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
@@ -317,7 +317,7 @@ def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
 
     with CaptureQueriesContext(connection) as queries:
         one.scan()
-        one.look_at([decided])
+        one.adopt_written([decided])
 
     asked = [query["sql"] for query in queries]
     assert waiting in asked[0]
@@ -358,7 +358,7 @@ async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
         cursors[is_told[0]].append(self._cursor)
         return scan(self)
 
-    monkeypatch.setattr(redis_requests, "notifies", notifies)
+    monkeypatch.setattr(redis_requests, "is_notifying", notifies)
     monkeypatch.setattr(Scanner, "scan", noted)
     async with finding():
         await until(lambda: len(cursors[False]) >= 2, within=10)

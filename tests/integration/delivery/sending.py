@@ -26,7 +26,7 @@ def decided_and_died(
     monkeypatch: pytest.MonkeyPatch, session_id: str = SESSION, **kwargs: Any
 ) -> OutboxEntry:
     with monkeypatch.context() as patch:
-        patch.setattr(services, "_send", lambda entry: None)
+        patch.setattr(services, "_publish_signal", lambda entry: None)
         request = factories.opened(session_id)
         services.approve(request.request_id, factories.actor(), **kwargs)
     return OutboxEntry.objects.get(request=request)

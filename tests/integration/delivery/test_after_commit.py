@@ -90,7 +90,7 @@ def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
         raise redis.ConnectionError("frozen")
 
     monkeypatch.setattr(commands, "current_signal", away)
-    monkeypatch.setattr(adopt, "look_at", away)
+    monkeypatch.setattr(adopt, "adopt_or_raise", away)
     paths = ["/aura/hitl/signals/s1", f"/aura/hitl/requests/{adopted.request_id}"]
 
     for first in paths:

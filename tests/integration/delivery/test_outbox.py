@@ -59,7 +59,7 @@ def test_signal_is_given_up_though_redis_never_comes_back(
 def test_what_nobody_received_ends_unheard_however_many_there_are(
     redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_HELD_UP_AT_ONCE", 1)
+    monkeypatch.setattr(outbox, "_NOTED_AT_ONCE", 1)
     for number in range(3):
         decided_and_died(monkeypatch, f"session-{number}")
     OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
@@ -149,9 +149,9 @@ def test_signal_that_redis_took_to_its_grave_is_owed_until_somebody_hears_it(
     ear.close()
     redis_client.flushall()
     # It runs since a moment ago: what was said to be received before may never have been sent.
-    told = commands.memory()
+    told = commands.current_run()
     monkeypatch.setattr(
-        commands, "memory", lambda: commands.Memory(told.run_id, 0.0, is_known=False)
+        commands, "current_run", lambda: commands.RedisRun(told.run_id, 0.0, is_known=False)
     )
     relay.send_due()
     monkeypatch.undo()
@@ -209,9 +209,9 @@ def test_two_relays_that_hold_the_same_entries_note_them_without_a_deadlock(
 
     def noting(order: list[OutboxEntry]) -> None:
         # Each with its own outcome, so each with its own UPDATE, in this order.
-        outbox.note(
+        outbox.record_attempts(
             [
-                (entry, outbox.Attempt(DeliveryOutcome.PENDING, error=f"{place}"))
+                (entry, outbox.AttemptResult(DeliveryOutcome.PENDING, error=f"{place}"))
                 for place, entry in enumerate(order)
             ]
         )

@@ -126,7 +126,7 @@ def test_adoption_whose_process_died_takes_the_answer_before_it_away(
     written = redis_agents.asks(redis_client, SESSION)
     text = redis_client.get(f"hitl:request:{written}")
     with monkeypatch.context() as died:
-        died.setattr(insert, "_tell_redis", lambda requests: None)
+        died.setattr(insert, "_update_redis", lambda requests: None)
         assert adopt.adopt_request(written) is not None
     assert redis_client.exists(f"hitl:signal:{SESSION}")
 

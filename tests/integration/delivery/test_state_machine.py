@@ -56,7 +56,7 @@ MOST_STEPS = 24
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
     *((commands, name) for name in ("announce", "clock", "publish", "refresh")),
-    *((redis_requests, name) for name in ("written_requests", "waiting_requests")),
+    *((redis_requests, name) for name in ("read_values", "waiting_requests")),
     *((redis_requests, name) for name in ("waiting_request", "request_ids")),
     (commands, "forget_other_signals"),
 ]
@@ -64,10 +64,10 @@ OF_THE_REST = [
     (audit_record, "write_all"),
     (outbox, "enqueue"),
     (publisher, "_outdated"),
-    (outbox, "note"),
+    (outbox, "record_attempts"),
     (outbox, "take_due"),
     (wakeup, "publish"),
-    (services, "_send"),
+    (services, "_publish_signal"),
 ]
 
 # No crash three times out of four: otherwise hardly anything is ever done to its end.
