@@ -277,5 +277,5 @@ def _publish_signal(entry: OutboxEntry) -> None:
     """Publish at once; what that does not deliver is a relay's, told of it here."""
     if wakeup.is_paused():
         return  # Redis failed a moment ago: nobody waits for the next failure
-    if publisher.send([entry]).is_owed:
+    if publisher.send([entry]).is_incomplete:
         wakeup.publish(outbox.TOPIC)

@@ -11,7 +11,7 @@ from redis.exceptions import ResponseError
 
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
-from hitl.delivery import scripts
+from hitl.delivery.keys import NAMED_BY, Script
 
 # What PTTL says of a key that is not there.
 _MISSING = -2
@@ -68,17 +68,25 @@ def read_texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
             yield answer if isinstance(answer, bytes) else None
 
 
+_WAITING_REQUEST = Script(
+    NAMED_BY
+    + """
+return named_by(redis.call('GET', session_key))
+""",
+    keys=("session_key",),
+)
+
+
 def waiting_request(session_id: str) -> str | None:
     """Return the request that the session's key names, or None; raises `redis.RedisError`."""
-    named = redis_keys.call(scripts.WAITING, [redis_keys.session_key(session_id)], [])
-    return _text_or_none(named)
+    return _text_or_none(_WAITING_REQUEST.run(session_key=redis_keys.session_key(session_id)))
 
 
 def waiting_requests(session_ids: Sequence[str]) -> list[str | None]:
     """Return the request that each session's key names, None for a key of another kind too;
     raises `redis.RedisError`."""
-    calls = [([redis_keys.session_key(session_id)], ()) for session_id in session_ids]
-    return [_text_or_none(named) for named in redis_keys.call_all(scripts.WAITING, calls)]
+    calls = [{"session_key": redis_keys.session_key(session_id)} for session_id in session_ids]
+    return [_text_or_none(named) for named in _WAITING_REQUEST.run_all(calls)]
 
 
 def _text_or_none(named: object) -> str | None:

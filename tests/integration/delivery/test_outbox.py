@@ -93,7 +93,7 @@ def test_relay_does_not_undo_that_the_built_in_agent_has_heard(
 ) -> None:
     publish = commands.publish
 
-    def meanwhile(*args: Any, **kwargs: Any) -> int:
+    def meanwhile(*args: Any, **kwargs: Any) -> commands.Publication:
         outbox.mark_heard(unsent.request)
         return publish(*args, **kwargs)
 

@@ -94,7 +94,7 @@ def test_relays_share_what_is_due(
     published: Counter[str] = Counter()
     publish = commands.publish
 
-    def counted(request: ApprovalRequest, *args: Any, **kwargs: Any) -> int:
+    def counted(request: ApprovalRequest, *args: Any, **kwargs: Any) -> commands.Publication:
         published[request.session_id] += 1
         return publish(request, *args, **kwargs)
 
@@ -205,7 +205,7 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
         since_look = 0
         return now()
 
-    def slowly(*args: Any, **kwargs: Any) -> int:
+    def slowly(*args: Any, **kwargs: Any) -> commands.Publication:
         nonlocal since_look
         since_look += 1
         late = {"asked_at": kwargs["asked_at"] - 60} if since_look > 2 else {}
