@@ -14,7 +14,6 @@ from hashlib import sha256
 
 from django.db import transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
@@ -42,12 +41,9 @@ def adopt_request(request_id: str) -> ApprovalRequest | None:
     A request that is known already is never changed by what stands in Redis; a
     contradiction is audited, once. With Redis away only the database is asked.
     """
-    try:
+    with wakeup.redis_may_be_away("redis_away"):
         return adopt_or_raise(request_id)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        wakeup.pause()
-        logger.warning("redis_away", error=str(exc))
-        return insert.known_requests([request_id]).get(request_id)
+    return insert.known_requests([request_id]).get(request_id)
 
 
 def adopt_or_raise(request_id: str) -> ApprovalRequest | None:

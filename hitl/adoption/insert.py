@@ -10,11 +10,10 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact, digest
-from dwp_project.outages import DATABASE_AWAY
+from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
 from hitl import sessions as session_owners
 from hitl.actors import Actor
@@ -135,7 +134,7 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
             record.write_all(
                 tenant_id, [_audit_fact(question.found, drafts, now) for question in new]
             )
-            transaction.on_commit(lambda: _update_redis(opened))
+            after_commit.run(lambda: _update_redis(opened))
             after_commit.notify_desk(opened[0])
         for question in refused:
             _refuse(question.found, now)
@@ -227,18 +226,12 @@ def _refuse(found: WrittenRequest, now: datetime) -> None:
 def _waited_for(session_ids: Sequence[str]) -> dict[str, str]:
     """Return the request that each session's key names, the agent's own word for its newest
     question; an empty text for none."""
-    try:
+    with redis_may_be_away("redis_away"):
         named = redis_requests.waiting_requests(session_ids)
-    except (RedisError, OSError):
-        return dict.fromkeys(session_ids, "")
-    return {name: waiting or "" for name, waiting in zip(session_ids, named, strict=True)}
+        return {name: waiting or "" for name, waiting in zip(session_ids, named, strict=True)}
+    return dict.fromkeys(session_ids, "")
 
 
 def _update_redis(requests: Sequence[ApprovalRequest]) -> None:
-    try:
-        resync.drop_older_signals(*requests)
-        resync.clear_missed(*requests)
-    except (RedisError, OSError) as exc:
-        logger.warning("redis_away", error=str(exc))
-    except DATABASE_AWAY as exc:
-        logger.warning("database_away", error=str(exc).strip())
+    resync.drop_older_signals(*requests)
+    resync.clear_missed(*requests)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.db.models import prefetch_related_objects
-from redis.exceptions import RedisError
 from rest_framework import status as http
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -183,11 +182,8 @@ class SignalView(EnvelopeView):
 
     def _signal(self, session_id: str) -> str | None:
         if not wakeup.is_paused():
-            try:
+            with wakeup.redis_may_be_away("redis_away"):
                 return commands.current_signal(session_id)
-            except (RedisError, OSError) as exc:
-                wakeup.pause()
-                logger.warning("redis_away", error=str(exc))
         # The signal's five minutes are known to the database as well.
         return outbox.current_signal(session_id)
 

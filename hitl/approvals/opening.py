@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
@@ -74,12 +74,12 @@ def _is_an_agents(session_id: str) -> bool:
     known = SessionOwner.objects.filter(session_id=session_id)
     if known.exists() or wakeup.is_paused():
         return False
-    try:
-        is_used = redis_requests.waiting_request(session_id) is not None
-    except ResponseError:
-        is_used = True  # a key of another kind is no key of ours
-    except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
-        return False
+    is_used = False
+    with wakeup.redis_may_be_away("redis_away"):
+        try:
+            is_used = redis_requests.waiting_request(session_id) is not None
+        except ResponseError:
+            is_used = True  # Redis answers, and a key of another kind is no key of ours
     # The key may be that of an opening of ours that has just been committed.
     return is_used and not known.exists()
 
@@ -137,11 +137,9 @@ def _announce(request: ApprovalRequest) -> None:
     until then nobody is told that this request is open, so no agent listens for its answer.
     """
     committed_at = time.monotonic()
-    try:
+    with wakeup.redis_may_be_away("redis_away") as call:
         commands.announce(request)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        logger.warning("redis_away", error=str(exc))
-        wakeup.pause()
+    if call.has_failed:
         resync.mark_missed(request)
         if _has_one_before(request):
             time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import transaction
-from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
@@ -27,14 +26,12 @@ def refresh(request: ApprovalRequest) -> None:
 
 
 def _refresh(request: ApprovalRequest) -> None:
-    if wakeup.is_paused():
-        return resync.mark_missed(request)
-    try:
-        commands.refresh(request)
-    except (RedisError, OSError):
-        resync.mark_missed(request)
-        raise
-    resync.clear_missed(request)
+    if not wakeup.is_paused():
+        with wakeup.redis_may_be_away("redis_away") as call:
+            commands.refresh(request)
+        if not call.has_failed:
+            return resync.clear_missed(request)
+    resync.mark_missed(request)
 
 
 def notify_desk(request: ApprovalRequest) -> None:
@@ -50,10 +47,8 @@ def quietly(step: Callable[[], object]) -> Callable[[], None]:
 
     def run() -> None:
         try:
-            step()
-        except (RedisError, OSError) as exc:
-            wakeup.pause()
-            logger.warning("redis_away", error=str(exc))
+            with wakeup.redis_may_be_away("redis_away"):
+                step()
         except DATABASE_AWAY as exc:
             logger.warning("database_away", error=str(exc).strip())
         except Exception:

@@ -11,7 +11,6 @@ from typing import Any
 
 from channels.layers import get_channel_layer
 from django.conf import settings
-from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
@@ -45,9 +44,7 @@ def tell(request: ApprovalRequest) -> None:
     try:
         layer = get_channel_layer()
         assert layer is not None
-        wakeup.redis_client().publish(channel, layer.serialize(MESSAGE))
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        wakeup.pause()
-        logger.warning("desk_not_told", error=str(exc))
+        with wakeup.redis_may_be_away("desk_not_told"):
+            wakeup.redis_client().publish(channel, layer.serialize(MESSAGE))
     except Exception:
         logger.exception("desk_not_told")

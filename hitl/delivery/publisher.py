@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
-from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON
+from dwp_project.wakeup import redis_may_be_away
 from hitl.delivery import commands, outbox
 from hitl.delivery import keys as redis_keys
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
@@ -48,19 +48,15 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
         if _seconds_left(entry) <= 0
     }
     timely = [entry for entry in entries if entry.pk not in results]
-    error = ""
-    try:
+    with redis_may_be_away("signals_not_published", due=len(timely)) as call:
         if timely:
             _send_timely(timely, results)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        error = str(exc) or type(exc).__name__
-        logger.warning("signals_not_published", count=len(entries) - len(results), error=error)
-    away = outbox.AttemptResult(DeliveryOutcome.PENDING, error=error, is_away=True)
+    away = outbox.AttemptResult(DeliveryOutcome.PENDING, error=call.error, is_away=True)
     attempts = [(entry, results.get(entry.pk, away)) for entry in entries]
     outbox.record_attempts(attempts)
     return SendResult(
         is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in attempts),
-        is_away=bool(error),
+        is_away=call.has_failed,
         is_late=any(result.is_late for _, result in attempts),
     )
 

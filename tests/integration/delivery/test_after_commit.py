@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import pytest
 import redis
 from pytest_django import Settings
 
+from dwp_project.wakeup import client
 from hitl.adoption import adopt
 from hitl.delivery import commands, publisher
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
@@ -18,9 +16,6 @@ from tests.integration.calls import Api
 from tests.integration.ears import Ear
 from tests.integration.outages import no_redis
 from tests.people import REQUESTER
-
-# The module: the package offers its function under the same name.
-_publish: Any = importlib.import_module("dwp_project.wakeup.publish")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -94,7 +89,7 @@ def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
     paths = ["/aura/hitl/signals/s1", f"/aura/hitl/requests/{adopted.request_id}"]
 
     for first in paths:
-        _publish._paused_until = 0.0
+        client._paused_until = 0.0
         asked.clear()
         answers = [api.get(path, REQUESTER).status for path in (first, *paths)]
         assert (answers, len(asked)) == ([200] * 3, 1)
