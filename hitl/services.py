@@ -261,7 +261,7 @@ def _leave_pending(
     else:
         after_commit.refresh(request)
     after_commit.notify_desk(request)
-    transaction.on_commit(metrics.ended_requests.labels(str(to)).inc)
+    after_commit.run(metrics.ended_requests.labels(str(to)).inc)
     return True
 
 

@@ -116,7 +116,7 @@ def _open(
         **rules.policy_details(request),
     }
     record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
-    transaction.on_commit(lambda: _announce(request), robust=True)
+    after_commit.run(lambda: _announce(request))
     after_commit.notify_desk(request)
     return request, True
 
@@ -172,7 +172,7 @@ def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
         raise errors.RequestIdTaken
     if request.status == Status.PENDING:
         # Whoever opened it may have died before Redis was told, or still be waiting there.
-        transaction.on_commit(lambda: _announce(request), robust=True)
+        after_commit.run(lambda: _announce(request))
     return request, False
 
 

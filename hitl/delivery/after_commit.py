@@ -1,4 +1,4 @@
-"""What is done once a change of a request is committed, and never turns it into an error."""
+"""What follows the commit of a change, and never turns a committed change into an error."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ logger = get_logger(__name__)
 
 
 def run(step: Callable[[], object]) -> None:
-    """Have `step` done when the transaction has committed; where it fails, that is logged."""
-    transaction.on_commit(quietly(step))
+    """Run `step` when the transaction has committed; if it fails, log that and go on."""
+
+    def run_quietly() -> None:
+        try:
+            with wakeup.redis_may_be_away("redis_away"):
+                step()
+        except DATABASE_AWAY as exc:
+            logger.warning("database_away", error=str(exc).strip())
+        except Exception:
+            logger.exception("after_commit_failed")
+
+    transaction.on_commit(run_quietly)
 
 
 def refresh(request: ApprovalRequest) -> None:
-    """Have the request's copy in Redis brought up to date when the change is committed."""
+    """Bring the request's copy in Redis up to date after the commit."""
     run(lambda: _refresh(request))
 
 
@@ -35,23 +45,8 @@ def _refresh(request: ApprovalRequest) -> None:
 
 
 def notify_desk(request: ApprovalRequest) -> None:
-    """Have the operators' pages told of the change when it is committed.
+    """Tell the operators' pages of the change after the commit.
 
     Called last of all: what an agent waits for comes first.
     """
     run(lambda: live.tell(request))
-
-
-def quietly(step: Callable[[], object]) -> Callable[[], None]:
-    """Return `step` for after the commit: what is committed never becomes an error answer."""
-
-    def run() -> None:
-        try:
-            with wakeup.redis_may_be_away("redis_away"):
-                step()
-        except DATABASE_AWAY as exc:
-            logger.warning("database_away", error=str(exc).strip())
-        except Exception:
-            logger.exception("after_commit_failed")
-
-    return run
