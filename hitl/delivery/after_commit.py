@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import transaction
+from django.dispatch import Signal
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
-from hitl.delivery import commands, live, resync
+from hitl.delivery import commands, resync
 from hitl.models import ApprovalRequest
 
 logger = get_logger(__name__)
+
+# A signal of Django's, not an agent's: a change of `request` is committed. The desk listens.
+request_changed = Signal()
 
 
 def run(step: Callable[[], object]) -> None:
@@ -49,4 +53,4 @@ def notify_desk(request: ApprovalRequest) -> None:
 
     Called last of all: what an agent waits for comes first.
     """
-    run(lambda: live.tell(request))
+    run(lambda: request_changed.send(ApprovalRequest, request=request))

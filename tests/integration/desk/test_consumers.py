@@ -16,8 +16,7 @@ from django.test import Client
 from dwp_project.gateway.models import Membership
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.delivery import live
-from hitl.desk import consumers
+from hitl.desk import consumers, live
 from hitl.models import ApprovalRequest
 from streaming import events, sessions
 from streaming.models import Event

@@ -11,7 +11,7 @@ from django.db import transaction
 
 from dwp_project import wakeup
 from hitl import services
-from hitl.delivery import live
+from hitl.desk import live
 from hitl.models import ApprovalRequest
 from tests import factories
 from tests.integration import redis_agents
