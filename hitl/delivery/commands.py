@@ -21,7 +21,7 @@ from hitl.models import ApprovalRequest
 from hitl.states import Status
 
 # How long a publication may take from reading the database to its execution in Redis: a script
-# that a frozen link held back longer would act on a state that is gone. Chosen (ADR 0023).
+# that a frozen link held back longer would act on a state that is gone (wire.md, 5.3; ADR 0023).
 VALID_SECONDS = 0.9
 
 
