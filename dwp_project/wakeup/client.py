@@ -16,7 +16,7 @@ logger = get_logger(__name__)
 
 # After a failure Redis is left alone this long. Chosen: as long as one try takes on a frozen link.
 _PAUSE_SECONDS = 1.0
-# Every command fails within this. Chosen: a decision waits for several of them at most.
+# Every command fails within this. Chosen: long for a Redis nearby, and short for who waits.
 _TIMEOUT_SECONDS = 1.0
 
 _paused_until = 0.0

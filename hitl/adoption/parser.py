@@ -1,4 +1,4 @@
-"""What an agent wrote to Redis, read as a request (docs/reference/wire.md, 5.3)."""
+"""Reads what an agent wrote to Redis as a request (docs/reference/wire.md, 5.3)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from hitl.adoption.redis_requests import MOST_BYTES
 from hitl.models import ID_PATTERN
 from hitl.states import Status
 
+# What REST takes at most (wire.md, 3.5): an operator reads both alike.
 _MAX_ACTION = 128
 _MAX_MESSAGE = 10_000
 
 
 class Malformed(Exception):
-    """What stands in Redis is no request; it is as good as unknown."""
+    """The value in Redis is no request: treated as if it were not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class WrittenRequest:
 
 
 def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
-    """Return what an agent wrote; None for what it does not ask any more; else `Malformed`."""
+    """Return the request that an agent wrote, or None if it has ended; raises `Malformed`."""
     if not ID_PATTERN.fullmatch(request_id):
         raise Malformed("its id has characters that no request id has")
     if len(text) > MOST_BYTES:

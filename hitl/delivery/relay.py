@@ -80,9 +80,9 @@ def _requeue_after_restart() -> None:
     """
     global _alive_at  # noqa: PLW0603 - one Redis for each process
     asked_at = timezone.now()
-    run = commands.current_run()
-    if not run.is_known:
-        count = outbox.requeue_lost(asked_at - timedelta(seconds=run.uptime), _alive_at)
-        commands.remember_run(run.run_id)
+    redis_run = commands.current_run()
+    if not redis_run.is_known:
+        count = outbox.requeue_lost(asked_at - timedelta(seconds=redis_run.uptime), _alive_at)
+        commands.remember_run(redis_run.run_id)
         logger.info("redis_began_anew", owed_again=count)
     _alive_at = asked_at
