@@ -244,7 +244,7 @@ def _leave_pending(
         "decided_by": actor.id,
         "decided_channel": actor.channel,
         "reason": reason,
-        # Of an end without a decision there is no outbox entry: this owes it to Redis.
+        # An end without a decision has no outbox entry: this has a relay send it to Redis.
         "is_missed_by_redis": to not in DECIDED,
     }
     if not still.update(**change):
@@ -266,7 +266,7 @@ def _leave_pending(
 
 
 def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
-    """Return what the audit keeps of a decision besides its maker and its reason."""
+    """Return the audit details of a decision besides its actor and its reason."""
     details = rules.policy_details(request)
     if request.policy is not None and request.policy.min_approvals > 1:
         details |= votes.vote_details(request)
@@ -274,8 +274,8 @@ def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dic
 
 
 def _publish_signal(entry: OutboxEntry) -> None:
-    """Publish at once; what that does not deliver is a relay's, told of it here."""
+    """Publish the signal at once, and wake a relay if it has to be sent again."""
     if wakeup.is_paused():
-        return  # Redis failed a moment ago: nobody waits for the next failure
+        return  # Redis failed a moment ago: the decision does not wait for the next failure
     if publisher.send([entry]).is_incomplete:
         wakeup.publish(outbox.TOPIC)
