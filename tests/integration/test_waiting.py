@@ -148,9 +148,9 @@ async def test_wait_with_a_limit_returns_what_is_pending(redis_client: redis.Red
     request = await opened()
 
     async with asyncio.timeout(SOON):
-        found = await waiting.until_ended(request.request_id, seconds=0.3)
+        current = await waiting.until_ended(request.request_id, seconds=0.3)
 
-    assert found.status == "pending"
+    assert current.status == "pending"
 
 
 async def test_wait_for_nothing_raises(redis_client: redis.Redis) -> None:

@@ -71,9 +71,9 @@ def test_agents_request_is_adopted_as_it_is_decided(
     if verb == "cancel":
         assert ear.hears_nothing()
     else:
-        heard = ear.hear()
-        assert heard is not None
-        assert json.loads(heard)["requestId"] == request_id
+        message = ear.hear()
+        assert message is not None
+        assert json.loads(message)["requestId"] == request_id
         assert OutboxEntry.objects.get().outcome == "delivered"
     ear.close()
 
@@ -128,9 +128,9 @@ def test_decision_made_before_the_agent_subscribed_still_reaches_it(
     OutboxEntry.objects.update(due_at=timezone.now())
     relay.send_due()
 
-    heard = ear.hear()
-    assert heard is not None
-    assert json.loads(heard)["requestId"] == request_id
+    message = ear.hear()
+    assert message is not None
+    assert json.loads(message)["requestId"] == request_id
     ear.close()
 
 
@@ -166,8 +166,8 @@ def test_question_of_unknown_age_is_not_newer_than_the_one_its_session_waits_for
     time.sleep(later)
     adopt.adopt_or_raise(ids[0])
 
-    asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
-    assert list(asked) == ids
+    in_order = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
+    assert list(in_order) == ids
 
 
 def test_deciding_keeps_the_requests_key_for_another_1800_seconds(
@@ -404,9 +404,9 @@ def test_adoption_by_many_at_once_makes_one_request(redis_client: redis.Redis) -
     before = counted(metrics.adopted_requests)
     ids = [redis_agents.asks(redis_client, SESSION) for _ in range(3)]
 
-    found = together([lambda n=n: adopt.adopt_request(ids[n % 3]) for n in range(12)])  # type: ignore[misc]
+    requests = together([lambda n=n: adopt.adopt_request(ids[n % 3]) for n in range(12)])  # type: ignore[misc]
 
-    assert {request.request_id for request in found if request} == set(ids)
+    assert {request.request_id for request in requests if request} == set(ids)
     assert ApprovalRequest.objects.count() == 3
     assert AuditRecord.objects.filter(event="request:adopted").count() == 3
     assert counted(metrics.adopted_requests) == before + 3
@@ -487,13 +487,13 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
 ) -> None:
     first = redis_agents.asks(redis_client, SESSION)
     answered = redis_requests.waiting_requests
-    asked: list[str] = []
+    newer_ids: list[str] = []
     adopting: list[threading.Thread] = []
 
     def just_before(session_ids: Sequence[str]) -> list[str | None]:
         named = answered(session_ids)
-        if not asked:
-            asked.append(redis_agents.asks(redis_client, SESSION))
+        if not newer_ids:
+            newer_ids.append(redis_agents.asks(redis_client, SESSION))
             adopting.append(threading.Thread(target=together, args=[[adopt_the_second]]))
             adopting[0].start()
             # Time enough to be done, unless it has to wait until the first is.
@@ -501,7 +501,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
         return named
 
     def adopt_the_second() -> object:
-        return adopt.adopt_request(asked[0])
+        return adopt.adopt_request(newer_ids[0])
 
     monkeypatch.setattr(redis_requests, "waiting_requests", just_before)
     adopt.adopt_request(first)
@@ -509,7 +509,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
 
     newest = ApprovalRequest.objects.newest_first().first()
     assert newest is not None
-    assert newest.request_id == asked[0]
+    assert newest.request_id == newer_ids[0]
 
 
 def test_older_signal_goes_when_a_newer_request_is_adopted(
@@ -530,14 +530,14 @@ def test_older_request_met_late_takes_no_newer_answer_away(redis_client: redis.R
     older = redis_agents.asks(redis_client, SESSION, age=20)
     newer = redis_agents.asks(redis_client, SESSION, age=10)
     services.approve(newer, factories.actor())
-    kept = redis_client.get(f"hitl:signal:{SESSION}")
-    assert kept is not None
+    stored_signal = redis_client.get(f"hitl:signal:{SESSION}")
+    assert stored_signal is not None
 
     adopt.adopt_request(older)
 
-    assert redis_client.get(f"hitl:signal:{SESSION}") == kept
+    assert redis_client.get(f"hitl:signal:{SESSION}") == stored_signal
     services.approve(older, factories.actor())
-    assert redis_client.get(f"hitl:signal:{SESSION}") == kept
+    assert redis_client.get(f"hitl:signal:{SESSION}") == stored_signal
     assert OutboxEntry.objects.get(request__request_id=older).outcome == "superseded"
 
 

@@ -75,22 +75,22 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
     names = list(ids.values())
     random.Random(1).shuffle(names)
 
-    found = adopt.adopt_all(names)
+    requests = adopt.adopt_all(names)
 
     adopted = {"known", "contradicts", "older", "newer", "theirs"}
-    assert found.keys() == {ids[name] for name in adopted}
-    assert {name: one.request_id for name, one in found.items()} == {n: n for n in found}
+    assert requests.keys() == {ids[name] for name in adopted}
+    assert {name: one.request_id for name, one in requests.items()} == {n: n for n in requests}
     stored = ApprovalRequest.objects.filter(origin=Origin.REDIS)
-    assert {request.pk for request in found.values()} == {request.pk for request in stored}
-    assert found[ids["theirs"]].tenant_id == OUTSIDER.tenant_id
+    assert {request.pk for request in requests.values()} == {request.pk for request in stored}
+    assert requests[ids["theirs"]].tenant_id == OUTSIDER.tenant_id
     newest = ApprovalRequest.objects.filter(session_id="session-twice").newest_first().first()
     assert newest is not None
     assert newest.request_id == newer
-    told = AuditRecord.objects.filter(event="request:contradicted")
-    assert [record.request_id for record in told] == [ids["contradicts"]]
+    contradictions = AuditRecord.objects.filter(event="request:contradicted")
+    assert [record.request_id for record in contradictions] == [ids["contradicts"]]
     assert AuditRecord.objects.get(event="session:refused").session_id == "session-ours"
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
-    assert adopt.adopt_all(names).keys() == found.keys()
+    assert adopt.adopt_all(names).keys() == requests.keys()
 
 
 def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) -> None:
@@ -115,8 +115,8 @@ def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
 
     adopt.adopt_all([ids[number] for number in order])
 
-    asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
-    assert list(asked) == ids
+    in_order = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
+    assert list(in_order) == ids
 
 
 def test_answers_to_older_questions_of_many_sessions_go(redis_client: redis.Redis) -> None:
@@ -145,9 +145,9 @@ def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other
         ]
         orders = [random.Random(turn * 10 + seed).sample(ids + more, 20) for seed in range(6)]
 
-        found = together([lambda names=names: adopt.adopt_all(names) for names in orders])  # type: ignore[misc]
+        answers = together([lambda names=names: adopt.adopt_all(names) for names in orders])  # type: ignore[misc]
 
-        assert [one.keys() for one in found] == [set(names) for names in orders]
+        assert [one.keys() for one in answers] == [set(names) for names in orders]
     adopted = AuditRecord.objects.filter(event="request:adopted").values_list("request_id")
     assert len(adopted) == len(set(adopted)) == ApprovalRequest.objects.count()
     assert isinstance(verify.verify("tenant1"), verify.IntactChain)
@@ -179,25 +179,25 @@ def test_id_that_is_taken_in_another_session_meanwhile_keeps_no_other_from_being
     """It is taken after the database was asked for the last time, once and again."""
     factories.opened("session-other", request_id="req-taken")
     ids = [redis_agents.asks(redis_client, "session", "req-taken"), *ask_many(redis_client, 2)]
-    known, asked = insert.known_requests, []
+    known, calls = insert.known_requests, []
 
     def known_by_then(names: Iterable[str]) -> dict[str, ApprovalRequest]:
-        asked.append(names)
-        return known(names) if len(asked) > too_early else {}
+        calls.append(names)
+        return known(names) if len(calls) > too_early else {}
 
     monkeypatch.setattr(insert, "known_requests", known_by_then)
 
-    found = adopt.adopt_all(ids)
+    requests = adopt.adopt_all(ids)
 
-    assert found.keys() == set(ids)
-    assert found[ids[0]].session_id == "session-other"
+    assert requests.keys() == set(ids)
+    assert requests[ids[0]].session_id == "session-other"
     assert AuditRecord.objects.filter(event="request:adopted").count() == 2
 
 
 def as_read(name: str, session_id: str) -> insert.NewRequest:
     """Return what an agent asks in a session under a name, as Redis has just told it."""
-    found = WrittenRequest(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
-    return insert.NewRequest(found, redis_requests.RedisValue(b"{}", 0.0, timezone.now(), True))
+    written = WrittenRequest(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
+    return insert.NewRequest(written, redis_requests.RedisValue(b"{}", 0.0, timezone.now(), True))
 
 
 def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(

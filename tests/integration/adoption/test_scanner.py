@@ -36,10 +36,10 @@ FOUND = 6.0
 @pytest.fixture
 def silent_redis(redis_client: redis.Redis) -> Iterator[redis.Redis]:
     """Return a Redis that tells of nothing written."""
-    told = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
+    flags = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
     redis_client.config_set("notify-keyspace-events", "")
     yield redis_client
-    redis_client.config_set("notify-keyspace-events", told)
+    redis_client.config_set("notify-keyspace-events", flags)
 
 
 @asynccontextmanager
@@ -160,10 +160,10 @@ def test_scan_is_bounded_and_the_next_goes_on(
     ids = [redis_agents.asks(redis_client, f"s{number}") for number in range(60)]
     one = Scanner()
 
-    found = [one.scan() for _ in range(8)]
+    counts = [one.scan() for _ in range(8)]
 
-    assert found[0] < 60
-    assert sum(found) == 60
+    assert counts[0] < 60
+    assert sum(counts) == 60
     assert is_known(*ids)
 
 
@@ -319,9 +319,9 @@ def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
         one.scan()
         one.adopt_written([decided])
 
-    asked = [query["sql"] for query in queries]
-    assert waiting in asked[0]
-    assert not [sql for sql in asked if decided in sql]
+    statements = [query["sql"] for query in queries]
+    assert waiting in statements[0]
+    assert not [sql for sql in statements if decided in sql]
 
 
 def test_every_refused_value_has_its_turn_to_be_read_again(

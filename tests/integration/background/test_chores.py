@@ -116,8 +116,8 @@ async def test_clocks_do_each_chore_once_between_them(redis_client: redis.Redis)
     work = Counted()
     also = [Chore("sweep", timedelta(hours=1), work)]
     old = timezone.now() - timedelta(hours=25)
-    kept = {"tenant_id": "t", "user_id": "u", "endpoint": "approve", "payload_digest": "x"}
-    await run_sync(lambda: KeptAnswer.objects.create(key="k", created_at=old, **kept))
+    row = {"tenant_id": "t", "user_id": "u", "endpoint": "approve", "payload_digest": "x"}
+    await run_sync(lambda: KeptAnswer.objects.create(key="k", created_at=old, **row))
     overdue = await run_sync(factories.opened, now=timezone.now() - timedelta(seconds=400))
 
     clocks = [asyncio.create_task(clock.run(also)) for _ in range(4)]
@@ -216,10 +216,10 @@ def test_end_that_races_expiry_is_one_and_told_alike(redis_client: redis.Redis, 
             "audit": [f"request:{end}"],
             "outbox": [end] if is_signalled else [],
         }
-        kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
-        assert kept["status"] == end
-        heard = [json.loads(message)["status"] for message in ear.arrived()]
-        assert heard == ([end] if is_signalled else [])
+        copy = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+        assert copy["status"] == end
+        statuses = [json.loads(message)["status"] for message in ear.arrived()]
+        assert statuses == ([end] if is_signalled else [])
         signal = redis_client.get(f"hitl:signal:{request.session_id}")
         assert (signal is not None) == is_signalled
         ear.close()

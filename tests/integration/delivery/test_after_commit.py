@@ -78,10 +78,10 @@ def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
 ) -> None:
     adopted = factories.opened("s1")
     ApprovalRequest.objects.update(origin=Origin.REDIS)
-    asked = []
+    calls = []
 
     def away(*args: object) -> None:
-        asked.append(args)
+        calls.append(args)
         raise redis.ConnectionError("frozen")
 
     monkeypatch.setattr(commands, "current_signal", away)
@@ -90,9 +90,9 @@ def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
 
     for first in paths:
         client._paused_until = 0.0
-        asked.clear()
+        calls.clear()
         answers = [api.get(path, REQUESTER).status for path in (first, *paths)]
-        assert (answers, len(asked)) == ([200] * 3, 1)
+        assert (answers, len(calls)) == ([200] * 3, 1)
     # What only Redis may know is asked of it.
     assert api.get("/aura/hitl/requests/req-of-an-agent", REQUESTER).status == 404
-    assert len(asked) == 2
+    assert len(calls) == 2

@@ -24,16 +24,16 @@ def test_agent_that_listens_by_pattern_hears_what_is_repeated(
 
     entry = turn()
 
-    heard = hub_of_agents.get_message(timeout=3)
-    assert heard is not None
-    assert heard["data"] == unsent.signal
+    message = hub_of_agents.get_message(timeout=3)
+    assert message is not None
+    assert message["data"] == unsent.signal
     assert (entry.outcome, entry.receivers) == ("delivered", 1)
     hub_of_agents.close()
 
 
 def test_what_is_repeated_never_reaches_a_newer_question(redis_client: redis.Redis) -> None:
-    asked = redis_agents.asks(redis_client, SESSION)
-    services.approve(asked, factories.actor())
+    request_id = redis_agents.asks(redis_client, SESSION)
+    services.approve(request_id, factories.actor())
     assert turn().receivers == 0
     # Not adopted yet, and heard by pattern: neither the database nor a count tells of it.
     redis_agents.asks(redis_client, SESSION)

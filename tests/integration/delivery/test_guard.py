@@ -113,9 +113,9 @@ def test_decision_on_an_older_request_is_stored_and_not_signalled(
     assert ear.hears_nothing()
     assert outcome_of(older) == "superseded"
     services.reject(newer.request_id, factories.actor())
-    heard = ear.hear()
-    assert heard is not None
-    assert json.loads(heard)["requestId"] == newer.request_id
+    message = ear.hear()
+    assert message is not None
+    assert json.loads(message)["requestId"] == newer.request_id
 
 
 def test_older_request_is_not_signalled_even_where_redis_has_forgotten_the_newer(

@@ -121,10 +121,10 @@ def test_redis_that_lost_everything_is_given_the_signals_again(
 def test_answer_that_was_received_is_not_sent_to_a_question_redis_has_forgotten(
     redis_client: redis.Redis,
 ) -> None:
-    asked = redis_agents.asks(redis_client, SESSION)
-    assert adopt.adopt_request(asked) is not None
+    request_id = redis_agents.asks(redis_client, SESSION)
+    assert adopt.adopt_request(request_id) is not None
     ear = Ear(redis_client, SESSION)
-    services.approve(asked, factories.actor())
+    services.approve(request_id, factories.actor())
     assert ear.hear() is not None
     # It asks something else, and Redis comes back empty before anybody here has seen that.
     OutboxEntry.objects.update(attempted_at=timezone.now() - timedelta(seconds=60))
@@ -149,9 +149,9 @@ def test_signal_that_redis_took_to_its_grave_is_owed_until_somebody_hears_it(
     ear.close()
     redis_client.flushall()
     # It runs since a moment ago: what was said to be received before may never have been sent.
-    told = commands.current_run()
+    redis_run = commands.current_run()
     monkeypatch.setattr(
-        commands, "current_run", lambda: commands.RedisRun(told.run_id, 0.0, is_known=False)
+        commands, "current_run", lambda: commands.RedisRun(redis_run.run_id, 0.0, is_known=False)
     )
     relay.send_due()
     monkeypatch.undo()
@@ -232,8 +232,8 @@ def test_operators_see_what_became_of_a_signal(
     page = desk.get("/admin/hitl/outboxentry/").content.decode()
 
     entry = OutboxEntry.objects.get()
-    for shown in ("column-attempts", "column-receivers", "column-outcome", "column-error"):
-        assert shown in page
+    for column in ("column-attempts", "column-receivers", "column-outcome", "column-error"):
+        assert column in page
     assert entry.error.split("'")[0][:20] in page
     opened = desk.get(f"/admin/hitl/outboxentry/{entry.pk}/change/").content.decode()
     assert unsent.request.request_id in opened

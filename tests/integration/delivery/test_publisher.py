@@ -86,9 +86,9 @@ def test_signal_reaches_an_agent_whose_opening_redis_missed(
     turn()
     turn()
 
-    heard = ear.hear()
-    assert heard is not None
-    assert json.loads(heard)["requestId"] == request.request_id
+    message = ear.hear()
+    assert message is not None
+    assert json.loads(message)["requestId"] == request.request_id
     ear.close()
 
 
@@ -175,7 +175,9 @@ def test_many_lost_signals_are_given_back_in_one_go(
     relay.send_due()
 
     assert alone == []
-    held = {number for number in range(20) if redis_client.exists(f"hitl:signal:session-{number}")}
-    assert held == set(range(20)) - {7}
+    restored = {
+        number for number in range(20) if redis_client.exists(f"hitl:signal:session-{number}")
+    }
+    assert restored == set(range(20)) - {7}
     errors = OutboxEntry.objects.exclude(error="").values_list("request__session_id", flat=True)
     assert list(errors) == ["session-7"]

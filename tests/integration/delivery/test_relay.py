@@ -124,8 +124,8 @@ async def test_relay_is_told_of_a_signal_that_nobody_heard(
         ear = Ear(redis_client, SESSION)
 
         await until(OutboxEntry.objects.filter(outcome="delivered").exists, within=15)
-    heard = ear.hear()
-    assert heard is not None
+    message = ear.hear()
+    assert message is not None
     ear.close()
 
 
@@ -196,8 +196,8 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
     take_due = outbox.take_due
 
     def take(*args: Any) -> list[OutboxEntry]:
-        taken.append(len(found := take_due(*args)))
-        return found
+        taken.append(len(entries := take_due(*args)))
+        return entries
 
     # A machine so slow that the third publication after a look comes too late.
     since_look = 0

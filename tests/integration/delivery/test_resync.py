@@ -43,8 +43,8 @@ def test_opening_that_redis_missed_takes_the_answer_before_it_away(
     assert waiting["requestId"] == after.request_id
     signal_now = redis_client.get(f"hitl:signal:{SESSION}")
     assert before.request_id not in (signal_now or "")
-    told = stored(redis_client, f"hitl:request:{after.request_id}")
-    assert told["status"] == ended
+    copy = stored(redis_client, f"hitl:request:{after.request_id}")
+    assert copy["status"] == ended
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 
@@ -64,8 +64,8 @@ def test_end_that_redis_missed_is_told_later(
 
     relay.send_due()
 
-    told = stored(redis_client, f"hitl:request:{request.request_id}")
-    assert told["status"] == "expired"
+    copy = stored(redis_client, f"hitl:request:{request.request_id}")
+    assert copy["status"] == "expired"
     assert redis_client.get(f"hitl:session:{SESSION}") == written
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
@@ -108,11 +108,11 @@ def test_end_that_comes_while_redis_is_told_of_the_opening_stays_owed(
 ) -> None:
     factories.opened(SESSION)
     ApprovalRequest.objects.update(is_missed_by_redis=True)
-    told = ApprovalRequest.objects.get()
+    as_opened = ApprovalRequest.objects.get()
     # Another process ends it now, and dies before it can tell.
     ApprovalRequest.objects.update(status="cancelled", decided_at=timezone.now())
 
-    resync.clear_missed(told)
+    resync.clear_missed(as_opened)
 
     assert ApprovalRequest.objects.get().is_missed_by_redis
 

@@ -62,9 +62,9 @@ class Watching:
                 frame, _, self.seen = self.seen.partition(b"\n\n")
                 lines = dict(line.split(": ", 1) for line in frame.decode().split("\n"))
                 if lines.get("event") == name:
-                    found = json.loads(lines["data"])
-                    assert isinstance(found, dict)
-                    return found
+                    data = json.loads(lines["data"])
+                    assert isinstance(data, dict)
+                    return data
             assert not self.exchange.is_complete, "the stream has ended"
             self.seen += await self.exchange.piece(within)
 
@@ -211,12 +211,12 @@ async def test_what_is_told_is_what_the_channel_layer_hears() -> None:
     request = await opened()
     channel = await layer.new_channel()
     await layer.group_add(live.group_of(request.tenant_id), channel)
-    heard = None
-    while heard is None:  # a subscription stands a moment after it was asked for
+    message = None
+    while message is None:  # a subscription stands a moment after it was asked for
         await run_sync(live.tell, request)
-        heard = await layer.receive(channel)
+        message = await layer.receive(channel)
 
-    assert heard == live.MESSAGE
+    assert message == live.MESSAGE
 
 
 # --- the timeline -----------------------------------------------------------------------------
@@ -234,12 +234,12 @@ def a_session() -> Any:
         "error": None,
         "requiresApproval": True,
     }
-    told: list[tuple[str, dict[str, Any]]] = [
+    rows: list[tuple[str, dict[str, Any]]] = [
         ("start", {"message": "Session <b>started</b>"}),
         ("tool_execution", tool),
         ("content", {"content": "It is ", "chunk": True}),
     ]
-    for sequence, (name, fields) in enumerate(told, start=1):
+    for sequence, (name, fields) in enumerate(rows, start=1):
         payload = events.payload(name, fields, session_id=session.session_id, timestamp=1)
         Event.objects.create(
             session=session, sequence=sequence, name=name, payload=payload,
@@ -279,23 +279,23 @@ async def test_timeline_of_another_tenant_is_not_there() -> None:
     headers = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
     session = await run_sync(a_session)
 
-    found = await call(
+    foreign = await call(
         "GET", f"/admin/streaming/session/{session.session_id}/timeline/", headers=headers
     )
     unknown = await call("GET", "/admin/streaming/session/s-none/timeline/", headers=headers)
 
-    assert found.facts == unknown.facts
-    assert found.status == 404
+    assert foreign.facts == unknown.facts
+    assert foreign.status == 404
 
 
 async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_back() -> None:
     desk = await run_sync(cookie)
-    asked = await run_sync(factories.opened)
-    path = f"/admin/streaming/session/{asked.session_id}/timeline/"
+    request = await run_sync(factories.opened)
+    path = f"/admin/streaming/session/{request.session_id}/timeline/"
     outside = await run_sync(lambda: factories.opened(by=OUTSIDER))
 
-    found = await call("GET", path, headers=desk)
+    answer = await call("GET", path, headers=desk)
 
-    assert (found.status, found.content) == (204, b"")
+    assert (answer.status, answer.content) == (204, b"")
     other = f"/admin/streaming/session/{outside.session_id}/timeline/"
     assert (await call("GET", other, headers=desk)).status == 404

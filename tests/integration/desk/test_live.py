@@ -22,20 +22,20 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Status and votes of every request as it was told."""
-    heard: list[tuple[str, int]] = []
+    entries: list[tuple[str, int]] = []
 
     def tell(request: ApprovalRequest) -> None:
         assert not transaction.get_connection().in_atomic_block
-        heard.append((str(request.status), request.approvals))
+        entries.append((str(request.status), request.approvals))
 
     monkeypatch.setattr(live, "tell", tell)
-    return heard
+    return entries
 
 
 def test_opening_votes_escalation_and_end_are_told(
-    redis_client: redis.Redis, told: list[tuple[str, int]]
+    redis_client: redis.Redis, changes: list[tuple[str, int]]
 ) -> None:
     a_policy(min_approvals=2, timeout_seconds=10, **ESCALATING)
     request = factories.opened()
@@ -46,11 +46,11 @@ def test_opening_votes_escalation_and_end_are_told(
         request.request_id, factories.actor(ADMIN), now=request.expires_at + timedelta(seconds=1)
     )
 
-    assert told == [("pending", 0), ("pending", 1), ("pending", 1), ("approved", 2)]
+    assert changes == [("pending", 0), ("pending", 1), ("pending", 1), ("approved", 2)]
 
 
 def test_every_other_end_and_adoption_are_told(
-    redis_client: redis.Redis, told: list[tuple[str, int]]
+    redis_client: redis.Redis, changes: list[tuple[str, int]]
 ) -> None:
     rejected, cancelled, expired = (factories.opened() for _ in range(3))
     services.reject(rejected.request_id, factories.actor())
@@ -58,7 +58,7 @@ def test_every_other_end_and_adoption_are_told(
     services.expire_overdue(now=expired.expires_at)
     services.find(redis_agents.asks(redis_client, "s-1"), TENANT)
 
-    assert [status for status, _ in told] == [
+    assert [status for status, _ in changes] == [
         *["pending"] * 3,
         "rejected",
         "cancelled",
@@ -68,7 +68,7 @@ def test_every_other_end_and_adoption_are_told(
 
 
 def test_what_was_not_committed_is_not_told(
-    redis_client: redis.Redis, told: list[tuple[str, int]]
+    redis_client: redis.Redis, changes: list[tuple[str, int]]
 ) -> None:
     request = factories.opened()
 
@@ -76,7 +76,7 @@ def test_what_was_not_committed_is_not_told(
         services.approve(request.request_id, factories.actor())
         transaction.set_rollback(True)
 
-    assert told == [("pending", 0)]
+    assert changes == [("pending", 0)]
 
 
 def test_decision_stands_where_telling_fails(

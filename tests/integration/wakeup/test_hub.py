@@ -35,13 +35,13 @@ def from_elsewhere(client: redis.Redis, topic: str, payload: bytes = b"") -> Non
 
 async def payload_of(ear: Subscription) -> bytes | None:
     """Return the next payload, past the empty wake-ups that tell of a lost link."""
-    while (heard := await ear.next(5)) == b"":
+    while (payload := await ear.next(5)) == b"":
         pass
-    return heard
+    return payload
 
 
 def listening_connections(client: redis.Redis) -> int:
-    return sum(1 for found in client.client_list() if int(found["sub"]) > 0)
+    return sum(1 for row in client.client_list() if int(row["sub"]) > 0)
 
 
 async def test_subscription_hears_what_is_published_elsewhere(redis_client: redis.Redis) -> None:
@@ -81,8 +81,8 @@ async def test_500_waiters_share_one_connection(redis_client: redis.Redis) -> No
         for number in range(WAITERS):
             from_elsewhere(redis_client, f"topic-{number}", str(number).encode())
 
-        heard = await asyncio.gather(*(ear.next(15) for ear in ears))
-        assert heard == [str(number).encode() for number in range(WAITERS)]
+        payloads = await asyncio.gather(*(ear.next(15) for ear in ears))
+        assert payloads == [str(number).encode() for number in range(WAITERS)]
 
 
 async def test_500_waiters_may_subscribe_at_once(redis_client: redis.Redis) -> None:
@@ -100,8 +100,8 @@ async def test_500_waiters_may_subscribe_at_once(redis_client: redis.Redis) -> N
     for number in range(50):
         from_elsewhere(redis_client, f"topic-{number}", str(number).encode())
 
-    heard = await asyncio.gather(*waiters)
-    assert heard == [str(number % 50).encode() for number in range(WAITERS)]
+    payloads = await asyncio.gather(*waiters)
+    assert payloads == [str(number % 50).encode() for number in range(WAITERS)]
 
 
 async def test_channel_is_left_with_the_last_waiter(redis_client: redis.Redis) -> None:
