@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from hitl import services
+from hitl.delivery.keys import Script
 from hitl.models import OutboxEntry
 from tests import factories
 from tests.integration import redis_agents
@@ -46,3 +47,18 @@ def test_what_is_repeated_never_reaches_a_newer_question(redis_client: redis.Red
     assert hub_of_agents.get_message(timeout=0.3) is None
     assert (entry.outcome, entry.receivers) == ("superseded", 0)
     hub_of_agents.close()
+
+
+def test_script_takes_exactly_the_values_that_it_names(redis_client: redis.Redis) -> None:
+    script = Script(
+        "redis.call('SET', key, value) return redis.call('GET', other)",
+        keys=("key", "other"),
+        arguments=("value",),
+    )
+    redis_client.set("b", "older")
+
+    assert script.run(other="b", value="newer", key="a") == b"older"
+    assert redis_client.get("a") == "newer"
+    for wrong in ({"key": "a", "value": "x"}, {"key": "a", "other": "b", "value": "x", "more": ""}):
+        with pytest.raises(TypeError, match="value"):
+            script.run(**wrong)
