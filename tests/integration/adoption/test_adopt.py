@@ -137,7 +137,7 @@ def test_decision_made_before_the_agent_subscribed_still_reaches_it(
 # --- its age ------------------------------------------------------------------------------
 
 
-def test_age_is_what_the_key_has_lost_of_its_life(redis_client: redis.Redis) -> None:
+def test_age_is_the_keys_full_life_less_its_ttl(redis_client: redis.Redis) -> None:
     now = timezone.now()
     young = redis_agents.asks(redis_client, "s-young", age=100, createdAt=99_999_999_999_999)
     due = redis_agents.asks(redis_client, "s-due", age=301)
@@ -240,7 +240,7 @@ MALFORMED: dict[str, bytes | str] = {
 }
 
 
-def test_malformed_value_is_as_good_as_unknown(
+def test_malformed_value_is_treated_as_unknown(
     api: Api, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     unknown = api.get("/aura/hitl/requests/req-none", REQUESTER).facts
@@ -260,7 +260,7 @@ def test_malformed_value_is_as_good_as_unknown(
     assert not AuditRecord.objects.exists()
 
 
-def test_value_of_another_kind_is_as_good_as_unknown(api: Api, redis_client: redis.Redis) -> None:
+def test_key_of_another_kind_is_treated_as_unknown(api: Api, redis_client: redis.Redis) -> None:
     redis_client.hset("hitl:request:req-hash", "a", "b")
     redis_client.rpush("hitl:request:req-list", "a")
     redis_client.xadd("hitl:request:req-stream", {"a": "b"})
@@ -270,7 +270,9 @@ def test_value_of_another_kind_is_as_good_as_unknown(api: Api, redis_client: red
     assert redis_client.type("hitl:request:req-hash") == "hash"
 
 
-def test_session_key_of_another_kind_stops_no_adoption(api: Api, redis_client: redis.Redis) -> None:
+def test_session_key_of_another_kind_does_not_stop_an_adoption(
+    api: Api, redis_client: redis.Redis
+) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     redis_client.delete(f"hitl:session:{SESSION}")
     redis_client.hset(f"hitl:session:{SESSION}", "a", "b")
@@ -278,7 +280,7 @@ def test_session_key_of_another_kind_stops_no_adoption(api: Api, redis_client: r
     assert api.get(f"/aura/hitl/requests/{request_id}", REQUESTER).status == 200
 
 
-def test_bounds_are_just_readable(api: Api, redis_client: redis.Redis) -> None:
+def test_values_at_their_bounds_are_adopted(api: Api, redis_client: redis.Redis) -> None:
     at_the_bounds: dict[str, Any] = {
         "actionType": "x" * 128,
         "message": "x" * 10_000,
@@ -340,7 +342,7 @@ def test_contradiction_is_audited_once_and_changes_nothing(
     assert services.approve(request_id, factories.actor()).status == "approved"
 
 
-def test_contradiction_met_by_many_at_once_is_audited_once(redis_client: redis.Redis) -> None:
+def test_contradiction_seen_by_many_at_once_is_audited_once(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     adopt.adopt_request(request_id)
     odd = redis_agents.body(SESSION, request_id, context={})
@@ -351,7 +353,7 @@ def test_contradiction_met_by_many_at_once_is_audited_once(redis_client: redis.R
     assert events(request_id) == ["request:adopted", "request:contradicted"]
 
 
-def test_what_was_adopted_is_no_contradiction(redis_client: redis.Redis) -> None:
+def test_adopted_value_is_no_contradiction(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     for _ in range(2):
         adopt.adopt_request(request_id)
@@ -423,7 +425,7 @@ def test_one_of_many_decisions_on_a_request_nobody_knew_stands(redis_client: red
     assert events(request_id) == ["request:adopted", "request:approved"]
 
 
-def test_request_adopted_and_decided_between_two_looks_is_not_missing(
+def test_request_adopted_and_decided_between_two_reads_is_not_missing(
     api: Api, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second person's answer comes as the database has been asked and Redis has not, or the
@@ -447,7 +449,7 @@ def test_request_adopted_and_decided_between_two_looks_is_not_missing(
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_newest_is_what_was_asked_last_in_whatever_order_adopted(
+def test_question_asked_last_is_the_newest_in_any_order_of_adoption(
     redis_client: redis.Redis, order: tuple[int, int]
 ) -> None:
     for turn in range(20):
@@ -462,7 +464,7 @@ def test_newest_is_what_was_asked_last_in_whatever_order_adopted(
         assert newest.request_id == ids[1]
 
 
-def test_newest_is_what_was_asked_last_however_slow_redis_answers(
+def test_question_asked_last_is_the_newest_however_slowly_redis_answers(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (redis_agents.asks(redis_client, SESSION) for _ in range(2))
@@ -512,7 +514,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
     assert newest.request_id == newer_ids[0]
 
 
-def test_older_signal_goes_when_a_newer_request_is_adopted(
+def test_older_signal_is_removed_when_a_newer_request_is_adopted(
     api: Api, redis_client: redis.Redis
 ) -> None:
     key = f"hitl:signal:{SESSION}"
@@ -526,7 +528,9 @@ def test_older_signal_goes_when_a_newer_request_is_adopted(
     assert api.get(f"/aura/hitl/signals/{SESSION}", REQUESTER).body.get("data") is None
 
 
-def test_older_request_met_late_takes_no_newer_answer_away(redis_client: redis.Redis) -> None:
+def test_older_request_adopted_late_does_not_remove_a_newer_answer(
+    redis_client: redis.Redis,
+) -> None:
     older = redis_agents.asks(redis_client, SESSION, age=20)
     newer = redis_agents.asks(redis_client, SESSION, age=10)
     services.approve(newer, factories.actor())
@@ -541,7 +545,7 @@ def test_older_request_met_late_takes_no_newer_answer_away(redis_client: redis.R
     assert OutboxEntry.objects.get(request__request_id=older).outcome == "superseded"
 
 
-def test_newest_answer_is_not_taken_away_by_an_adoption_that_is_late(
+def test_late_adoption_does_not_remove_the_newest_answer(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next question is asked and answered between an adoption and its last step."""

@@ -37,7 +37,7 @@ def ask_many(client: redis.Redis, count: int, name: str = "s") -> list[str]:
     return [redis_agents.asks(client, f"session-{name}-{number}") for number in range(count)]
 
 
-def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.Redis) -> None:
+def test_adopting_many_takes_as_many_queries_as_adopting_one(redis_client: redis.Redis) -> None:
     Scanner().adopt_written(ask_many(redis_client, 1, "first"))
     one, many = ask_many(redis_client, 1, "one"), ask_many(redis_client, 20, "many")
 
@@ -50,7 +50,7 @@ def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.R
     assert len(asked_for_many) == len(asked_for_one)
 
 
-def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redis.Redis) -> None:
+def test_requests_adopted_together_end_up_as_if_adopted_alone(redis_client: redis.Redis) -> None:
     factories.opened("session-ours")
     known = redis_agents.asks(redis_client, "session-known")
     adopt.adopt_request(known)
@@ -103,7 +103,7 @@ def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) 
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
+def test_question_that_its_session_waits_for_is_the_newest_of_two_adopted_together(
     redis_client: redis.Redis, order: tuple[int, int]
 ) -> None:
     ids = [
@@ -119,7 +119,7 @@ def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
     assert list(in_order) == ids
 
 
-def test_answers_to_older_questions_of_many_sessions_go(redis_client: redis.Redis) -> None:
+def test_answers_to_older_questions_of_many_sessions_are_removed(redis_client: redis.Redis) -> None:
     answered = ask_many(redis_client, 3)
     adopt.adopt_all(answered)
     for name in answered:
@@ -133,7 +133,7 @@ def test_answers_to_older_questions_of_many_sessions_go(redis_client: redis.Redi
     assert [redis_client.exists(key) for key in keys] == [0, 0, 1]
 
 
-def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other(
+def test_processes_that_meet_the_same_requests_adopt_each_once_without_a_deadlock(
     redis_client: redis.Redis,
 ) -> None:
     for turn in range(5):
@@ -153,7 +153,7 @@ def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other
     assert isinstance(verify.verify("tenant1"), verify.IntactChain)
 
 
-def test_sessions_claimed_in_any_order_are_waited_for_without_a_deadlock() -> None:
+def test_sessions_are_claimed_in_any_order_without_a_deadlock() -> None:
     names = [f"session-{number:02}" for number in range(12)]
 
     def claim(seed: int) -> Mapping[str, str]:
@@ -173,7 +173,7 @@ def test_sessions_claimed_in_any_order_are_waited_for_without_a_deadlock() -> No
 
 
 @pytest.mark.parametrize("too_early", [2, 3])
-def test_id_that_is_taken_in_another_session_meanwhile_keeps_no_other_from_being_adopted(
+def test_id_that_is_taken_in_another_session_meanwhile_does_not_stop_the_others(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, too_early: int
 ) -> None:
     """It is taken after the database was asked for the last time, once and again."""
@@ -200,7 +200,7 @@ def as_read(name: str, session_id: str) -> insert.NewRequest:
     return insert.NewRequest(written, redis_requests.RedisValue(b"{}", 0.0, timezone.now(), True))
 
 
-def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
+def test_ids_in_different_sessions_are_adopted_without_a_deadlock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The keys are written over between two processes' looks at them."""
@@ -226,7 +226,7 @@ def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
     assert ApprovalRequest.objects.count() == 100
 
 
-def test_large_questions_are_taken_in_a_few_at_a_time(
+def test_large_requests_are_adopted_a_few_at_a_time(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = {"text": "x" * 200_000}
@@ -262,7 +262,7 @@ def test_questions_of_one_session_expire_as_they_were_written(
     assert max(terms) > 299
 
 
-def test_tenants_chain_is_not_locked_while_redis_is_asked(
+def test_tenants_chain_is_not_locked_during_a_call_of_redis(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor == "sqlite":
@@ -283,7 +283,7 @@ def test_tenants_chain_is_not_locked_while_redis_is_asked(
     assert AuditRecord.objects.filter(event="session:refused").count() == 1
 
 
-def test_what_fails_again_and_again_is_looked_at_apart_from_what_is_new(
+def test_values_that_keep_failing_are_adopted_apart_from_new_ones(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)

@@ -80,7 +80,7 @@ def test_chore_is_not_done_before_it_is_due() -> None:
     assert work.times == 2
 
 
-def test_chore_that_nobody_did_for_long_is_done_once() -> None:
+def test_chore_that_is_long_overdue_is_done_once() -> None:
     work = Counted()
     chore, now = Chore("sweep", timedelta(hours=1), work), timezone.now()
     chores.do(chore, now=now)
@@ -105,7 +105,7 @@ def test_chore_that_failed_is_done_at_its_next_turn() -> None:
     assert chores.do(chore, now=now + timedelta(hours=1))
 
 
-def test_chores_do_not_stand_in_each_others_way() -> None:
+def test_chores_do_not_block_each_other() -> None:
     one, other = Counted(), Counted()
 
     assert chores.do(Chore("one", timedelta(hours=1), one))
@@ -136,7 +136,7 @@ async def test_clocks_do_each_chore_once_between_them(redis_client: redis.Redis)
     assert await run_sync(records.count) == 1
 
 
-async def test_chore_that_fails_keeps_the_clock_from_nothing(redis_client: redis.Redis) -> None:
+async def test_chore_that_fails_does_not_stop_the_clock(redis_client: redis.Redis) -> None:
     def fail() -> int:
         raise LookupError
 

@@ -64,7 +64,7 @@ def test_signal_kept_while_redis_was_away_can_be_sent_later(
     ear.close()
 
 
-def test_key_of_the_wrong_kind_stops_no_decision(api: Api, redis_client: redis.Redis) -> None:
+def test_key_of_another_kind_does_not_stop_a_decision(api: Api, redis_client: redis.Redis) -> None:
     opened = factories.opened("s1")
     redis_client.delete("hitl:session:s1")
     redis_client.hset("hitl:session:s1", "a", "b")

@@ -15,7 +15,7 @@ from tests.integration.delivery.sending import SESSION, turn
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_agent_that_listens_by_pattern_hears_what_is_repeated(
+def test_agent_that_subscribes_by_pattern_receives_a_repeated_signal(
     redis_client: redis.Redis, unsent: OutboxEntry
 ) -> None:
     assert turn().receivers == 0
@@ -32,7 +32,7 @@ def test_agent_that_listens_by_pattern_hears_what_is_repeated(
     hub_of_agents.close()
 
 
-def test_what_is_repeated_never_reaches_a_newer_question(redis_client: redis.Redis) -> None:
+def test_repeated_signal_never_reaches_a_newer_question(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     services.approve(request_id, factories.actor())
     assert turn().receivers == 0

@@ -32,7 +32,7 @@ from tests.services import services as started
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_attempts_are_ever_further_apart_but_never_more_than_5_seconds(
+def test_pauses_between_attempts_double_but_stay_below_5_seconds(
     unsent: OutboxEntry,
 ) -> None:
     pauses = []
@@ -48,7 +48,7 @@ def test_attempts_are_ever_further_apart_but_never_more_than_5_seconds(
     assert (entry.due_at - entry.attempted_at).total_seconds() == 4.0
 
 
-def test_signal_is_given_up_though_redis_never_comes_back(
+def test_signal_is_given_up_even_if_redis_never_comes_back(
     unsent: OutboxEntry, redis_away: None
 ) -> None:
     OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
@@ -56,7 +56,7 @@ def test_signal_is_given_up_though_redis_never_comes_back(
     assert turn().outcome == "unheard"
 
 
-def test_what_nobody_received_ends_unheard_however_many_there_are(
+def test_any_number_of_signals_that_nobody_received_end_unheard(
     redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "_NOTED_AT_ONCE", 1)
@@ -88,7 +88,7 @@ async def test_decision_on_the_built_in_agents_question_is_delivered(
     assert await run_sync(turn) == entry
 
 
-def test_relay_does_not_undo_that_the_built_in_agent_has_heard(
+def test_relay_does_not_overwrite_that_the_built_in_agent_has_the_decision(
     unsent: OutboxEntry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     publish = commands.publish
@@ -102,7 +102,7 @@ def test_relay_does_not_undo_that_the_built_in_agent_has_heard(
     assert turn().outcome == "delivered"
 
 
-def test_redis_that_lost_everything_is_given_the_signals_again(
+def test_redis_that_lost_everything_gets_the_signals_again(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
 ) -> None:
     assert turn().outcome == "delivered"
@@ -118,7 +118,7 @@ def test_redis_that_lost_everything_is_given_the_signals_again(
     assert (entry.outcome, entry.receivers) == ("delivered", 2)
 
 
-def test_answer_that_was_received_is_not_sent_to_a_question_redis_has_forgotten(
+def test_received_answer_is_not_sent_to_a_question_that_redis_lost(
     redis_client: redis.Redis,
 ) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
@@ -142,7 +142,7 @@ def test_answer_that_was_received_is_not_sent_to_a_question_redis_has_forgotten(
     ear.close()
 
 
-def test_signal_that_redis_took_to_its_grave_is_owed_until_somebody_hears_it(
+def test_signal_that_redis_counted_just_before_a_restart_is_sent_until_somebody_receives_it(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert turn().receivers == 1
@@ -164,7 +164,7 @@ def test_signal_that_redis_took_to_its_grave_is_owed_until_somebody_hears_it(
     late.close()
 
 
-def test_relay_takes_nothing_that_another_has_in_hand(
+def test_relay_takes_no_entry_that_another_has_taken(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(6):
@@ -181,7 +181,7 @@ def test_relay_takes_nothing_that_another_has_in_hand(
 
 
 @pytest.mark.skipif(started.database != "postgres", reason="SQLite has one writer at a time")
-def test_relay_waits_for_no_other(
+def test_relay_does_not_wait_for_another(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(4):
@@ -202,7 +202,7 @@ def test_relay_waits_for_no_other(
     assert len(theirs) == 2
 
 
-def test_two_relays_that_hold_the_same_entries_note_them_without_a_deadlock(
+def test_two_relays_record_the_same_entries_without_a_deadlock(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entries = [decided_and_died(monkeypatch, f"{SESSION}-{number}") for number in range(40)]
@@ -239,7 +239,7 @@ def test_operators_see_what_became_of_a_signal(
     assert unsent.request.request_id in opened
 
 
-def test_attempts_are_counted_by_what_came_of_them(unsent: OutboxEntry, ear: Ear) -> None:
+def test_attempts_are_counted_by_outcome(unsent: OutboxEntry, ear: Ear) -> None:
     def count(outcome: str) -> float:
         return float(metrics.signals.labels(outcome)._value.get())
 

@@ -23,7 +23,7 @@ from tests.integration.outages import no_redis
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_signal_is_sent_again_until_somebody_hears_it(
+def test_signal_is_sent_again_until_somebody_receives_it(
     redis_client: redis.Redis, unsent: OutboxEntry
 ) -> None:
     for attempts in range(1, 4):
@@ -92,7 +92,7 @@ def test_signal_reaches_an_agent_whose_opening_redis_missed(
     ear.close()
 
 
-async def test_waiters_of_ours_are_never_counted_as_the_agent(
+async def test_our_own_waiters_are_never_counted_as_the_agent(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, fresh_hub: None
 ) -> None:
     request = await run_sync(factories.opened, SESSION)
@@ -106,7 +106,7 @@ async def test_waiters_of_ours_are_never_counted_as_the_agent(
     assert (entry.outcome, entry.receivers) == ("pending", 0)
 
 
-def test_odd_key_of_one_session_holds_up_no_other(
+def test_odd_key_of_one_session_does_not_delay_others(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = ["\0", "x\0y", '"\\u0000"', "\ud800", "x" * 100_000]
@@ -131,7 +131,7 @@ def test_odd_key_of_one_session_holds_up_no_other(
 
 
 @pytest.mark.parametrize("is_held", [True, False])
-def test_request_that_was_damaged_by_hand_holds_up_no_other(
+def test_request_that_was_damaged_by_hand_does_not_delay_others(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, is_held: bool
 ) -> None:
     damaged = decided_and_died(monkeypatch, "session-damaged")
@@ -159,7 +159,7 @@ def test_request_that_was_damaged_by_hand_holds_up_no_other(
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 
-def test_many_lost_signals_are_given_back_in_one_go(
+def test_many_lost_signals_are_restored_in_one_round_trip(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(20):

@@ -68,7 +68,7 @@ def test_signal_waits_for_redis_to_come_back(
     ear.close()
 
 
-def test_many_that_nobody_hears_hold_up_no_other(
+def test_signals_that_nobody_receives_do_not_delay_others(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "_BATCH", 3)
@@ -111,7 +111,7 @@ def test_relays_share_what_is_due(
         ear.close()
 
 
-async def test_relay_is_told_of_a_signal_that_nobody_heard(
+async def test_relay_is_woken_for_a_signal_that_nobody_received(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(relay, "_LONGEST_SLEEP", 60.0)
@@ -129,7 +129,7 @@ async def test_relay_is_told_of_a_signal_that_nobody_heard(
     ear.close()
 
 
-async def test_relay_sends_what_it_finds(
+async def test_relay_sends_what_was_due_before_it_started(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
 ) -> None:
     async with relaying():
@@ -137,7 +137,7 @@ async def test_relay_sends_what_it_finds(
         await until(OutboxEntry.objects.filter(outcome="delivered").exists, within=6)
 
 
-async def test_relay_outlives_redis_and_the_database(
+async def test_relay_goes_on_after_redis_and_the_database_were_away(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, settings: Settings
 ) -> None:
     await run_sync(make_due)
@@ -157,7 +157,7 @@ async def test_relay_outlives_redis_and_the_database(
 
 
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM])
-def test_relay_is_a_command_of_its_own(
+def test_relay_runs_as_a_command(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear, told: signal.Signals
 ) -> None:
     """With `serve` or without: what it sends is owed, and what agents wrote is adopted."""

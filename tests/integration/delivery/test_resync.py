@@ -23,7 +23,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("ended", ["pending", "expired", "approved"])
-def test_opening_that_redis_missed_takes_the_answer_before_it_away(
+def test_opening_that_redis_missed_removes_the_answer_before_it(
     ended: str, redis_client: redis.Redis, settings: Settings
 ) -> None:
     before = factories.opened(SESSION)
@@ -49,7 +49,7 @@ def test_opening_that_redis_missed_takes_the_answer_before_it_away(
 
 
 @pytest.mark.parametrize("origin", ["rest", "redis"])
-def test_end_that_redis_missed_is_told_later(
+def test_end_that_redis_missed_is_sent_later(
     origin: str, redis_client: redis.Redis, settings: Settings
 ) -> None:
     if origin == "rest":
@@ -70,7 +70,7 @@ def test_end_that_redis_missed_is_told_later(
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 
-def test_missed_opening_with_an_odd_key_holds_up_no_other(
+def test_missed_opening_with_an_odd_key_does_not_delay_others(
     redis_client: redis.Redis, settings: Settings
 ) -> None:
     with no_redis(settings):
@@ -85,7 +85,7 @@ def test_missed_opening_with_an_odd_key_holds_up_no_other(
 
 
 @pytest.mark.parametrize("ended", ["expired", "cancelled"])
-def test_end_whose_process_died_before_it_told_redis_is_told(
+def test_end_whose_process_died_before_it_reached_redis_is_sent(
     ended: str, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = factories.opened(SESSION)
@@ -103,7 +103,7 @@ def test_end_whose_process_died_before_it_told_redis_is_told(
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 
-def test_end_that_comes_while_redis_is_told_of_the_opening_stays_owed(
+def test_end_during_the_resync_of_the_opening_stays_marked_as_missed(
     redis_client: redis.Redis,
 ) -> None:
     factories.opened(SESSION)
@@ -117,7 +117,7 @@ def test_end_that_comes_while_redis_is_told_of_the_opening_stays_owed(
     assert ApprovalRequest.objects.get().is_missed_by_redis
 
 
-def test_adoption_whose_process_died_takes_the_answer_before_it_away(
+def test_adoption_whose_process_died_removes_the_answer_before_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = redis_agents.asks(redis_client, SESSION)
@@ -138,7 +138,7 @@ def test_adoption_whose_process_died_takes_the_answer_before_it_away(
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 
-def test_what_redis_refuses_for_now_stays_owed(
+def test_opening_that_redis_refuses_for_now_stays_marked_as_missed(
     redis_client: redis.Redis, settings: Settings
 ) -> None:
     before = factories.opened(SESSION)

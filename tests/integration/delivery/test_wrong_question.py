@@ -204,7 +204,7 @@ def test_every_order_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("kind", "mishap"), MISHAPS)
-def test_no_order_lets_one_answer_be_read_as_the_others(
+def test_no_order_of_events_gives_one_question_the_others_answer(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, kind: str, mishap: str
 ) -> None:
     if mishap == "opening missed":
@@ -227,7 +227,7 @@ def test_no_order_lets_one_answer_be_read_as_the_others(
         ("stream", "publication held up"),
     ],
 )
-def test_unguarded_publication_would_be_read_as_the_others(
+def test_unguarded_publication_would_give_one_question_the_others_answer(
     redis_client: redis.Redis, kind: str, mishap: str
 ) -> None:
     mistakes = (wrong for _, wrong in talks(redis_client, kind, mishap, unguarded))
@@ -322,7 +322,7 @@ def test_opening_in_anothers_session_is_refused_and_answers_nobody(
     ear.close()
 
 
-def test_session_that_an_agent_takes_as_somebody_opens_in_it_is_not_overwritten(
+def test_session_key_that_an_agent_writes_during_an_opening_is_not_overwritten(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent writes between the opening's commit and its announcement."""
@@ -348,7 +348,7 @@ def test_session_that_an_agent_takes_as_somebody_opens_in_it_is_not_overwritten(
     ear.close()
 
 
-def test_opening_whose_process_died_is_told_when_the_client_asks_again(
+def test_opening_whose_process_died_is_announced_when_the_client_repeats_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -362,7 +362,7 @@ def test_opening_whose_process_died_is_told_when_the_client_asks_again(
     assert named["requestId"] == "req-died"
 
 
-def test_session_that_its_owner_opened_a_moment_ago_is_no_agents(
+def test_session_that_its_owner_has_just_opened_is_not_taken_for_an_agents(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two openings are the session's first: the other is told between this one's two looks."""

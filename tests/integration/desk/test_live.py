@@ -34,7 +34,7 @@ def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     return entries
 
 
-def test_opening_votes_escalation_and_end_are_told(
+def test_pages_are_told_of_opening_votes_escalation_and_end(
     redis_client: redis.Redis, changes: list[tuple[str, int]]
 ) -> None:
     a_policy(min_approvals=2, timeout_seconds=10, **ESCALATING)
@@ -49,7 +49,7 @@ def test_opening_votes_escalation_and_end_are_told(
     assert changes == [("pending", 0), ("pending", 1), ("pending", 1), ("approved", 2)]
 
 
-def test_every_other_end_and_adoption_are_told(
+def test_pages_are_told_of_every_other_end_and_of_adoption(
     redis_client: redis.Redis, changes: list[tuple[str, int]]
 ) -> None:
     rejected, cancelled, expired = (factories.opened() for _ in range(3))
@@ -67,7 +67,7 @@ def test_every_other_end_and_adoption_are_told(
     ]
 
 
-def test_what_was_not_committed_is_not_told(
+def test_pages_are_not_told_of_a_change_that_was_rolled_back(
     redis_client: redis.Redis, changes: list[tuple[str, int]]
 ) -> None:
     request = factories.opened()
@@ -79,7 +79,7 @@ def test_what_was_not_committed_is_not_told(
     assert changes == [("pending", 0)]
 
 
-def test_decision_stands_where_telling_fails(
+def test_decision_stands_if_telling_the_pages_fails(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(request: ApprovalRequest) -> None:
@@ -93,7 +93,7 @@ def test_decision_stands_where_telling_fails(
     assert decided.status == "approved"
 
 
-def test_telling_with_redis_away_does_no_harm(redis_away: None) -> None:
+def test_telling_the_pages_with_redis_away_raises_nothing(redis_away: None) -> None:
     request = factories.opened()
 
     live.tell(request)
@@ -103,7 +103,7 @@ def test_telling_with_redis_away_does_no_harm(redis_away: None) -> None:
     live.tell(request)
 
 
-def test_groups_have_names_that_any_tenant_fits_into() -> None:
+def test_every_tenant_has_a_valid_group_name() -> None:
     names = {live.group_of(tenant) for tenant in ("a", "b", "테넌트 1", "x" * 255, "a b/c")}
 
     assert len(names) == 5

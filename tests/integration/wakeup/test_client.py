@@ -9,7 +9,7 @@ from dwp_project import wakeup
 from dwp_project.wakeup import redis_client, redis_may_be_away
 
 
-def test_redis_that_is_away_is_noticed_logged_and_left_alone(
+def test_redis_that_is_away_is_logged_and_left_alone(
     redis_away: None, caplog: pytest.LogCaptureFixture
 ) -> None:
     with redis_may_be_away("not_counted", topic="numbers") as call:
@@ -42,7 +42,7 @@ def test_block_that_redis_answers_has_not_failed(redis_client: redis.Redis) -> N
     assert redis_client.get("count") == "1"
 
 
-def test_trouble_of_another_kind_is_no_outage(redis_client: redis.Redis) -> None:
+def test_other_errors_pass_through(redis_client: redis.Redis) -> None:
     with pytest.raises(LookupError), redis_may_be_away("not_counted") as call:
         raise LookupError
 

@@ -162,7 +162,7 @@ async def test_link_that_breaks_in_an_unforeseen_way_is_rebuilt_and_its_waiters_
         assert await payload_of(ear) == b"payload"
 
 
-async def test_channel_that_may_not_be_heard_disturbs_no_other(
+async def test_refused_channel_does_not_disturb_others(
     redis_client: redis.Redis, settings: Settings
 ) -> None:
     redis_client.acl_setuser(
@@ -225,7 +225,7 @@ async def test_frozen_link_is_rebuilt_after_ten_seconds_of_silence(
         await hub().close()
 
 
-async def test_waiter_cancelled_while_its_channel_is_let_go_hears_of_it(
+async def test_waiter_that_is_cancelled_while_its_channel_is_left_is_cancelled(
     redis_client: redis.Redis,
 ) -> None:
     async def wait() -> None:
@@ -254,7 +254,7 @@ async def test_publish_to_a_frozen_redis_wakes_this_process_at_once(redis_frozen
         await publishing
 
 
-async def test_frozen_redis_holds_up_nobody_who_comes_or_goes(redis_frozen: None) -> None:
+async def test_frozen_redis_delays_nobody_who_subscribes_or_leaves(redis_frozen: None) -> None:
     loop = asyncio.get_running_loop()
     async with hub().subscribe("topic") as ear:
         await ear.next(0.1)
@@ -334,12 +334,12 @@ async def test_wait_that_is_cancelled_as_it_is_woken_ends_and_loses_nothing() ->
     assert await ear.next(1) == b"payload"
 
 
-async def test_silence_is_told_as_none() -> None:
+async def test_silence_is_returned_as_none() -> None:
     assert await Subscription("topic").next(0.01) is None
     assert await Subscription("topic").next(-1) is None
 
 
-async def test_waiter_cancelled_while_its_channel_is_taken_leaves_the_next_one_hearing(
+async def test_waiter_that_is_cancelled_while_subscribing_leaves_the_channel_to_the_next(
     redis_client: redis.Redis,
 ) -> None:
     async with hub().subscribe("another") as other:
