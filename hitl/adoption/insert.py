@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact, digest
 from dwp_project.wakeup import redis_may_be_away
@@ -24,8 +23,6 @@ from hitl.delivery import after_commit, resync
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
 from hitl.policies import rules
 from hitl.states import ActorKind, AuditEvent, Channel, Origin
-
-logger = get_logger(__name__)
 
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300

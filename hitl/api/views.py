@@ -9,7 +9,6 @@ from django.db.models import prefetch_related_objects
 from rest_framework import status as http
 from rest_framework.request import Request
 from rest_framework.response import Response
-from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.gateway import envelope
@@ -28,8 +27,6 @@ from hitl.approvals.idempotency import Answer, answer_once
 from hitl.delivery import commands, outbox, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
-
-logger = get_logger(__name__)
 
 Decide = Callable[[Actor], ApprovalRequest]
 

@@ -14,7 +14,6 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from redis.exceptions import ResponseError
-from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
@@ -27,8 +26,6 @@ from hitl.delivery import after_commit, commands, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
 from hitl.states import AuditEvent, Origin, Status
-
-logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from datetime import datetime, timedelta
 from django.db import connection, transaction
 from django.db.models import F, Max, Q
 from django.utils import timezone
-from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact
 from hitl import metrics
@@ -22,8 +21,6 @@ from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import signal
 from hitl.models import ApprovalRequest, OutboxEntry, OutboxQuerySet
 from hitl.states import DeliveryOutcome, Origin
-
-logger = get_logger(__name__)
 
 # The wake-up topic that tells relays to look at the outbox.
 TOPIC = "outbox"
