@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 
 from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
+from dwp_project.wakeup import client as wakeup_client
 from hitl import services
 from hitl.adoption import redis_requests
 from hitl.adoption.scanner import Scanner
@@ -218,6 +219,8 @@ class Delivery(RuleBasedStateMachine):
     @rule(is_away=st.sampled_from([True, False, False]))
     def lose_or_regain_redis(self, is_away: bool) -> None:
         self.is_away = is_away
+        # Nobody is spared the next call: what happens within a second of a failure is tried too.
+        wakeup_client._paused_until = 0.0
 
     @rule(seconds=st.sampled_from([1, 30, 299, 301]))
     def time_passes(self, seconds: int) -> None:
