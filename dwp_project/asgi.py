@@ -14,6 +14,7 @@ django.setup(set_prefix=False)  # first: it loads the apps that the rest imports
 # ruff: noqa: E402 - see above
 from channels.consumer import AsyncConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import path, re_path
 
 from dwp_project.asgi_types import Receive, Scope, Send
@@ -25,7 +26,11 @@ from hitl.api import urls as hitl_urls
 from hitl.desk import urls as hitl_pages
 from streaming import urls as streaming_urls
 
-refuse_unsafe_start()
+try:
+    refuse_unsafe_start()
+except ImproperlyConfigured as exc:
+    # A server of another's making runs no system checks, and would print a traceback.
+    raise SystemExit(f"Nothing is served. {exc}") from None
 django_app: Any = Handler()
 
 

@@ -279,11 +279,11 @@ def _leave_pending(
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
         entry = outbox.enqueue(request, now)
-        after_commit.run(lambda: _send(entry))
+        after_commit.run(lambda: _publish_signal(entry))
     else:
         after_commit.refresh(request)
     after_commit.notify_desk(request)
-    transaction.on_commit(metrics.ended_requests.labels(str(to)).inc)
+    after_commit.run(metrics.ended_requests.labels(str(to)).inc)
     return True
 
 
@@ -295,9 +295,9 @@ def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dic
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
-def _send(entry: OutboxEntry) -> None:
-    """Publish the signal at once; wake a relay if that did not deliver it."""
+def _publish_signal(entry: OutboxEntry) -> None:
+    """Publish the signal at once, and wake a relay if it has to be sent again."""
     if wakeup.is_paused():
-        return  # Redis failed a moment ago: do not wait for the next failure
-    if publisher.send([entry]).is_owed:
+        return  # Redis failed a moment ago: the decision does not wait for the next failure
+    if publisher.send([entry]).is_incomplete:
         wakeup.publish(outbox.TOPIC)

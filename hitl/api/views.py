@@ -6,11 +6,9 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.db.models import prefetch_related_objects
-from redis.exceptions import RedisError
 from rest_framework import status as http
 from rest_framework.request import Request
 from rest_framework.response import Response
-from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.gateway import envelope
@@ -29,8 +27,6 @@ from hitl.approvals.idempotency import Answer, answer_once
 from hitl.delivery import commands, outbox, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
-
-logger = get_logger(__name__)
 
 Decide = Callable[[Actor], ApprovalRequest]
 
@@ -187,11 +183,8 @@ class SignalView(RequestView):
 
     def _signal(self, session_id: str) -> str | None:
         if not wakeup.is_paused():
-            try:
+            with wakeup.redis_may_be_away("redis_away"):
                 return commands.current_signal(session_id)
-            except (RedisError, OSError) as exc:
-                wakeup.pause()
-                logger.warning("redis_away", error=str(exc))
         # The database knows the signals of the last five minutes as well (wire.md, 3.4).
         return outbox.current_signal(session_id)
 

@@ -16,8 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError, ResponseError
-from structlog.stdlib import get_logger
+from redis.exceptions import ResponseError
 
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
@@ -30,8 +29,6 @@ from hitl.delivery import after_commit, commands, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
 from hitl.states import AuditEvent, Origin, Status
-
-logger = get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +78,13 @@ def _is_used_by_an_agent(session_id: str) -> bool:
     owners = SessionOwner.objects.filter(session_id=session_id)
     if owners.exists() or wakeup.is_paused():
         return False
-    try:
-        is_used = redis_requests.waiting_request(session_id) is not None
-    except ResponseError:
-        is_used = True  # a key of another type: something else uses the session
-    except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
-        return False
-    # The key may be of a request of ours that was committed since the first look.
+    is_used = False
+    with wakeup.redis_may_be_away("redis_away"):
+        try:
+            is_used = redis_requests.waiting_request(session_id) is not None
+        except ResponseError:
+            is_used = True  # Redis answers, and a key of another kind is no key of ours
+    # The key may be that of an opening of ours that has just been committed.
     return is_used and not owners.exists()
 
 
@@ -123,7 +120,7 @@ def _open(
         **rules.policy_details(request),
     }
     record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
-    transaction.on_commit(lambda: _announce(request), robust=True)
+    after_commit.run(lambda: _announce(request))
     after_commit.notify_desk(request)
     return request, True
 
@@ -145,11 +142,9 @@ def _announce(request: ApprovalRequest) -> None:
     and takes the other one for it.
     """
     committed_at = time.monotonic()
-    try:
+    with wakeup.redis_may_be_away("redis_away") as call:
         commands.announce(request)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        logger.warning("redis_away", error=str(exc))
-        wakeup.pause()
+    if call.has_failed:
         resync.mark_missed(request)
         if _has_one_before(request):
             time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))
@@ -183,8 +178,8 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
     if not is_same:
         raise errors.RequestIdTaken
     if request.status == Status.PENDING:
-        # Its process may have died before it wrote to Redis, or may still be about to.
-        transaction.on_commit(lambda: _announce(request), robust=True)
+        # Whoever opened it may have died before Redis was told, or still be waiting there.
+        after_commit.run(lambda: _announce(request))
     return request, False
 
 

@@ -76,7 +76,7 @@ def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> 
     """Decide one; leave a message of what it is now, or why it was not decided."""
     result = attempt(request, found, decide)
     messages.add_message(request, result.level, result.text)
-    if result.is_done and outbox.is_held_up(found.request_id):
+    if result.is_done and outbox.is_waiting_for_redis(found.request_id):
         text = _("Redis is away: an agent outside this server is told when it is back.")
         messages.warning(request, text)
     return result

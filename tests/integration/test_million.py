@@ -219,11 +219,11 @@ def _delivered() -> None:
     now = timezone.now()
     outbox.take_due(now, 50)
     outbox.next_due()
-    outbox.hold_up("away")
-    outbox.owe_again(now)
+    outbox.note_redis_away("away")
+    outbox.requeue_lost(now)
     entry = OutboxEntry.objects.order_by("-id").select_related("request")[0]
     outbox.outcome_of(entry.request.request_id)
-    outbox.is_held_up(entry.request.request_id)
+    outbox.is_waiting_for_redis(entry.request.request_id)
     outbox.current_signal(entry.request.session_id)
     outbox.mark_heard(entry.request)
 

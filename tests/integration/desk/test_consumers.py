@@ -14,8 +14,7 @@ from django.contrib.sessions.models import Session
 from dwp_project.gateway.models import Membership
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.delivery import live
-from hitl.desk import consumers
+from hitl.desk import consumers, live
 from hitl.models import ApprovalRequest
 from tests import factories
 from tests.integration.exchange import call
@@ -172,9 +171,9 @@ async def test_what_is_told_is_what_the_channel_layer_hears() -> None:
     request = await opened()
     channel = await layer.new_channel()
     await layer.group_add(live.group_of(request.tenant_id), channel)
-    heard = None
-    while heard is None:  # a subscription stands a moment after it was asked for
+    message = None
+    while message is None:  # a subscription stands a moment after it was asked for
         await run_sync(live.tell, request)
-        heard = await layer.receive(channel)
+        message = await layer.receive(channel)
 
-    assert heard == live.MESSAGE
+    assert message == live.MESSAGE

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import Any
-
 import pytest
 import redis
 from pytest_django import Settings
 
+from dwp_project.wakeup import client
 from hitl.adoption import adopt
 from hitl.delivery import commands, publisher
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
@@ -18,9 +16,6 @@ from tests.integration.calls import Api
 from tests.integration.ears import Ear
 from tests.integration.outages import no_redis
 from tests.people import REQUESTER
-
-# The module: the package offers its function under the same name.
-_publish: Any = importlib.import_module("dwp_project.wakeup.publish")
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -69,7 +64,7 @@ def test_signal_kept_while_redis_was_away_can_be_sent_later(
     ear.close()
 
 
-def test_key_of_the_wrong_kind_stops_no_decision(api: Api, redis_client: redis.Redis) -> None:
+def test_key_of_another_kind_does_not_stop_a_decision(api: Api, redis_client: redis.Redis) -> None:
     opened = factories.opened("s1")
     redis_client.delete("hitl:session:s1")
     redis_client.hset("hitl:session:s1", "a", "b")
@@ -83,21 +78,21 @@ def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
 ) -> None:
     adopted = factories.opened("s1")
     ApprovalRequest.objects.update(origin=Origin.REDIS)
-    asked = []
+    calls = []
 
     def away(*args: object) -> None:
-        asked.append(args)
+        calls.append(args)
         raise redis.ConnectionError("frozen")
 
     monkeypatch.setattr(commands, "current_signal", away)
-    monkeypatch.setattr(adopt, "look_at", away)
+    monkeypatch.setattr(adopt, "adopt_or_raise", away)
     paths = ["/aura/hitl/signals/s1", f"/aura/hitl/requests/{adopted.request_id}"]
 
     for first in paths:
-        _publish._paused_until = 0.0
-        asked.clear()
+        client._paused_until = 0.0
+        calls.clear()
         answers = [api.get(path, REQUESTER).status for path in (first, *paths)]
-        assert (answers, len(asked)) == ([200] * 3, 1)
+        assert (answers, len(calls)) == ([200] * 3, 1)
     # What only Redis may know is asked of it.
     assert api.get("/aura/hitl/requests/req-of-an-agent", REQUESTER).status == 404
-    assert len(asked) == 2
+    assert len(calls) == 2
