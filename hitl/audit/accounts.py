@@ -1,8 +1,10 @@
 """Writes down what happens to people: sign-ins, memberships, accounts.
 
-Changes commit with their record or not at all. A sign-in that cannot be recorded is refused,
-with an error that is logged. A refusal or a sign-out stands even if it cannot be recorded: that
-is logged, and nobody is let in or kept in by it.
+A change of a membership commits with its record or not at all. So does a change of an account
+wherever a transaction is open, as on the desk and in the commands; an account that is saved
+outside one is committed already, and is recorded right after. A sign-in that cannot be recorded
+is refused, with an error that is logged. A refusal or a sign-out stands even if it cannot be
+recorded: that is logged, and nobody is let in or kept in by it.
 """
 
 from __future__ import annotations
@@ -49,9 +51,6 @@ def connect() -> None:
     model_signals.pre_save.connect(_account_to_be_saved, User, dispatch_uid="hitl.account")
     model_signals.post_save.connect(_account_saved, User, dispatch_uid="hitl.account")
     model_signals.pre_delete.connect(_account_removed, User, dispatch_uid="hitl.account")
-    # Django tells of a saved account when it is committed already, unless somebody has begun a
-    # transaction: then the change could stand without its record.
-    User.save = transaction.atomic(User.save)  # type: ignore[method-assign]
 
 
 # --- sign-ins ---------------------------------------------------------------------------
@@ -134,19 +133,31 @@ def _membership_changed(membership: dict[str, str], before: dict[str, str], **kw
 
 
 def _account_to_be_saved(
-    instance: User, update_fields: Iterable[str] | None = None, **kwargs: Any
+    instance: User, raw: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
 ) -> None:
+    if raw:
+        return  # a fixture, whose records are in it if anywhere
     if update_fields is not None and not {"username", "password", *_FLAGS} & set(update_fields):
         return  # the time of the last sign-in, a name
-    kept = User.objects.select_for_update().filter(pk=instance.pk) if instance.pk else None
+    if not instance.pk:
+        return
+    account = User.objects.filter(pk=instance.pk)
+    if transaction.get_connection().in_atomic_block:
+        account = account.select_for_update()
     names = ("username", "password", *_FLAGS)
-    instance._kept = kept.values(*names).first() if kept else None  # type: ignore[attr-defined]
+    instance._before = account.values(*names).first()  # type: ignore[attr-defined]
 
 
 def _account_saved(
-    instance: User, created: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
+    instance: User,
+    created: bool,
+    raw: bool,
+    update_fields: Iterable[str] | None = None,
+    **kwargs: Any,
 ) -> None:
-    kept = instance.__dict__.pop("_kept", None) or {}
+    if raw:
+        return
+    kept = instance.__dict__.pop("_before", None) or {}
     saved = set(update_fields) if update_fields is not None else {"username", "password", *_FLAGS}
     told: dict[str, Any] = {"user": instance.get_username()}
     changes: dict[str, Any] = {
@@ -164,7 +175,17 @@ def _account_saved(
             is_new = getattr(instance, "_password", None) is not None or saved != {"password"}
             changes["password"] = "changed" if is_new else "hashed anew"
     if changes:
-        _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, {**told, **changes})
+        _write_change(instance, {**told, **changes})
+
+
+def _write_change(account: User, details: dict[str, Any]) -> None:
+    try:
+        _write(_whoever_in_tenants_of(account), AuditEvent.USER_CHANGED, details)
+    except DatabaseError as exc:
+        if not transaction.get_connection().in_atomic_block:
+            # Committed already: whoever saved it hears of it, and so does the log.
+            logger.error("audit_write_failed", event_missed=AuditEvent.USER_CHANGED, exc_info=exc)
+        raise
 
 
 def _account_removed(instance: User, **kwargs: Any) -> None:

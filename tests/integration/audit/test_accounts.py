@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
+from django.core import serializers
 from django.core.management import call_command
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
 from dwp_project.gateway.models import Membership
 from hitl.audit import accounts, record, verify
 from hitl.models import AuditChain, AuditRecord
+from hitl.states import AuditEvent
 from tests import factories
 from tests.integration.calls import Api, browser
 
@@ -39,8 +44,10 @@ def details(event: str) -> dict[str, Any]:
     return told
 
 
-def signed_in(username: str = "desk", password: str = "right", **more: Any) -> Client:
-    client = browser()
+def signed_in(
+    username: str = "desk", password: str = "right", *, is_strict: bool = True, **more: Any
+) -> Client:
+    client = browser(raise_request_exception=is_strict)
     client.post(
         "/admin/login/?next=/admin/",
         {"username": username, "password": password},
@@ -173,12 +180,13 @@ def test_refused_login_is_one_record_and_makes_no_chain(
 # --- a record that cannot be written ----------------------------------------------------
 
 
+def raise_database_error(*args: Any, **kwargs: Any) -> None:
+    raise DatabaseError("the audit cannot be written")
+
+
 @pytest.fixture
 def no_audit(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: Any, **kwargs: Any) -> None:
-        raise DatabaseError("the audit cannot be written")
-
-    monkeypatch.setattr(record, "write", fail)
+    monkeypatch.setattr(record, "write", raise_database_error)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -200,10 +208,7 @@ def test_refusal_and_sign_out_stand_unrecorded(
     factories.user("desk", role="viewer", password="right", is_staff=True)
     client = signed_in()
 
-    def fail(*args: Any, **kwargs: Any) -> None:
-        raise DatabaseError("the audit cannot be written")
-
-    monkeypatch.setattr(record, "write", fail)
+    monkeypatch.setattr(record, "write", raise_database_error)
     assert login(api, "desk", "wrong", "tenant1") == 401
     assert client.post("/admin/logout/").status_code == 200
     assert client.get("/admin/").status_code == 302
@@ -222,13 +227,13 @@ def test_no_change_stands_unrecorded(no_audit: None) -> None:
         lambda: Membership.objects.update(role="admin"),
         lambda: Membership.objects.all().delete(),
         user.delete,
-        lambda: User.objects.create_superuser("root", "", "x"),
+        transaction.atomic(lambda: User.objects.create_superuser("root", "", "x")),
     ):
         with pytest.raises(DatabaseError):
             change()
     user.refresh_from_db()
     user.is_superuser = True
-    with pytest.raises(DatabaseError):
+    with pytest.raises(DatabaseError), transaction.atomic():
         user.save()
 
     assert list(Membership.objects.values_list("tenant_id", "role")) == [("tenant1", "viewer")]
@@ -352,6 +357,231 @@ def test_new_account_is_recorded() -> None:
     assert heard() == [("", "user:changed", "system")]
     told = details("user:changed")
     assert (told["created"], told["isSuperuser"]) == (True, True)
+
+
+# --- where accounts change --------------------------------------------------------------
+
+
+@pytest.fixture
+def no_account_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every record be written but those of changed accounts."""
+    write = record.write
+
+    def fail(event: AuditEvent, *args: Any, **kwargs: Any) -> AuditRecord:
+        if event == AuditEvent.USER_CHANGED:
+            raise DatabaseError("the audit cannot be written")
+        return write(event, *args, **kwargs)
+
+    monkeypatch.setattr(record, "write", fail)
+
+
+def accounts_and_flags() -> list[tuple[Any, ...]]:
+    return list(
+        User.objects.order_by("username").values_list("username", "password", "is_superuser")
+    )
+
+
+def account_page(page: str) -> int:
+    """Send a form of the desk that changes an account, as root; return the answer's status."""
+    password = {"password1": "a-new-secret", "password2": "a-new-secret"}
+    root, other = User.objects.get(username="root"), User.objects.get(username="kim")
+    url, form = {
+        "add": (
+            "/admin/auth/user/add/",
+            {"username": "lee", "usable_password": "true", **password},
+        ),
+        "change": (
+            f"/admin/auth/user/{other.pk}/change/",
+            {
+                "username": "kim",
+                "is_superuser": "on",
+                "date_joined_0": "2026-01-16",
+                "date_joined_1": "09:30:00",
+            },
+        ),
+        "delete": (f"/admin/auth/user/{other.pk}/delete/", {"post": "yes"}),
+        "password": (
+            f"/admin/auth/user/{other.pk}/password/",
+            {"usable_password": "true", **password},
+        ),
+        "own password": (
+            "/admin/password_change/",
+            {
+                "old_password": "right",
+                "new_password1": "a-new-secret",
+                "new_password2": "a-new-secret",
+            },
+        ),
+    }[page]
+    client = browser(raise_request_exception=False)
+    client.force_login(root)
+    return client.post(url, form).status_code
+
+
+PAGES_OF_ACCOUNTS = ("add", "change", "delete", "password", "own password")
+
+
+@pytest.mark.parametrize("page", PAGES_OF_ACCOUNTS)
+@pytest.mark.django_db(transaction=True)
+def test_change_on_the_desk_is_undone_if_it_cannot_be_recorded(
+    page: str, no_account_records: None
+) -> None:
+    factories.user("kim")
+    factories.user("root", password="right", is_staff=True, is_superuser=True)
+    before = accounts_and_flags()
+
+    assert account_page(page) == 500
+
+    assert accounts_and_flags() == before
+    assert heard() == []
+
+
+@pytest.mark.parametrize("page", PAGES_OF_ACCOUNTS)
+def test_change_on_the_desk_is_recorded_once(page: str) -> None:
+    factories.user("kim")
+    factories.user("root", password="right", is_staff=True, is_superuser=True)
+    before = accounts_and_flags()
+
+    assert account_page(page) == 302
+
+    assert accounts_and_flags() != before
+    assert heard() == [("", "user:changed", "root")]
+
+
+def test_own_password_cannot_be_changed_by_somebody_who_is_not_signed_in() -> None:
+    answer = browser().post("/admin/password_change/", {"old_password": "right"})
+
+    assert (answer.status_code, answer.headers["Location"]) == (
+        302,
+        "/admin/login/?next=/admin/password_change/",
+    )
+
+
+@pytest.mark.parametrize("over", ["rest", "the desk"])
+@pytest.mark.django_db(transaction=True)
+def test_password_is_not_hashed_anew_if_it_cannot_be_recorded(
+    over: str, api: Api, settings: Settings, no_account_records: None
+) -> None:
+    factories.user("desk", role="viewer", password="right", is_staff=True)
+    before = accounts_and_flags()
+    settings.PASSWORD_HASHERS = [
+        f"{__name__}.NewHasher",
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
+
+    if over == "rest":
+        assert login(api, "desk", "right", "tenant1") >= 500
+    else:
+        assert "_auth_user_id" not in signed_in(is_strict=False).session
+
+    assert accounts_and_flags() == before
+    assert heard() == []
+
+
+def test_password_that_is_hashed_anew_lets_in_over_rest(api: Api, settings: Settings) -> None:
+    factories.user("desk", role="viewer", password="right")
+    settings.PASSWORD_HASHERS = [
+        f"{__name__}.NewHasher",
+        "django.contrib.auth.hashers.MD5PasswordHasher",
+    ]
+
+    assert login(api, "desk", "right", "tenant1") == 200
+
+    assert User.objects.get().password.startswith("newer$")
+    assert heard() == [("tenant1", "user:changed", "system"), ("tenant1", "user:signed_in", "desk")]
+    assert login(api, "desk", "right", "tenant1") == 200
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, password: str = "a-new-secret") -> None:
+    """Have a person type a password, who must not keep anybody waiting meanwhile."""
+
+    def getpass(prompt: str = "") -> str:
+        assert not connection.in_atomic_block
+        return password
+
+    monkeypatch.setattr("getpass.getpass", getpass)
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def command_that_makes(account: str, **how: Any) -> None:
+    call_command("createsuperuser", username=account, email="", verbosity=0, **how)
+
+
+@pytest.mark.parametrize("how", [{"interactive": False}, {"stdin": Terminal()}])
+@pytest.mark.django_db(transaction=True)
+def test_superuser_is_made_with_a_record_or_not_at_all(
+    how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    typed(monkeypatch)
+    with monkeypatch.context() as broken:
+        broken.setattr(record, "write", raise_database_error)
+        with pytest.raises(DatabaseError):
+            command_that_makes("root", **how)
+    assert accounts_and_flags() == []
+
+    command_that_makes("root", **how)
+
+    assert heard() == [("", "user:changed", "system")]
+    assert User.objects.get().is_superuser
+
+
+@pytest.mark.django_db(transaction=True)
+def test_command_changes_a_password_with_a_record_or_not_at_all(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    typed(monkeypatch)
+    user = factories.user("kim", role="viewer", password="right")
+    with monkeypatch.context() as broken:
+        broken.setattr(record, "write", raise_database_error)
+        with pytest.raises(DatabaseError):
+            call_command("changepassword", "kim", stdout=StringIO())
+    user.refresh_from_db()
+    assert user.check_password("right")
+
+    call_command("changepassword", "kim", stdout=StringIO())
+
+    user.refresh_from_db()
+    assert user.check_password("a-new-secret")
+    assert details("user:changed") == {"user": "kim", "password": "changed"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_account_that_is_saved_elsewhere_is_recorded_right_after() -> None:
+    user = User.objects.create_superuser("root", "", "x")
+    user.is_active = False
+    user.save()
+
+    assert heard() == [("", "user:changed", "system")] * 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_account_that_is_saved_elsewhere_stands_unrecorded_and_the_saver_hears_of_it(
+    no_audit: None,
+) -> None:
+    with pytest.raises(DatabaseError), structlog.testing.capture_logs() as logs:
+        User.objects.create_superuser("root", "", "x")
+
+    assert [name for name, _password, _is_superuser in accounts_and_flags()] == ["root"]
+    assert [entry["event"] for entry in logs] == ["audit_write_failed"]
+
+
+def test_fixture_is_loaded_without_records(tmp_path: Path) -> None:
+    factories.user("kim", role="viewer")
+    fixture = tmp_path / "people.json"
+    rows = [*User.objects.all(), *Membership.objects.all()]
+    fixture.write_text(serializers.serialize("json", rows))
+    User.objects.all().delete()
+    before = heard()
+
+    call_command("loaddata", str(fixture), verbosity=0)  # they are new
+    call_command("loaddata", str(fixture), verbosity=0)  # they are there
+
+    assert list(Membership.objects.values_list("user__username", "role")) == [("kim", "viewer")]
+    assert heard() == before
 
 
 def test_who_changes_an_account_on_the_pages_is_named() -> None:
