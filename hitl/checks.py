@@ -14,13 +14,13 @@ from hitl.audit import signing, triggers
 @register(Tags.database)
 def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Report triggers that are missing from the audit table (run by `migrate` and `serve`)."""
-    complaints: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
         if triggers.TABLE not in connection.introspection.table_names():
             continue
         if missing := triggers.missing(connection):
-            complaints.append(
+            messages.append(
                 Error(
                     f"The audit table of {alias!r} is not append-only: "
                     f"no trigger {', '.join(missing)}.",
@@ -29,7 +29,7 @@ def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMess
                     id="hitl.E001",
                 )
             )
-    return complaints
+    return messages
 
 
 @register(Tags.security)

@@ -36,7 +36,7 @@ class Operator:
 
 def migrate(data_dir: Path, verbosity: int) -> None:
     """Bring the tables up to date; of processes that start at once, one does it."""
-    with _alone(data_dir):
+    with _migration_lock(data_dir):
         call_command("migrate", interactive=False, verbosity=verbosity)
 
 
@@ -48,61 +48,61 @@ def ensure_operator(data_dir: Path) -> Operator | None:
     users = get_user_model().objects
     file = data_dir / "operator.json"
     if not users.filter(is_superuser=True, is_active=True).exists():
-        _make_operator(file)
+        _create_operator(file)
     operator = users.filter(username=USERNAME, is_superuser=True, is_active=True).first()
     if operator is None:
         return None
-    kept = _read(file)
-    password = kept.get("password")
+    stored = _read(file)
+    password = stored.get("password")
     # Hashing takes seconds on a small machine: only a hash that changed is worth it.
     is_ours = password is not None and (
-        operator.password == kept.get("hash") or check_password(operator, password)
+        operator.password == stored.get("hash") or check_password(operator, password)
     )
     return Operator(USERNAME, password if is_ours else None, file)
 
 
-def _make_operator(file: Path) -> None:
+def _create_operator(file: Path) -> None:
     """Make the account, with the password that `file` keeps or a fresh one."""
-    kept = _read(file)
-    if "password" not in kept:
+    stored = _read(file)
+    if "password" not in stored:
         # Kept before it is used: a process that ends in between leaves no unknown password.
-        fresh = {"username": USERNAME, "password": secrets.token_urlsafe(12)}
+        operator = {"username": USERNAME, "password": secrets.token_urlsafe(12)}
         # A file without a password is of no use; otherwise who writes first has it.
-        _write(file, fresh, os.replace if file.exists() else os.link)
-        kept = _read(file)
+        _write(file, operator, os.replace if file.exists() else os.link)
+        stored = _read(file)
     # Another process that starts at the same moment may be first.
     with suppress(IntegrityError):
         with transaction.atomic():
-            user = get_user_model().objects.create_superuser(USERNAME, "", kept["password"])
+            user = get_user_model().objects.create_superuser(USERNAME, "", stored["password"])
             Membership.objects.create(user=user, tenant_id=TENANT, role=Role.ADMIN)
-        _write(file, kept | {"hash": user.password}, os.replace)
+        _write(file, stored | {"hash": user.password}, os.replace)
 
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        stored = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    if not isinstance(kept, dict):
+    if not isinstance(stored, dict):
         return {}
-    return {name: value for name, value in kept.items() if isinstance(value, str)}
+    return {name: value for name, value in stored.items() if isinstance(value, str)}
 
 
-def _write(file: Path, kept: dict[str, str], put: Callable[[Path, Path], None]) -> None:
+def _write(file: Path, stored: dict[str, str], put: Callable[[Path, Path], None]) -> None:
     """Write `file` whole or not at all, owner-only; `put` decides whose file stays."""
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        json.dump(kept, target)
+        json.dump(stored, target)
     try:
         with suppress(FileExistsError):
-            put(fresh, file)
+            put(temporary, file)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
+def _migration_lock(data_dir: Path) -> Iterator[None]:
     """Hold what other processes that migrate the same database wait for."""
     with (data_dir / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

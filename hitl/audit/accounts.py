@@ -30,109 +30,112 @@ from hitl.states import ActorKind, AuditEvent, Channel
 
 logger = get_logger(__name__)
 
-_MOST_NAME = 150
+_MAX_NAME_LENGTH = 150
 _FLAGS = {"is_active": "isActive", "is_staff": "isStaff", "is_superuser": "isSuperuser"}
 
 
 def connect() -> None:
     """Begin to hear. Called once, when the apps are ready."""
     for signal, receiver in (
-        (signals.logged_in, _logged_in),
-        (signals.login_refused, _login_refused),
-        (signals.sign_in_refused, _sign_in_refused),
-        (signals.membership_added, _membership_added),
-        (signals.membership_changed, _membership_changed),
-        (signals.membership_removed, _membership_removed),
-        (auth_signals.user_logged_in, _signed_in),
-        (auth_signals.user_logged_out, _signed_out),
-        (auth_signals.user_login_failed, _sign_in_failed),
+        (signals.logged_in, _record_login),
+        (signals.login_refused, _record_refused_login),
+        (signals.sign_in_refused, _record_refused_sign_in),
+        (signals.membership_added, _record_added_membership),
+        (signals.membership_changed, _record_changed_membership),
+        (signals.membership_removed, _record_removed_membership),
+        (auth_signals.user_logged_in, _record_sign_in),
+        (auth_signals.user_logged_out, _record_sign_out),
+        (auth_signals.user_login_failed, _record_failed_sign_in),
     ):
         signal.connect(receiver, dispatch_uid=f"hitl.{receiver.__name__}")
-    model_signals.pre_save.connect(_account_to_be_saved, User, dispatch_uid="hitl.account")
-    model_signals.post_save.connect(_account_saved, User, dispatch_uid="hitl.account")
-    model_signals.pre_delete.connect(_account_removed, User, dispatch_uid="hitl.account")
+    model_signals.pre_save.connect(_read_account_before_save, User, dispatch_uid="hitl.account")
+    model_signals.post_save.connect(_record_saved_account, User, dispatch_uid="hitl.account")
+    model_signals.pre_delete.connect(_record_removed_account, User, dispatch_uid="hitl.account")
 
 
 # --- sign-ins ---------------------------------------------------------------------------
 
 
-def _logged_in(
+def _record_login(
     request: HttpRequest, username: str, tenant_id: str, role: str, **kwargs: Any
 ) -> None:
-    who = _person(request, username, tenant_id, Channel.REST, role)
-    _write([who], AuditEvent.SIGNED_IN)
+    actor = _person(request, username, tenant_id, Channel.REST, role)
+    _write([actor], AuditEvent.SIGNED_IN)
 
 
-def _login_refused(
+def _record_refused_login(
     request: HttpRequest, username: str, tenant_id: str, is_member: bool, **kwargs: Any
 ) -> None:
     # One record in any case: how long a refusal takes must not tell who is a member. A tenant
     # that nobody of that name belongs to is not believed: anybody may write any name there.
-    who = _person(request, username, tenant_id if is_member else "", Channel.REST)
-    told = {"tenant": _printable(tenant_id, 255)}
-    _write_if_possible([who], AuditEvent.SIGN_IN_FAILED, told)
+    actor = _person(request, username, tenant_id if is_member else "", Channel.REST)
+    details = {"tenant": _printable(tenant_id, 255)}
+    _write_if_possible([actor], AuditEvent.SIGN_IN_FAILED, details)
 
 
-def _signed_in(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+def _record_sign_in(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
     if _is_page(request):
         assert request is not None
-        _write(_in_every_tenant(request, user.get_username()), AuditEvent.SIGNED_IN)
+        _write(_person_in_each_tenant(request, user.get_username()), AuditEvent.SIGNED_IN)
 
 
-def _signed_out(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+def _record_sign_out(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
     if _is_page(request) and user is not None:
         assert request is not None
-        people = _in_every_tenant(request, user.get_username())
+        people = _person_in_each_tenant(request, user.get_username())
         _write_if_possible(people, AuditEvent.SIGNED_OUT)
 
 
-def _sign_in_failed(
+def _record_failed_sign_in(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
     # Over REST the same check of a password is told by `login_refused`, with its tenant.
     if _is_page(request):
         assert request is not None
-        _refused(request, str(credentials.get("username") or ""))
+        _record_no_sign_in(request, str(credentials.get("username") or ""))
 
 
-def _sign_in_refused(request: HttpRequest, username: str, **kwargs: Any) -> None:
-    _refused(request, username, {"why": "not staff"})
+def _record_refused_sign_in(request: HttpRequest, username: str, **kwargs: Any) -> None:
+    _record_no_sign_in(request, username, {"why": "not staff"})
 
 
-def _refused(request: HttpRequest, username: str, details: dict[str, Any] | None = None) -> None:
-    people = _in_every_tenant(request, username)
+def _record_no_sign_in(
+    request: HttpRequest, username: str, details: dict[str, Any] | None = None
+) -> None:
+    people = _person_in_each_tenant(request, username)
     _write_if_possible(people, AuditEvent.SIGN_IN_FAILED, details)
 
 
 # --- memberships and accounts -----------------------------------------------------------
 
 
-def _membership_added(membership: dict[str, str], **kwargs: Any) -> None:
-    told = {"user": membership["username"], "memberRole": membership["role"]}
-    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_ADDED, told)
+def _record_added_membership(membership: dict[str, str], **kwargs: Any) -> None:
+    details = {"user": membership["username"], "memberRole": membership["role"]}
+    _write([_current_actor(membership["tenant_id"])], AuditEvent.MEMBERSHIP_ADDED, details)
 
 
-def _membership_removed(membership: dict[str, str], **kwargs: Any) -> None:
-    told = {"user": membership["username"], "memberRole": membership["role"]}
-    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_REMOVED, told)
+def _record_removed_membership(membership: dict[str, str], **kwargs: Any) -> None:
+    details = {"user": membership["username"], "memberRole": membership["role"]}
+    _write([_current_actor(membership["tenant_id"])], AuditEvent.MEMBERSHIP_REMOVED, details)
 
 
-def _membership_changed(membership: dict[str, str], before: dict[str, str], **kwargs: Any) -> None:
-    same = ("username", "tenant_id")
-    if any(membership[name] != before[name] for name in same):
+def _record_changed_membership(
+    membership: dict[str, str], before: dict[str, str], **kwargs: Any
+) -> None:
+    if any(membership[name] != before[name] for name in ("username", "tenant_id")):
         # Somebody else's, or of another tenant: what was is gone, and something else is there.
-        _membership_removed(before)
-        _membership_added(membership)
+        _record_removed_membership(before)
+        _record_added_membership(membership)
         return
-    told = {
+    details = {
         "user": membership["username"],
         "memberRole": membership["role"],
         "memberRoleBefore": before["role"],
     }
-    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_CHANGED, told)
+    _write([_current_actor(membership["tenant_id"])], AuditEvent.MEMBERSHIP_CHANGED, details)
 
 
-def _account_to_be_saved(
+def _read_account_before_save(
     instance: User, raw: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
 ) -> None:
     if raw:
@@ -148,7 +151,7 @@ def _account_to_be_saved(
     instance._before = account.values(*names).first()  # type: ignore[attr-defined]
 
 
-def _account_saved(
+def _record_saved_account(
     instance: User,
     created: bool,
     raw: bool,
@@ -157,30 +160,29 @@ def _account_saved(
 ) -> None:
     if raw:
         return
-    kept = instance.__dict__.pop("_before", None) or {}
-    saved = set(update_fields) if update_fields is not None else {"username", "password", *_FLAGS}
-    told: dict[str, Any] = {"user": instance.get_username()}
+    before = instance.__dict__.pop("_before", None) or {}
+    columns = set(update_fields) if update_fields is not None else {"username", "password", *_FLAGS}
     changes: dict[str, Any] = {
         name: getattr(instance, column)
         for column, name in _FLAGS.items()
-        if column in saved and getattr(instance, column) != kept.get(column)
+        if column in columns and getattr(instance, column) != before.get(column)
     }
     if created:
         changes["created"] = True
     else:
-        if "username" in saved and kept.get("username") != instance.get_username():
-            changes["userBefore"] = kept.get("username")
-        if "password" in saved and kept.get("password") != instance.password:
+        if "username" in columns and before.get("username") != instance.get_username():
+            changes["userBefore"] = before.get("username")
+        if "password" in columns and before.get("password") != instance.password:
             # Django saves the same password anew when it hashes it more strongly, at a sign-in.
-            is_new = getattr(instance, "_password", None) is not None or saved != {"password"}
-            changes["password"] = "changed" if is_new else "hashed anew"
+            is_change = getattr(instance, "_password", None) is not None or columns != {"password"}
+            changes["password"] = "changed" if is_change else "hashed anew"
     if changes:
-        _write_change(instance, {**told, **changes})
+        _write_account_change(instance, {"user": instance.get_username(), **changes})
 
 
-def _write_change(account: User, details: dict[str, Any]) -> None:
+def _write_account_change(account: User, details: dict[str, Any]) -> None:
     try:
-        _write(_whoever_in_tenants_of(account), AuditEvent.USER_CHANGED, details)
+        _write(_current_actor_in_tenants_of(account), AuditEvent.USER_CHANGED, details)
     except DatabaseError as exc:
         if not transaction.get_connection().in_atomic_block:
             # Committed already: whoever saved it hears of it, and so does the log.
@@ -188,10 +190,10 @@ def _write_change(account: User, details: dict[str, Any]) -> None:
         raise
 
 
-def _account_removed(instance: User, **kwargs: Any) -> None:
+def _record_removed_account(instance: User, **kwargs: Any) -> None:
     # Before its memberships go: they say where it is written down.
-    told = {"user": instance.get_username(), "removed": True}
-    _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, told)
+    details = {"user": instance.get_username(), "removed": True}
+    _write(_current_actor_in_tenants_of(instance), AuditEvent.USER_CHANGED, details)
 
 
 # --- who, and where it is written -------------------------------------------------------
@@ -221,23 +223,23 @@ def _is_page(request: HttpRequest | None) -> bool:
     return request is not None and request.path_info.startswith(PAGES)
 
 
-def _in_every_tenant(request: HttpRequest, username: str) -> list[Actor]:
+def _person_in_each_tenant(request: HttpRequest, username: str) -> list[Actor]:
     """Return the person as actor in each of their tenants, or in the deployment's own chain."""
-    name = _printable(username, _MOST_NAME)
-    mine = tenants_of(name) if name == username else []
-    return [_person(request, username, tenant, Channel.ADMIN) for tenant in mine or [""]]
+    name = _printable(username, _MAX_NAME_LENGTH)
+    tenants = tenants_of(name) if name == username else []
+    return [_person(request, username, tenant, Channel.ADMIN) for tenant in tenants or [""]]
 
 
 def _person(
     request: HttpRequest, username: str, tenant_id: str, channel: Channel, role: str = ""
 ) -> Actor:
-    name = _printable(username, _MOST_NAME)
+    name = _printable(username, _MAX_NAME_LENGTH)
     if channel is Channel.ADMIN:
         return operator_actor(name, tenant_id, role, request)
     return Actor(name, tenant_id, ActorKind.USER, channel, role, **client_details(request))
 
 
-def _whoever(tenant_id: str) -> Actor:
+def _current_actor(tenant_id: str) -> Actor:
     """Return who is signed in where this happens, or the system, as actor in a tenant."""
     request = current_request()
     user = getattr(request, "user", None)
@@ -248,11 +250,12 @@ def _whoever(tenant_id: str) -> Actor:
     return _person(request, username, tenant_id, Channel.ADMIN, role)
 
 
-def _whoever_in_tenants_of(account: User) -> list[Actor]:
+def _current_actor_in_tenants_of(account: User) -> list[Actor]:
     # Not `tenants_of`: an account that is switched off still belongs to them.
-    found = Membership.objects.filter(user_id=account.pk).values_list("tenant_id", flat=True)
-    return [_whoever(tenant) for tenant in list(found) or [""]]
+    memberships = Membership.objects.filter(user_id=account.pk)
+    tenants = memberships.values_list("tenant_id", flat=True)
+    return [_current_actor(tenant) for tenant in list(tenants) or [""]]
 
 
-def _printable(text: str, most: int) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:most])
+def _printable(text: str, max_length: int) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:max_length])

@@ -18,7 +18,7 @@ class SignedHeads:
     """What signed checkpoints say of one chain."""
 
     # Record number to the statements about it; no two differ in an honest deployment.
-    said: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
+    statements: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
     # A statement that does not carry the signature of the known key it names, if any.
     forged: tuple[int, str] | None = None
     in_database: int = 0
@@ -26,38 +26,38 @@ class SignedHeads:
     by_unknown_keys: int = 0
     unreadable_lines: int = 0
     # Why the files could not be read, if they could not.
-    files_away: str = ""
+    files_error: str = ""
 
     @property
     def last(self) -> int:
         """The highest record number that is vouched for."""
-        return max(self.said, default=0)
+        return max(self.statements, default=0)
 
 
-def of(tenant_id: str) -> SignedHeads:
+def read_signed_heads(tenant_id: str) -> SignedHeads:
     """Return what the checkpoints in the database and those outside it say of a chain."""
-    found, keys = SignedHeads(), signing.trusted_keys()
+    heads, keys = SignedHeads(), signing.trusted_keys()
     rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
     for row in rows.iterator(chunk_size=1000):
-        _take(found, tenant_id, row.statement, row.signature, keys)
-        found.in_database += 1
+        _add_statement(heads, tenant_id, row.statement, row.signature, keys)
+        heads.in_database += 1
         statement = checkpoint_statement.read(row.statement)
         if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
-            found.forged = found.forged or (row.sequence, _("the database"))
+            heads.forged = heads.forged or (row.sequence, _("the database"))
     try:
         for line in checkpoint_files.lines(tenant_id):
             if line is None:
-                found.unreadable_lines += 1
+                heads.unreadable_lines += 1
             else:
-                _take(found, tenant_id, *line, keys, is_outside=True)
-                found.in_files += 1
+                _add_statement(heads, tenant_id, *line, keys, is_outside=True)
+                heads.in_files += 1
     except OSError as exc:
-        found.files_away = str(exc)
-    return found
+        heads.files_error = str(exc)
+    return heads
 
 
-def _take(
-    found: SignedHeads,
+def _add_statement(
+    heads: SignedHeads,
     tenant_id: str,
     text: str,
     signature: str,
@@ -67,24 +67,24 @@ def _take(
 ) -> None:
     statement = checkpoint_statement.read(text)
     if statement is None or statement.tenant_id != tenant_id:
-        found.unreadable_lines += 1
+        heads.unreadable_lines += 1
         return
-    match signing.judge(statement.key_id, text.encode(), signature, keys):
+    match signing.signature_trust(statement.key_id, text.encode(), signature, keys):
         case Trust.KNOWN:
-            said = found.said.setdefault(statement.sequence, [])
-            if all(statement.hash != other.hash for other in said):
-                said.append(statement)
+            statements = heads.statements.setdefault(statement.sequence, [])
+            if all(statement.hash != other.hash for other in statements):
+                statements.append(statement)
         case Trust.UNKNOWN:
-            found.by_unknown_keys += 1
+            heads.by_unknown_keys += 1
         case Trust.FORGED:
             where = _("the files") if is_outside else _("the database")
-            found.forged = found.forged or (statement.sequence, where)
+            heads.forged = heads.forged or (statement.sequence, where)
 
 
 def tenants() -> list[str]:
     """Return the tenants of whose chains a checkpoint is left."""
-    kept = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
-    return sorted({*kept, *_tenants_of_files()})
+    rows = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
+    return sorted({*rows, *_tenants_of_files()})
 
 
 def _tenants_of_files() -> Iterator[str]:

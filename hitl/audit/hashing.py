@@ -39,7 +39,7 @@ FACTS = (
 
 def facts(entry: AuditRecord) -> dict[str, Any]:
     """Return all that a record says, by the names under which it is hashed."""
-    told: dict[str, Any] = {
+    values: dict[str, Any] = {
         "form": entry.form,
         "tenant": entry.tenant_id,
         "sequence": entry.sequence,
@@ -58,13 +58,13 @@ def facts(entry: AuditRecord) -> dict[str, Any]:
     }
     # Form 1 has none. One that was added to it later is hashed, and so found.
     if entry.form != 1 or entry.action_type:
-        told["action"] = entry.action_type
-    return told
+        values["action"] = entry.action_type
+    return values
 
 
-def hash_of_facts(told: Mapping[str, Any]) -> str:
+def hash_of_facts(values: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hexadecimal, over the canonical JSON of the facts."""
-    return sha256(canonical(told).encode()).hexdigest()
+    return sha256(canonical(values).encode()).hexdigest()
 
 
 def hash_of(entry: AuditRecord) -> str:

@@ -52,7 +52,7 @@ def write_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an audit record is written in the transaction of its change")
     chain = _locked_chain(tenant_id)
-    entries = [_next(chain, fact) for fact in facts]
+    entries = [_build_record(chain, fact) for fact in facts]
     AuditRecord.objects.bulk_create(entries)
     chain.save(update_fields=["last_sequence", "last_hash"])
     return entries
@@ -66,7 +66,7 @@ def _locked_chain(tenant_id: str) -> AuditChain:
     return chains.get()
 
 
-def _next(chain: AuditChain, fact: Fact) -> AuditRecord:
+def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:
     """Return the record of `fact` that comes next in the chain, whose end it is from now on."""
     actor, request = fact.actor, fact.request
     if actor.tenant_id != chain.tenant_id:
@@ -102,8 +102,8 @@ def tenants() -> list[str]:
 
 def _tenants_of_records() -> Iterator[str]:
     """Step from tenant to tenant along the index of chains: a plain DISTINCT reads every record."""
-    found = AuditRecord.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
-    tenant_id = found.first()
+    records = AuditRecord.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
+    tenant_id = records.first()
     while tenant_id is not None:
         yield tenant_id
-        tenant_id = found.filter(tenant_id__gt=tenant_id).first()
+        tenant_id = records.filter(tenant_id__gt=tenant_id).first()

@@ -67,13 +67,13 @@ def signing_key() -> SigningKey:
 
 def trusted_keys() -> dict[str, bytes]:
     """Return the public keys whose signatures are believed, by id: those of AUDIT_TRUSTED_KEYS
-    and the present one. Raises `KeyUnusable`."""
-    found = {key_id_of(public): public for public in _named_keys()}
-    present = signing_key()
-    return {**found, present.key_id: present.public}
+    and the own one. Raises `KeyUnusable`."""
+    keys = {key_id_of(public): public for public in _configured_public_keys()}
+    own = signing_key()
+    return {**keys, own.key_id: own.public}
 
 
-def judge(key_id: str, message: bytes, signature: str, keys: dict[str, bytes]) -> Trust:
+def signature_trust(key_id: str, message: bytes, signature: str, keys: dict[str, bytes]) -> Trust:
     """Say what a signature by the key `key_id` is worth where `keys` are believed."""
     if key_id not in keys:
         return Trust.UNKNOWN
@@ -121,9 +121,9 @@ def is_generated() -> bool:
 
 def is_open_to_others() -> bool:
     """Say whether everybody on the machine may read the key's file."""
-    named = settings.AUDIT_SIGNING_KEY_FILE
+    file = settings.AUDIT_SIGNING_KEY_FILE
     try:
-        return bool(named) and bool(Path(named).stat().st_mode & stat.S_IROTH)
+        return bool(file) and bool(Path(file).stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
 
@@ -140,13 +140,13 @@ def _signing_key(text: str, file: str, data_dir: str) -> SigningKey:
     name = "AUDIT_SIGNING_KEY_FILE" if file else "AUDIT_SIGNING_KEY"
     if not text:
         name = GENERATED_NAME
-        text = secret(Path(data_dir), GENERATED_NAME, _fresh)
-    private = _private(text.strip(), name)
+        text = secret(Path(data_dir), GENERATED_NAME, _generate_pem)
+    private = _parse_private_key(text.strip(), name)
     public = private.public_key().public_bytes_raw()
     return SigningKey(private, public, key_id_of(public))
 
 
-def _private(text: str, name: str) -> Ed25519PrivateKey:
+def _parse_private_key(text: str, name: str) -> Ed25519PrivateKey:
     try:
         if "-----BEGIN" in text:
             # A value of one line, as an environment file holds it, spells its line breaks.
@@ -167,7 +167,7 @@ def _private(text: str, name: str) -> Ed25519PrivateKey:
     ) from None
 
 
-def _fresh() -> str:
+def _generate_pem() -> str:
     return (
         Ed25519PrivateKey.generate()
         .private_bytes(
@@ -179,9 +179,9 @@ def _fresh() -> str:
     )
 
 
-def _named_keys() -> Iterator[bytes]:
-    for named in settings.AUDIT_TRUSTED_KEYS:
-        path = Path(named)
+def _configured_public_keys() -> Iterator[bytes]:
+    for name in settings.AUDIT_TRUSTED_KEYS:
+        path = Path(name)
         try:
             files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
             texts = [(file, file.read_bytes()) for file in files]

@@ -1,4 +1,4 @@
-"""Walks a chain for somebody who watches: one walk at a time in each process."""
+"""Walks a chain for somebody who watches: one job at a time in each process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# A walk that nobody has looked at for so long ends: whoever wanted it has gone.
+# A job that nobody has looked at for so long ends: whoever wanted it has gone.
 _UNWATCHED_SECONDS = 10.0
 
 
@@ -27,16 +27,16 @@ class Busy(Exception):
 
 
 class _Stopped(Exception):
-    """The walk was told to end."""
+    """The job was told to end."""
 
 
 @dataclass(slots=True)
 class VerifyJob:
-    """A walk and how far it is. Written by its own thread, read by any number of watchers."""
+    """A job and how far it is. Written by its own thread, read by any number of watchers."""
 
     actor: Actor
     done: int = 0
-    of: int = 0
+    total: int = 0
     result: dict[str, Any] | None = None
     is_over: bool = False
     is_stopped: bool = False
@@ -45,15 +45,15 @@ class VerifyJob:
     def watch(self) -> dict[str, Any]:
         """Return how far it is."""
         self._watched_at = time.monotonic()
-        return {"done": self.done, "of": self.of}
+        return {"done": self.done, "of": self.total}
 
     def stop(self) -> None:
-        """Have the walk end soon, without a result."""
+        """Have the job end soon, without a result."""
         self.is_stopped = True
 
-    def tell(self, done: int, of: int) -> None:
-        """Note how far it is; ends the walk if it is stopped, or nobody watches."""
-        self.done, self.of = done, of
+    def report_progress(self, done: int, of: int) -> None:
+        """Note how far it is; ends the job if it is stopped, or nobody watches."""
+        self.done, self.total = done, of
         if self.is_stopped or time.monotonic() - self._watched_at > _UNWATCHED_SECONDS:
             raise _Stopped
 
@@ -63,7 +63,7 @@ _current: VerifyJob | None = None
 
 
 def begin(actor: Actor) -> tuple[VerifyJob, bool]:
-    """Return the walk of the actor's chain that is under way here, or a new one, and whether it
+    """Return the job of the actor's chain that is under way here, or a new one, and whether it
     is new: whoever began it calls `run`. Raises `Busy`."""
     global _current  # noqa: PLW0603 - one for each process
     with _lock:
@@ -75,30 +75,32 @@ def begin(actor: Actor) -> tuple[VerifyJob, bool]:
         return _current, True
 
 
-def _unprotected(missing: list[str]) -> str:
+def _missing_triggers_message(missing: list[str]) -> str:
     return _("The audit table has lost its trigger %(names)s: it can be changed.") % {
         "names": ", ".join(missing)
     }
 
 
-def run(walk: VerifyJob) -> None:
+def run(job: VerifyJob) -> None:
     """Walk to the end and audit what was found."""
     try:
-        found = verify.verify(walk.actor.tenant_id, progress=walk.tell)
-        told = verify.as_json(found)
+        result = verify.verify(job.actor.tenant_id, progress=job.report_progress)
+        values = verify.as_json(result)
         if missing := triggers.missing(connection):
             # Beside a break, not instead of it.
-            why = " ".join([*([told["why"]] if "why" in told else []), _unprotected(missing)])
-            told |= {"holds": False, "kind": told.get("kind", "unprotected"), "why": why}
-        kept = ("holds", "records", "kind", "sequence")
-        details: dict[str, Any] = {name: told[name] for name in kept if name in told}
+            why = " ".join(
+                [*([values["why"]] if "why" in values else []), _missing_triggers_message(missing)]
+            )
+            values |= {"holds": False, "kind": values.get("kind", "unprotected"), "why": why}
+        recorded = ("holds", "records", "kind", "sequence")
+        details: dict[str, Any] = {name: values[name] for name in recorded if name in values}
         details |= {"triggersMissing": missing} if missing else {}
         with transaction.atomic():
-            record.write(AuditEvent.AUDIT_VERIFIED, walk.actor, timezone.now(), details=details)
-        walk.result = told
+            record.write(AuditEvent.AUDIT_VERIFIED, job.actor, timezone.now(), details=details)
+        job.result = values
     except _Stopped:
         pass
     except Exception as exc:
-        logger.error("audit_walk_failed", tenant=walk.actor.tenant_id, exc_info=exc)
+        logger.error("audit_walk_failed", tenant=job.actor.tenant_id, exc_info=exc)
     finally:
-        walk.is_over = True
+        job.is_over = True

@@ -441,7 +441,7 @@ def test_one_chain_is_walked_at_a_time_and_watched_by_many() -> None:
 def test_walk_that_is_stopped_or_unwatched_ends_without_a_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "_PIECE", 1)
+    monkeypatch.setattr(verify, "_BATCH_SIZE", 1)
     chain_of(3)
     for end in ("stop", "leave"):
         walk, _is_new = verify_job.begin(factories.actor())
@@ -492,14 +492,14 @@ async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
                     details={"number": number},
                 )
         services.approve(asked.request_id, factories.actor())
-        whole = search.of_request(asked.request_id, "tenant1", most=8)
+        whole = search.records_of_request(asked.request_id, "tenant1", most=8)
         assert (len(whole[0]), whole[1]) == (8, True)
-        kept, is_whole = search.of_request(asked.request_id, "tenant1", most=4)
+        kept, is_whole = search.records_of_request(asked.request_id, "tenant1", most=4)
         assert not is_whole
         assert (kept[0].event, kept[-1].event) == ("request:opened", "request:approved")
         assert len(kept) == 4
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(search.of_request, "__kwdefaults__", {"most": 4})
+            patch.setattr(search.records_of_request, "__kwdefaults__", {"most": 4})
             path = f"/admin/hitl/auditrecord/request/{asked.request_id}/"
             return str(signed_in().get(path).content.decode())
 

@@ -596,7 +596,7 @@ def test_who_changes_an_account_on_the_pages_is_named() -> None:
     assert (entry.actor, entry.actor_kind, entry.channel) == ("root", "operator", "admin")
     assert entry.source_address == "10.9.9.9"
     # The request is over.
-    assert accounts._whoever("x").id == "system"
+    assert accounts._current_actor("x").id == "system"
 
 
 def test_every_chain_holds_after_all_that(api: Api) -> None:

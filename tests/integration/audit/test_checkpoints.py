@@ -59,7 +59,7 @@ def broken() -> tuple[BreakKind, int]:
 def test_checkpoint_is_a_signed_statement_of_the_head() -> None:
     *_, last = chain_of(3)
 
-    made = checkpoints.make("tenant1", now=NOON)
+    made = checkpoints.sign_head("tenant1", now=NOON)
 
     assert made is not None
     assert json.loads(made.statement) == {
@@ -77,16 +77,16 @@ def test_checkpoint_is_a_signed_statement_of_the_head() -> None:
 
 
 def test_checkpoint_of_a_head_that_did_not_move_is_not_made_again() -> None:
-    assert checkpoints.make("tenant1") is None
+    assert checkpoints.sign_head("tenant1") is None
     chain_of(2)
-    assert checkpoints.make("tenant1") is not None
-    assert checkpoints.make("tenant1") is None
+    assert checkpoints.sign_head("tenant1") is not None
+    assert checkpoints.sign_head("tenant1") is None
     assert len(lines()) == 1
 
 
 def test_files_are_the_owners_and_their_names_safe(folder: Path) -> None:
     chain_of(1)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     path = checkpoint_files.file_of("tenant1")
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -98,7 +98,7 @@ def test_files_are_the_owners_and_their_names_safe(folder: Path) -> None:
 
 def test_verify_says_how_far_a_chain_is_vouched_for() -> None:
     chain_of(3)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     chain_of(2)
 
     holds = verify.verify("tenant1")
@@ -109,9 +109,9 @@ def test_verify_says_how_far_a_chain_is_vouched_for() -> None:
 
 def test_tail_cut_off_with_head_and_checkpoints_is_found_by_the_files() -> None:
     chain_of(3)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     chain_of(2)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     cut(4)
     AuditCheckpoint.objects.filter(sequence__gt=4).delete()
 
@@ -122,7 +122,7 @@ def test_tail_cut_off_with_head_and_checkpoints_is_found_by_the_files() -> None:
 
 def test_tail_cut_off_is_found_by_the_database_alone(folder: Path) -> None:
     chain_of(5)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     shutil.rmtree(folder)
     cut(4)
 
@@ -131,7 +131,7 @@ def test_tail_cut_off_is_found_by_the_database_alone(folder: Path) -> None:
 
 def test_chain_removed_whole_with_its_checkpoints_is_found() -> None:
     chain_of(3)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     cut(0)
     AuditChain.objects.all().delete()
     AuditCheckpoint.objects.all().delete()
@@ -142,7 +142,7 @@ def test_chain_removed_whole_with_its_checkpoints_is_found() -> None:
 
 def test_rewritten_chain_is_found() -> None:
     chain_of(5)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     triggers.remove(connection)
     previous = record.GENESIS
     for entry in AuditRecord.objects.order_by("sequence"):
@@ -158,7 +158,7 @@ def test_rewritten_chain_is_found() -> None:
 @pytest.mark.parametrize("column", ["statement", "signature", "hash", "sequence"])
 def test_edited_checkpoint_is_found(column: str) -> None:
     chain_of(3)
-    made = checkpoints.make("tenant1")
+    made = checkpoints.sign_head("tenant1")
     assert made is not None
     forged = {
         "statement": made.statement.replace('"sequence":3', '"sequence":2'),
@@ -173,14 +173,14 @@ def test_edited_checkpoint_is_found(column: str) -> None:
 
 def test_chain_that_lost_what_was_signed_gets_no_new_checkpoint() -> None:
     chain_of(4)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     cut(2)
     AuditCheckpoint.objects.all().delete()
     chain_of(1)
 
     with pytest.raises(checkpoints.ChainDiffers):
-        checkpoints.make("tenant1")
-    assert checkpoints.make_due() == 0
+        checkpoints.sign_head("tenant1")
+    assert checkpoints.sign_moved_heads() == 0
     with pytest.raises(CommandError, match="Verify the chain"):
         call_command("checkpoint_audit", stdout=StringIO())
 
@@ -191,31 +191,31 @@ def test_chain_that_lost_what_was_signed_gets_no_new_checkpoint() -> None:
 def test_folder_that_cannot_be_written_loses_nothing(folder: Path) -> None:
     folder.parent.joinpath("checkpoints").write_text("a file where the folder should be")
     chain_of(1)
-    assert checkpoints.make("tenant1") is not None
-    assert not checkpoints.is_written_outside("tenant1")
+    assert checkpoints.sign_head("tenant1") is not None
+    assert not checkpoints.is_newest_in_file("tenant1")
     chain_of(1)
-    assert checkpoints.make_due() == 1
+    assert checkpoints.sign_moved_heads() == 1
     with pytest.raises(CommandError, match="not written outside"):
         call_command("checkpoint_audit", stdout=StringIO())
 
     folder.unlink()
-    assert checkpoints.make_due() == 0
+    assert checkpoints.sign_moved_heads() == 0
 
     assert [json.loads(line["statement"])["sequence"] for line in lines()] == [1, 2]
-    assert checkpoints.is_written_outside("tenant1")
+    assert checkpoints.is_newest_in_file("tenant1")
     # What nobody signed is not believed to be there.
     path = checkpoint_files.file_of("tenant1")
     path.write_text(path.read_text().replace('"signature":"', '"signature":"AAAA'))
-    assert not checkpoints.is_written_outside("tenant1")
+    assert not checkpoints.is_newest_in_file("tenant1")
 
 
 def test_file_cut_short_by_a_crash_goes_on_in_a_new_line() -> None:
     chain_of(1)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     path = checkpoint_files.file_of("tenant1")
     os.truncate(path, path.stat().st_size - 20)
     chain_of(1)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
 
     raw = path.read_text().splitlines()
     assert len(raw) == 3  # the torn one, the same again, the next
@@ -237,7 +237,7 @@ def test_checkpoint_slipped_into_the_table_is_not_written_outside() -> None:
         signature="x",
     )
 
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
 
     assert [json.loads(line["statement"])["sequence"] for line in lines()] == [1]
 
@@ -246,7 +246,7 @@ def test_checkpoint_slipped_into_the_table_is_not_written_outside() -> None:
 def test_checkpoints_made_at_once_are_one() -> None:
     chain_of(3)
 
-    together([lambda: checkpoints.make("tenant1") for _ in range(6)])
+    together([lambda: checkpoints.sign_head("tenant1") for _ in range(6)])
 
     assert AuditCheckpoint.objects.count() == 1
     assert len(lines()) == 1
@@ -259,7 +259,7 @@ def test_rotated_key_keeps_verifying_where_it_is_trusted(
     settings: Settings, tmp_path: Path
 ) -> None:
     chain_of(2)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     kept = tmp_path / "keys"
     kept.mkdir()
     (kept / "2026.pem").write_text(signing.public_pem(signing.signing_key().public))
@@ -273,16 +273,16 @@ def test_rotated_key_keeps_verifying_where_it_is_trusted(
     known = verify.verify("tenant1")
     assert isinstance(known, verify.IntactChain)
     assert known.vouched == 2
-    assert checkpoints.make("tenant1") is not None  # the same head, by the new key
+    assert checkpoints.sign_head("tenant1") is not None  # the same head, by the new key
 
 
 def test_chore_signs_each_chain_whose_head_moved() -> None:
     chain_of(2)
 
-    assert checkpoints.make_due() == 1
-    assert checkpoints.make_due() == 0
+    assert checkpoints.sign_moved_heads() == 1
+    assert checkpoints.sign_moved_heads() == 0
     chain_of(1)
-    assert checkpoints.make_due() == 1
+    assert checkpoints.sign_moved_heads() == 1
     assert [row.sequence for row in AuditCheckpoint.objects.order_by("id")] == [2, 3]
 
 
@@ -299,7 +299,7 @@ def test_command_signs_and_says_so() -> None:
 
 def test_head_set_back_before_a_checkpoint_is_told_as_what_it_is() -> None:
     _, second, *_ = chain_of(4)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
 
     assert broken() == (BreakKind.INSERTED, 3)
@@ -307,7 +307,7 @@ def test_head_set_back_before_a_checkpoint_is_told_as_what_it_is() -> None:
 
 def test_edited_record_of_a_checkpoint_is_told_as_edited() -> None:
     chain_of(3)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     chain_of(2)
     triggers.remove(connection)
     edited = AuditRecord.objects.get(sequence=3)
@@ -321,7 +321,7 @@ def test_edited_record_of_a_checkpoint_is_told_as_edited() -> None:
 
 def test_audit_page_needs_no_key(folder: Path, settings: Settings) -> None:
     chain_of(1)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     trusted = folder.parent / "trusted"
     trusted.mkdir()
     (trusted / "2027.pem").touch()

@@ -69,7 +69,7 @@ def test_verify_of_an_empty_chain_holds() -> None:
 
 
 def test_verify_reads_in_pieces_and_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PIECE", 2)
+    monkeypatch.setattr(verify, "_BATCH_SIZE", 2)
     chain_of(5)
     told: list[tuple[int, int]] = []
 
@@ -102,7 +102,7 @@ EDITS: dict[str, object] = {
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("column", EDITS)
 def test_verify_finds_an_edited_column(column: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnose, "_FAR", 100)
+    monkeypatch.setattr(diagnose, "_MAX_DISTANCE", 100)
     chain_of(4)
     unlocked().filter(sequence=2).update(**{column: EDITS[column]})
 

@@ -57,7 +57,7 @@ def hourly(count: int) -> None:
 def exported(path: Path, form: Format = Format.JSONL, **span: object) -> audit_export.Export:
     actor = factories.actor(APPROVER, kind=ActorKind.OPERATOR)
     export = audit_export.begin(actor, form, **span)  # type: ignore[arg-type]
-    path.write_bytes(b"".join(audit_export.pieces(export)))
+    path.write_bytes(b"".join(audit_export.zip_chunks(export)))
     return export
 
 
@@ -68,7 +68,7 @@ def keys() -> dict[str, bytes]:
 @pytest.mark.parametrize("form", Format)
 def test_export_of_a_chain_verifies(tmp_path: Path, form: Format) -> None:
     *_, last = chain_of(7)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     path = tmp_path / "out.zip"
 
     exported(path, form)
@@ -233,7 +233,7 @@ def test_file_signed_by_somebody_else_is_known_as_such(tmp_path: Path) -> None:
 
 def test_records_made_up_whole_are_not_those_a_checkpoint_vouches_for(tmp_path: Path) -> None:
     chain_of(2)
-    checkpoints.make("tenant1")
+    checkpoints.sign_head("tenant1")
     path = tmp_path / "out.zip"
     exported(path)
 
@@ -344,7 +344,7 @@ def many(count: int) -> None:
 def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_export, "_PIECE", 100)
+    monkeypatch.setattr(audit_export, "_BATCH_SIZE", 100)
     many(6000)
     peaks, reads = [], []
     total = largest = 0
@@ -356,7 +356,7 @@ def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
         total = largest = 0
         with CaptureQueriesContext(connection) as queries:
             tracemalloc.start()
-            for piece in audit_export.pieces(export):
+            for piece in audit_export.zip_chunks(export):
                 total, largest = total + len(piece), max(largest, len(piece))
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
@@ -372,7 +372,7 @@ def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
 def test_export_without_an_end_is_whole_though_a_clock_was_wrong(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hours: int
 ) -> None:
-    monkeypatch.setattr(audit_export, "_WAITED", 2)
+    monkeypatch.setattr(audit_export, "_MAX_DISORDER", 2)
     hourly(4)
     with transaction.atomic():
         at = NOON + timedelta(hours=hours)

@@ -115,10 +115,10 @@ def test_signature_is_judged_by_the_key_it_names(settings: Settings) -> None:
     key = signing.signing_key()
     signature, keys = key.sign(b"said"), {key.key_id: key.public}
 
-    assert signing.judge(key.key_id, b"said", signature, keys) is Trust.KNOWN
-    assert signing.judge(key.key_id, b"other", signature, keys) is Trust.FORGED
-    assert signing.judge(key.key_id, b"said", "no base64!", keys) is Trust.FORGED
-    assert signing.judge("other", b"said", signature, keys) is Trust.UNKNOWN
+    assert signing.signature_trust(key.key_id, b"said", signature, keys) is Trust.KNOWN
+    assert signing.signature_trust(key.key_id, b"other", signature, keys) is Trust.FORGED
+    assert signing.signature_trust(key.key_id, b"said", "no base64!", keys) is Trust.FORGED
+    assert signing.signature_trust("other", b"said", signature, keys) is Trust.UNKNOWN
 
 
 def test_generated_key_is_warned_of_where_it_is_deployed(settings: Settings) -> None:
