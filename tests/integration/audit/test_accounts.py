@@ -33,15 +33,15 @@ class NewHasher(MD5PasswordHasher):
     algorithm = "newer"
 
 
-def heard() -> list[tuple[str, str, str]]:
+def events() -> list[tuple[str, str, str]]:
     """Return chain, event and actor of every record, oldest first."""
     return list(AuditRecord.objects.order_by("id").values_list("tenant_id", "event", "actor"))
 
 
 def details(event: str) -> dict[str, Any]:
-    told = json.loads(AuditRecord.objects.get(event=event).details)
-    assert isinstance(told, dict)
-    return told
+    stored = json.loads(AuditRecord.objects.get(event=event).details)
+    assert isinstance(stored, dict)
+    return stored
 
 
 def signed_in(
@@ -69,12 +69,12 @@ def login(api: Api, username: str, password: str, tenant: str) -> int:
 def test_sign_in_is_in_the_chain_of_each_tenant_of_the_person() -> None:
     user = factories.user("desk", role="approver", password="right", is_staff=True)
     Membership.objects.create(user=user, tenant_id="another", role="viewer")
-    before = len(heard())
+    before = len(events())
 
     client = signed_in()
 
     assert "_auth_user_id" in client.session
-    assert heard()[before:] == [
+    assert events()[before:] == [
         ("another", "user:signed_in", "desk"),
         ("tenant1", "user:signed_in", "desk"),
     ]
@@ -89,7 +89,7 @@ def test_sign_in_without_a_tenant_is_in_the_deployments_chain() -> None:
 
     signed_in("root")
 
-    assert heard() == [("", "user:signed_in", "root")]
+    assert events() == [("", "user:signed_in", "root")]
 
 
 def test_sign_out_is_recorded() -> None:
@@ -99,7 +99,7 @@ def test_sign_out_is_recorded() -> None:
     client.post("/admin/logout/")
     client.post("/admin/logout/")  # nobody is signed in any more
 
-    assert heard() == [
+    assert events() == [
         ("tenant1", "user:signed_in", "desk"),
         ("tenant1", "user:signed_out", "desk"),
     ]
@@ -110,7 +110,7 @@ def test_wrong_password_is_one_record_without_the_password() -> None:
 
     signed_in(password="hunter2-secret")
 
-    assert heard() == [("tenant1", "user:sign_in_failed", "desk")]
+    assert events() == [("tenant1", "user:sign_in_failed", "desk")]
     assert "hunter2" not in AuditRecord.objects.get().details
 
 
@@ -119,14 +119,14 @@ def test_right_password_of_somebody_who_is_no_operator_is_recorded() -> None:
 
     signed_in()
 
-    assert heard() == [("tenant1", "user:sign_in_failed", "desk")]
+    assert events() == [("tenant1", "user:sign_in_failed", "desk")]
     assert details("user:sign_in_failed") == {"why": "not staff"}
 
 
 def test_unknown_name_goes_to_the_deployments_chain_bounded_and_printable() -> None:
     signed_in("x\x1b[31m\u202e" + "y" * 100, "any")
 
-    [(tenant, event, actor)] = heard()
+    [(tenant, event, actor)] = events()
     assert (tenant, event) == ("", "user:sign_in_failed")
     assert actor == "x?[31m?" + "y" * 100
     assert list(AuditChain.objects.values_list("tenant_id", flat=True)) == [""]
@@ -137,7 +137,7 @@ def test_check_of_a_password_outside_any_page_is_no_sign_in() -> None:
     from django.contrib.auth import authenticate
 
     assert authenticate(username="desk", password="wrong") is None
-    assert heard() == []
+    assert events() == []
 
 
 # --- REST -------------------------------------------------------------------------------
@@ -146,11 +146,11 @@ def test_check_of_a_password_outside_any_page_is_no_sign_in() -> None:
 def test_login_is_in_the_chain_of_its_tenant_alone(api: Api) -> None:
     user = factories.user("kim", role="approver", password="right")
     Membership.objects.create(user=user, tenant_id="another", role="viewer")
-    before = len(heard())
+    before = len(events())
 
     assert login(api, "kim", "right", "tenant1") == 200
 
-    assert heard()[before:] == [("tenant1", "user:signed_in", "kim")]
+    assert events()[before:] == [("tenant1", "user:signed_in", "kim")]
     entry = AuditRecord.objects.get(event="user:signed_in")
     assert (entry.channel, json.loads(entry.details)) == ("rest", {"role": "approver"})
 
@@ -172,7 +172,7 @@ def test_refused_login_is_one_record_and_makes_no_chain(
 
     assert login(api, username, password, tenant) == 401
 
-    assert heard() == [(chain, "user:sign_in_failed", username)]
+    assert events() == [(chain, "user:sign_in_failed", username)]
     assert details("user:sign_in_failed") == {"tenant": tenant}
     assert list(AuditChain.objects.values_list("tenant_id", flat=True)) == [chain]
 
@@ -251,7 +251,7 @@ def test_membership_is_recorded_from_its_beginning_to_its_end() -> None:
     member.save()  # nothing changed
     member.delete()
 
-    assert heard() == [
+    assert events() == [
         ("tenant1", "membership:added", "system"),
         ("tenant1", "membership:changed", "system"),
         ("tenant1", "membership:removed", "system"),
@@ -270,7 +270,7 @@ def test_membership_that_moves_is_removed_here_and_added_there() -> None:
     member.tenant_id = "tenant2"
     member.save()
 
-    assert heard() == [
+    assert events() == [
         ("tenant1", "membership:removed", "system"),
         ("tenant2", "membership:added", "system"),
     ]
@@ -288,8 +288,7 @@ def test_bulk_changes_are_recorded_one_by_one() -> None:
     Membership.objects.bulk_update(changed, ["role"])
     Membership.objects.all().delete()
 
-    events = [event for _tenant, event, _actor in heard()]
-    assert events == (
+    assert [event for _tenant, event, _actor in events()] == (
         ["membership:added"] * 3 + ["membership:changed"] * 5 + ["membership:removed"] * 3
     )
 
@@ -298,7 +297,7 @@ def test_removed_account_takes_its_memberships_into_the_record() -> None:
     user = factories.user("kim", role="approver")
     user.delete()
 
-    assert heard() == [
+    assert events() == [
         ("tenant1", "user:changed", "system"),
         ("tenant1", "membership:removed", "system"),
     ]
@@ -313,7 +312,7 @@ def test_account_changes_are_recorded_without_the_password() -> None:
     user.set_password("new-secret")
     user.save()
 
-    assert heard() == [("tenant1", "user:changed", "system")]
+    assert events() == [("tenant1", "user:changed", "system")]
     assert details("user:changed") == {
         "user": "kim",
         "isStaff": True,
@@ -330,7 +329,7 @@ def test_account_that_is_switched_off_is_still_its_tenants(settings: Settings) -
     user.is_active = True
     user.save()
 
-    assert [tenant for tenant, _event, _actor in heard()] == ["tenant1", "tenant1"]
+    assert [tenant for tenant, _event, _actor in events()] == ["tenant1", "tenant1"]
 
 
 def test_password_that_is_hashed_anew_is_not_called_changed(settings: Settings) -> None:
@@ -348,15 +347,15 @@ def test_time_of_the_last_sign_in_is_no_change() -> None:
     factories.user("desk", role="viewer", password="right", is_staff=True)
     signed_in()
 
-    assert [event for _tenant, event, _actor in heard()] == ["user:signed_in"]
+    assert [event for _tenant, event, _actor in events()] == ["user:signed_in"]
 
 
 def test_new_account_is_recorded() -> None:
     call_command("createsuperuser", "--noinput", username="root", email="", verbosity=0)
 
-    assert heard() == [("", "user:changed", "system")]
-    told = details("user:changed")
-    assert (told["created"], told["isSuperuser"]) == (True, True)
+    assert events() == [("", "user:changed", "system")]
+    changed = details("user:changed")
+    assert (changed["created"], changed["isSuperuser"]) == (True, True)
 
 
 # --- where accounts change --------------------------------------------------------------
@@ -433,7 +432,7 @@ def test_change_on_the_desk_is_undone_if_it_cannot_be_recorded(
     assert account_page(page) == 500
 
     assert accounts_and_flags() == before
-    assert heard() == []
+    assert events() == []
 
 
 @pytest.mark.parametrize("page", PAGES_OF_ACCOUNTS)
@@ -445,7 +444,7 @@ def test_change_on_the_desk_is_recorded_once(page: str) -> None:
     assert account_page(page) == 302
 
     assert accounts_and_flags() != before
-    assert heard() == [("", "user:changed", "root")]
+    assert events() == [("", "user:changed", "root")]
 
 
 def test_own_password_cannot_be_changed_by_somebody_who_is_not_signed_in() -> None:
@@ -475,7 +474,7 @@ def test_password_is_not_hashed_anew_if_it_cannot_be_recorded(
         assert "_auth_user_id" not in signed_in(is_strict=False).session
 
     assert accounts_and_flags() == before
-    assert heard() == []
+    assert events() == []
 
 
 def test_password_that_is_hashed_anew_lets_in_over_rest(api: Api, settings: Settings) -> None:
@@ -488,7 +487,10 @@ def test_password_that_is_hashed_anew_lets_in_over_rest(api: Api, settings: Sett
     assert login(api, "desk", "right", "tenant1") == 200
 
     assert User.objects.get().password.startswith("newer$")
-    assert heard() == [("tenant1", "user:changed", "system"), ("tenant1", "user:signed_in", "desk")]
+    assert events() == [
+        ("tenant1", "user:changed", "system"),
+        ("tenant1", "user:signed_in", "desk"),
+    ]
     assert login(api, "desk", "right", "tenant1") == 200
 
 
@@ -525,7 +527,7 @@ def test_superuser_is_made_with_a_record_or_not_at_all(
 
     command_that_makes("root", **how)
 
-    assert heard() == [("", "user:changed", "system")]
+    assert events() == [("", "user:changed", "system")]
     assert User.objects.get().is_superuser
 
 
@@ -555,7 +557,7 @@ def test_account_that_is_saved_elsewhere_is_recorded_right_after() -> None:
     user.is_active = False
     user.save()
 
-    assert heard() == [("", "user:changed", "system")] * 2
+    assert events() == [("", "user:changed", "system")] * 2
 
 
 @pytest.mark.django_db(transaction=True)
@@ -575,13 +577,13 @@ def test_fixture_is_loaded_without_records(tmp_path: Path) -> None:
     rows = [*User.objects.all(), *Membership.objects.all()]
     fixture.write_text(serializers.serialize("json", rows))
     User.objects.all().delete()
-    before = heard()
+    before = events()
 
     call_command("loaddata", str(fixture), verbosity=0)  # they are new
     call_command("loaddata", str(fixture), verbosity=0)  # they are there
 
     assert list(Membership.objects.values_list("user__username", "role")) == [("kim", "viewer")]
-    assert heard() == before
+    assert events() == before
 
 
 def test_who_changes_an_account_on_the_pages_is_named() -> None:

@@ -123,6 +123,6 @@ def test_signature_is_judged_by_the_key_it_names(settings: Settings) -> None:
 
 def test_generated_key_is_warned_of_where_it_is_deployed(settings: Settings) -> None:
     assert configured.AUDIT_SIGNING_KEY == ""
-    assert [found.id for found in checks.audit_key_is_named()] == ["hitl.W001"]
+    assert [warning.id for warning in checks.audit_key_is_named()] == ["hitl.W001"]
     settings.AUDIT_SIGNING_KEY = SEED
     assert checks.audit_key_is_named() == []
