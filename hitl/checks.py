@@ -1,4 +1,4 @@
-"""System checks of the audit store."""
+"""System checks of the audit: its triggers and its keys."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMess
 
 @register(Tags.security)
 def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Refuse keys of the audit that cannot be used."""
+    """Report keys of the audit that cannot be used, or that everybody may read."""
     try:
         signing.trusted_keys()
     except signing.KeyUnusable as exc:
@@ -59,7 +59,7 @@ def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMes
 
 @register(Tags.security, deploy=True)
 def audit_key_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of a generated key where processes of several machines would each have their own."""
+    """Warn of a generated key, of which every machine would have its own."""
     if not signing.is_generated():
         return []
     return [

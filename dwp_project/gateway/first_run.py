@@ -1,4 +1,4 @@
-"""What has to exist before the first request: the tables and somebody who can log in."""
+"""Creates what has to exist before the first request: the tables and an operator's account."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from dwp_project.gateway.roles import Role
 
 USERNAME = "operator"
 TENANT = "tenant1"
-# Any number; every process that migrates the same PostgreSQL has to use the same one.
+# Chosen: any number that every process which migrates the same PostgreSQL uses.
 _ADVISORY_LOCK = 0x64777001
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The account of the first run. `password` is None when it is not the one we made."""
+    """The account of the first run. `password` is None if somebody changed it."""
 
     username: str
     password: str | None
@@ -35,13 +35,13 @@ class Operator:
 
 
 def migrate(data_dir: Path, verbosity: int) -> None:
-    """Bring the tables up to date; of processes that start at once, one does it."""
+    """Bring the tables up to date; processes that start at once do it one after the other."""
     with _migration_lock(data_dir):
         call_command("migrate", interactive=False, verbosity=verbosity)
 
 
 def ensure_operator(data_dir: Path) -> Operator | None:
-    """Return the operator of the first run, made if there is no active superuser at all.
+    """Return the operator of the first run; create it if there is no active superuser at all.
 
     None if there are superusers and `operator` is not among them: the deployment has its own.
     """
@@ -54,7 +54,7 @@ def ensure_operator(data_dir: Path) -> Operator | None:
         return None
     stored = _read(file)
     password = stored.get("password")
-    # Hashing takes seconds on a small machine: only a hash that changed is worth it.
+    # Hashing takes seconds on a small machine, so the password is checked only if its hash changed.
     is_ours = password is not None and (
         operator.password == stored.get("hash") or check_password(operator, password)
     )
@@ -62,15 +62,15 @@ def ensure_operator(data_dir: Path) -> Operator | None:
 
 
 def _create_operator(file: Path) -> None:
-    """Make the account, with the password that `file` keeps or a fresh one."""
+    """Create the account, with the password in `file` or a new one."""
     stored = _read(file)
     if "password" not in stored:
-        # Kept before it is used: a process that ends in between leaves no unknown password.
+        # Written before it is used, so that a crash in between leaves no unknown password.
         operator = {"username": USERNAME, "password": secrets.token_urlsafe(12)}
-        # A file without a password is of no use; otherwise who writes first has it.
+        # Replace a file without a password; otherwise the process that writes first wins.
         _write(file, operator, os.replace if file.exists() else os.link)
         stored = _read(file)
-    # Another process that starts at the same moment may be first.
+    # Another process that starts at the same moment may create it first.
     with suppress(IntegrityError):
         with transaction.atomic():
             user = get_user_model().objects.create_superuser(USERNAME, "", stored["password"])
@@ -89,7 +89,7 @@ def _read(file: Path) -> dict[str, str]:
 
 
 def _write(file: Path, stored: dict[str, str], put: Callable[[Path, Path], None]) -> None:
-    """Write `file` whole or not at all, owner-only; `put` decides whose file stays."""
+    """Write `file` whole or not at all, readable by its owner; `put` moves it into place."""
     temporary = file.with_name(f".{file.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as target:
@@ -103,7 +103,7 @@ def _write(file: Path, stored: dict[str, str], put: Callable[[Path, Path], None]
 
 @contextmanager
 def _migration_lock(data_dir: Path) -> Iterator[None]:
-    """Hold what other processes that migrate the same database wait for."""
+    """Lock out other processes that migrate the same database."""
     with (data_dir / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if connection.vendor != "postgresql":

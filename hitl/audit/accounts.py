@@ -1,21 +1,22 @@
-"""Writes down what happens to people: sign-ins, memberships, accounts.
+"""Records sign-ins and changes of memberships and accounts.
 
 A change of a membership commits with its record or not at all. So does a change of an account
 wherever a transaction is open, as on the desk and in the commands; an account that is saved
 outside one is committed already, and is recorded right after. A sign-in that cannot be recorded
 is refused, with an error that is logged. A refusal or a sign-out stands even if it cannot be
-recorded: that is logged, and nobody is let in or kept in by it.
+recorded, and an error is logged: neither lets anybody in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib.auth import signals as auth_signals
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 from django.db.models import signals as model_signals
+from django.dispatch import Signal
 from django.http import HttpRequest
 from django.utils import timezone
 from structlog.stdlib import get_logger
@@ -30,27 +31,31 @@ from hitl.states import ActorKind, AuditEvent, Channel
 
 logger = get_logger(__name__)
 
+# The length of Django's column `username`: a longer name is nobody's.
 _MAX_NAME_LENGTH = 150
+# The length of every tenant column.
+_MAX_TENANT_LENGTH = 255
 _FLAGS = {"is_active": "isActive", "is_staff": "isStaff", "is_superuser": "isSuperuser"}
 
 
 def connect() -> None:
-    """Begin to hear. Called once, when the apps are ready."""
-    for signal, receiver in (
-        (signals.logged_in, _record_login),
-        (signals.login_refused, _record_refused_login),
-        (signals.sign_in_refused, _record_refused_sign_in),
-        (signals.membership_added, _record_added_membership),
-        (signals.membership_changed, _record_changed_membership),
-        (signals.membership_removed, _record_removed_membership),
-        (auth_signals.user_logged_in, _record_sign_in),
-        (auth_signals.user_logged_out, _record_sign_out),
-        (auth_signals.user_login_failed, _record_failed_sign_in),
-    ):
-        signal.connect(receiver, dispatch_uid=f"hitl.{receiver.__name__}")
-    model_signals.pre_save.connect(_read_account_before_save, User, dispatch_uid="hitl.account")
-    model_signals.post_save.connect(_record_saved_account, User, dispatch_uid="hitl.account")
-    model_signals.pre_delete.connect(_record_removed_account, User, dispatch_uid="hitl.account")
+    """Connect every receiver of this module; called once, when the apps are ready."""
+    receivers: tuple[tuple[Signal, Callable[..., None], type[User] | None], ...] = (
+        (signals.logged_in, _record_login, None),
+        (signals.login_refused, _record_refused_login, None),
+        (signals.sign_in_refused, _record_refused_sign_in, None),
+        (signals.membership_added, _record_added_membership, None),
+        (signals.membership_changed, _record_changed_membership, None),
+        (signals.membership_removed, _record_removed_membership, None),
+        (auth_signals.user_logged_in, _record_sign_in, None),
+        (auth_signals.user_logged_out, _record_sign_out, None),
+        (auth_signals.user_login_failed, _record_failed_sign_in, None),
+        (model_signals.pre_save, _read_account_before_save, User),
+        (model_signals.post_save, _record_saved_account, User),
+        (model_signals.pre_delete, _record_removed_account, User),
+    )
+    for signal, receiver, sender in receivers:
+        signal.connect(receiver, sender, dispatch_uid=f"hitl.{receiver.__name__}")
 
 
 # --- sign-ins ---------------------------------------------------------------------------
@@ -66,10 +71,10 @@ def _record_login(
 def _record_refused_login(
     request: HttpRequest, username: str, tenant_id: str, is_member: bool, **kwargs: Any
 ) -> None:
-    # One record in any case: how long a refusal takes must not tell who is a member. A tenant
-    # that nobody of that name belongs to is not believed: anybody may write any name there.
+    # Always one record, so that the time a refusal takes does not reveal who is a member. The
+    # tenant is used only if the person belongs to it: anybody may send any name there.
     actor = _person(request, username, tenant_id if is_member else "", Channel.REST)
-    details = {"tenant": _printable(tenant_id, 255)}
+    details = {"tenant": _printable(tenant_id, _MAX_TENANT_LENGTH)}
     _write_if_possible([actor], AuditEvent.SIGN_IN_FAILED, details)
 
 
@@ -89,7 +94,7 @@ def _record_sign_out(request: HttpRequest | None, user: Any, **kwargs: Any) -> N
 def _record_failed_sign_in(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
-    # Over REST the same check of a password is told by `login_refused`, with its tenant.
+    # A failed login over REST is recorded by `_record_refused_login`, which knows its tenant.
     if _is_page(request):
         assert request is not None
         _record_no_sign_in(request, str(credentials.get("username") or ""))
@@ -123,7 +128,7 @@ def _record_changed_membership(
     membership: dict[str, str], before: dict[str, str], **kwargs: Any
 ) -> None:
     if any(membership[name] != before[name] for name in ("username", "tenant_id")):
-        # Somebody else's, or of another tenant: what was is gone, and something else is there.
+        # It belongs to another user or tenant now: one membership ended, another began.
         _record_removed_membership(before)
         _record_added_membership(membership)
         return
@@ -139,9 +144,9 @@ def _read_account_before_save(
     instance: User, raw: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
 ) -> None:
     if raw:
-        return  # a fixture, whose records are in it if anywhere
+        return  # `loaddata` restores rows, it does not change accounts
     if update_fields is not None and not {"username", "password", *_FLAGS} & set(update_fields):
-        return  # the time of the last sign-in, a name
+        return  # no column that is audited, as the time of the last sign-in
     if not instance.pk:
         return
     account = User.objects.filter(pk=instance.pk)
@@ -173,7 +178,7 @@ def _record_saved_account(
         if "username" in columns and before.get("username") != instance.get_username():
             changes["userBefore"] = before.get("username")
         if "password" in columns and before.get("password") != instance.password:
-            # Django saves the same password anew when it hashes it more strongly, at a sign-in.
+            # A sign-in saves the column alone when it hashes the same password more strongly.
             is_change = getattr(instance, "_password", None) is not None or columns != {"password"}
             changes["password"] = "changed" if is_change else "hashed anew"
     if changes:
@@ -185,25 +190,25 @@ def _write_account_change(account: User, details: dict[str, Any]) -> None:
         _write(_current_actor_in_tenants_of(account), AuditEvent.USER_CHANGED, details)
     except DatabaseError as exc:
         if not transaction.get_connection().in_atomic_block:
-            # Committed already: whoever saved it hears of it, and so does the log.
+            # The account is committed already, so that the missing record has to be noticed.
             logger.error("audit_write_failed", event_missed=AuditEvent.USER_CHANGED, exc_info=exc)
         raise
 
 
 def _record_removed_account(instance: User, **kwargs: Any) -> None:
-    # Before its memberships go: they say where it is written down.
+    # Before its memberships are deleted: they say which chains the record belongs to.
     details = {"user": instance.get_username(), "removed": True}
     _write(_current_actor_in_tenants_of(instance), AuditEvent.USER_CHANGED, details)
 
 
-# --- who, and where it is written -------------------------------------------------------
+# --- actors, and the chains they are recorded in ----------------------------------------
 
 
 def _write(
     people: Iterable[Actor], event: AuditEvent, details: dict[str, Any] | None = None
 ) -> None:
-    """Write one record for each actor, in their tenants' order: so no two writers wait for
-    each other in a circle."""
+    """Write one record for each actor, in the order of their tenants: two writers that lock
+    several chains lock them in the same order, and cannot deadlock."""
     now = timezone.now()
     with transaction.atomic():
         for actor in sorted(people, key=lambda actor: actor.tenant_id):
@@ -224,7 +229,7 @@ def _is_page(request: HttpRequest | None) -> bool:
 
 
 def _person_in_each_tenant(request: HttpRequest, username: str) -> list[Actor]:
-    """Return the person as actor in each of their tenants, or in the deployment's own chain."""
+    """Return the person as actor in each of their tenants; without any, in the deployment."""
     name = _printable(username, _MAX_NAME_LENGTH)
     tenants = tenants_of(name) if name == username else []
     return [_person(request, username, tenant, Channel.ADMIN) for tenant in tenants or [""]]
@@ -240,7 +245,8 @@ def _person(
 
 
 def _current_actor(tenant_id: str) -> Actor:
-    """Return who is signed in where this happens, or the system, as actor in a tenant."""
+    """Return who is signed in to the page that is answered now, or the system, as actor in a
+    tenant."""
     request = current_request()
     user = getattr(request, "user", None)
     if request is None or not getattr(user, "is_authenticated", False) or not _is_page(request):
@@ -251,7 +257,7 @@ def _current_actor(tenant_id: str) -> Actor:
 
 
 def _current_actor_in_tenants_of(account: User) -> list[Actor]:
-    # Not `tenants_of`: an account that is switched off still belongs to them.
+    # Not `tenants_of`, which leaves out accounts that are switched off.
     memberships = Membership.objects.filter(user_id=account.pk)
     tenants = memberships.values_list("tenant_id", flat=True)
     return [_current_actor(tenant) for tenant in list(tenants) or [""]]

@@ -1,4 +1,4 @@
-"""What signed checkpoints, in the database and outside it, say of a chain."""
+"""Reads what the signed checkpoints in the database and in the files say of a chain."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hitl.models import AuditCheckpoint
 class SignedHeads:
     """What signed checkpoints say of one chain."""
 
-    # Record number to the statements about it; no two differ in an honest deployment.
+    # Statements by record number; several of one number if their hashes differ.
     statements: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
-    # A statement that does not carry the signature of the known key it names, if any.
+    # Record number and place of the first statement that the trusted key it names did not sign.
     forged: tuple[int, str] | None = None
     in_database: int = 0
     in_files: int = 0
     by_unknown_keys: int = 0
     unreadable_lines: int = 0
-    # Why the files could not be read, if they could not.
+    # Why the files could not be read; empty if they could.
     files_error: str = ""
 
     @property
@@ -35,7 +35,7 @@ class SignedHeads:
 
 
 def read_signed_heads(tenant_id: str) -> SignedHeads:
-    """Return what the checkpoints in the database and those outside it say of a chain."""
+    """Return what the checkpoints of a chain say, in the database and in its file."""
     heads, keys = SignedHeads(), signing.trusted_keys()
     rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
     for row in rows.iterator(chunk_size=1000):
@@ -82,7 +82,7 @@ def _add_statement(
 
 
 def tenants() -> list[str]:
-    """Return the tenants of whose chains a checkpoint is left."""
+    """Return the tenants of whose chains a checkpoint is left, in the database or in a file."""
     rows = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
     return sorted({*rows, *_tenants_of_files()})
 
@@ -91,7 +91,7 @@ def _tenants_of_files() -> Iterator[str]:
     for path, texts in checkpoint_files.files():
         for text in texts:
             statement = checkpoint_statement.read(text)
-            # A file says of whom it is by its name as well.
+            # The name of the file has to fit the tenant, too.
             if statement is not None and checkpoint_files.file_of(statement.tenant_id) == path:
                 yield statement.tenant_id
                 break

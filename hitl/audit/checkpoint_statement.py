@@ -1,4 +1,4 @@
-"""What a checkpoint states about a chain: the text that is signed, made and read."""
+"""Writes and reads what a checkpoint states about a chain: the text that is signed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class CheckpointStatement:
 
 
 def read(text: str) -> CheckpointStatement | None:
-    """Return what a statement's text says, or None if it is none."""
+    """Return what a text states, or None if it is not a statement."""
     try:
         values: Any = json.loads(text)
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""Tells what was done to a chain where it does not hold."""
+"""Says what was done to a chain where it does not hold."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.hashing import facts, hash_of, hash_of_facts
 from hitl.models import AuditChain, AuditRecord
 
-# How far from its place a record is looked for whose number was changed.
+# Chosen: how far from its place a record whose number was changed is searched for. Each step
+# computes two hashes.
 _MAX_DISTANCE = 10_000
-# How many records after a break are looked at to tell what it is.
+# Chosen: how many records around a break are read to say what it is.
 _WINDOW = 1000
 
 
@@ -26,9 +27,9 @@ class BreakKind(StrEnum):
     REORDERED = "reordered"
     INSERTED = "inserted"
     TRUNCATED = "truncated"
-    # Edited, inserted or removed, with every later hash made to fit.
+    # Edited, inserted or removed, with every later hash computed again.
     REWRITTEN = "rewritten"
-    # A checkpoint that does not carry the signature it claims to.
+    # A checkpoint that was not signed by the key it names.
     FORGED = "forged"
 
 
@@ -50,7 +51,7 @@ def head_of(tenant_id: str) -> AuditChain:
 def diagnose_record(
     tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain
 ) -> ChainBreak:
-    """Tell why `entry` is not record `expected`, which the walk had come to."""
+    """Say why `entry` stands where record `expected` should."""
 
     def broken(sequence: int, kind: BreakKind, why: str, **names: int) -> ChainBreak:
         return ChainBreak(tenant_id, sequence, kind, why % names)
@@ -82,7 +83,7 @@ def diagnose_record(
 def _diagnose_broken_link(
     tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain
 ) -> ChainBreak:
-    """Tell which of two neighbours was rewritten whose hashes fit themselves, not each other."""
+    """Say which of two neighbours was rewritten, where each fits its own hash but not the other."""
     after = _hash_named_after(tenant_id, expected, head)
     at = expected - 1 if after == entry.hash and expected > 1 else expected
     why = _("Record %(at)d was rewritten, with a hash that fits it but not its neighbour.")
@@ -90,13 +91,13 @@ def _diagnose_broken_link(
 
 
 def _hash_named_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
-    """Return the hash that the record after this one, or else the head, says this one has."""
+    """Return the hash that the next record, or the head after the last, names for this one."""
     following = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence + 1).first()
     return following.previous_hash if following else head.last_hash
 
 
 def _diagnose_gap(tenant_id: str, first: int, last: int) -> ChainBreak:
-    """Tell of records that are not where they should be, with others behind them."""
+    """Say whether records that are missing, with others after them, were moved or removed."""
     if number := _find_outside_chain(tenant_id, first):
         why = _("Record %(at)d stands at number %(other)d.")
         numbers = {"at": first, "other": number}
@@ -112,7 +113,7 @@ def _diagnose_gap(tenant_id: str, first: int, last: int) -> ChainBreak:
 def find_truncation(
     tenant_id: str, expected: int, previous: str, head: AuditChain
 ) -> ChainBreak | None:
-    """Compare the last record with the chain's head."""
+    """Return a break if the chain ends before its head, or with another record."""
     if expected <= head.last_sequence:
         if _find_outside_chain(tenant_id, expected):
             return _diagnose_gap(tenant_id, expected, head.last_sequence)
@@ -128,7 +129,7 @@ def find_truncation(
 def find_lost_signed_records(
     tenant_id: str, expected: int, heads: SignedHeads
 ) -> ChainBreak | None:
-    """Find a checkpoint of a record that the chain no longer has."""
+    """Return a break if a checkpoint vouches for a record that the chain no longer has."""
     if heads.last < expected:
         return None
     statement = heads.statements[heads.last][0]
@@ -141,7 +142,7 @@ def find_lost_signed_records(
 
 
 def diagnose_signed_record(entry: AuditRecord, head: AuditChain, heads: SignedHeads) -> ChainBreak:
-    """Tell of a record that fits itself and the one before it, and not a checkpoint."""
+    """Say why a record that fits its hash and its predecessor differs from its checkpoint."""
     tenant_id, sequence = entry.tenant_id, entry.sequence
     if _hash_named_after(tenant_id, sequence, head) != entry.hash:
         return _diagnose_broken_link(tenant_id, sequence, entry, head)
@@ -155,7 +156,7 @@ def diagnose_signed_record(entry: AuditRecord, head: AuditChain, heads: SignedHe
 
 
 def find_records_outside_chain(tenant_id: str) -> ChainBreak | None:
-    """Find a record that is not part of its chain, before its first or behind its head."""
+    """Return a break if a record stands before the chain's first or behind its head."""
     records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
     first, last = records.first(), records.last()
     # Read after the records: a record and the head that counts it commit together.
@@ -176,7 +177,7 @@ def find_records_outside_chain(tenant_id: str) -> ChainBreak | None:
 
 
 def find_forged_checkpoint(tenant_id: str, heads: SignedHeads) -> ChainBreak | None:
-    """Find a checkpoint whose signature is not good."""
+    """Return a break if a checkpoint is not signed by the trusted key it names."""
     if heads.forged is None:
         return None
     sequence, where = heads.forged
@@ -184,17 +185,17 @@ def find_forged_checkpoint(tenant_id: str, heads: SignedHeads) -> ChainBreak | N
     return ChainBreak(tenant_id, sequence, BreakKind.FORGED, why % {"at": sequence, "where": where})
 
 
-# --- looking for records elsewhere ------------------------------------------------------
+# --- records at other places ------------------------------------------------------------
 
 
 def _fits(entry: AuditRecord, sequence: int) -> bool:
-    """Say whether the record's hash is right for it under another number."""
+    """Say whether the record has the hash that it would have at another number."""
     return hash_of_facts({**facts(entry), "sequence": sequence}) == entry.hash
 
 
 def _original_sequence(entry: AuditRecord) -> int | None:
-    """Return the number the record had when it was hashed, nearest first; None if it was
-    something else that changed."""
+    """Return the nearest number at which the record fits its hash; None if something else than
+    its number was changed."""
     for distance in range(1, _MAX_DISTANCE):
         for sequence in (entry.sequence + distance, entry.sequence - distance):
             if sequence > 0 and _fits(entry, sequence):
@@ -203,13 +204,13 @@ def _original_sequence(entry: AuditRecord) -> int | None:
 
 
 def _records_after(tenant_id: str, sequence: int, other: int) -> list[AuditRecord]:
-    """Return the records after this one, first the one that stands at `other`."""
+    """Return the record at `other`, and then those after `sequence`."""
     records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
     return [*records.filter(sequence=other), *records.filter(sequence__gt=sequence)[:_WINDOW]]
 
 
 def _find_outside_chain(tenant_id: str, sequence: int) -> int | None:
-    """Return the number, beyond the chain's ends, at which record `sequence` stands, if any."""
+    """Return the number at which record `sequence` stands, near the chain's ends or outside."""
     records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
     ends = [*records.filter(sequence__lt=1)[:_WINDOW], *records.reverse()[:_WINDOW]]
     return next((entry.sequence for entry in ends if _fits(entry, sequence)), None)

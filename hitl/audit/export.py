@@ -1,4 +1,4 @@
-"""Exports a contiguous piece of a chain as a signed file, piece by piece."""
+"""Exports a contiguous part of a chain as a signed file, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from hitl.audit.hashing import facts
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
+# Chosen: records read at once, which one chunk of the file holds.
 _BATCH_SIZE = 1000
-# By how many numbers the order of times may differ from the order of records.
+# Chosen: by how many numbers the order of times may differ from the order of records.
 _MAX_DISORDER = 10_000
-# How many of the checkpoints inside the exported piece go with it, the newest of them.
+# Chosen: how many checkpoints of exported records go along, so that the manifest stays small
+# (verify_export reads at most 1 MiB of it).
 _MAX_CHECKPOINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is to be written: records `first` to `last`, none if `last` is 0."""
+    """What an export contains: records `first` to `last`, none if `last` is 0."""
 
     tenant_id: str
     form: Format
@@ -47,7 +49,7 @@ class Export:
 
     @property
     def file_name(self) -> str:
-        """A name for the download, of safe characters."""
+        """The name of the downloaded file, of safe characters."""
         stem = checkpoint_files.file_of(self.tenant_id).stem.rsplit("-", 1)[0]
         return f"audit-{stem}-{self.first}-{self.last}.{self.form.value}.zip"
 
@@ -60,13 +62,12 @@ def begin(
     until: datetime | None = None,
     now: datetime | None = None,
 ) -> Export:
-    """Choose what a range of time covers of the actor's chain, and audit that it is exported.
+    """Choose the records of the actor's chain in a range of time, and record the export.
 
-    The piece goes from the lowest to the highest number whose record is of that time, `since`
-    and `until` included, so that it is one stretch of the chain. Nothing is read before the
-    audit record is committed.
+    They go from the lowest to the highest number whose record is in the range, `since` and `until`
+    included, without a gap. No record is read before the record of the export is committed.
     """
-    signing.signing_key()  # a key that cannot be used is told now, not half-way
+    signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
     now = now or timezone.now()
     tenant_id = actor.tenant_id
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
@@ -98,12 +99,12 @@ def begin(
 def _span(
     tenant_id: str, head: int, since: datetime | None, until: datetime | None
 ) -> tuple[int, int]:
-    """Return the lowest and the highest number of a time, up to the head; zeros if there is none.
+    """Return the lowest and the highest number in a range of time, up to the head; zeros if none.
 
-    Without a beginning or an end in time it is the chain's own, whatever its records say of
-    theirs: a host's clock may have been wrong. Otherwise numbers and times rise together but for
-    those who waited for the chain meanwhile: the record of the earliest time is found by index,
-    and one of a lower number is at most so far from it. An aggregate would read all of the range,
+    Without a beginning or an end in time it is the chain's own, whatever times the records have:
+    a host's clock may have been wrong. Otherwise numbers and times rise together, except for
+    writers who waited for the chain: the record of the earliest time comes from an index, and one
+    with a lower number is at most `_MAX_DISORDER` away. An aggregate would read the whole range,
     or everything before it.
     """
     records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
@@ -123,9 +124,9 @@ def _span(
 
 
 def zip_chunks(export: Export) -> Iterator[bytes]:
-    """Yield the bytes of the file. Each step reads one piece by index and holds no more.
+    """Yield the bytes of the file. Each step reads one batch by index and keeps only that.
 
-    Steps may be made on different threads; between them nothing is open in the database.
+    Steps may run on different threads: nothing stays open in the database between them.
     """
     key = signing.signing_key()
     sink = _Sink()
@@ -219,8 +220,8 @@ def _zip_info(name: str, export: Export) -> zipfile.ZipInfo:
 
 
 class _Sink(io.RawIOBase):
-    """Collects what the archive writes until it is taken; cannot be read or sought in, so that
-    the archive never needs what has been sent."""
+    """Collects what the archive writes until it is taken. It can be neither read nor sought in,
+    so that the archive never goes back to what was sent."""
 
     def __init__(self) -> None:
         self._buffer = bytearray()

@@ -1,6 +1,6 @@
-"""An export's file: a ZIP of records, a manifest and its signature, written and read back.
+"""Writes and reads the records of an export's file, as JSONL or CSV.
 
-Knows neither database nor settings.
+The file is a ZIP of records, a manifest and its signature. Needs no database and no settings.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ FORM = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 COLUMNS = (*FACTS, "hash")
 _NUMBERS = frozenset({"form", "sequence"})
-# What a spreadsheet takes for the beginning of a formula, full-width forms included, and the
-# mark itself, so that it can be taken off again.
+# Beginnings that a spreadsheet takes for a formula, full-width forms included, and the mark
+# itself, so that removing the mark gives back the cell.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 _MARK = "'"
-# A record holds a reason of at most 10,000 characters, and little else.
+# Chosen: several times the longest record, whose reason has at most 10,000 characters (wire.md, 3).
 _MAX_LINE_BYTES = 512 * 1024
+# The digits of the largest BigIntegerField.
 _MAX_DIGITS = 19
 
 
@@ -35,7 +36,7 @@ class Format(StrEnum):
 
 
 class Unreadable(ValueError):
-    """The file is no export, or not all of one; the message says why."""
+    """The file is no whole, unchanged export; the message says why."""
 
 
 def content_name(form: Format) -> str:
@@ -44,24 +45,24 @@ def content_name(form: Format) -> str:
 
 
 def heading(form: Format) -> bytes:
-    """Return what stands before the first record."""
+    """Return the bytes before the first record: the columns' names in CSV, none in JSONL."""
     return _row(COLUMNS) if form is Format.CSV else b""
 
 
 def line(record: dict[str, Any], form: Format) -> bytes:
-    """Return one record: its facts and `hash`."""
+    """Return the line of one record, given as its facts and `hash`."""
     if form is Format.JSONL:
         return canonical(record).encode() + b"\n"
     return _row([escaped(str(record.get(name, ""))) for name in COLUMNS])
 
 
 def escaped(cell: str) -> str:
-    """Return a cell that no spreadsheet runs: one that could be a formula begins with '."""
+    """Return the cell, with ' before it if a spreadsheet could run it as a formula."""
     return _MARK + cell if cell.startswith(_FORMULA) else cell
 
 
 def unescaped(cell: str) -> str:
-    """Return what `escaped` was given."""
+    """Return the cell that `escaped` was called with."""
     return cell.removeprefix(_MARK)
 
 
@@ -82,7 +83,7 @@ def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
 
 
 def _lines(file: io.BufferedIOBase) -> Iterator[bytes]:
-    """Yield lines; raises `Unreadable` for one that no record of ours fills."""
+    """Yield lines; raises `Unreadable` for one that is longer than any record."""
     while raw := file.readline(_MAX_LINE_BYTES):
         if len(raw) == _MAX_LINE_BYTES and not raw.endswith(b"\n"):
             raise Unreadable("a line of the records is too long to be one")
@@ -110,7 +111,7 @@ def _parse_row(row: list[str]) -> dict[str, Any]:
         if not (number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS):
             raise Unreadable(f"{name} of a record is no number")
         record[name] = int(record[name])
-    # Form 1 has no action; an empty one in it was never hashed.
+    # Form 1 has no action: the empty cell was never hashed.
     if record["form"] == 1 and not record["action"]:
         del record["action"]
     return record

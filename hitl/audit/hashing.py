@@ -1,4 +1,4 @@
-"""What a record's hash is over. Exports are verified by it, without database or settings."""
+"""Computes the hash of a record. Needs no database and no settings: exports are verified by it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hitl.models import AuditRecord
 
 GENESIS = "0" * 64
-# The form of new records. Form 1 knew no action; what was written in it keeps verifying.
+# The form of new records. Form 1 had no action; records of it still verify.
 FORM = 2
 
 # Names of the hashed facts, in the order in which an export lists them.
@@ -38,7 +38,7 @@ FACTS = (
 
 
 def facts(entry: AuditRecord) -> dict[str, Any]:
-    """Return all that a record says, by the names under which it is hashed."""
+    """Return every value of a record that is hashed, by its name in the hash."""
     values: dict[str, Any] = {
         "form": entry.form,
         "tenant": entry.tenant_id,
@@ -56,7 +56,7 @@ def facts(entry: AuditRecord) -> dict[str, Any]:
         "details": entry.details,
         "previousHash": entry.previous_hash,
     }
-    # Form 1 has none. One that was added to it later is hashed, and so found.
+    # Form 1 has no action. One that somebody added later is hashed, so that the hash differs.
     if entry.form != 1 or entry.action_type:
         values["action"] = entry.action_type
     return values

@@ -20,7 +20,7 @@ __all__ = ["GENESIS", "Fact", "hash_of", "tenants", "write", "write_all"]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What one record is to tell."""
+    """What one record is to say."""
 
     event: AuditEvent
     actor: Actor
@@ -41,8 +41,8 @@ def write(
 ) -> AuditRecord:
     """Append one record to the chain of the actor's tenant (empty: the deployment's).
 
-    Needs the transaction of the change it tells of and never opens one: raises
-    `RuntimeError` outside. The chain's row stays locked until that commits.
+    The caller opens the transaction, that of the recorded change; raises `RuntimeError` outside
+    one. The chain's row stays locked until it commits.
     """
     return write_all(actor.tenant_id, [Fact(event, actor, at, request, session_id, details)])[0]
 
@@ -67,7 +67,7 @@ def _locked_chain(tenant_id: str) -> AuditChain:
 
 
 def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:
-    """Return the record of `fact` that comes next in the chain, whose end it is from now on."""
+    """Return the next record of the chain, from `fact`, and advance the chain's head to it."""
     actor, request = fact.actor, fact.request
     if actor.tenant_id != chain.tenant_id:
         raise ValueError("an audit record belongs to the chain of its actor's tenant")
@@ -95,13 +95,13 @@ def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:
 
 
 def tenants() -> list[str]:
-    """Return the tenant of every chain, whether known by its head or only by its records."""
+    """Return the tenant of every chain of which a head or a record is left."""
     heads = AuditChain.objects.order_by().values_list("tenant_id", flat=True)
     return sorted({*heads, *_tenants_of_records()})
 
 
 def _tenants_of_records() -> Iterator[str]:
-    """Step from tenant to tenant along the index of chains: a plain DISTINCT reads every record."""
+    """Step from tenant to tenant along the index; a plain DISTINCT would read every record."""
     records = AuditRecord.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
     tenant_id = records.first()
     while tenant_id is not None:

@@ -1,6 +1,6 @@
-"""Walks a chain and says whether it holds, or where it does not.
+"""Walks a chain and says whether it holds, or where it breaks.
 
-`hitl.audit.diagnose` says why it does not.
+`hitl.audit.diagnose` says what was done to it there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from hitl.audit.diagnose import ChainBreak
 from hitl.audit.hashing import GENESIS, hash_of
 from hitl.models import AuditRecord
 
+# Chosen: records read at once.
 _BATCH_SIZE = 2000
-# Called with how many records were walked, and how many there are. May raise to stop the walk.
+# Called with the number of records walked so far and in all. May raise to stop the walk.
 Progress = Callable[[int, int], None]
 
 
@@ -40,7 +41,7 @@ def tenants() -> list[str]:
 
 
 def as_json(result: IntactChain | ChainBreak) -> dict[str, Any]:
-    """Return a result for programs."""
+    """Return a result as the JSON object that commands and pages send."""
     values = asdict(result)
     tenant = values.pop("tenant_id")
     return {"tenant": tenant, "holds": isinstance(result, IntactChain), **values}
@@ -49,9 +50,9 @@ def as_json(result: IntactChain | ChainBreak) -> dict[str, Any]:
 def verify(
     tenant_id: str, *, progress: Progress = lambda done, of: None
 ) -> IntactChain | ChainBreak:
-    """Walk one chain to its head, in bounded pieces, beside its checkpoints; return the first
-    break if any. May run while records are written: those are the next walk's."""
-    # Before the head: no checkpoint is of a record that the head does not count yet.
+    """Walk one chain to its head, in batches, and compare it with its checkpoints; return the
+    first break, if any. Records that are written meanwhile are left to the next walk."""
+    # Read before the head, so that no checkpoint is of a record that the head does not count.
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
     expected, previous = 1, GENESIS
@@ -80,7 +81,7 @@ def verify(
 
 
 def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
-    """Yield records 1 to `last` in order, read in pieces by index: no cursor stays open."""
+    """Yield records 1 to `last` in order, read in batches by index: no cursor stays open."""
     after = 0
     while True:
         rows = AuditRecord.objects.filter(
@@ -94,7 +95,7 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
 
 
 def _notes(heads: SignedHeads) -> tuple[str, ...]:
-    """Return what a reader should know of the checkpoints of a chain that holds."""
+    """Return remarks on the checkpoints of a chain that holds."""
     notes = []
     if heads.files_error:
         notes.append(_("The files outside the database cannot be read: %(why)s"))

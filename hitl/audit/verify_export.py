@@ -17,32 +17,34 @@ from hitl.audit import checkpoint_statement, export_format, signing
 from hitl.audit.export_format import Format, Unreadable
 from hitl.audit.hashing import GENESIS, hash_of_facts
 
+# Chosen: several times a manifest with 101 checkpoints of 2 KiB.
 _MAX_MEMBER_BYTES = 1024 * 1024
+# Chosen: read at once where nobody asks for a line.
+_BLOCK_BYTES = 64 * 1024
 _MEMBERS = {
     "kind", "form", "tenant", "format", "content", "from", "to", "firstSequence",
     "lastSequence", "head", "createdAt", "createdBy", "records", "sha256", "previousHash",
     "lastHash", "checkpoints", "keyId", "publicKey",
 }  # fmt: skip
-# An export without a beginning or an end in time.
+# These may be null: an export without a beginning or an end in time.
 _MAY_BE_OPEN = {"from", "to"}
 
 
 @dataclass(frozen=True, slots=True)
 class IntactExport:
-    """The file is what was exported."""
+    """An export that holds: signature, digest, hashes, links and count fit."""
 
     manifest: dict[str, Any]
-    # Whether the signing key is one that the verifier brought along.
+    # Whether the signing key is among those that the caller passed.
     is_key_known: bool
-    # The last exported record that a checkpoint by the same or a known key vouches for.
+    # The last exported record that a checkpoint vouches for, by the same key or a known one.
     vouched: int
 
 
 def verify(path: Path, keys: dict[str, bytes]) -> IntactExport:
-    """Check signature, digest, every record's hash, links and count.
+    """Check the signature, the digest, every record's hash, the links and the count of a file.
 
-    `keys` are the public keys that are known, by id. Raises `Unreadable` with the first thing
-    that is wrong.
+    `keys` are the known public keys by id. Raises `Unreadable` with the first fault.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -66,7 +68,7 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
     key_id = signing.key_id_of(public)
     if key_id != manifest["keyId"]:
         raise Unreadable("the manifest's key is not the one it names")
-    # The known key, where there is one of that name: not the one that the file brings along.
+    # Prefer the known key of that id to the one in the file.
     public = keys.get(key_id, public)
     if not signing.is_signed_by(public, raw, signature):
         raise Unreadable("the signature does not fit the manifest: one of them was changed")
@@ -87,7 +89,7 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
 def _verify_records(
     content: _DigestingReader, form: Format, manifest: dict[str, Any], hashes: dict[int, str]
 ) -> int:
-    """Follow the chain through the records; return the last number that is vouched for."""
+    """Check each record and its link; return the last number that a checkpoint vouches for."""
     expected, count, vouched = manifest["firstSequence"], 0, 0
     previous, head = manifest["previousHash"], manifest["head"]
     if expected == 1 and previous != GENESIS:
@@ -148,7 +150,7 @@ def _public_key(manifest: dict[str, Any]) -> bytes:
 
 
 def _signed_hashes(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, str]:
-    """Return hash by record number of the checkpoints that carry a good signature."""
+    """Return the hashes by record number of the checkpoints that one of `keys` signed."""
     hashes: dict[int, str] = {}
     for number, row in enumerate(manifest["checkpoints"]):
         try:
@@ -177,14 +179,14 @@ def _read_member(archive: zipfile.ZipFile, name: str, names: list[str]) -> bytes
 
 
 class _DigestingReader(io.BufferedIOBase):
-    """A file that is read once, from its beginning to its end, and digested on the way."""
+    """Reads a file once, from beginning to end, and digests what it reads."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._digest = file, sha256()
 
     def hexdigest(self) -> str:
-        """Return the digest of all of it."""
-        while self.read(64 * 1024):
+        """Read the rest, and return the digest of the whole file."""
+        while self.read(_BLOCK_BYTES):
             pass
         return self._digest.hexdigest()
 
@@ -197,7 +199,7 @@ class _DigestingReader(io.BufferedIOBase):
         return raw
 
     def read1(self, size: int = -1, /) -> bytes:
-        return self.read(64 * 1024 if size < 0 else size)
+        return self.read(_BLOCK_BYTES if size < 0 else size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         raw = self._file.readline(-1 if size is None else size)

@@ -1,4 +1,4 @@
-"""Walks a chain for somebody who watches: one job at a time in each process."""
+"""Verifies a chain while somebody watches on a page: one job at a time in each process."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# A job that nobody has looked at for so long ends: whoever wanted it has gone.
+# Chosen: twenty times the half second between two looks of a page. A job nobody looks at ends.
 _UNWATCHED_SECONDS = 10.0
 
 
 class Busy(Exception):
-    """This process walks another chain now."""
+    """This process verifies another chain now."""
 
 
 class _Stopped(Exception):
-    """The job was told to end."""
+    """The job is to end without a result."""
 
 
 @dataclass(slots=True)
 class VerifyJob:
-    """A job and how far it is. Written by its own thread, read by any number of watchers."""
+    """A running verification and its progress. One thread writes it, any number of pages read."""
 
     actor: Actor
     done: int = 0
@@ -43,16 +43,16 @@ class VerifyJob:
     _watched_at: float = field(default_factory=time.monotonic)
 
     def watch(self) -> dict[str, Any]:
-        """Return how far it is."""
+        """Return the progress, and note that somebody watches."""
         self._watched_at = time.monotonic()
         return {"done": self.done, "of": self.total}
 
     def stop(self) -> None:
-        """Have the job end soon, without a result."""
+        """Ask the job to end without a result."""
         self.is_stopped = True
 
     def report_progress(self, done: int, of: int) -> None:
-        """Note how far it is; ends the job if it is stopped, or nobody watches."""
+        """Note the progress; raise `_Stopped` if the job is stopped or nobody watches it."""
         self.done, self.total = done, of
         if self.is_stopped or time.monotonic() - self._watched_at > _UNWATCHED_SECONDS:
             raise _Stopped
@@ -63,8 +63,8 @@ _current: VerifyJob | None = None
 
 
 def begin(actor: Actor) -> tuple[VerifyJob, bool]:
-    """Return the job of the actor's chain that is under way here, or a new one, and whether it
-    is new: whoever began it calls `run`. Raises `Busy`."""
+    """Return the running job of the actor's chain, or a new one, and whether it is new. The
+    caller of a new one calls `run`. Raises `Busy`."""
     global _current  # noqa: PLW0603 - one for each process
     with _lock:
         if _current is not None and not _current.is_over:
@@ -82,12 +82,12 @@ def _missing_triggers_message(missing: list[str]) -> str:
 
 
 def run(job: VerifyJob) -> None:
-    """Walk to the end and audit what was found."""
+    """Verify the chain and record the result in the audit."""
     try:
         result = verify.verify(job.actor.tenant_id, progress=job.report_progress)
         values = verify.as_json(result)
         if missing := triggers.missing(connection):
-            # Beside a break, not instead of it.
+            # A break that was found is reported as well.
             why = " ".join(
                 [*([values["why"]] if "why" in values else []), _missing_triggers_message(missing)]
             )

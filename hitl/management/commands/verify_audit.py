@@ -1,4 +1,4 @@
-"""Walk the audit chains and say where one does not hold."""
+"""Verify the audit chains and say where one breaks."""
 
 from __future__ import annotations
 

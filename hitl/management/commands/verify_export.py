@@ -11,7 +11,7 @@ from hitl.audit import signing, verify_export
 from hitl.audit.export_format import Unreadable
 from hitl.text import sanitize
 
-# The file holds, and nobody vouches for the key that signed it.
+# The exit code if the file holds but the key that signed it is not known.
 _KEY_UNKNOWN = 2
 
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
             raise CommandError(f"{path} cannot be read: {exc.strerror}") from exc
         except Unreadable as exc:
             raise CommandError(f"{path} does not hold: {exc}.") from exc
-        # Whoever made the file wrote this: nothing in it may move the cursor or hide.
+        # The file may come from anybody: control characters must not reach the terminal.
         manifest = {
             name: sanitize.plain(value) if isinstance(value, str) else value
             for name, value in export.manifest.items()
