@@ -202,7 +202,7 @@ def test_nobody_signs_in_unrecorded(no_audit: None, api: Api) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_refusal_and_sign_out_stand_unrecorded(
+def test_refusal_and_sign_out_take_effect_unrecorded(
     monkeypatch: pytest.MonkeyPatch, api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
     factories.user("desk", role="viewer", password="right", is_staff=True)
@@ -215,7 +215,7 @@ def test_refusal_and_sign_out_stand_unrecorded(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_change_stands_unrecorded(no_audit: None) -> None:
+def test_no_change_is_committed_unrecorded(no_audit: None) -> None:
     user = factories.user("kim", role="viewer")
     member = Membership.objects.get()
 
@@ -332,7 +332,7 @@ def test_account_that_is_switched_off_is_still_its_tenants(settings: Settings) -
     assert [tenant for tenant, _event, _actor in events()] == ["tenant1", "tenant1"]
 
 
-def test_password_that_is_hashed_anew_is_not_called_changed(settings: Settings) -> None:
+def test_rehashed_password_is_not_recorded_as_changed(settings: Settings) -> None:
     factories.user("desk", role="viewer", password="right", is_staff=True)
     settings.PASSWORD_HASHERS = [
         f"{__name__}.NewHasher",
@@ -350,7 +350,7 @@ def test_time_of_the_last_sign_in_is_no_change() -> None:
     assert [event for _tenant, event, _actor in events()] == ["user:signed_in"]
 
 
-def test_new_account_is_recorded() -> None:
+def test_account_of_createsuperuser_is_recorded() -> None:
     call_command("createsuperuser", "--noinput", username="root", email="", verbosity=0)
 
     assert events() == [("", "user:changed", "system")]
@@ -458,7 +458,7 @@ def test_own_password_cannot_be_changed_by_somebody_who_is_not_signed_in() -> No
 
 @pytest.mark.parametrize("over", ["rest", "the desk"])
 @pytest.mark.django_db(transaction=True)
-def test_password_is_not_hashed_anew_if_it_cannot_be_recorded(
+def test_password_is_not_rehashed_if_the_record_cannot_be_written(
     over: str, api: Api, settings: Settings, no_account_records: None
 ) -> None:
     factories.user("desk", role="viewer", password="right", is_staff=True)
@@ -477,7 +477,9 @@ def test_password_is_not_hashed_anew_if_it_cannot_be_recorded(
     assert events() == []
 
 
-def test_password_that_is_hashed_anew_lets_in_over_rest(api: Api, settings: Settings) -> None:
+def test_login_that_rehashes_a_password_succeeds_and_is_recorded(
+    api: Api, settings: Settings
+) -> None:
     factories.user("desk", role="viewer", password="right")
     settings.PASSWORD_HASHERS = [
         f"{__name__}.NewHasher",
@@ -561,7 +563,7 @@ def test_account_that_is_saved_elsewhere_is_recorded_right_after() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_account_that_is_saved_elsewhere_stands_unrecorded_and_the_saver_hears_of_it(
+def test_failed_record_of_an_account_saved_elsewhere_is_raised_and_logged(
     no_audit: None,
 ) -> None:
     with pytest.raises(DatabaseError), structlog.testing.capture_logs() as logs:

@@ -1,4 +1,4 @@
-"""Signed checkpoints: made, kept in two places, and what they find that a chain cannot."""
+"""Signed checkpoints: stored in two places, and what they find that a chain cannot."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_chore_signs_each_chain_whose_head_moved() -> None:
     assert [row.sequence for row in AuditCheckpoint.objects.order_by("id")] == [2, 3]
 
 
-def test_command_signs_and_says_so() -> None:
+def test_command_prints_what_it_signed() -> None:
     chain_of(2)
     out = StringIO()
 

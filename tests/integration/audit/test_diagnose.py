@@ -227,7 +227,7 @@ def with_triggers(change: Callable[[QuerySet[AuditRecord]], object]) -> None:
     triggers.install(connection)
 
 
-def test_command_says_which_record_and_ends_with_1() -> None:
+def test_command_names_the_first_broken_record_and_exits_with_1() -> None:
     chain_of(3)
     record(OUTSIDER)
     with_triggers(lambda records: records.filter(tenant_id="tenant1", sequence=2).delete())
@@ -266,7 +266,7 @@ def test_verify_finds_two_records_that_changed_places_far_apart(
     assert diagnosis() == (BreakKind.REORDERED, 2)
 
 
-def test_lost_trigger_is_told_beside_what_was_done() -> None:
+def test_missing_trigger_is_reported_beside_a_break() -> None:
     chain_of(3)
     unlocked().filter(sequence=2).update(actor="somebody else")
     out = StringIO()
@@ -297,7 +297,7 @@ def test_rewritten_chain_is_found() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_head_set_back_before_a_checkpoint_is_told_as_what_it_is() -> None:
+def test_verify_finds_a_head_that_was_set_back_before_a_checkpoint() -> None:
     _, second, *_ = chain_of(4)
     checkpoints.sign_head("tenant1")
     AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
@@ -306,7 +306,7 @@ def test_head_set_back_before_a_checkpoint_is_told_as_what_it_is() -> None:
 
 
 @pytest.mark.usefixtures("folder")
-def test_edited_record_of_a_checkpoint_is_told_as_edited() -> None:
+def test_verify_finds_an_edited_record_that_a_checkpoint_vouches_for() -> None:
     chain_of(3)
     checkpoints.sign_head("tenant1")
     chain_of(2)

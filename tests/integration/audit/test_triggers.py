@@ -123,7 +123,7 @@ def complaints() -> list[str]:
     return [str(message.id) for message in run_checks(databases=["default"])]
 
 
-def test_check_is_content_while_every_trigger_exists() -> None:
+def test_check_passes_while_every_trigger_exists() -> None:
     assert triggers.missing(connection) == []
     assert "hitl.E001" not in complaints()
 

@@ -11,7 +11,7 @@ from tests.integration.chains import chain_of
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
 
 
-def test_verify_of_an_untouched_chain_tells_its_length_and_head() -> None:
+def test_verify_of_an_untouched_chain_returns_its_length_and_head() -> None:
     *_, last = chain_of(5)
 
     holds = verify.verify("tenant1")
@@ -28,7 +28,7 @@ def test_verify_of_an_empty_chain_holds() -> None:
     assert (holds.records, holds.head) == (0, audit_record.GENESIS)
 
 
-def test_verify_reads_in_pieces_and_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_reads_in_batches_and_reports_its_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verify, "_BATCH_SIZE", 2)
     chain_of(5)
     progress: list[tuple[int, int]] = []
@@ -39,7 +39,7 @@ def test_verify_reads_in_pieces_and_tells_how_far_it_is(monkeypatch: pytest.Monk
     assert progress == [(2, 5), (4, 5), (5, 5)]
 
 
-def test_verify_says_how_far_a_chain_is_vouched_for() -> None:
+def test_verify_returns_the_last_record_a_checkpoint_vouches_for() -> None:
     chain_of(3)
     checkpoints.sign_head("tenant1")
     chain_of(2)

@@ -105,7 +105,7 @@ def test_flipped_bits_never_pass(tmp_path: Path) -> None:
         assert manifest == whole  # a time stamp or a mode of the ZIP itself
 
 
-def test_file_signed_by_somebody_else_is_known_as_such(tmp_path: Path) -> None:
+def test_file_signed_by_another_key_is_reported_as_signed_by_an_unknown_one(tmp_path: Path) -> None:
     chain_of(3)
     path = tmp_path / "out.zip"
     exported(path)
@@ -116,7 +116,7 @@ def test_file_signed_by_somebody_else_is_known_as_such(tmp_path: Path) -> None:
     assert not verify_export.verify(path, keys()).is_key_known
 
 
-def test_records_made_up_whole_are_not_those_a_checkpoint_vouches_for(tmp_path: Path) -> None:
+def test_file_whose_checkpoint_was_changed_is_refused(tmp_path: Path) -> None:
     chain_of(2)
     checkpoints.sign_head("tenant1")
     path = tmp_path / "out.zip"
@@ -142,7 +142,7 @@ def test_records_made_up_whole_are_not_those_a_checkpoint_vouches_for(tmp_path: 
 @pytest.mark.parametrize(
     ("sequence", "why"), [(3, "not go to the head"), (1, "from the beginning")]
 )
-def test_export_that_is_less_than_it_says_does_not_verify(
+def test_file_with_fewer_records_than_its_manifest_names_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sequence: int, why: str
 ) -> None:
     chain_of(3)

@@ -13,34 +13,34 @@ from tests.people import OUTSIDER
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
 
 
-def test_one_chain_is_walked_at_a_time_and_watched_by_many() -> None:
+def test_one_chain_is_verified_at_a_time_and_watched_by_many() -> None:
     chain_of(1)
     actor, other = factories.actor(), factories.actor(OUTSIDER)
-    walk, is_new = verify_job.begin(actor)
+    job, is_new = verify_job.begin(actor)
     try:
         assert is_new
-        assert verify_job.begin(actor) == (walk, False)
+        assert verify_job.begin(actor) == (job, False)
         with pytest.raises(verify_job.Busy):
             verify_job.begin(other)
     finally:
-        verify_job.run(walk)
-    assert walk.result is not None
+        verify_job.run(job)
+    assert job.result is not None
     following, is_new = verify_job.begin(other)
     assert is_new
     verify_job.run(following)
 
 
-def test_walk_that_is_stopped_or_unwatched_ends_without_a_result(
+def test_job_that_is_stopped_or_unwatched_ends_without_a_result(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(verify, "_BATCH_SIZE", 1)
     chain_of(3)
     for end in ("stop", "leave"):
-        walk, _is_new = verify_job.begin(factories.actor())
+        job, _is_new = verify_job.begin(factories.actor())
         if end == "stop":
-            walk.stop()
+            job.stop()
         else:
             monkeypatch.setattr(verify_job, "_UNWATCHED_SECONDS", -1.0)
-        verify_job.run(walk)
-        assert (walk.is_over, walk.result) == (True, None)
+        verify_job.run(job)
+        assert (job.is_over, job.result) == (True, None)
     assert AuditRecord.objects.count() == 3

@@ -110,7 +110,7 @@ def test_trusted_key_of_another_kind_is_refused(settings: Settings, tmp_path: Pa
     assert "rsa.pem holds no Ed25519 public key" in complaint.msg
 
 
-def test_signature_is_judged_by_the_key_it_names(settings: Settings) -> None:
+def test_trust_in_a_signature_depends_on_the_key_it_names(settings: Settings) -> None:
     settings.AUDIT_SIGNING_KEY = SEED
     key = signing.signing_key()
     signature, keys = key.sign(b"said"), {key.key_id: key.public}
