@@ -215,6 +215,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }
+AUTHENTICATION_BACKENDS = ["dwp_project.gateway.passwords.PasswordBackend"]
 # Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",

@@ -13,6 +13,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from dwp_project.gateway import accounts_admin as accounts_admin  # registers the accounts' pages
 from dwp_project.gateway import signals
 from dwp_project.gateway.models import Membership, validate_tenant_id
 from dwp_project.gateway.operators import operator_at

@@ -144,7 +144,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         )
         if found is None:
             raise Http404
-        kept, is_whole = search.of_request(found.request_id, found.tenant_id)
+        kept, is_whole = search.records_of_request(found.request_id, found.tenant_id)
         context = {
             **self.admin_site.each_context(request),
             "title": _("History of a request"),
@@ -171,7 +171,7 @@ def _make_checkpoint(request: HttpRequest) -> HttpResponse:
     if tenant_id not in access.signable_chains(operator_at(request)):
         raise Http404
     try:
-        made = checkpoints.make(tenant_id)
+        made = checkpoints.sign_head(tenant_id)
     except (checkpoints.ChainDiffers, signing.KeyUnusable) as exc:
         messages.error(request, str(exc))
     else:
@@ -191,7 +191,7 @@ def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:
     return {
         "head": head,
         "signed": signed,
-        "is_outside": signed is None or checkpoints.is_outside(tenant_id, signed.sequence),
+        "is_outside": signed is None or checkpoints.is_in_file(tenant_id, signed.sequence),
         "may_sign": tenant_id in access.signable_chains(operator),
         "verify_url": f"/{urls.VERIFY_PATH}",
         "export_url": f"/{urls.EXPORT_PATH}",

@@ -25,7 +25,7 @@ TICK_SECONDS = 1.0
 _CHORES_SECONDS = 30.0
 CHORES = (
     Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),
-    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.make_due),
+    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.sign_moved_heads),
 )
 
 

@@ -105,7 +105,7 @@ class ExportConsumer(BookConsumer):
         export = await run_sync(audit_export.begin, actor, wanted, since=since, until=until)
         disposition = f'attachment; filename="{export.file_name}"'
         await self.open(**{"Content-Type": "application/zip", "Content-Disposition": disposition})
-        pieces = audit_export.pieces(export)
+        pieces = audit_export.zip_chunks(export)
         asked_at = time.monotonic()
         while (piece := await run_sync(next, pieces, None)) is not None:
             if piece:

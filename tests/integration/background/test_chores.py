@@ -155,7 +155,7 @@ def test_keeping_answers_is_a_chore() -> None:
 
 
 def test_signing_the_audit_is_a_chore_of_every_hour() -> None:
-    [chore] = [chore for chore in clock.CHORES if chore.work == checkpoints.make_due]
+    [chore] = [chore for chore in clock.CHORES if chore.work == checkpoints.sign_moved_heads]
     assert chore.interval == timedelta(hours=1)
 
 
