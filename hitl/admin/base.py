@@ -16,7 +16,7 @@ from dwp_project.gateway.operators import operator_at
 from hitl.text import sanitize
 
 
-def _shown(model: type[Model], name: Any) -> Any:
+def _displayed(model: type[Model], name: Any) -> Any:
     """Return what shows a text column of `model` marked, and the name of any other."""
     try:
         field = model._meta.get_field(name)
@@ -24,11 +24,11 @@ def _shown(model: type[Model], name: Any) -> Any:
         return name
     if not isinstance(field, CharField | TextField) or field.choices:
         return name
-    return _marked(field)
+    return _marked_column(field)
 
 
 @cache
-def _marked(field: CharField[Any, Any] | TextField[Any, Any]) -> Callable[[Any], str]:
+def _marked_column(field: CharField[Any, Any] | TextField[Any, Any]) -> Callable[[Any], str]:
     @admin.display(description=field.verbose_name, ordering=field.name)
     def marked(obj: Any) -> str:
         text = str(getattr(obj, field.name))
@@ -39,7 +39,7 @@ def _marked(field: CharField[Any, Any] | TextField[Any, Any]) -> Callable[[Any],
     return marked
 
 
-class ShownValuesFilter(admin.AllValuesFieldListFilter):
+class MarkedValuesFilter(admin.AllValuesFieldListFilter):
     """Every value of a text column, marked."""
 
     def choices(self, changelist: Any) -> Iterator[Any]:
@@ -59,10 +59,10 @@ class ReadOnlyAdmin(ModelAdmin):
         css = {"all": ["hitl/admin.css"]}
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        return [_shown(self.model, name) for name in super().get_list_display(request)]
+        return [_displayed(self.model, name) for name in super().get_list_display(request)]
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [_shown(self.model, name) for name in super().get_fields(request, obj)]
+        return [_displayed(self.model, name) for name in super().get_fields(request, obj)]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

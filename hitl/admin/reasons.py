@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.errors import DwpError
-from hitl.admin.base import ShownValuesFilter
+from hitl.admin.base import MarkedValuesFilter
 from hitl.admin.ownership import TenantAdmin, TenantForm
 from hitl.desk import decisions
 from hitl.models import RejectionReason
@@ -30,7 +30,7 @@ class ReasonForm(TenantForm):
 class RejectionReasonAdmin(TenantAdmin):
     form = ReasonForm
     list_display = ("shown_text", "shown_tenant", "position")
-    list_filter = (("tenant_id", ShownValuesFilter),)
+    list_filter = (("tenant_id", MarkedValuesFilter),)
     show_full_result_count = False
 
     @admin.display(description=_("reason"), ordering="text")

@@ -24,8 +24,8 @@ from hitl.states import Status
 from hitl.text import sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
-MOST_OF_A_REASON = 10_000
-_MOST_OF_A_NAME = 80
+MAX_REASON_LENGTH = 10_000
+_MAX_NAME_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +46,14 @@ class DecisionResult:
         return messages.DEFAULT_TAGS[self.level]
 
 
-def approving(digest: str) -> Decide:
+def approval(digest: str) -> Decide:
     """Return the yes to what was shown under this digest."""
-    return lambda name, actor: services.approve(name, actor, digest=digest)
+    return lambda request_id, actor: services.approve(request_id, actor, digest=digest)
 
 
-def rejecting(digest: str, reason: str) -> Decide:
+def rejection(digest: str, reason: str) -> Decide:
     """Return the no to what was shown under this digest."""
-    reason = reason.strip()[:MOST_OF_A_REASON]
+    reason = reason.strip()[:MAX_REASON_LENGTH]
     return lambda request_id, actor: services.reject(
         request_id, actor, reason=reason, digest=digest
     )
@@ -67,32 +67,38 @@ def operator_actor_at(request: HttpRequest, tenant_id: str) -> Actor:
 
 def record_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
     """Have the audit keep that somebody tried to decide requests that they do not see."""
-    named = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
+    request_ids = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
     tried = "approve" if is_approval else "reject"
-    services.record_foreign(named, operator_actor_at(request, ""), tried=tried)
+    services.record_foreign(request_ids, operator_actor_at(request, ""), tried=tried)
 
 
-def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> DecisionResult:
+def decide_with_message(
+    request: HttpRequest, approval_request: ApprovalRequest, make_decision: Decide
+) -> DecisionResult:
     """Decide one; leave a message of what it is now, or why it was not decided."""
-    result = attempt(request, found, decide)
+    result = decide(request, approval_request, make_decision)
     messages.add_message(request, result.level, result.text)
-    if result.is_done and outbox.is_held_up(found.request_id):
+    if result.is_done and outbox.is_held_up(approval_request.request_id):
         text = _("Redis is away: an agent outside this server is told when it is back.")
         messages.warning(request, text)
     return result
 
 
-def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> DecisionResult:
+def decide(
+    request: HttpRequest, approval_request: ApprovalRequest, make_decision: Decide
+) -> DecisionResult:
     """Decide by the service that REST uses, in its own transaction, and say what came of it.
 
     No message begins with what was asked: the admin writes the first letter of every message
     large.
     """
-    name = _name(found)
+    name = _name(approval_request)
     try:
-        decided = decide(found.request_id, operator_actor_at(request, found.tenant_id))
+        decided = make_decision(
+            approval_request.request_id, operator_actor_at(request, approval_request.tenant_id)
+        )
     except errors.AlreadyDecided as already:
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": sanitize.plain(already.request.decided_by),
@@ -101,10 +107,12 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Dec
         text = _(
             "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
         )
-        return DecisionResult(already.request, messages.WARNING, text % told)
+        return DecisionResult(already.request, messages.WARNING, text % values)
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
-        return DecisionResult(found, messages.ERROR, text % {"name": name, "why": exc.message})
+        return DecisionResult(
+            approval_request, messages.ERROR, text % {"name": name, "why": exc.message}
+        )
     if decided.status == Status.PENDING:
         missing = max(0, rule_of(decided).min_approvals - decided.approvals)
         text = ngettext(
@@ -113,13 +121,13 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Dec
             missing,
         )
         return DecisionResult(decided, messages.SUCCESS, text % {"name": name, "count": missing})
-    told = {"name": name, "status": Status(decided.status).label}
+    values = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.")
-    return DecisionResult(decided, messages.SUCCESS, text % told)
+    return DecisionResult(decided, messages.SUCCESS, text % values)
 
 
 def _name(request: ApprovalRequest) -> str:
     """Return what was asked, in a line, and the id."""
-    asked = " ".join(request.message.split()) or request.action_type
-    cut = asked if len(asked) <= _MOST_OF_A_NAME else f"{asked[: _MOST_OF_A_NAME - 1]}…"
+    text = " ".join(request.message.split()) or request.action_type
+    cut = text if len(text) <= _MAX_NAME_LENGTH else f"{text[: _MAX_NAME_LENGTH - 1]}…"
     return f"“{sanitize.plain(cut)}” ({request.request_id})"

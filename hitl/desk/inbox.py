@@ -13,9 +13,9 @@ from dwp_project.gateway.operators import Operator
 from hitl.actors import person_key
 from hitl.models import ApprovalRequest, Vote
 
-MOST_ROWS = 200
+MAX_ROWS = 200
 # Subqueries of one statement; SQLite takes 500.
-_MOST_TENANTS = 100
+_MAX_TENANTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +41,17 @@ class Inbox:
 def read(operator: Operator, *, now: datetime | None = None) -> Inbox:
     """Return what waits in the operator's tenants; three queries, however many wait."""
     now = now or timezone.now()
-    found = sorted(_soonest(operator.tenants, now), key=lambda row: (row.expires_at, row.pk))
-    rows = found[:MOST_ROWS]
-    prefetch_related_objects(rows, "policy")
-    me = person_key(operator.username)
-    mine = Vote.objects.filter(request__in=[row.pk for row in rows], person=me)
+    pending = sorted(
+        _soonest_to_expire(operator.tenants, now), key=lambda row: (row.expires_at, row.pk)
+    )
+    requests = pending[:MAX_ROWS]
+    prefetch_related_objects(requests, "policy")
+    person = person_key(operator.username)
+    votes = Vote.objects.filter(request__in=[row.pk for row in requests], person=person)
     return Inbox(
-        requests=rows,
-        is_cut=len(found) > MOST_ROWS,
-        voted=frozenset(mine.values_list("request_id", flat=True)),
+        requests=requests,
+        is_cut=len(pending) > MAX_ROWS,
+        voted=frozenset(votes.values_list("request_id", flat=True)),
     )
 
 
@@ -63,22 +65,22 @@ def neighbours(inbox: Inbox, pk: int) -> tuple[int | None, int | None]:
     return before, keys[place + 1] if place + 1 < len(keys) else None
 
 
-def _soonest(tenants: Sequence[str], now: datetime) -> Iterator[ApprovalRequest]:
+def _soonest_to_expire(tenants: Sequence[str], now: datetime) -> Iterator[ApprovalRequest]:
     """Yield the soonest to expire of all tenants, in no order.
 
     A statement of one slice per tenant: each is the beginning of `request_open_of_tenant`, where
     `tenant_id IN (…)` would have all that is open sorted. The ORM makes no union of slices that
     SQLite takes, so it makes the parts and they are put together here.
     """
-    for start in range(0, len(tenants), _MOST_TENANTS):
+    for start in range(0, len(tenants), _MAX_TENANTS):
         parts: list[str] = []
         params: list[object] = []
-        for number, tenant in enumerate(tenants[start : start + _MOST_TENANTS]):
+        for number, tenant in enumerate(tenants[start : start + _MAX_TENANTS]):
             slice_ = ApprovalRequest.objects.filter(tenant_id=tenant).undecided_at(now)
-            query = slice_.order_by("expires_at", "pk")[: MOST_ROWS + 1].query
-            sql, given = query.sql_with_params()
+            query = slice_.order_by("expires_at", "pk")[: MAX_ROWS + 1].query
+            sql, values = query.sql_with_params()
             # The names are the ORM's, the values parameters.
             parts.append(f"SELECT * FROM ({sql}) AS part{number}")  # noqa: S608
-            params.extend(given)
+            params.extend(values)
         if parts:
             yield from ApprovalRequest.objects.raw(" UNION ALL ".join(parts), tuple(params))

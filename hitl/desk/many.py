@@ -15,7 +15,7 @@ from hitl.desk import decisions, rows
 from hitl.desk.decisions import DecisionResult
 from hitl.models import ApprovalRequest
 
-MOST_AT_ONCE = 200
+MAX_SELECTED = 200
 
 
 class TooMany(DwpError):
@@ -26,7 +26,7 @@ class TooMany(DwpError):
             "%(count)d requests are selected; at most %(most)d are decided at once. "
             "Nothing was changed."
         )
-        super().__init__(text % {"count": count, "most": MOST_AT_ONCE})
+        super().__init__(text % {"count": count, "most": MAX_SELECTED})
 
 
 class NothingSelected(DwpError):
@@ -49,49 +49,51 @@ class Selection:
         return [f"{request.pk}:{self.digests[request.pk]}" for request in self.requests]
 
 
-def selected(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> Selection:
+def selection_from_form(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> Selection:
     """Return what a form's items name among the requests that the operator sees.
 
     Raises `TooMany` or `NothingSelected`.
     """
-    digests = _digests(items)
-    found = seen.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
-    if not (requests := list(found)):
+    digests = _parse_items(items)
+    selected = visible.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
+    if not (requests := list(selected)):
         raise NothingSelected
     return Selection(requests, digests)
 
 
-def unseen(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> set[int]:
+def keys_out_of_sight(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> set[int]:
     """Return the keys that a form names and the operator does not see; raises `TooMany`."""
-    named = set(_digests(items))
-    return named - set(seen.filter(pk__in=named).values_list("pk", flat=True))
+    named = set(_parse_items(items))
+    return named - set(visible.filter(pk__in=named).values_list("pk", flat=True))
 
 
-def _digests(items: Iterable[str]) -> dict[int, str]:
+def _parse_items(items: Iterable[str]) -> dict[int, str]:
     digests: dict[int, str] = {}
     for item in items:
         key, _colon, digest = item.partition(":")
         if key.isascii() and key.isdigit() and len(key) < 19:
             digests[int(key)] = digest[:64]
-    if len(digests) > MOST_AT_ONCE:
+    if len(digests) > MAX_SELECTED:
         raise TooMany(len(digests))
     return digests
 
 
-def chosen(requests: QuerySet[ApprovalRequest]) -> Selection:
+def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
     """Return a selection of the archive's list: what the next page shows is what is decided on.
 
     Raises `TooMany` or `NothingSelected`.
     """
-    found = list(requests.select_related("policy").order_by("expires_at", "pk")[: MOST_AT_ONCE + 1])
-    if len(found) > MOST_AT_ONCE:
-        raise TooMany(len(found))
-    if not found:
+    requests = list(
+        queryset.select_related("policy").order_by("expires_at", "pk")[: MAX_SELECTED + 1]
+    )
+    if len(requests) > MAX_SELECTED:
+        raise TooMany(len(requests))
+    if not requests:
         raise NothingSelected
-    return Selection(found, {request.pk: request.context_digest for request in found})
+    return Selection(requests, {request.pk: request.context_digest for request in requests})
 
 
-def must_type(selection: Selection) -> str:
+def number_to_type(selection: Selection) -> str:
     """Return what an operator types before so many are approved: their number."""
     return str(len(selection.requests))
 
@@ -112,12 +114,12 @@ def decide(
 ) -> list[DecisionResult]:
     """Decide each by itself, in its own transaction; return what came of each."""
     results = []
-    for found in selection.requests:
-        digest = selection.digests[found.pk]
+    for approval_request in selection.requests:
+        digest = selection.digests[approval_request.pk]
         decision = (
-            decisions.approving(digest) if is_approval else decisions.rejecting(digest, reason)
+            decisions.approval(digest) if is_approval else decisions.rejection(digest, reason)
         )
-        results.append(decisions.attempt(request, found, decision))
+        results.append(decisions.decide(request, approval_request, decision))
     return results
 
 
@@ -126,20 +128,20 @@ def summary(results: list[DecisionResult]) -> str:
     done = sum(result.is_done for result in results)
     left = len(results) - done
     text = ngettext("%(count)d request decided.", "%(count)d requests decided.", done)
-    told = text % {"count": done}
+    sentence = text % {"count": done}
     if left:
         rest = ngettext("%(count)d was not.", "%(count)d were not.", left) % {"count": left}
-        told = f"{told} {rest}"
-    return told
+        sentence = f"{sentence} {rest}"
+    return sentence
 
 
-def listed(selection: Selection) -> list[dict[str, object]]:
+def rows_to_confirm(selection: Selection) -> list[dict[str, object]]:
     """Return what the page of the question shows of each."""
     return [
         {
-            **rows.described(found),
-            "item": f"{found.pk}:{selection.digests[found.pk]}",
-            "has_changed": selection.digests[found.pk] != found.context_digest,
+            **rows.row_context(request),
+            "item": f"{request.pk}:{selection.digests[request.pk]}",
+            "has_changed": selection.digests[request.pk] != request.context_digest,
         }
-        for found in selection.requests
+        for request in selection.requests
     ]

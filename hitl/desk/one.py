@@ -20,10 +20,10 @@ from hitl.policies.rules import may_approve, may_reject, rule_of
 from hitl.states import Status
 from hitl.text import json_html, redact, sanitize
 
-MOST_EARLIER = 10
+MAX_EARLIER = 10
 
 
-def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     """Return how the request stands, for `hitl/state.html` and the buttons."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
@@ -57,12 +57,12 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     }
 
 
-def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     """Return all that the request's page shows."""
     context = request.context
     before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
     return {
-        **state(request, operator),
+        **state_context(request, operator),
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
@@ -83,14 +83,14 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     }
 
 
-def next_for(operator: Operator, pk: int) -> int | None:
+def next_to_decide(operator: Operator, pk: int) -> int | None:
     """Return the key of the most urgent request besides this one that the operator may decide."""
-    for found in inboxes.read(operator).for_me():
+    for request in inboxes.read(operator).for_me():
         actor = operator_actor(
-            operator.username, found.tenant_id, operator.roles.get(found.tenant_id, "")
+            operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
         )
-        if found.pk != pk and None in (may_approve(actor, found), may_reject(actor, found)):
-            return found.pk
+        if request.pk != pk and None in (may_approve(actor, request), may_reject(actor, request)):
+            return request.pk
     return None
 
 
@@ -103,8 +103,8 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
         (_("Agent"), request.agent_id),
         (_("Request id"), request.request_id),
     ]
-    shown: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
-    return [*shown, (_("Came by"), request.get_origin_display())]
+    marked: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
+    return [*marked, (_("Came by"), request.get_origin_display())]
 
 
 def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
@@ -118,22 +118,22 @@ def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
         pk
         for status in Status
         if status is not Status.PENDING
-        for pk in _newest(same.filter(status=status).exclude(pk=request.pk))
+        for pk in _newest_keys(same.filter(status=status).exclude(pk=request.pk))
     ]
-    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MOST_EARLIER])
+    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MAX_EARLIER])
     return [
         {
-            "request": found,
-            "headline": wording.headline(found),
-            "decided_by": sanitize.marked(found.decided_by),
-            "reason": sanitize.marked(found.reason) if found.reason else "",
+            "request": row,
+            "headline": wording.headline(row),
+            "decided_by": sanitize.marked(row.decided_by),
+            "reason": sanitize.marked(row.reason) if row.reason else "",
         }
-        for _pk, found in sorted(ended.items(), reverse=True)
+        for _pk, row in sorted(ended.items(), reverse=True)
     ]
 
 
-def _newest(requests: QuerySet[ApprovalRequest]) -> list[int]:
-    return list(requests.order_by("-id").values_list("pk", flat=True)[:MOST_EARLIER])
+def _newest_keys(requests: QuerySet[ApprovalRequest]) -> list[int]:
+    return list(requests.order_by("-id").values_list("pk", flat=True)[:MAX_EARLIER])
 
 
 def _timeline_url(request: ApprovalRequest) -> str:

@@ -14,14 +14,14 @@ from hitl.policies.rules import rule_of
 from hitl.text import sanitize
 
 
-def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:
+def render(inbox: Inbox, operator: Operator) -> dict[int, str]:
     """Return each request's row by its key, in the inbox's order."""
     is_many = len(operator.roles) > 1
     return {
         request.pk: render_to_string(
             "hitl/row.html",
             {
-                **described(request),
+                **row_context(request),
                 "has_voted": request.pk in inbox.voted,
                 "may_decide": request.tenant_id in operator.decides_in,
                 "is_many": is_many,
@@ -31,11 +31,11 @@ def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:
     }
 
 
-def described(request: ApprovalRequest) -> dict[str, Any]:
+def row_context(request: ApprovalRequest) -> dict[str, Any]:
     """Return what a template says of one request in a list."""
     return {
         "request": request,
-        "item": item(request),
+        "item": form_item(request),
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "parameters": wording.parameters(request.context),
@@ -48,6 +48,6 @@ def described(request: ApprovalRequest) -> dict[str, Any]:
     }
 
 
-def item(request: ApprovalRequest) -> str:
+def form_item(request: ApprovalRequest) -> str:
     """Return what a form carries of a request that it shows: its key and its digest."""
     return f"{request.pk}:{request.context_digest}"

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from dwp_project.jsontext import compact
 
 
-def for_scripts() -> str:
+def as_json() -> str:
     """Return the texts as JSON, for a `data-texts` attribute; `{}` stands for what is filled in."""
     return compact(
         {

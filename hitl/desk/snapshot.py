@@ -39,22 +39,22 @@ class Snapshot:
 
 def of_inbox(operator: Operator) -> Snapshot:
     """Return how the operator's inbox stands."""
-    found = inboxes.read(operator)
+    inbox = inboxes.read(operator)
     return Snapshot(
-        pieces={str(pk): html for pk, html in rows.rendered(found, operator).items()},
-        facts={"count": found.count},
-        next_expiry=found.requests[0].expires_at.timestamp() if found.requests else None,
+        pieces={str(pk): html for pk, html in rows.render(inbox, operator).items()},
+        facts={"count": inbox.count},
+        next_expiry=inbox.requests[0].expires_at.timestamp() if inbox.requests else None,
     )
 
 
 def of_request(operator: Operator, pk: int) -> Snapshot | None:
     """Return how one request of the operator's tenants stands, or None if there is none."""
-    found = ApprovalRequest.objects.filter(pk=pk, tenant_id__in=operator.tenants)
-    request = found.select_related("policy").first()
+    rows_of_tenants = ApprovalRequest.objects.filter(pk=pk, tenant_id__in=operator.tenants)
+    request = rows_of_tenants.select_related("policy").first()
     if request is None:
         return None
     request = services.settle(request)
-    state = one.state(request, operator)
+    state = one.state_context(request, operator)
     return Snapshot(
         pieces={"state": render_to_string("hitl/state.html", state)},
         facts={

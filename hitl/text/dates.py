@@ -18,14 +18,14 @@ def parse(text: str, *, is_end: bool = False) -> datetime | None:
     text = text.strip()
     if not text:
         return None
-    found = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
     if is_end and _DAY.fullmatch(text):
-        found = datetime.combine(found, time.max)
+        moment = datetime.combine(moment, time.max)
     elif is_end and re.fullmatch(r".*T\d\d:\d\d", text):
-        found = found.replace(second=59, microsecond=999_999)
-    if timezone.is_naive(found):
-        found = timezone.make_aware(found)
+        moment = moment.replace(second=59, microsecond=999_999)
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment)
     # Years that no database and no other zone can hold.
-    if not 1970 <= found.year <= 9000:
+    if not 1970 <= moment.year <= 9000:
         raise ValueError(text)
-    return found
+    return moment

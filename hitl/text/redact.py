@@ -59,11 +59,11 @@ def pattern_for(name: str) -> str | None:
 
     Neither case counts nor what is not seen, nor which of `-`, `_` and a space is between words.
     """
-    bare = _bare(name)
+    normalized = _normalized(name)
     patterns: list[str] = settings.HITL_REDACT
-    return next((glob for glob in patterns if fnmatchcase(bare, _bare(glob))), None)
+    return next((glob for glob in patterns if fnmatchcase(normalized, _normalized(glob))), None)
 
 
-def _bare(name: str) -> str:
-    seen = sanitize.without_unseen(unicodedata.normalize("NFKC", name))
-    return seen.casefold().replace("-", "_").replace(" ", "_")
+def _normalized(name: str) -> str:
+    visible = sanitize.without_invisible(unicodedata.normalize("NFKC", name))
+    return visible.casefold().replace("-", "_").replace(" ", "_")

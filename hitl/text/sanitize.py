@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 
 # Printable by `str.isprintable`, and yet nothing to see: the rest of Unicode's
 # Default_Ignorable_Code_Point, and the Braille pattern without dots.
-_BLANK = frozenset(
+_INVISIBLE = frozenset(
     chr(code)
     for first, last in (
         (0x034F, 0x034F),
@@ -29,8 +29,8 @@ _BLANK = frozenset(
     for code in range(first, last + 1)
 )
 # As many in a row are text; more of them may push something out of sight.
-_MOST_SPACES = 2
-_MOST_LINE_BREAKS = 3
+_MAX_SPACES = 2
+_MAX_LINE_BREAKS = 3
 
 
 def plain(text: str) -> str:
@@ -38,9 +38,9 @@ def plain(text: str) -> str:
     return "".join(piece for _marks, piece in _pieces(text))
 
 
-def without_unseen(text: str) -> str:
+def without_invisible(text: str) -> str:
     """Return `text` without the characters that are not seen."""
-    return "".join(c for c in text if c.isprintable() and c not in _BLANK)
+    return "".join(c for c in text if c.isprintable() and c not in _INVISIBLE)
 
 
 def marked(text: str, *, is_multiline: bool = False) -> SafeString:
@@ -78,13 +78,13 @@ def _pieces(text: str, *, is_multiline: bool = False) -> Iterator[tuple[bool, st
     """Yield `text` piece by piece, each with whether it is a mark."""
     for character, run in groupby(text):
         count = sum(1 for _same in run)
-        if character == " " and count > _MOST_SPACES:
+        if character == " " and count > _MAX_SPACES:
             yield True, _("⟨%(count)d spaces⟩") % {"count": count}
         elif character == "\n" and is_multiline:
-            if count > _MOST_LINE_BREAKS:
+            if count > _MAX_LINE_BREAKS:
                 yield True, _("⟨%(count)d line breaks⟩") % {"count": count}
-            yield False, "\n" * min(count, _MOST_LINE_BREAKS)
-        elif character.isprintable() and character not in _BLANK:
+            yield False, "\n" * min(count, _MAX_LINE_BREAKS)
+        elif character.isprintable() and character not in _INVISIBLE:
             yield False, character * count
         else:
             times = f" ×{count}" if count > 1 else ""

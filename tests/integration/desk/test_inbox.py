@@ -112,12 +112,12 @@ def test_row_shows_parameters_in_order_without_their_secrets() -> None:
 
 
 def test_inbox_says_when_more_wait_than_it_lists() -> None:
-    many(inbox.MOST_ROWS + 1)
+    many(inbox.MAX_ROWS + 1)
 
     shown = page(signed_in())
 
-    assert len(rows(shown)) == inbox.MOST_ROWS
-    assert f">{inbox.MOST_ROWS}+<" in shown
+    assert len(rows(shown)) == inbox.MAX_ROWS
+    assert f">{inbox.MAX_ROWS}+<" in shown
     assert '<p id="more" class="quiet more">' in shown
 
 

@@ -2,7 +2,7 @@
 
 import { texts } from "./texts.js";
 
-function kept(name) {
+function isTurnedOn(name) {
   try {
     return localStorage.getItem(`desk.${name}`) === "on";
   } catch {
@@ -10,7 +10,7 @@ function kept(name) {
   }
 }
 
-function keep(name, isOn) {
+function remember(name, isOn) {
   try {
     localStorage.setItem(`desk.${name}`, isOn ? "on" : "off");
   } catch {
@@ -21,12 +21,12 @@ function keep(name, isOn) {
 function toggle(name, allowed) {
   const button = document.getElementById(name);
   button.hidden = false;
-  button.setAttribute("aria-pressed", String(kept(name)));
+  button.setAttribute("aria-pressed", String(isTurnedOn(name)));
   button.addEventListener("click", async () => {
     let isOn = button.getAttribute("aria-pressed") !== "true";
     if (isOn && !(await allowed())) isOn = false;
     button.setAttribute("aria-pressed", String(isOn));
-    keep(name, isOn);
+    remember(name, isOn);
   });
   return () => button.getAttribute("aria-pressed") === "true";
 }

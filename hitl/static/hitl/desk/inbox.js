@@ -30,11 +30,11 @@ function rowOf(html) {
   return template.content.firstElementChild;
 }
 
-function isSame(one, other) {
+function isSame(old, fresh) {
   return (
-    one.dataset.expires === other.dataset.expires &&
-    boxOf(one)?.value === boxOf(other)?.value &&
-    [".what", ".who"].every((part) => one.querySelector(part).isEqualNode(other.querySelector(part)))
+    old.dataset.expires === fresh.dataset.expires &&
+    boxOf(old)?.value === boxOf(fresh)?.value &&
+    [".what", ".who"].every((part) => old.querySelector(part).isEqualNode(fresh.querySelector(part)))
   );
 }
 
@@ -73,13 +73,13 @@ function place(order) {
   }
 }
 
-function hear(standing) {
-  setNow(standing.now);
-  const wanted = new Set(standing.order);
+function update(snapshot) {
+  setNow(snapshot.now);
+  const wanted = new Set(snapshot.order);
   const known = new Set(rows().map((row) => row.dataset.pk));
   const arrived = [];
-  for (const pk of standing.order) {
-    const html = standing.pieces[pk];
+  for (const pk of snapshot.order) {
+    const html = snapshot.pieces[pk];
     if (html === undefined) continue;
     const fresh = rowOf(html);
     const old = document.getElementById(`row-${pk}`);
@@ -91,15 +91,15 @@ function hear(standing) {
     }
   }
   for (const row of rows()) if (!wanted.has(row.dataset.pk)) remove(row);
-  place(standing.order);
+  place(snapshot.order);
   const left = [...known].filter((pk) => !wanted.has(pk)).length;
-  show(standing.count);
+  show(snapshot.count);
   clock.draw();
-  picked();
+  updateSelection();
   // Who may decide from now on gets what it takes, too.
   if (!bar && rows().some(boxOf)) location.reload();
   if (arrived.length) welcome(arrived);
-  else if (left) news.textContent = say("waiting", standing.count);
+  else if (left) news.textContent = say("waiting", snapshot.count);
 }
 
 function welcome(arrived) {
@@ -122,7 +122,7 @@ function show(count) {
   document.title = count === "0" ? root.dataset.title : `(${count}) ${root.dataset.title}`;
 }
 
-function tell(state) {
+function showConnection(state) {
   const link = document.getElementById("link");
   link.classList.toggle("is-live", state === "live");
   link.textContent = state === "stopped" ? "" : texts[state];
@@ -138,15 +138,15 @@ function tell(state) {
 
 // --- selecting ----------------------------------------------------------------------------------
 
-function picked() {
+function updateSelection() {
   if (!bar) return;
   const boxes = rows().map(boxOf).filter(Boolean);
   const count = boxes.filter((box) => box.checked).length;
   for (const row of rows()) row.classList.toggle("is-picked", Boolean(boxOf(row)?.checked));
   bar.hidden = count === 0;
   const text = count > MOST ? say("tooMany", MOST) : say("selected", count);
-  const told = document.getElementById("selected");
-  if (told.textContent !== text) told.textContent = text;
+  const label = document.getElementById("selected");
+  if (label.textContent !== text) label.textContent = text;
   document.getElementById("clear").hidden = false;
   all.hidden = false;
   all.checked = count > 0 && count === boxes.length;
@@ -160,15 +160,15 @@ function pick(row, isOn, isRange) {
   const from = isRange && lastPicked ? between.indexOf(lastPicked) : -1;
   const to = between.indexOf(row);
   const range = from < 0 ? [row] : between.slice(Math.min(from, to), Math.max(from, to) + 1);
-  for (const one of range) if (boxOf(one)) boxOf(one).checked = isOn;
+  for (const each of range) if (boxOf(each)) boxOf(each).checked = isOn;
   lastPicked = row;
-  picked();
+  updateSelection();
 }
 
 function clear() {
   for (const row of rows()) if (boxOf(row)) boxOf(row).checked = false;
   lastPicked = null;
-  picked();
+  updateSelection();
 }
 
 list.addEventListener("click", (event) => {
@@ -178,18 +178,18 @@ list.addEventListener("click", (event) => {
 });
 all?.addEventListener("change", () => {
   for (const row of rows()) if (boxOf(row)) boxOf(row).checked = all.checked;
-  picked();
+  updateSelection();
 });
 document.getElementById("clear")?.addEventListener("click", clear);
 
 // --- keys -----------------------------------------------------------------------------------------
 
 function move(step) {
-  const found = rows();
-  if (!found.length) return;
-  const here = found.indexOf(focused());
-  const there = here < 0 ? (step > 0 ? 0 : found.length - 1) : here + step;
-  linkOf(found[Math.max(0, Math.min(found.length - 1, there))]).focus();
+  const current = rows();
+  if (!current.length) return;
+  const here = current.indexOf(focused());
+  const there = here < 0 ? (step > 0 ? 0 : current.length - 1) : here + step;
+  linkOf(current[Math.max(0, Math.min(current.length - 1, there))]).focus();
 }
 
 // With a selection, ask about all of it; without one, open the request: nothing is decided unread.
@@ -222,9 +222,9 @@ listen({
   "?": showHelp,
 });
 clock.start();
-picked();
+updateSelection();
 show(document.getElementById("count").textContent);
-follow(root.dataset.live, hear, tell);
+follow(root.dataset.live, update, showConnection);
 addEventListener("pageshow", (event) => {
   // Back from a request: what was selected before is selected no more.
   if (event.persisted) clear();

@@ -25,15 +25,15 @@ export function whenRefused(url, again, stop) {
 
   return {
     // A server that restarts, or its database: not everybody comes back at once.
-    later() {
+    retryLater() {
       clearTimeout(timer);
       timer = setTimeout(ask, pause * (0.5 + Math.random()));
       pause = Math.min(pause * 2, LONGEST_PAUSE);
     },
-    worked() {
+    reset() {
       pause = FIRST_PAUSE;
     },
-    forget() {
+    cancel() {
       clearTimeout(timer);
     },
   };

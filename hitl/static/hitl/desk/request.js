@@ -22,21 +22,21 @@ function shownAnew() {
 
 // --- how it stands ------------------------------------------------------------------------------
 
-function hear(standing) {
-  setNow(standing.now);
-  const html = standing.pieces.state;
+function update(snapshot) {
+  setNow(snapshot.now);
+  const html = snapshot.pieces.state;
   const fresh = document.createElement("div");
   fresh.innerHTML = html;
-  const was = state.querySelector("[data-status]");
-  const is = fresh.querySelector("[data-status]");
-  if (was.dataset.status !== is.dataset.status || standing.isPending) state.replaceChildren(...fresh.children);
+  const before = state.querySelector("[data-status]");
+  const after = fresh.querySelector("[data-status]");
+  if (before.dataset.status !== after.dataset.status || snapshot.isPending) state.replaceChildren(...fresh.children);
   // An escalation gives it a further term.
   const expires = document.getElementById("expires");
-  if (expires.textContent !== is.dataset.expiresAt) {
+  if (expires.textContent !== after.dataset.expiresAt) {
     expires.removeAttribute("datetime");
-    expires.textContent = is.dataset.expiresAt;
+    expires.textContent = after.dataset.expiresAt;
   }
-  if (standing.isPending) allow(standing);
+  if (snapshot.isPending) allow(snapshot);
   else over();
   clock.draw();
 }
@@ -62,17 +62,17 @@ function over() {
   if (hadFocus) document.querySelector(".pager a")?.focus();
 }
 
-function tell(how) {
+function showConnection(connection) {
   const link = document.getElementById("link");
-  link.classList.toggle("is-live", how === "live");
-  link.textContent = how === "stopped" ? "" : texts[how];
-  if (how === "stopped") {
+  link.classList.toggle("is-live", connection === "live");
+  link.textContent = connection === "stopped" ? "" : texts[connection];
+  if (connection === "stopped") {
     over();
-    const told = document.createElement("p");
-    told.className = "errornote";
-    told.setAttribute("role", "alert");
-    told.textContent = texts.stopped;
-    state.replaceChildren(told);
+    const note = document.createElement("p");
+    note.className = "errornote";
+    note.setAttribute("role", "alert");
+    note.textContent = texts.stopped;
+    state.replaceChildren(note);
   }
 }
 
@@ -131,7 +131,7 @@ document.getElementById("rejection")?.addEventListener("keydown", (event) => {
 
 addEventListener("online", () => (document.getElementById("offline").hidden = true));
 clock.start();
-const streams = [follow(root.dataset.live, hear, tell), watch(document.getElementById("timeline"))];
+const streams = [follow(root.dataset.live, update, showConnection), watch(document.getElementById("timeline"))];
 // A browser opens six connections to one server: tabs that nobody looks at leave theirs to others,
 // those that were opened in the background from the first.
 function share() {

@@ -2,8 +2,8 @@
 
 import { whenRefused } from "./refused.js";
 
-// `hear` is called with each standing, `tell` with "live", "connecting" or "stopped".
-export function follow(url, hear, tell) {
+// `onSnapshot` is called with each standing, `onConnection` with "live", "connecting" or "stopped".
+export function follow(url, onSnapshot, onConnection) {
   let source = null;
   let isStopped = false;
   const refused = whenRefused(url, () => open(), () => stop());
@@ -12,27 +12,27 @@ export function follow(url, hear, tell) {
     if (source || isStopped) return;
     source = new EventSource(url);
     source.addEventListener("open", () => {
-      refused.worked();
-      tell("live");
+      refused.reset();
+      onConnection("live");
     });
-    source.addEventListener("standing", (event) => hear(JSON.parse(event.data)));
+    source.addEventListener("standing", (event) => onSnapshot(JSON.parse(event.data)));
     source.addEventListener("gone", stop);
     source.addEventListener("error", () => {
-      tell("connecting");
+      onConnection("connecting");
       if (source?.readyState !== EventSource.CLOSED) return;
       close();
-      refused.later();
+      refused.retryLater();
     });
   }
 
   function stop() {
     isStopped = true;
     close();
-    tell("stopped");
+    onConnection("stopped");
   }
 
   function close() {
-    refused.forget();
+    refused.cancel();
     if (source) source.close();
     source = null;
   }
