@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import CharField, Model, QuerySet, TextField
 from django.http import HttpRequest
 
-from dwp_project.gateway.admin import ModelAdmin
 from dwp_project.gateway.operators import operator_at
 from hitl.text import sanitize
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]  # generic in its stubs only
+else:
+    ModelAdmin = admin.ModelAdmin
 
 
 def _displayed(model: type[Model], name: Any) -> Any:

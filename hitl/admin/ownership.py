@@ -12,9 +12,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
-from dwp_project.gateway.admin import ModelAdmin
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import operator_at
+from hitl.admin.base import ModelAdmin
 from hitl.text import sanitize
 
 if TYPE_CHECKING:
