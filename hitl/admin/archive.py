@@ -65,7 +65,7 @@ class TenantFilter(admin.SimpleListFilter):
     parameter_name = "tenant_id"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        tenants = operator_at(request).tenants
+        tenants = model_admin.visible_tenants(operator_at(request))
         return [(tenant, sanitize.plain(tenant)) for tenant in tenants]
 
     def has_output(self) -> bool:
@@ -98,7 +98,7 @@ class ActionFilter(admin.SimpleListFilter):
     parameter_name = "action_type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        tenants = operator_at(request).tenants
+        tenants = model_admin.visible_tenants(operator_at(request))
         named = request.GET.get(TenantFilter.parameter_name)
         tenant = named if named in tenants else next(iter(tenants), None)
         newest = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")

@@ -51,10 +51,8 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         "hash",
     )
 
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return AuditRecord.objects.filter(
-            tenant_id__in=access.readable_chains(operator_at(request))
-        )
+    def visible_tenants(self, operator: Operator) -> list[str]:
+        return access.readable_chains(operator)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -69,7 +67,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         """Show one chain's records, newest first, and what can be done with the chain."""
         operator = operator_at(request)
-        chains = access.readable_chains(operator)
+        chains = self.visible_tenants(operator)
         named = request.GET.get("tenant")
         if named is not None and named not in chains:
             raise Http404
@@ -136,9 +134,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
         """Show all that is written down of one request."""
-        operator = operator_at(request)
+        requests = self.admin_site.get_model_admin(ApprovalRequest).get_queryset(request)
         approval_request = (
-            ApprovalRequest.objects.filter(request_id=request_id, tenant_id__in=operator.tenants)
+            requests.filter(request_id=request_id)
             .select_related("policy", "outbox_entry")
             .prefetch_related("votes")
             .first()

@@ -17,8 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
-from hitl.admin.base import MarkedValuesFilter
-from hitl.admin.ownership import TenantAdmin, TenantForm
+from hitl.admin.base import ServiceAdmin, TenantForm
 from hitl.desk import decisions, wording
 from hitl.models import Policy
 from hitl.policies import changes
@@ -35,6 +34,7 @@ _RULE_FIELDS = (
     "escalate_seconds",
     "reason_required",
 )
+_HISTORY_FIELDS = ("created_at", "created_by", "is_current", "is_retired", "versions")
 
 
 class PolicyForm(TenantForm):
@@ -91,46 +91,34 @@ class PolicyForm(TenantForm):
 
 
 @admin.register(Policy)
-class PolicyAdmin(TenantAdmin):
+class PolicyAdmin(ServiceAdmin):
     form = PolicyForm
     change_form_template = "hitl/policy.html"
     list_display = (
-        "shown_pattern",
-        "shown_tenant",
+        "pattern",
+        "tenant_id",
         "version",
-        "shown_rule",
-        "shown_term",
+        "rule",
+        "term",
         "created_at",
-        "shown_creator",
+        "created_by",
     )
-    list_filter = (("tenant_id", MarkedValuesFilter), "on_timeout", "required_role")
+    list_filter = ("tenant_id", "on_timeout", "required_role")
+    add_fields = ("tenant_id", "pattern", *_RULE_FIELDS)
+    fields = ("tenant_id", "pattern", "version", *_RULE_FIELDS, *_HISTORY_FIELDS)
+    readonly_fields = ("tenant_id", "pattern", "version", *_HISTORY_FIELDS)
     search_fields = ("pattern",)
     ordering = ("tenant_id", "pattern")
     actions = ("retire_selected",)
     show_full_result_count = False
 
-    class Media:
-        css: ClassVar[dict[str, list[str]]] = {"all": ["hitl/admin.css"]}
-
-    @admin.display(description=gettext_lazy("action pattern"), ordering="pattern")
-    def shown_pattern(self, obj: Policy) -> str:
-        return sanitize.marked(obj.pattern)
-
-    @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
-    def shown_tenant(self, obj: Policy) -> str:
-        return sanitize.marked(obj.tenant_id)
-
     @admin.display(description=gettext_lazy("asks"))
-    def shown_rule(self, obj: Policy) -> str:
+    def rule(self, obj: Policy) -> str:
         return " ".join(wording.rule(rule_as_of(obj)))
 
     @admin.display(description=gettext_lazy("time to decide"), ordering="timeout_seconds")
-    def shown_term(self, obj: Policy) -> str:
+    def term(self, obj: Policy) -> str:
         return wording.duration(obj.timeout_seconds) if obj.timeout_seconds else ""
-
-    @admin.display(description=gettext_lazy("by"), ordering="created_by")
-    def shown_creator(self, obj: Policy) -> str:
-        return sanitize.marked(obj.created_by)
 
     @admin.display(description=gettext_lazy("versions"))
     def versions(self, obj: Policy) -> str:
@@ -151,18 +139,6 @@ class PolicyAdmin(TenantAdmin):
             ),
         )
         return format_html("<ul>{}</ul>", lines)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        if obj is None:
-            return ["tenant_id", "pattern", *_RULE_FIELDS]
-        known = ["shown_tenant", "shown_pattern", "version", *_RULE_FIELDS]
-        return [*known, "created_at", "shown_creator", "is_current", "is_retired", "versions"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        if obj is None:
-            return []
-        shown = ["shown_tenant", "shown_pattern", "shown_creator", "versions"]
-        return [*shown, "version", "created_at", "is_current", "is_retired"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         policies = super().get_queryset(request)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.operators import operator_at
+from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
 from hitl.admin.base import ReadOnlyAdmin
@@ -54,6 +54,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     change_list_template = "hitl/archive.html"
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
+
+    def visible_tenants(self, operator: Operator) -> list[str]:
+        return operator.tenants
 
     def get_urls(self) -> list[Any]:
         def wrap(view: Any) -> Any:
@@ -237,7 +240,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         if not text:
             return queryset, False
-        tenants = operator_at(request).tenants
+        tenants = self.visible_tenants(operator_at(request))
         return queryset.filter(pk__in=archive.search(tenants, text)), False
 
 
