@@ -1,6 +1,6 @@
-"""The archive of requests: one tenant at a time, newest first, found by what an index finds.
+"""The archive of requests, which is their list page: one tenant at a time, newest first.
 
-Whatever is asked of it, the list reads a bounded number of rows, however many there are.
+Filters and searches go by an index or read a bounded number of rows, however many there are.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from dwp_project.gateway.operators import operator_at
 from hitl.models import ApprovalRequest
 from hitl.text import sanitize
 
-# What is counted, and so what can be paged to; the rest is found by searching.
+# Chosen: rows that are counted, and so can be paged to. Older ones are reached by searching.
 MAX_COUNT = 10_000
-# Requesters and parts of ids have no index: they are looked for among so many of the newest.
+# Chosen: the newest rows that a requester or the beginning of an id is searched in, which have no
+# index. The search help names this figure and the one above.
 _NEWEST_SEARCHED = 10_000
+# Chosen: more than anybody pages through.
 _MAX_RESULTS = 500
-# Where the actions to filter by are taken from.
+# Chosen: the newest rows whose actions the filter offers.
 _NEWEST_SAMPLED = 1_000
 
 
@@ -36,7 +38,7 @@ else:
 
 
 class BoundedPaginator(_Paginator):
-    """Counts up to a bound, so that counting costs the same however long the list is."""
+    """Counts no further than `MAX_COUNT`, so that a long list costs no more than a short one."""
 
     @cached_property
     def count(self) -> int:
@@ -45,21 +47,21 @@ class BoundedPaginator(_Paginator):
 
 
 class NewestFirst(ChangeList):
-    """Rows in the order of the indexes, whatever order the address asks for."""
+    """Lists rows newest first, as the indexes have them, whatever order the address asks for."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-id"]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        # Keys first, never more than a page of them: an index alone has them. Asked for the rows,
-        # a planner may read through everything younger, or gather all that it is not told is few.
+        # Read one page of keys first, because an index alone has them. For whole rows a planner may
+        # scan every younger row, or collect all matches where it cannot tell that they are few.
         keys = self.result_list[: self.list_per_page].values_list("pk", flat=True)
         self.result_list = self.root_queryset.filter(pk__in=list(keys)).order_by("-id")
 
 
 class TenantFilter(admin.SimpleListFilter):
-    """One of the operator's tenants, by default the first."""
+    """Filters by one of the tenants that the operator sees, by default the first."""
 
     title = _("tenant")
     parameter_name = "tenant_id"
@@ -79,7 +81,7 @@ class TenantFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None and request.GET.get("q"):
-            return queryset  # what a search finds is few, of all the operator's tenants
+            return queryset  # a search returns few rows, of all the operator's tenants
         selected = self._selected_tenant()
         return queryset.none() if selected is None else queryset.filter(tenant_id=selected)
 
@@ -92,7 +94,7 @@ class TenantFilter(admin.SimpleListFilter):
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """The actions of the newest requests in the chosen tenant."""
+    """Filters by the actions of the newest requests in the chosen tenant."""
 
     title = _("action")
     parameter_name = "action_type"
@@ -121,7 +123,7 @@ def search(tenants: list[str], text: str) -> list[int]:
     for tenant in tenants:
         of_tenant = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
         keys.update(_keys(of_tenant.filter(action_type=text)))
-        # In Python: a planner that is asked for them may read the whole table instead.
+        # Compared in Python, because in SQL a planner may read the whole table for this.
         newest = of_tenant.values_list("pk", "user_id", "request_id")[
             : _NEWEST_SEARCHED // len(tenants)
         ]

@@ -1,4 +1,4 @@
-"""The audit pages: one chain at a time, to read, to verify, to sign and to take away."""
+"""The audit pages: one chain at a time, to read, verify, sign and export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from hitl.states import AuditEvent
 from hitl.text import dates, sanitize
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
-# What a search is made of, as the form and the links name it.
+# The fields of a search, as the form and the links name them.
 _SEARCH_FIELDS = ("from", "to", "actor", "event", "action", "request")
 
 
@@ -65,7 +65,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show one chain's records, newest first, and what can be done with the chain."""
+        """Show one chain's records, newest first, and the buttons to verify, sign and export it."""
         operator = operator_at(request)
         chains = self.visible_tenants(operator)
         named = request.GET.get("tenant")
@@ -88,9 +88,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 
     def _search_context(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
         sent = {name: request.GET.get(name, "").strip()[:255] for name in _SEARCH_FIELDS}
-        # How pages linked here before there was a field for it.
+        # Older links name the request `q`.
         sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:255]
-        # PostgreSQL takes no NUL, and nothing that is kept holds one.
+        # PostgreSQL takes no NUL in a text, so no record has one.
         sent = {name: text.replace("\0", "") for name, text in sent.items()}
         before = request.GET.get("before", "")
         is_time_wrong = False
@@ -133,7 +133,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         }
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
-        """Show all that is written down of one request."""
+        """Show one request with its votes, its signal and its audit records."""
         requests = self.admin_site.get_model_admin(ApprovalRequest).get_queryset(request)
         approval_request = (
             requests.filter(request_id=request_id)
@@ -190,7 +190,7 @@ def _make_checkpoint(request: HttpRequest) -> HttpResponse:
 
 
 def _chain_context(operator: Operator, tenant_id: str) -> dict[str, Any]:
-    """Return what a page shows of a chain as a whole."""
+    """Return the part of the page that is about the whole chain."""
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
     signed = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence").first()
     return {
@@ -205,7 +205,7 @@ def _chain_context(operator: Operator, tenant_id: str) -> dict[str, Any]:
 
 
 def _row_context(record: AuditRecord) -> dict[str, Any]:
-    """Return a record as the pages show it."""
+    """Return what the table of records shows of one, its texts marked."""
     try:
         details = json.loads(record.details)
     except ValueError:

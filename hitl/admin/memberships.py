@@ -1,4 +1,5 @@
-"""The page of memberships: a tenant's admins give and take them, and superusers."""
+"""The page of memberships: a tenant's admins give and take them in their tenant, superusers in
+every one."""
 
 from __future__ import annotations
 

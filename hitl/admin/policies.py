@@ -1,4 +1,4 @@
-"""Policies of tenants: read by members, made, changed and retired by the tenant's admins."""
+"""The page of policies: members read them, a tenant's admins add, change and retire them."""
 
 from __future__ import annotations
 
@@ -34,11 +34,13 @@ _RULE_FIELDS = (
     "escalate_seconds",
     "reason_required",
 )
+# Chosen: the newest versions that a policy's page lists.
+_MAX_VERSIONS = 200
 _HISTORY_FIELDS = ("created_at", "created_by", "is_current", "is_retired", "versions")
 
 
 class PolicyForm(TenantForm):
-    """What a new policy, or the next version of one, asks."""
+    """The rule of a new policy, or of the next version of one."""
 
     class Meta:
         model = Policy
@@ -66,7 +68,7 @@ class PolicyForm(TenantForm):
 
     @property
     def rule(self) -> Rule:
-        """What the form asks; its fields are valid."""
+        """Return the rule that the form describes; only of a form whose fields are valid."""
         values = {name: self.cleaned_data[name] for name in _RULE_FIELDS}
         return Rule(**{**values, "on_timeout": str(values["on_timeout"])})
 
@@ -84,10 +86,10 @@ class PolicyForm(TenantForm):
         return cleaned
 
     def validate_unique(self) -> None:
-        """Leave it to the service, which also knows of retired policies."""
+        """Leave this check to the service, which takes retired policies into account."""
 
     def validate_constraints(self) -> None:
-        """Leave it to the service as well."""
+        """Leave this check to the service as well."""
 
 
 @admin.register(Policy)
@@ -122,7 +124,7 @@ class PolicyAdmin(ServiceAdmin):
 
     @admin.display(description=gettext_lazy("versions"))
     def versions(self, obj: Policy) -> str:
-        """List every version with who made it, each leading to what it asked."""
+        """List the versions with who made each and a link to its page."""
         policies = Policy.objects.filter(tenant_id=obj.tenant_id, pattern=obj.pattern)
         lines = format_html_join(
             "",
@@ -135,7 +137,7 @@ class PolicyAdmin(ServiceAdmin):
                     sanitize.marked(version.created_by),
                     " · " + _("retired") if version.is_retired else "",
                 )
-                for version in policies.order_by("-version")[:200]
+                for version in policies.order_by("-version")[:_MAX_VERSIONS]
             ),
         )
         return format_html("<ul>{}</ul>", lines)
@@ -154,7 +156,7 @@ class PolicyAdmin(ServiceAdmin):
         return False
 
     def has_retire_permission(self, request: HttpRequest) -> bool:
-        """Offer to retire policies to whoever may do so in some tenant."""
+        """Offer the action to whoever may retire policies in some tenant."""
         return self.has_change_permission(request)
 
     @admin.action(description=gettext_lazy("Retire selected policies"), permissions=["retire"])
@@ -180,7 +182,7 @@ class PolicyAdmin(ServiceAdmin):
     ) -> HttpResponse:
         policy = self.get_object(request, object_id) if object_id is not None else None
         if request.method == "POST" and policy is not None:
-            # The address names the version that was read.
+            # The address names the version that the operator read.
             is_outdated = not self.has_change_permission(request, policy)
             if is_outdated and super().has_change_permission(request, policy):
                 messages.error(request, str(errors.PolicyOutdated()))
@@ -197,11 +199,12 @@ class PolicyAdmin(ServiceAdmin):
             policy = changes.change(actor, obj.pattern, form.rule, version=obj.version)
         else:
             policy = changes.create(actor, obj.pattern, form.rule)
-        # What the admin goes on with, and logs, is the row that was made.
+        # The admin goes on with, and logs, the row that the service made.
         obj.pk, obj.version = policy.pk, policy.version
 
     def _retire(self, request: HttpRequest, policy: Policy) -> bool:
-        """Retire the policy in the version that was read; with a message if that is refused."""
+        """Retire the policy in the version that was read; return whether that was done, and leave a
+        message if it was refused."""
         actor = decisions.operator_actor_at(request, policy.tenant_id)
         try:
             changes.retire(actor, policy.pattern, version=policy.version)

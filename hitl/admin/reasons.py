@@ -1,4 +1,5 @@
-"""Rejection reasons of tenants: read by members, kept by the tenant's admins."""
+"""The page of rejection reasons: members read them, a tenant's admins add, change and delete
+them."""
 
 from __future__ import annotations
 

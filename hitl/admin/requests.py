@@ -1,4 +1,4 @@
-"""Approval requests for operators: the inbox, one in full, many at once, and the archive."""
+"""The pages of approval requests: the inbox, one in full, many at once, and the archive."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             *super().get_urls(),
         ]
 
-    # --- what waits --------------------------------------------------------------------
+    # --- the inbox ---------------------------------------------------------------------
 
     def inbox(self, request: HttpRequest) -> HttpResponse:
-        """Show what waits in the operator's tenants, the most urgent first."""
+        """Show the pending requests of the operator's tenants, the most urgent first."""
         operator = operator_at(request)
         inbox = inboxes.read(operator)
         title = _("Inbox")
@@ -107,21 +107,21 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if obj is not None:
             context = one.page_context(services.settle(obj), operator_at(request))
             context["texts"] = script_texts.as_json()
-            # Several are open in tabs: each is told by what it asks.
+            # Several are open in tabs: the title says which is which.
             context["title"] = sanitize.plain(obj.message.strip()[:80] or obj.action_type)
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **context}
         )
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take the decision that the request's page sends; then go to the next most urgent."""
+        """Make the decision that the request's page sends, and go on to the most urgent request."""
         obj = self.get_queryset(request).filter(pk=pk).first()
         if request.method == "POST" and obj is None:
             decisions.record_foreign(request, [pk], is_approval="approve" in request.POST)
         if obj is None:
             return HttpResponseRedirect(reverse(INBOX))
         if request.method != "POST":
-            # Back from signing in: what was sent without a session has been forgotten.
+            # The sign-in leads back here with a GET; the form that was sent before it is lost.
             messages.warning(request, _("You had been signed out. Nothing was decided."))
             return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
         digest = request.POST.get("digest", "")
@@ -142,7 +142,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     # --- many --------------------------------------------------------------------------
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        """Offer the decisions to whoever may make them in some tenant."""
+        """Offer the actions to whoever may decide in some tenant."""
         return bool(operator_at(request).decides_in)
 
     @admin.action(description=gettext_lazy("Approve selected requests"), permissions=["decide"])
@@ -158,7 +158,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         return self._ask_from_archive(request, queryset, is_approval=False)
 
     def decide_many(self, request: HttpRequest) -> HttpResponse:
-        """Ask before many are decided, and decide them once that is answered."""
+        """Ask for confirmation before many requests are decided; decide them once it is given."""
         if request.method != "POST":
             messages.warning(request, _("You had been signed out. Nothing was decided."))
             return HttpResponseRedirect(reverse(INBOX))

@@ -1,4 +1,5 @@
-"""What the audit pages fetch outside Django's views: a walk's progress, and exports."""
+"""The long answers of the audit pages, outside Django's views: a verification's progress, and
+exports."""
 
 from __future__ import annotations
 
@@ -20,10 +21,11 @@ from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.text import dates
 
-# How often a watcher is told how far a walk is.
+# Chosen: how often a verification reports its progress; smooth enough for a progress bar.
 _PROGRESS_SECONDS = 0.5
-# How often an answer that stays open asks whether it may go on.
+# Chosen: how often an open answer checks that the operator may still read the chain.
 _RECHECK_SECONDS = 5.0
+# Keeps the tasks from being collected while they run.
 _running_walks: set[asyncio.Task[None]] = set()
 
 
@@ -31,7 +33,7 @@ class AuditPageConsumer(OperatorConsumer):
     """A form of the audit pages, posted by a member of the tenant it names."""
 
     def form(self) -> QueryDict:
-        """Return the form; raises `Forbidden` without its token."""
+        """Return the posted form; raises `Forbidden` if its CSRF token is missing or wrong."""
         check = CsrfViewMiddleware(_unused_view)
         check.process_request(self.request)
         if check.process_view(self.request, _unused_view, (), {}) is not None:
@@ -39,26 +41,27 @@ class AuditPageConsumer(OperatorConsumer):
         return self.request.POST
 
     async def reading_actor(self, tenant_id: str) -> Actor:
-        """Return who asks, as actor in a tenant whose chain they may read; else `NotFound`."""
+        """Return the operator as actor in the tenant; raises `NotFound` if they may not read its
+        chain."""
         operator = await self.operator()
         if tenant_id not in access.readable_chains(operator):
             raise NotFound
         return access.reader_actor(operator, tenant_id, self.request)
 
     async def start_uncached(self, **headers: str) -> None:
-        """Send the headers of an answer that no cache keeps and no proxy collects."""
+        """Send the headers of an answer that no cache stores and no proxy buffers."""
         fixed = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = HttpResponse(headers={**headers, **fixed})
         await self.start(200, self.edge_headers(response))
 
 
 class VerifyConsumer(AuditPageConsumer):
-    """`POST /admin/book/verify`: lines of JSON, how far it is and at last what was found."""
+    """`POST /admin/book/verify`: lines of JSON with the progress, and last the result."""
 
     walk: verify_job.VerifyJob | None = None
 
     async def drain(self) -> None:
-        """Have the walk end: the server does."""
+        """Stop the verification, because the server is stopping."""
         if self.walk is not None:
             self.walk.stop()
 
@@ -70,7 +73,7 @@ class VerifyConsumer(AuditPageConsumer):
         except verify_job.Busy as exc:
             raise Conflict(_("Another chain is being verified here. Try again later.")) from exc
         if is_new:
-            # A task of its own: it goes on while the page is loaded again.
+            # A task of its own, so that the verification goes on while the page is reloaded.
             task = asyncio.create_task(run_sync(verify_job.run, self.walk))
             _running_walks.add(task)
             task.add_done_callback(_running_walks.discard)
@@ -111,7 +114,7 @@ class ExportConsumer(AuditPageConsumer):
         checked_at = time.monotonic()
         while (piece := await run_sync(next, pieces, None)) is not None:
             if piece:
-                # Returns when the client has room for more: nothing collects here.
+                # Returns when the client has room for more, so nothing piles up here.
                 await self.write(piece)
             if time.monotonic() - checked_at > _RECHECK_SECONDS:
                 await self.reading_actor(tenant_id)

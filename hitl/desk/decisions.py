@@ -1,4 +1,4 @@
-"""An operator's decision on the admin's pages, and the message of what came of it."""
+"""An operator's decision on the pages, and the message that reports its result."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from hitl.states import Status
 from hitl.text import sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
+# Chosen: a longer reason is cut. The field of hitl/reasons.html has the same limit.
 MAX_REASON_LENGTH = 10_000
+# Chosen: a message fits on a line or two.
 _MAX_NAME_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """What came of one decision: a message, its level, and the request as it stands."""
+    """The result of one decision: a message, its level, and the request as it is now."""
 
     request: ApprovalRequest
     level: int
@@ -42,17 +44,17 @@ class DecisionResult:
 
     @property
     def tag(self) -> str:
-        """Return the level as a style's name."""
+        """Return the level as the name of a CSS class."""
         return messages.DEFAULT_TAGS[self.level]
 
 
 def approval(digest: str) -> Decide:
-    """Return the yes to what was shown under this digest."""
+    """Return a function that approves a request whose context has this digest."""
     return lambda request_id, actor: services.approve(request_id, actor, digest=digest)
 
 
 def rejection(digest: str, reason: str) -> Decide:
-    """Return the no to what was shown under this digest."""
+    """Return a function that rejects a request whose context has this digest."""
     reason = reason.strip()[:MAX_REASON_LENGTH]
     return lambda request_id, actor: services.reject(
         request_id, actor, reason=reason, digest=digest
@@ -66,7 +68,7 @@ def operator_actor_at(request: HttpRequest, tenant_id: str) -> Actor:
 
 
 def record_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
-    """Have the audit keep that somebody tried to decide requests that they do not see."""
+    """Record in the audit that the operator tried to decide requests of other tenants."""
     request_ids = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
     tried = "approve" if is_approval else "reject"
     services.record_foreign(request_ids, operator_actor_at(request, ""), tried=tried)
@@ -75,7 +77,7 @@ def record_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bo
 def decide_with_message(
     request: HttpRequest, approval_request: ApprovalRequest, make_decision: Decide
 ) -> DecisionResult:
-    """Decide one; leave a message of what it is now, or why it was not decided."""
+    """Decide one request, and leave a message with its new state or why it was not decided."""
     result = decide(request, approval_request, make_decision)
     messages.add_message(request, result.level, result.text)
     if result.is_done and outbox.is_held_up(approval_request.request_id):
@@ -87,10 +89,10 @@ def decide_with_message(
 def decide(
     request: HttpRequest, approval_request: ApprovalRequest, make_decision: Decide
 ) -> DecisionResult:
-    """Decide by the service that REST uses, in its own transaction, and say what came of it.
+    """Decide one request by the service that REST uses, in a transaction of its own.
 
-    No message begins with what was asked: the admin writes the first letter of every message
-    large.
+    No text begins with the request's message, because the admin capitalises the first letter of
+    every text.
     """
     name = _name(approval_request)
     try:
@@ -127,7 +129,7 @@ def decide(
 
 
 def _name(request: ApprovalRequest) -> str:
-    """Return what was asked, in a line, and the id."""
+    """Return the request's message in one line, and its id."""
     text = " ".join(request.message.split()) or request.action_type
     cut = text if len(text) <= _MAX_NAME_LENGTH else f"{text[: _MAX_NAME_LENGTH - 1]}…"
     return f"“{sanitize.plain(cut)}” ({request.request_id})"

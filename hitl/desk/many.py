@@ -1,4 +1,4 @@
-"""Many requests at once: what was selected, what must be typed, and one result for each."""
+"""Many requests decided at once: the selection, the number to type, and a result for each."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.errors import DwpError
 from hitl.desk import decisions, rows
 from hitl.desk.decisions import DecisionResult
+from hitl.desk.inbox import MAX_ROWS
 from hitl.models import ApprovalRequest
 
-MAX_SELECTED = 200
+# Chosen: no more than the inbox lists. desk/inbox.js has the same limit.
+MAX_SELECTED = MAX_ROWS
 
 
 class TooMany(DwpError):
-    """More are selected than are decided at once."""
+    """More requests are selected than can be decided at once."""
 
     def __init__(self, count: int) -> None:
         text = _(
@@ -30,7 +32,7 @@ class TooMany(DwpError):
 
 
 class NothingSelected(DwpError):
-    """No request that this operator may see is selected."""
+    """No request that this operator sees is selected."""
 
     def __init__(self) -> None:
         super().__init__(_("No request is selected. Nothing was changed."))
@@ -38,19 +40,19 @@ class NothingSelected(DwpError):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The requests that an operator selected, each with the digest of what was shown."""
+    """The requests that an operator selected, with the digest of each context as it was shown."""
 
     requests: list[ApprovalRequest]
     digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[str]:
-        """Return what a form carries of them."""
+        """Return the items of a form: key and digest of each request."""
         return [f"{request.pk}:{self.digests[request.pk]}" for request in self.requests]
 
 
 def selection_from_form(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> Selection:
-    """Return what a form's items name among the requests that the operator sees.
+    """Return the requests of a form's items, without those that the operator does not see.
 
     Raises `TooMany` or `NothingSelected`.
     """
@@ -62,7 +64,7 @@ def selection_from_form(items: Iterable[str], visible: QuerySet[ApprovalRequest]
 
 
 def keys_out_of_sight(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> set[int]:
-    """Return the keys that a form names and the operator does not see; raises `TooMany`."""
+    """Return the keys in a form's items that the operator does not see; raises `TooMany`."""
     named = set(_parse_items(items))
     return named - set(visible.filter(pk__in=named).values_list("pk", flat=True))
 
@@ -79,7 +81,8 @@ def _parse_items(items: Iterable[str]) -> dict[int, str]:
 
 
 def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
-    """Return a selection of the archive's list: what the next page shows is what is decided on.
+    """Return the requests that were ticked in the archive, each with its present digest: the page
+    that asks for confirmation shows them as they are now.
 
     Raises `TooMany` or `NothingSelected`.
     """
@@ -94,12 +97,12 @@ def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
 
 
 def number_to_type(selection: Selection) -> str:
-    """Return what an operator types before so many are approved: their number."""
+    """Return the number that an operator types to approve all of these."""
     return str(len(selection.requests))
 
 
 def question(selection: Selection, *, is_approval: bool) -> str:
-    """Return what the operator is asked before it is done."""
+    """Return the question that the operator confirms."""
     count = len(selection.requests)
     text = (
         ngettext("Approve %(count)d request?", "Approve %(count)d requests?", count)
@@ -112,7 +115,7 @@ def question(selection: Selection, *, is_approval: bool) -> str:
 def decide(
     request: HttpRequest, selection: Selection, *, is_approval: bool, reason: str = ""
 ) -> list[DecisionResult]:
-    """Decide each by itself, in its own transaction; return what came of each."""
+    """Decide each request in a transaction of its own, and return a result for each."""
     results = []
     for approval_request in selection.requests:
         digest = selection.digests[approval_request.pk]
@@ -124,7 +127,7 @@ def decide(
 
 
 def summary(results: list[DecisionResult]) -> str:
-    """Return how many were decided, and how many not."""
+    """Return a sentence with how many requests were decided and how many were not."""
     done = sum(result.is_done for result in results)
     left = len(results) - done
     text = ngettext("%(count)d request decided.", "%(count)d requests decided.", done)
@@ -136,7 +139,7 @@ def summary(results: list[DecisionResult]) -> str:
 
 
 def rows_to_confirm(selection: Selection) -> list[dict[str, object]]:
-    """Return what the page of the question shows of each."""
+    """Return the template context of each request on the page that asks for confirmation."""
     return [
         {
             **rows.row_context(request),

@@ -1,4 +1,4 @@
-"""One request in full: what is asked, how it stands, and what was decided on the like before."""
+"""One request in full: what it asks, its state, and earlier decisions on the same action."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ from hitl.policies.rules import may_approve, may_reject, rule_of
 from hitl.states import Status
 from hitl.text import json_html, redact, sanitize
 
+# Chosen: fits beside the request without scrolling.
 MAX_EARLIER = 10
 
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return how the request stands, for `hitl/state.html` and the buttons."""
+    """Return the context of `hitl/state.html`, and which buttons the operator gets."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
@@ -58,7 +59,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
 
 
 def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return all that the request's page shows."""
+    """Return the context of the request's page, `hitl/request.html`."""
     context = request.context
     before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
     return {
@@ -66,7 +67,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
-        # The headline is all of it, where it is one line and not long.
+        # A short message of one line is all in the headline.
         "message": ""
         if wording.is_headline(request.message)
         else sanitize.marked(request.message, is_multiline=True),
@@ -84,7 +85,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
 
 
 def next_to_decide(operator: Operator, pk: int) -> int | None:
-    """Return the key of the most urgent request besides this one that the operator may decide."""
+    """Return the key of the most urgent other request that the operator may decide, or None."""
     for request in inboxes.read(operator).for_me():
         actor = operator_actor(
             operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
@@ -108,12 +109,12 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
 
 
 def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
-    """Return the newest that have ended of the same action in this tenant."""
+    """Return the newest decided, expired or cancelled requests of the same action and tenant."""
     same = ApprovalRequest.objects.filter(
         tenant_id=request.tenant_id, action_type=request.action_type
     )
-    # Keys first, each state's newest: an index alone has them. Asked for the rows, or for all but
-    # what waits, a planner may read through everything younger.
+    # Read the newest keys of each status first, because an index alone has them. For whole rows,
+    # or for every status but pending, a planner may scan every younger row.
     newest = [
         pk
         for status in Status
@@ -137,7 +138,7 @@ def _newest_keys(requests: QuerySet[ApprovalRequest]) -> list[int]:
 
 
 def _timeline_url(request: ApprovalRequest) -> str:
-    # A page of `streaming`, which this room does not know: it answers 204 for a session that is
-    # an agent's own, and the page then says so.
+    # Served by `streaming`, which hitl may not import. It answers 204 for a session of an agent
+    # outside this server, and the page then says so.
     session = quote(request.session_id, safe="")
     return f"{reverse('admin:index')}streaming/session/{session}/timeline/"

@@ -1,4 +1,4 @@
-"""The inbox's rows as HTML: the same for the page and for its live stream."""
+"""A request as a row of a list: the inbox's rows as HTML, the same for its page and its stream."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hitl.text import sanitize
 
 
 def render(inbox: Inbox, operator: Operator) -> dict[int, str]:
-    """Return each request's row by its key, in the inbox's order."""
+    """Return the HTML of each row by the request's key, in the inbox's order."""
     is_many = len(operator.roles) > 1
     return {
         request.pk: render_to_string(
@@ -32,7 +32,7 @@ def render(inbox: Inbox, operator: Operator) -> dict[int, str]:
 
 
 def row_context(request: ApprovalRequest) -> dict[str, Any]:
-    """Return what a template says of one request in a list."""
+    """Return the template context of one request in a list."""
     return {
         "request": request,
         "item": form_item(request),
@@ -49,5 +49,5 @@ def row_context(request: ApprovalRequest) -> dict[str, Any]:
 
 
 def form_item(request: ApprovalRequest) -> str:
-    """Return what a form carries of a request that it shows: its key and its digest."""
+    """Return the item of a form that selects this request: its key and its digest."""
     return f"{request.pk}:{request.context_digest}"

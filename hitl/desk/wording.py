@@ -1,4 +1,4 @@
-"""A request in a few words: what is to be done, and the parameters that matter."""
+"""A request in a few words: its headline, its action, its first parameters and its rule."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from hitl.policies.rules import Rule, rule_of
 from hitl.states import OnTimeout
 from hitl.text import json_html, redact, sanitize
 
+# Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
+# or value, characters of a headline, parameters of a row, and those of them that are not folded.
 _MAX_VALUE_LENGTH = 60
 _MAX_HEADLINE_LENGTH = 200
 _MAX_PARAMETERS = 12
@@ -27,8 +29,8 @@ _UNFOLDED_PARAMETERS = 4
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The members of a context in their order, cut short: the first few, some more, and how many
-    are left out of both."""
+    """The members of a context in their order, each cut to a line: the first few, those that are
+    folded, and how many are left out."""
 
     first: list[tuple[SafeString, SafeString]]
     more: list[tuple[SafeString, SafeString]]
@@ -36,24 +38,24 @@ class Parameters:
 
     @property
     def folded(self) -> int:
-        """Return how many are not seen at once."""
+        """Return how many are not seen at first."""
         return len(self.more) + self.hidden
 
     @property
     def more_label(self) -> str:
-        """Return what stands for those that are not seen at once."""
+        """Return the label of those that are not seen at first."""
         return _("%(count)d more") % {"count": self.folded}
 
 
 def action(action_type: str) -> str:
-    """Return an action type as words: `delete_mail` as "Delete mail"."""
+    """Return an action type in words: "Delete mail" for `delete_mail`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
     words = re.sub(r"[_.\-]+", " ", words).strip()
     return sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
 
 
 def headline(request: ApprovalRequest) -> SafeString:
-    """Return the message that the agent shows, or else the action in words, in one line."""
+    """Return the request's message in one line, or else its action in words."""
     message = " ".join(request.message.split("\n")).strip()
     return sanitize.marked(
         _cut(message, _MAX_HEADLINE_LENGTH) if message else action(request.action_type)
@@ -61,12 +63,12 @@ def headline(request: ApprovalRequest) -> SafeString:
 
 
 def is_headline(message: str) -> bool:
-    """Say whether a message is shown whole by its headline."""
+    """Say whether the headline shows the whole message."""
     return len(message) <= _MAX_HEADLINE_LENGTH and "\n" not in message
 
 
 def parameters(context: Any) -> Parameters:
-    """Return the parameters of a context, masked, each cut to a line."""
+    """Return the first parameters of a context, secrets masked, each cut to a line."""
     members = context if isinstance(context, Mapping) else {_("context"): context}
     pairs = [
         (sanitize.marked(_cut(name, _MAX_VALUE_LENGTH)), _short(value))
@@ -80,13 +82,13 @@ def parameters(context: Any) -> Parameters:
 
 
 def votes(request: ApprovalRequest) -> str:
-    """Return how many have approved, of how many that must."""
+    """Return how many of the needed approvals there are."""
     counts = {"count": request.approvals, "needed": rule_of(request).min_approvals}
     return _("%(count)d of %(needed)d approvals") % counts
 
 
 def rule(rule: Rule) -> list[str]:
-    """Return a rule in sentences."""
+    """Return a policy's rule in sentences."""
     roles = dict(Role.choices)
     sentences = [
         ngettext(
@@ -112,7 +114,7 @@ def rule(rule: Rule) -> list[str]:
 
 
 def duration(seconds: int) -> str:
-    """Return a term in words: "5 minutes"."""
+    """Return a duration in words: "5 minutes"."""
     term = timedelta(seconds=seconds)
     if term.days >= 2:
         return ngettext("%(count)d day", "%(count)d days", term.days) % {"count": term.days}

@@ -1,4 +1,4 @@
-"""A JSON value as people read it: members in order, long ones folded, secrets masked."""
+"""A JSON value as HTML for people: members in order, long ones folded, secrets masked."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ from django.utils.translation import ngettext
 
 from hitl.text import redact, sanitize
 
-# A longer text, or one of more lines, folds; so does a list or object of more members.
+# Chosen: a longer text, or one of more lines, folds; so does a list or object of more members, or
+# one that is nested deeper.
 _MAX_CHARACTERS = 400
 _MAX_LINES = 8
 _MAX_MEMBERS = 40
 _MAX_LEVELS = 5
-# What is seen of a folded text.
+# Chosen: what is seen of a folded text, about two lines.
 _SUMMARY_CHARACTERS = 160
 
 
 def html(value: Any) -> SafeString:
-    """Return the whole value as HTML; what folds is all there, and opens by a click or a key."""
+    """Return the whole value as HTML. A folded part is complete, and opens by a click or a key."""
     return _html(redact.masked(value), level=0)
 
 
 def mask(masked: redact.Masked) -> SafeString:
-    """Return what is shown in place of a secret, which looks unlike any text."""
+    """Return the label in place of a secret, styled unlike any text."""
     return format_html('<span class="masked">{}</span>', masked.label)
 
 
@@ -81,7 +82,7 @@ def _text(text: str) -> SafeString:
         return whole
     return format_html(
         '<details class="fold"><summary>{}… <span class="quiet">{}</span></summary>{}</details>',
-        # Its lines follow one another here; the whole keeps them.
+        # The summary is one line; the whole text keeps its line breaks.
         sanitize.marked(text[:_SUMMARY_CHARACTERS].replace("\n", " ")),
         _("%(count)d characters") % {"count": len(text)},
         whole,

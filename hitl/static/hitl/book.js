@@ -1,4 +1,4 @@
-/* Verifies a chain: posts the form, reads how far the walk is, line by line, shows the result. */
+/* Verifies a chain: posts the form, reads the progress line by line, and shows the result. */
 "use strict";
 
 for (const form of document.querySelectorAll(".book-verify")) {

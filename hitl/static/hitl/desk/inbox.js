@@ -1,4 +1,4 @@
-// The inbox: rows come, change and leave; focus and selection stay where they are.
+// The inbox: rows are added, replaced and removed, while focus and selection stay.
 
 import * as alerts from "./alerts.js";
 import * as clock from "./clock.js";
@@ -6,7 +6,9 @@ import { listen, showHelp } from "./keys.js";
 import { follow } from "./stream.js";
 import { say, setNow, texts } from "./texts.js";
 
-const MOST = 200;
+// As MAX_SELECTED in desk/many.py.
+const MAX_SELECTED = 200;
+// Chosen: milliseconds for which a new row is highlighted.
 const ARRIVED_FOR = 4000;
 const root = document.getElementById("inbox");
 const list = document.getElementById("rows");
@@ -22,7 +24,7 @@ const boxOf = (row) => row.querySelector(".pick input");
 const linkOf = (row) => row.querySelector(".open");
 const focused = () => document.activeElement?.closest?.("#rows > .row") ?? null;
 
-// --- what comes over the stream ---------------------------------------------------------------
+// --- the stream -------------------------------------------------------------------------------
 
 function rowOf(html) {
   const template = document.createElement("template");
@@ -41,7 +43,7 @@ function isSame(old, fresh) {
 function replace(old, fresh) {
   if (isSame(old, fresh)) return;
   const box = boxOf(old);
-  // Another digest is another request: what was selected is not what is there now.
+  // With another digest the context is another one: the operator has not selected that.
   if (box && boxOf(fresh) && box.value === boxOf(fresh).value) boxOf(fresh).checked = box.checked;
   const isOpen = old.querySelector("details")?.open;
   if (isOpen && fresh.querySelector("details")) fresh.querySelector("details").open = true;
@@ -96,7 +98,7 @@ function update(snapshot) {
   show(snapshot.count);
   clock.draw();
   updateSelection();
-  // Who may decide from now on gets what it takes, too.
+  // Whoever may decide from now on needs the bar, which the server renders.
   if (!bar && rows().some(boxOf)) location.reload();
   if (arrived.length) welcome(arrived);
   else if (left) news.textContent = say("waiting", snapshot.count);
@@ -127,7 +129,7 @@ function showConnection(state) {
   link.classList.toggle("is-live", state === "live");
   link.textContent = state === "stopped" ? "" : texts[state];
   if (state !== "stopped") return;
-  // Whoever may not look any more sees nothing any more.
+  // An operator who has lost access must no longer see the rows.
   const stopped = document.getElementById("stopped");
   stopped.textContent = texts.stopped;
   stopped.hidden = false;
@@ -144,7 +146,7 @@ function updateSelection() {
   const count = boxes.filter((box) => box.checked).length;
   for (const row of rows()) row.classList.toggle("is-picked", Boolean(boxOf(row)?.checked));
   bar.hidden = count === 0;
-  const text = count > MOST ? say("tooMany", MOST) : say("selected", count);
+  const text = count > MAX_SELECTED ? say("tooMany", MAX_SELECTED) : say("selected", count);
   const label = document.getElementById("selected");
   if (label.textContent !== text) label.textContent = text;
   document.getElementById("clear").hidden = false;
@@ -192,7 +194,7 @@ function move(step) {
   linkOf(current[Math.max(0, Math.min(current.length - 1, there))]).focus();
 }
 
-// With a selection, ask about all of it; without one, open the request: nothing is decided unread.
+// With a selection, ask about all of it; without one, open the request, so that it is read first.
 function decide(event, decision) {
   if (event.repeat) return;
   if (rows().some((row) => boxOf(row)?.checked)) {
@@ -207,7 +209,7 @@ listen({
   j: () => move(1),
   k: () => move(-1),
   Enter: (event) => {
-    // On the list itself nothing is focused yet: the most urgent one opens.
+    // With no row focused yet, open the most urgent request.
     if (event.target !== document.body || event.repeat) return false;
     const first = rows()[0];
     if (first) linkOf(first).click();
@@ -226,6 +228,6 @@ updateSelection();
 show(document.getElementById("count").textContent);
 follow(root.dataset.live, update, showConnection);
 addEventListener("pageshow", (event) => {
-  // Back from a request: what was selected before is selected no more.
+  // On the way back from a request, the browser restores the ticks: clear them.
   if (event.persisted) clear();
 });

@@ -1,8 +1,8 @@
-// A live stream that comes back by itself, and says when it will not.
+// A live stream that reconnects by itself, and reports when it will not.
 
 import { whenRefused } from "./refused.js";
 
-// `onSnapshot` is called with each standing, `onConnection` with "live", "connecting" or "stopped".
+// Call `onSnapshot` with each snapshot, and `onConnection` with "live", "connecting" or "stopped".
 export function follow(url, onSnapshot, onConnection) {
   let source = null;
   let isStopped = false;

@@ -1,8 +1,9 @@
-// A session's events as they happen. Pieces of an answer are put together where they stand.
+// A session's events, live. Pieces of one answer are joined into one entry.
 
 import { whenRefused } from "./refused.js";
 import { texts } from "./texts.js";
 
+// Chosen: pixels from the end within which the list scrolls along.
 const NEAR_THE_END = 40;
 
 export function watch(section) {
