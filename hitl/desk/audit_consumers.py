@@ -26,7 +26,7 @@ _PROGRESS_SECONDS = 0.5
 # Chosen: how often an open answer checks that the operator may still read the chain.
 _RECHECK_SECONDS = 5.0
 # Keeps the tasks from being collected while they run.
-_running_walks: set[asyncio.Task[None]] = set()
+_running_jobs: set[asyncio.Task[None]] = set()
 
 
 class AuditPageConsumer(OperatorConsumer):
@@ -58,34 +58,34 @@ class AuditPageConsumer(OperatorConsumer):
 class VerifyConsumer(AuditPageConsumer):
     """`POST /admin/book/verify`: lines of JSON with the progress, and last the result."""
 
-    walk: verify_job.VerifyJob | None = None
+    job: verify_job.VerifyJob | None = None
 
     async def drain(self) -> None:
         """Stop the verification, because the server is stopping."""
-        if self.walk is not None:
-            self.walk.stop()
+        if self.job is not None:
+            self.job.stop()
 
     async def answer(self) -> None:
         tenant_id = self.form().get("tenant", "")
         actor = await self.reading_actor(tenant_id)
         try:
-            self.walk, is_new = verify_job.begin(actor)
+            self.job, is_new = verify_job.begin(actor)
         except verify_job.Busy as exc:
             raise Conflict(_("Another chain is being verified here. Try again later.")) from exc
         if is_new:
             # A task of its own, so that the verification goes on while the page is reloaded.
-            task = asyncio.create_task(run_sync(verify_job.run, self.walk))
-            _running_walks.add(task)
-            task.add_done_callback(_running_walks.discard)
+            task = asyncio.create_task(run_sync(verify_job.run, self.job))
+            _running_jobs.add(task)
+            task.add_done_callback(_running_jobs.discard)
         await self.start_uncached(**{"Content-Type": "application/x-ndjson"})
         checked_at = time.monotonic()
-        while not self.walk.is_over:
-            await self._write_line(self.walk.watch())
+        while not self.job.is_over:
+            await self._write_line(self.job.watch())
             await asyncio.sleep(_PROGRESS_SECONDS)
             if time.monotonic() - checked_at > _RECHECK_SECONDS:
                 await self.reading_actor(tenant_id)
                 checked_at = time.monotonic()
-        await self._write_line(self.walk.watch() | {"result": self.walk.result})
+        await self._write_line(self.job.watch() | {"result": self.job.result})
         await self.finish()
 
     async def _write_line(self, line: dict[str, Any]) -> None:
