@@ -27,13 +27,13 @@ OscillatorNode.prototype.start = function (...given) {
 _HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true })"
 _POLICY = """
 import json, sys
-from hitl import policy_changes
 from hitl.actors import Actor
-from hitl.policies import Rule
+from hitl.policies import changes
+from hitl.policies.rules import Rule
 from hitl.states import ActorKind, Channel
 pattern, rule = json.load(sys.stdin)
 head = Actor("head", "tenant1", ActorKind.OPERATOR, Channel.ADMIN, "admin")
-policy_changes.create(head, pattern, Rule(**rule))
+changes.create(head, pattern, Rule(**rule))
 """
 
 
