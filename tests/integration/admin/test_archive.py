@@ -11,7 +11,7 @@ from django.test import Client
 from hitl import services
 from hitl.states import Origin
 from tests import factories
-from tests.integration.admin.test_requests import LIST, TRICK, asked, assert_marked, page
+from tests.integration.admin.test_requests import LIST, TRICK, assert_marked, opened, page
 from tests.people import OTHER_TENANT, TENANT, Person
 
 pytestmark = pytest.mark.django_db
@@ -25,8 +25,8 @@ def client() -> Client:
 
 
 def test_lists_and_their_filters_mark_what_is_hidden(client: Client) -> None:
-    asked(action_type=TRICK)
-    asked()
+    opened(action_type=TRICK)
+    opened()
 
     shown = page(client, LIST)
 
@@ -39,14 +39,14 @@ def test_lists_and_their_filters_mark_what_is_hidden(client: Client) -> None:
 @pytest.mark.parametrize("order", ["1", "-1", "4"])
 def test_list_is_in_the_order_of_its_index_whatever_a_link_asks(client: Client, order: str) -> None:
     for action in ("b", "a", "c"):
-        asked(action_type=action)
+        opened(action_type=action)
 
     rows = page(client, f"{LIST}?o={order}").split('id="result_list"')[1]
 
     assert rows.index(">c</span>") < rows.index(">a</span>") < rows.index(">b</span>")
 
 
-def found(client: Client, text: str) -> set[str]:
+def ids_listed(client: Client, text: str) -> set[str]:
     """Return the request ids that a search lists."""
     return set(re.findall(r"req-\w+", page(client, f"{LIST}?{urlencode({'q': text})}"))) - {text}
 
@@ -66,7 +66,7 @@ def test_search_finds_by_session_action_requester_and_the_beginning_of_an_id(
         factories.question(request_id="req-one-theirs", action_type="pay_one"), theirs, Origin.REST
     )
 
-    assert found(client, text) == {"req-one"}
+    assert ids_listed(client, text) == {"req-one"}
 
 
 def test_list_shows_one_tenant_and_none_that_the_operator_does_not_see() -> None:

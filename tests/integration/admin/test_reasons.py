@@ -21,7 +21,7 @@ from tests.people import TENANT
 pytestmark = pytest.mark.django_db
 
 
-def test_admin_keeps_the_reasons_and_every_change_is_recorded() -> None:
+def test_admin_adds_changes_and_deletes_reasons_and_each_is_recorded() -> None:
     client = signed_in()
 
     page(client, f"{REASONS}add/", {"tenant_id": TENANT, "text": "no", "position": "1"})

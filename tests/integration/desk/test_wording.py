@@ -26,12 +26,12 @@ def test_action_type_is_written_as_words(action_type: str, words: str) -> None:
 
 
 def test_headline_is_the_message_in_one_line_or_else_the_action() -> None:
-    asked = ApprovalRequest(message="Pay 3 EUR\nto ACME?", action_type="pay_bill")
-    silent = ApprovalRequest(message=" \n ", action_type="pay_bill")
+    with_message = ApprovalRequest(message="Pay 3 EUR\nto ACME?", action_type="pay_bill")
+    without = ApprovalRequest(message=" \n ", action_type="pay_bill")
     long = ApprovalRequest(message="x" * 300, action_type="pay_bill")
 
-    assert "Pay 3 EUR to ACME?" in wording.headline(asked)
-    assert "Pay bill" in wording.headline(silent)
+    assert "Pay 3 EUR to ACME?" in wording.headline(with_message)
+    assert "Pay bill" in wording.headline(without)
     assert "x" * 199 + "…</span>" in wording.headline(long)
 
 
