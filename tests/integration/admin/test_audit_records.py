@@ -9,13 +9,13 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from dwp_project.offload import run_sync
 from hitl import services
 from hitl.audit import record as audit_record
 from hitl.audit import search, verify, verify_job
@@ -330,7 +330,6 @@ def test_conditions_together_are_looked_for_piece_by_piece(
 
 @pytest.mark.django_db(transaction=True)
 async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
-    @sync_to_async
     def shown() -> str:
         asked = factories.opened()
         for number in range(6):
@@ -354,4 +353,4 @@ async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
             path = f"/admin/hitl/auditrecord/request/{asked.request_id}/"
             return str(signed_in().get(path).content.decode())
 
-    assert "these are the first and the last of them" in await shown()
+    assert "these are the first and the last of them" in await run_sync(shown)

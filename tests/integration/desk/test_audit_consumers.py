@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.db import connection
 from pytest_django import Settings
 
+from dwp_project.offload import run_sync
 from hitl.audit import signing, triggers, verify_export
 from hitl.models import AuditRecord
 from tests.integration.admin.test_audit_records import LIST, signed_in
@@ -65,12 +65,11 @@ def lines(answer: Answer) -> list[dict[str, Any]]:
 
 @pytest.mark.django_db(transaction=True)
 async def test_verification_tells_its_result_and_is_audited() -> None:
-    @sync_to_async
     def begin() -> Desk:
         chain_of(3)
         return Desk()
 
-    desk = await begin()
+    desk = await run_sync(begin)
     answer = await desk.post("verify", tenant="tenant1")
 
     assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
@@ -79,7 +78,6 @@ async def test_verification_tells_its_result_and_is_audited() -> None:
     again = lines(await desk.post("verify", tenant="tenant1"))[-1]["result"]
     assert again["records"] == 4  # the first verification is a record of its own
 
-    @sync_to_async
     def audited() -> list[tuple[str, str, str]]:
         return list(
             AuditRecord.objects.filter(event="audit:verified")
@@ -87,12 +85,15 @@ async def test_verification_tells_its_result_and_is_audited() -> None:
             .values_list("actor", "details", "channel")
         )
 
-    assert (await audited())[0] == ("desk", '{"holds":true,"records":3,"role":"viewer"}', "admin")
+    assert (await run_sync(audited))[0] == (
+        "desk",
+        '{"holds":true,"records":3,"role":"viewer"}',
+        "admin",
+    )
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_verification_tells_what_is_broken() -> None:
-    @sync_to_async
     def begin() -> Desk:
         chain_of(3)
         triggers.remove(connection)
@@ -100,7 +101,7 @@ async def test_verification_tells_what_is_broken() -> None:
         triggers.install(connection)
         return Desk()
 
-    desk = await begin()
+    desk = await run_sync(begin)
     result = lines(await desk.post("verify", tenant="tenant1"))[-1]["result"]
 
     assert (result["holds"], result["kind"], result["sequence"]) == (False, "removed", 2)
@@ -109,13 +110,12 @@ async def test_verification_tells_what_is_broken() -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_only_members_with_the_forms_token_verify_and_export() -> None:
-    @sync_to_async
     def begin() -> Desk:
         chain_of(1)
         record(OUTSIDER)
         return Desk("admin")
 
-    desk = await begin()
+    desk = await run_sync(begin)
     for name in ("verify", "export"):
         for tenant in ("tenant2", "", "made-up"):
             answer = await desk.post(name, tenant=tenant, format="csv")
@@ -125,22 +125,20 @@ async def test_only_members_with_the_forms_token_verify_and_export() -> None:
         assert nobody.status in (403, 404)
         assert b"tenant2" not in nobody.content
 
-    @sync_to_async
     def untouched() -> int:
         return AuditRecord.objects.count()
 
-    assert await untouched() == 2
+    assert await run_sync(untouched) == 2
 
 
 @pytest.mark.django_db(transaction=True)
 async def test_export_is_a_signed_file(tmp_path: Path) -> None:
-    @sync_to_async
     def begin() -> Desk:
         chain_of(5)
         record(OUTSIDER, session_id="theirs")
         return Desk()
 
-    desk = await begin()
+    desk = await run_sync(begin)
     answer = await desk.post("export", tenant="tenant1", format="csv")
 
     assert (answer.status, answer.headers["content-type"]) == (200, "application/zip")
@@ -159,12 +157,11 @@ async def test_export_is_a_signed_file(tmp_path: Path) -> None:
 
 @pytest.mark.django_db(transaction=True)
 async def test_export_waits_for_its_client_and_leaves_with_it() -> None:
-    @sync_to_async
     def begin() -> Desk:
         chain_of(3)
         return Desk()
 
-    desk = await begin()
+    desk = await run_sync(begin)
     async with Exchange(
         "POST", "/admin/book/export", **desk.sent({"tenant": "tenant1", "format": "jsonl"})
     ) as exchange:
