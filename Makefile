@@ -1,5 +1,5 @@
 # What a developer runs; `make` alone lists it. Needs Python 3.11 or 3.12 and make.
-# HOST, PORTS, DATA_DIR, DATABASE_URL, REDIS_URL … pass through to what is run.
+# HOST, PORTS, DATA_DIR, DATABASE_URL, REDIS_URL … are passed on to the command.
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -13,9 +13,9 @@ PYTEST := $(BIN)/python -m pytest
 # Each worker has a database and a Redis of its own.
 JOBS ?= 2
 SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
-# What starts servers waits for them, and for deadlines, more than it computes.
+# Tests that start servers mostly wait for them and for deadlines, so one more worker runs.
 MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
-# Checks import the settings; what those generate stays out of the real DATA_DIR.
+# Checks import the settings, which generate files: keep those out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links $(UPGRADE)
@@ -30,14 +30,14 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' Makefile
 
 .PHONY: install
-install: $(RUNTIME) ## Make the venv with what running needs; the other targets do it themselves
+install: $(RUNTIME) ## Make the venv with what is needed to run; other targets do this themselves
 
 .PHONY: run
 run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
 	@exec $(BIN)/python manage.py serve
 
 .PHONY: demo
-demo: $(RUNTIME) ## Play approve and reject against a running server, or one of its own
+demo: $(RUNTIME) ## Play approve and reject against a running server, or start one
 	@exec $(BIN)/python manage.py demo
 
 .PHONY: test
@@ -60,11 +60,11 @@ test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
 	$(PYTEST) $(MOSTLY_WAITING) --ignore tests/acceptance/test_chaos.py tests/acceptance
 
 .PHONY: test-chaos
-test-chaos: $(DEVELOPMENT) ## Break things under load for a minute, with the machine to itself
+test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothing else meanwhile
 	$(PYTEST) tests/acceptance/test_chaos.py
 
 .PHONY: test-browser
-test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chromium where there is one
+test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
 	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
 
 SEED ?= 1
@@ -73,15 +73,15 @@ SECONDS ?= 4200
 RATE ?= 3.6
 
 .PHONY: chaos
-chaos: $(DEVELOPMENT) ## Break things under load and check every promise; SEED, DECISIONS, SECONDS, RATE
+chaos: $(DEVELOPMENT) ## Make parts fail under load and check every promise; SEED, DECISIONS, SECONDS, RATE
 	@exec $(BIN)/python -m tests.chaos --seed $(SEED) --decisions $(DECISIONS) --seconds $(SECONDS) --rate $(RATE)
 
 .PHONY: bench
-bench: $(DEVELOPMENT) ## Measure decisions, streams and waits, side by side, in about two minutes
+bench: $(DEVELOPMENT) ## Measure decisions, streams and waits together, in about two minutes
 	@exec $(BIN)/python -m tests.bench
 
 .PHONY: coverage
-coverage: $(DEVELOPMENT) ## Measure what unit and integration tests reach
+coverage: $(DEVELOPMENT) ## Measure the coverage of unit and integration tests
 	@mkdir -p build
 	rm -f build/coverage build/coverage.*
 	$(BIN)/coverage run -m pytest -q tests/unit tests/integration
@@ -99,12 +99,12 @@ lint: $(DEVELOPMENT) ## Check style, types, layers, migrations and settings
 	$(CHECK) $(BIN)/python manage.py check
 
 .PHONY: format
-format: $(DEVELOPMENT) ## Format the code and mend what ruff can mend
+format: $(DEVELOPMENT) ## Format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 .PHONY: lock
-lock: $(DEVELOPMENT) ## Lock requirements*.txt anew; UPGRADE=--upgrade for newer versions
+lock: $(DEVELOPMENT) ## Write the lock files of requirements*.txt; UPGRADE=--upgrade for newer versions
 	$(UV) --output-file requirements.lock requirements.txt
 	$(UV) --constraints requirements.lock --output-file requirements-dev.lock requirements-dev.txt
 

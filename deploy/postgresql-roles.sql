@@ -1,8 +1,8 @@
 -- Two roles for PostgreSQL 14 or newer, so that the application's own database user cannot change
--- or remove an audit record. docs/how-to/audit.md says when to run this and what it is worth.
+-- or remove an audit record. docs/how-to/audit.md says when to run this and what it prevents.
 --
 --   dwp_owner  owns the tables; `manage.py migrate` runs as it, and nothing else
---   dwp_app    serves: reads and writes, but of audit records and checkpoints it only adds and reads
+--   dwp_app    serves: reads and writes, but can only add and read audit records and checkpoints
 --
 -- Run it as a superuser (or as the database's owner with CREATEROLE), connected to the
 -- application's database, after every migration. It may be run again at any time.
@@ -20,10 +20,10 @@ BEGIN
         CREATE ROLE dwp_app LOGIN;
     END IF;
 END $$;
--- Whatever they were before.
+-- Reset the attributes of roles that existed before.
 ALTER ROLE dwp_owner NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;
 ALTER ROLE dwp_app NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS NOINHERIT;
--- Who is a member of a role can become it.
+-- A member of a role can become it, so dwp_app is a member of none.
 DO $$
 DECLARE granted record;
 BEGIN
@@ -37,7 +37,7 @@ BEGIN
     END LOOP;
 END $$;
 
--- The schema: the owner makes tables, the application uses them.
+-- The owner creates tables in the schema, the application uses them.
 ALTER SCHEMA public OWNER TO dwp_owner;
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 REVOKE ALL ON SCHEMA public FROM dwp_app;
@@ -74,22 +74,22 @@ BEGIN
     END LOOP;
 END $$;
 
--- What the application may do, from nothing up.
+-- Revoke everything from the application, then grant what it needs.
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, dwp_app;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA public FROM PUBLIC, dwp_app;
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO dwp_app;
 GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO dwp_app;
 
--- Audit records and checkpoints are added and read. That is all.
+-- Audit records and checkpoints can only be added and read.
 REVOKE ALL ON hitl_auditrecord, hitl_auditcheckpoint FROM dwp_app;
 GRANT SELECT, INSERT ON hitl_auditrecord, hitl_auditcheckpoint TO dwp_app;
--- The heads move on; none goes away.
+-- The heads of chains are updated and never deleted.
 REVOKE DELETE ON hitl_auditchain FROM dwp_app;
--- Which migrations have run is the owner's to say.
+-- Only the owner records which migrations have run.
 REVOKE ALL ON django_migrations FROM dwp_app;
 GRANT SELECT ON django_migrations TO dwp_app;
 
--- Tables of later migrations. One that holds audit records needs this file again.
+-- Tables of later migrations. After one that adds a table for the audit, run this file again.
 ALTER DEFAULT PRIVILEGES FOR ROLE dwp_owner IN SCHEMA public
     GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO dwp_app;
 ALTER DEFAULT PRIVILEGES FOR ROLE dwp_owner IN SCHEMA public

@@ -14,6 +14,7 @@ django.setup(set_prefix=False)  # first: it loads the apps that the rest imports
 # ruff: noqa: E402 - see above
 from channels.consumer import AsyncConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import path, re_path
 
 from dwp_project.asgi_types import Receive, Scope, Send
@@ -25,16 +26,20 @@ from hitl.api import urls as hitl_urls
 from hitl.desk import urls as hitl_pages
 from streaming import urls as streaming_urls
 
-refuse_unsafe_start()
+try:
+    refuse_unsafe_start()
+except ImproperlyConfigured as exc:
+    # A server of another's making runs no system checks, and would print a traceback.
+    raise SystemExit(f"Nothing is served. {exc}") from None
 django_app: Any = Handler()
 
 
 def _by_method(methods: tuple[str, ...], consumer: type[AsyncConsumer]) -> Any:
-    """Serve `methods` by the consumer and every other method (OPTIONS, 405) by Django."""
-    served = consumer.as_asgi()
+    """Return an app that gives `methods` to the consumer and all others to Django."""
+    consumer_app = consumer.as_asgi()
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        await (served if scope["method"] in methods else django_app)(scope, receive, send)
+        await (consumer_app if scope["method"] in methods else django_app)(scope, receive, send)
 
     return app
 

@@ -1,4 +1,4 @@
-"""The shapes of an ASGI application, named once."""
+"""The types of an ASGI application."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any

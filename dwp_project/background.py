@@ -1,6 +1,8 @@
-"""What a serving process does besides answering. daphne speaks no ASGI lifespan, so `serve`
-starts this itself; a bare daphne needs `manage.py clock`, `relay` and
-`sessions` beside it."""
+"""The loops that a serving process runs beside its answers.
+
+`serve` starts them itself, because daphne has no ASGI lifespan; a bare daphne needs
+`manage.py clock`, `relay` and `sessions` beside it.
+"""
 
 from __future__ import annotations
 
@@ -13,23 +15,24 @@ from hitl.background.chores import Chore
 from hitl.delivery import relay
 from streaming import recovery, retention, runner
 
+# Hourly, as retention counts in days.
 _CHORES = (Chore("remove-old-events", timedelta(hours=1), retention.remove_old),)
 
 
 async def run() -> None:
-    """Run until cancelled."""
+    """Run all loops until cancelled."""
     async with asyncio.TaskGroup() as group:
         for loop in (clock, relay.run, scanner.run, recovery.run):
             group.create_task(loop())
 
 
 async def clock() -> None:
-    """Do what comes due, of every room, until cancelled."""
+    """Run the chores of hitl and streaming when they are due, until cancelled."""
     await hitl.background.clock.run(also=_CHORES)
 
 
 async def sessions() -> None:
-    """Carry on sessions whose process is gone, until cancelled; then give them away."""
+    """Resume sessions whose process is gone, until cancelled; then release them."""
     try:
         await recovery.run()
     finally:
@@ -37,8 +40,8 @@ async def sessions() -> None:
 
 
 async def drain() -> None:
-    """Give away what only this process does: its sessions go on in others.
+    """Release the sessions of this process, so that others resume them.
 
-    `serve` awaits it when it is told to end, before it cuts the streams; three seconds at most.
+    `serve` awaits this when it ends, before it cuts the streams. Takes at most three seconds.
     """
     await runner.release_all()

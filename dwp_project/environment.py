@@ -1,4 +1,4 @@
-"""Readers of the environment that say which variable is wrong, and never show a password."""
+"""Reads the environment; errors name the variable that is wrong, and never contain a password."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class Environment(environ.Env):  # type: ignore[misc, unused-ignore]
     def db_url(self, var: str = "DATABASE_URL", *args: Any, **kwargs: Any) -> dict[str, Any]:
         text = os.environ.get(var, "")
         if text and not text.startswith(_DATABASES):
-            # Not quoted: a mistyped one may hold a password.
+            # The value is not quoted: it may contain a password.
             raise ImproperlyConfigured(
                 f"{var} must begin with one of {', '.join(_DATABASES)}: "
                 "postgres://user:password@host:5432/name"
             )
-        found: dict[str, Any] = super().db_url(var, *args, **kwargs)
-        return found
+        database: dict[str, Any] = super().db_url(var, *args, **kwargs)
+        return database

@@ -1,4 +1,4 @@
-"""JSON as text: one compact form for the wire, one canonical form for digests."""
+"""JSON as text: a compact form for the wire, a canonical form for digests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-# A nested value deeper than this is refused before anything walks it recursively.
+# A nested value deeper than this is refused before anything walks it recursively (wire.md, 2).
 MAX_DEPTH = 64
 
 
@@ -34,7 +34,7 @@ def digest(value: Any) -> str:
 
 
 def parse(text: bytes | str) -> Any:
-    """Parse JSON, raising `InvalidJSON` for whatever cannot be stored and sent on unchanged.
+    """Parse JSON; raise `InvalidJSON` for whatever cannot be stored and sent on unchanged.
 
     Refused besides malformed text: NaN and infinities, half surrogate pairs, members named
     twice, nesting deeper than `MAX_DEPTH`.

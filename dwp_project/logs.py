@@ -18,26 +18,27 @@ _SHARED: list[structlog.typing.Processor] = [
 ]
 
 
-# Outages that are further apart than this are two.
+# Reports that are further apart than this are of two outages. Chosen: many times the second
+# between two reports of one.
 _SAME_OUTAGE_SECONDS = 30.0
 
 
 class OncePerOutage(logging.Filter):
-    """Lets the first report of an outage of Redis through, as a warning without a traceback.
+    """Passes the first report of an outage of Redis only, as a warning without a traceback.
 
-    The channel layer reports each try to receive, about one a second, until Redis is back.
+    The channel layer logs every failed receive, about one a second, until Redis is back.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._told_at = float("-inf")
+        self._reported_at = float("-inf")
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, (RedisError, OSError)):
             return True
-        before, self._told_at = self._told_at, time.monotonic()
-        if self._told_at - before < _SAME_OUTAGE_SECONDS:
+        last, self._reported_at = self._reported_at, time.monotonic()
+        if self._reported_at - last < _SAME_OUTAGE_SECONDS:
             return False
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.msg, record.args = "channel_layer_away: %s", (error,)
@@ -50,12 +51,12 @@ def configure(settings: dict[str, Any]) -> None:
 
     `settings` has `level` (a logging level's name) and `format` (`console` or `json`).
     """
-    last: structlog.typing.Processor = (
+    renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
         if settings["format"] == "json"
         else structlog.dev.ConsoleRenderer(
             colors=False,
-            # Not rich's, which prints local variables: tokens stand among them.
+            # Not rich's formatter, which prints local variables, tokens among them.
             exception_formatter=structlog.dev.plain_traceback,
         )
     )
@@ -72,7 +73,7 @@ def configure(settings: dict[str, Any]) -> None:
                         structlog.processors.format_exc_info
                         if settings["format"] == "json"
                         else _unchanged,
-                        last,
+                        renderer,
                     ],
                 }
             },
@@ -80,9 +81,9 @@ def configure(settings: dict[str, Any]) -> None:
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "structured"}},
             "root": {"handlers": ["stderr"], "level": settings["level"]},
             "loggers": {
-                # A 4xx is the client's mistake and its answer says so; the log stays quiet.
+                # A 4xx is the client's mistake, and its answer says so.
                 "django.request": {"level": "ERROR"},
-                # Answered with what to do; anybody can send it.
+                # Anybody can send such a request; its answer says what to set.
                 "django.security.DisallowedHost": {"level": "CRITICAL"},
                 "daphne": {"level": "WARNING"},
                 "channels_redis.pubsub": {"filters": ["once"]},

@@ -1,8 +1,8 @@
 """The one way from async code to the database.
 
-`database_sync_to_async` shares a single thread per process: twenty calls of 50 ms take a
-second. Here small pools of threads do the work, and every thread hands its connection back
-when the call is over. A call whose caller is gone before a thread was free is never made.
+Small pools of threads run the calls, and a thread returns its database connection after each
+call; `database_sync_to_async` has one thread for the whole process (docs/adr/0005). A call whose
+caller is gone before a thread was free is dropped.
 """
 
 from __future__ import annotations
@@ -20,68 +20,73 @@ from django.db import close_old_connections
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Chosen: calls that wait for the database overlap, and all pools below share the 20 connections
+# that a process has by default (docs/explanation/architecture.md).
 _THREADS = 8
 _pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="orm")
-# For what must not stand in line behind everybody else's calls.
-_express = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-express")
+# For calls that must not wait behind all others: one thread, because they are short.
+_urgent_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-urgent")
 
 # For Django's views. More threads than this only take the one interpreter from each other: with
-# hundreds, every call took longer than its client waited (docs/adr/0035).
+# hundreds, every call took longer than its client waited ("Threads, and a line before them" there).
 REQUEST_THREADS = 16
-requests = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
-# Hashing a password takes a processor for half a second: however many want to log in, two at a
-# time, and nobody else waits for them.
-logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
-# What must be answered when everything else waits: for what asks nobody, and for what waits
-# seconds for a database that is away.
-probes = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
-readiness = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
+request_pool = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefix="request")
+# Hashing a password takes a processor for half a second. Logins have two threads
+# of their own, so that nobody else waits for them.
+login_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
+# Probes must be answered while everything else waits. Two pools, because the probes of one ask no
+# other system, and `/ready` may wait seconds for a database that is away.
+probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
+readiness_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
 
-# For the loops that nobody waits for and everybody needs: relay, finder, clock.
-_background = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
+# For the process's own loops, a thread each: relay, scanner, clock.
+_background_pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
 
-_all = (_pool, _express, requests, logins, probes, readiness, _background)
+_all = (_pool, _urgent_pool, request_pool, login_pool, probe_pool, readiness_pool, _background_pool)
 
 
 async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run `function` (ORM, Redis or other blocking code) in the pool and await its result.
 
-    A cancelled caller stops waiting; the call itself runs to its end, so a transaction is
-    never cut in half.
+    A cancelled caller stops waiting, but the call runs to its end, so that no transaction is cut in
+    half.
     """
     return await _run_in(_pool, partial(function, *args, **kwargs))
 
 
-async def run_express(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what `run_sync` does, on a thread kept for calls that are rare, short and urgent."""
-    return await _run_in(_express, partial(function, *args, **kwargs))
+async def run_urgent(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Do what `run_sync` does, on a thread for calls that are rare, short and urgent."""
+    return await _run_in(_urgent_pool, partial(function, *args, **kwargs))
 
 
 async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Do what `run_sync` does, on threads kept for the process's own loops."""
-    return await _run_in(_background, partial(function, *args, **kwargs))
+    """Do what `run_sync` does, on the threads of the process's own loops."""
+    return await _run_in(_background_pool, partial(function, *args, **kwargs))
 
 
-class Overloaded(Exception):
+class NoThreadFree(Exception):
     """No thread was free in time; nothing was done."""
 
 
 async def run_request(
-    function: Callable[[], T], *, seconds: float, line: ThreadPoolExecutor = requests
+    function: Callable[[], T], *, seconds: float, pool: ThreadPoolExecutor = request_pool
 ) -> T:
-    """Do what `run_sync` does, on the threads of Django's views or others of `line`; raise
-    `Overloaded` when none was free for so many seconds."""
-    call = _submit(line, function)
+    """Do what `run_sync` does, on the threads of `pool`, by default those of Django's views.
+
+    Raises `NoThreadFree` if no thread was free for `seconds`. If the caller is cancelled before a
+    thread was free, the call is dropped.
+    """
+    call = _submit(pool, function)
     answer = asyncio.wrap_future(call)
     try:
         await asyncio.wait([answer], timeout=seconds)
     except asyncio.CancelledError:
         call.cancel()
-        answer.cancel()  # if it has begun, nobody asks what came of it
+        answer.cancel()  # a call that has begun runs on; its result is not used
         raise
-    # What has begun is waited for, however long it takes: only what stands in line is refused.
+    # A call that has begun is awaited, however long it takes; only one that still waits is refused.
     if call.cancel():
-        raise Overloaded
+        raise NoThreadFree
     return await answer
 
 
@@ -101,18 +106,17 @@ def _submit(pool: ThreadPoolExecutor, function: Callable[[], T]) -> Future[T]:
             close_old_connections()
 
     future = pool.submit(call)
-    # A pool keeps what was cancelled until a thread comes to it: the shell only, not what a
-    # client sent.
+    # A pool keeps a cancelled call until a thread takes it from the queue. Emptied here, so that
+    # it does not keep what a client sent in memory.
     future.add_done_callback(lambda _: work.clear())
     return future
 
 
 def close(seconds: float) -> bool:
-    """Drop the calls that wait for a thread, and wait for those that run, at most so long; say
-    whether all have ended.
+    """Drop the calls that wait for a thread and wait up to `seconds` for those that run.
 
-    The interpreter would make all of them before it ends, however many they are, and waits for
-    those that run for ever: a database that is frozen never answers.
+    Returns whether all have ended. Without this the interpreter would run every waiting call
+    before it exits, and wait for ever for one whose database is frozen.
     """
     ended = threading.Event()
 

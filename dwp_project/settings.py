@@ -11,6 +11,7 @@ from typing import Any
 
 from csp import constants as csp
 
+from dwp_project import __version__
 from dwp_project.datadir import data_dir, redis_socket, secret
 from dwp_project.environment import Environment
 
@@ -214,6 +215,7 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }
+AUTHENTICATION_BACKENDS = ["dwp_project.gateway.passwords.PasswordBackend"]
 # Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
@@ -237,7 +239,7 @@ SPECTACULAR_SETTINGS = {
         "the `errorCode` never changes. Every path answers with and without `/api` in front. "
         "Bodies may have 256 KiB."
     ),
-    "VERSION": "1.0.0",
+    "VERSION": __version__,
     "TAGS": [
         {"name": "Approvals", "description": "Ask for a decision, and decide."},
         {"name": "Stream", "description": "An agent's work, event by event."},
@@ -294,7 +296,7 @@ HITL_REDACT: list[str] = env.list(
 )
 DWP_AGENTS: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": env.str("DWP_AGENT", default="streaming.agents.builtin.BuiltinAgent"),
+        "BACKEND": env.str("DWP_AGENT", default="streaming.agents.demo.DemoAgent"),
         "OPTIONS": env.json("DWP_AGENT_OPTIONS", default={}),
     },
 }

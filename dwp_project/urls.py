@@ -1,9 +1,10 @@
-"""Every path of the project. `/api` in front of any of them is taken off before this."""
+"""Every path of the project. `StripPrefix` has removed a leading `/api` before."""
 
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+from dwp_project.gateway.accounts_admin import password_change
 from dwp_project.gateway.documentation import DocsView, SchemaView
 
 urlpatterns = [
@@ -14,6 +15,8 @@ urlpatterns = [
     path("docs/", DocsView.as_view()),
     path("", RedirectView.as_view(url="/admin/")),
     path("admin", RedirectView.as_view(url="/admin/")),
+    # Before the admin's own, which opens no transaction.
+    path("admin/password_change/", admin.site.admin_view(password_change, cacheable=True)),
     path("admin/", admin.site.urls),
 ]
 

@@ -1,4 +1,4 @@
-"""Who acts on a request, and from where: what the audit keeps of them."""
+"""Who acts on a request, and from where, as the audit records it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from dwp_project.gateway.identity import recorded
-from dwp_project.gateway.roles import DECIDERS, Role
+from dwp_project.gateway.roles import Role
 from hitl.states import ActorKind, Channel
 
 
 def person_key(user_id: str) -> str:
-    """Return whom a user id means, for rules about different people: `Kim` and `kim` are one.
+    """Return the key by which rules about different people compare user ids: `Kim` is `kim`.
 
-    Ids are otherwise compared exactly. Where an issuer gives two people ids that differ in no
-    more than this, only one of them can vote: better than one person with two votes.
+    Everything else compares ids exactly. If an issuer gives two people ids with the same key,
+    only one of them can vote, which is better than one person with two votes (wire.md, 3.6).
     """
     return unicodedata.normalize("NFKC", user_id).casefold().strip()
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A person or process within one tenant."""
+    """A person or process that acts within one tenant, as the services are called with."""
 
     id: str
     tenant_id: str
@@ -38,35 +38,31 @@ class Actor:
 
     @property
     def recorded(self) -> dict[str, str]:
-        """What the audit keeps of the caller besides its own columns."""
-        told = {"source": self.source, "callerType": self.caller_type, "role": self.role}
-        return {name: value for name, value in told.items() if value}
-
-    def may_decide_for(self, requester_id: str) -> bool:
-        """Say whether this actor may decide what `requester_id` asked (wire.md, 3.2)."""
-        if self.role in DECIDERS:
-            return True
-        return self.kind is ActorKind.USER and self.id == requester_id
+        """The details of the caller that audit records have no columns for."""
+        members = {"source": self.source, "callerType": self.caller_type, "role": self.role}
+        return {name: value for name, value in members.items() if value}
 
 
 def operator_actor(
     username: str, tenant_id: str, role: str, request: HttpRequest | None = None
 ) -> Actor:
-    """Return an operator of the admin's pages as actor in a tenant; with the `request` of a
-    page, also what the audit keeps of where they sit."""
-    here = {} if request is None else client_details(request)
+    """Return an operator of the admin pages as actor in a tenant, with this role there.
+
+    With the `request` of a page, the actor has its address and user agent as well.
+    """
+    client = {} if request is None else client_details(request)
     return Actor(
         id=username,
         tenant_id=tenant_id,
         kind=ActorKind.OPERATOR,
         channel=Channel.ADMIN,
         role=role,
-        **here,
+        **client,
     )
 
 
 def client_details(request: HttpRequest) -> dict[str, str]:
-    """Return the address and the program that `request` comes from, as `Actor` takes them."""
+    """Return the address and user agent of `request` as arguments of `Actor`."""
     return {
         "address": str(request.META.get("REMOTE_ADDR") or "")[:64],
         "user_agent": recorded(request, "User-Agent"),
@@ -74,12 +70,12 @@ def client_details(request: HttpRequest) -> dict[str, str]:
 
 
 def clock_actor(tenant_id: str) -> Actor:
-    """Return the actor of what happens because time has passed."""
+    """Return the actor of expiry and escalation."""
     return Actor(id="clock", tenant_id=tenant_id, kind=ActorKind.CLOCK, channel=Channel.CLOCK)
 
 
 def recovery_actor(tenant_id: str) -> Actor:
-    """Return the actor of what becomes of sessions whose process is gone."""
+    """Return the actor that ends the requests of sessions whose process is gone."""
     return Actor(
         id="recovery",
         tenant_id=tenant_id,
@@ -90,5 +86,5 @@ def recovery_actor(tenant_id: str) -> Actor:
 
 
 def system_actor(tenant_id: str) -> Actor:
-    """Return the actor of what is done on the machine itself, by whoever may run commands."""
+    """Return the actor of commands and shells on the machine itself."""
     return Actor(id="system", tenant_id=tenant_id, kind=ActorKind.SYSTEM, channel=Channel.COMMAND)

@@ -9,5 +9,7 @@ class HitlConfig(AppConfig):
     def ready(self) -> None:
         from hitl import checks  # noqa: F401 - registers the system checks
         from hitl.audit import accounts
+        from hitl.desk import live
 
         accounts.connect()
+        live.connect()

@@ -1,4 +1,4 @@
-"""System checks of the audit store."""
+"""System checks of the audit: its triggers and its keys."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from hitl.audit import signing, triggers
 @register(Tags.database)
 def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Report triggers that are missing from the audit table (run by `migrate` and `serve`)."""
-    complaints: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
         if triggers.TABLE not in connection.introspection.table_names():
             continue
         if missing := triggers.missing(connection):
-            complaints.append(
+            messages.append(
                 Error(
                     f"The audit table of {alias!r} is not append-only: "
                     f"no trigger {', '.join(missing)}.",
@@ -29,12 +29,12 @@ def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMess
                     id="hitl.E001",
                 )
             )
-    return complaints
+    return messages
 
 
 @register(Tags.security)
 def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Refuse keys of the audit that cannot be used."""
+    """Report keys of the audit that cannot be used, or that everybody may read."""
     try:
         signing.trusted_keys()
     except signing.KeyUnusable as exc:
@@ -59,7 +59,7 @@ def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMes
 
 @register(Tags.security, deploy=True)
 def audit_key_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of a generated key where processes of several machines would each have their own."""
+    """Warn of a generated key, of which every machine would have its own."""
     if not signing.is_generated():
         return []
     return [

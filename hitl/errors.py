@@ -1,4 +1,7 @@
-"""What can be wrong with an approval request; each error states the fact."""
+"""Errors of approval requests, policies and rejection reasons; each states a fact.
+
+The gateway's handler turns those that are a `DwpError` into the envelope (wire.md, 2).
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ class SessionNotFound(errors.NotFound):
 
 
 class MayNotDecide(errors.Forbidden):
-    """The actor is neither the requester nor an approver."""
+    """The actor is neither the requester nor an approver or admin of the tenant."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -76,7 +79,7 @@ class DigestDiffers(errors.Conflict):
 
 
 class AlreadyDecided(Exception):
-    """Somebody decided before; `request` holds the decision that stands."""
+    """The request was decided before; `request` has that decision (wire.md, 3.2)."""
 
     def __init__(self, request: ApprovalRequest) -> None:
         super().__init__(f"{request.request_id} is already {request.status}")
@@ -98,7 +101,7 @@ class RequestCancelled(errors.Gone):
 
 
 class IdempotencyKeyReused(errors.DwpError):
-    """The key stands for another payload."""
+    """The Idempotency-Key was used with another payload (wire.md, 3.2)."""
 
     code = errors.ErrorCode.KEY_REUSED
 
@@ -120,7 +123,7 @@ class MayNotChangePolicies(errors.Forbidden):
 
 
 class InvalidPolicy(errors.ValidationFailed):
-    """The policy would not mean anything, or not what it seems to; `field` is what is wrong."""
+    """The policy would mean nothing, or not what it seems to; `field` names the wrong member."""
 
     def __init__(self, field: str, message: str | Promise) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""What this process has counted since it started; `/metrics` tells it to a monitor."""
+"""Counters of this process since it started, for `/metrics`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The only writer of a request's status: open, approve, reject, cancel, expire.
 
-`hitl.approvals` says who may, counts the votes and moves the time of what escalates.
+`hitl.approvals` checks permissions, counts votes and extends the term of what escalates.
 
 Every change is a conditional update that touches one row or none, and commits together
-with its audit record and, for a decision, its signal. Redis hears of it after the commit.
+with its audit record and, for a decision, its outbox entry. Redis is written after the commit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
 from hitl.actors import Actor, clock_actor
 from hitl.adoption import adopt
-from hitl.approvals import escalation, opening, refusals, votes
+from hitl.approvals import escalation, opening, permissions, refusals, votes
 from hitl.approvals.decisions import ProposedDecision
 from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
@@ -48,49 +48,57 @@ __all__ = [
 
 logger = get_logger(__name__)
 
-# The reason where a client gives none (docs/reference/wire.md, 3.2).
-_UNLESS_GIVEN = {Status.REJECTED: "User rejected"}
+# The reason of a decision whose client gives none (docs/reference/wire.md, 3.2).
+_DEFAULT_REASON = {Status.REJECTED: "User rejected"}
 
 
 def wake_topic(request_id: str) -> str:
-    """Return the wake-up topic on which a request's end is told."""
+    """Return the wake-up topic that is published when the request ends."""
     return f"request:{request_id}"
 
 
 def open_request(
     question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
 ) -> tuple[ApprovalRequest, bool]:
-    """Open a request in `actor`'s name; return it and whether it is new.
+    """Open a request in the actor's name; return it and whether it is new (wire.md, 3.5).
 
-    The same question under the same id again returns what stands. Raises
-    `SessionNotFound` in somebody else's session, `RequestIdTaken` for another question
-    under a known id (wire.md, 3.5).
+    The same question under the same id again returns the existing request. Raises
+    `SessionNotFound` in somebody else's session and `RequestIdTaken` for another question
+    under an existing id.
     """
     if origin is Origin.REST and question.request_id is not None:
-        # An agent may have written a question of this id a moment ago: then it is known first.
-        known = ApprovalRequest.objects.filter(request_id=question.request_id)
-        if not known.exists() and not wakeup.is_paused():
+        # An agent on Redis may have written a question under this id: that one came first.
+        existing = ApprovalRequest.objects.filter(request_id=question.request_id)
+        if not existing.exists() and not wakeup.is_paused():
             adopt.adopt_request(question.request_id)
     return opening.open_request(question, actor, origin, now=now)
 
 
 def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
-    """Return the tenant's request, expired first if it is overdue; else `RequestNotFound`."""
+    """Return the request as members of the tenant see it, settled first (wire.md, 3.3).
+
+    Raises `RequestNotFound` for an id that there is not, and for another tenant's.
+    """
     request = None
-    if ID_PATTERN.fullmatch(request_id):  # PostgreSQL takes no NUL, and odd ids name nothing
+    if ID_PATTERN.fullmatch(
+        request_id
+    ):  # PostgreSQL refuses a NUL, and no request has an id outside the pattern
         request = ApprovalRequest.objects.filter(request_id=request_id).first()
         if request is None or (
             request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused()
         ):
-            # An agent may have written it to Redis a moment ago, or something else since.
+            # An agent may have written it to Redis and nobody has read it yet, or changed it since.
             request = adopt.adopt_request(request_id)
-    if request is None or request.tenant_id != tenant_id:
+    if request is None or not permissions.may_see(tenant_id, request):
         raise errors.RequestNotFound
     return settle(request, now=now)
 
 
 def settle(request: ApprovalRequest, *, now: datetime | None = None) -> ApprovalRequest:
-    """Return `request` as it stands: if its time is over, made `expired`, or escalated once."""
+    """Return the request as it is now: if its term is over, it escalates once, or expires.
+
+    Time is compared with `now`, the present unless a test gives another (wire.md, 3.3 and 3.6).
+    """
     now = now or timezone.now()
     while request.status == Status.PENDING and request.expires_at <= now:
         with transaction.atomic():
@@ -98,7 +106,7 @@ def settle(request: ApprovalRequest, *, now: datetime | None = None) -> Approval
                 escalation.escalate(request, now)
             else:
                 _leave_pending(request, Status.EXPIRED, clock_actor(request.tenant_id), now)
-        # Another process may have done either, and a further term may be over as well.
+        # Another process may have done either first, and the further term may be over as well.
         request.refresh_from_db()
     return request
 
@@ -106,12 +114,13 @@ def settle(request: ApprovalRequest, *, now: datetime | None = None) -> Approval
 def approve(
     request_id: str, actor: Actor, *, digest: str | None = None, now: datetime | None = None
 ) -> ApprovalRequest:
-    """Record the yes of `actor`, who was shown a context of this `digest`.
+    """Approve the request in the actor's name, or add their vote (wire.md, 3.1, 3.2 and 3.6).
 
-    Returns the request approved or, where its policy wants more people to agree, still pending;
-    a second yes of the same person changes nothing. Raises `RequestNotFound`, `MayNotDecide`,
+    `digest` is the 64 hexadecimal digits of the context that the actor was shown, if known.
+    Returns the approved request or, where its policy needs more votes, the pending one; a second
+    vote of the same person changes nothing. Raises `RequestNotFound`, `MayNotDecide`,
     `RoleRequired`, `RequesterMayNotApprove`, `DigestDiffers`, `AlreadyDecided`,
-    `RequestExpired`, `RequestCancelled`. Refusals, all but the last three, are audited.
+    `RequestExpired` and `RequestCancelled`. All but the last three are audited.
     """
     return _decide(ProposedDecision(Status.APPROVED, actor, digest), request_id, now)
 
@@ -124,99 +133,112 @@ def reject(
     digest: str | None = None,
     now: datetime | None = None,
 ) -> ApprovalRequest:
-    """Record the no of `actor`: one is enough. Raises as `approve` does, and `ReasonRequired`."""
-    given = reason if reason.strip() else ""
-    return _decide(ProposedDecision(Status.REJECTED, actor, digest, given), request_id, now)
+    """Reject the request in the actor's name: one person is enough (wire.md, 3.2 and 3.6).
+
+    `digest` is as for `approve`. Raises what `approve` raises, but for
+    `RequesterMayNotApprove`, and `ReasonRequired` where the policy wants a reason.
+    """
+    reason = reason if reason.strip() else ""
+    return _decide(ProposedDecision(Status.REJECTED, actor, digest, reason), request_id, now)
 
 
 def cancel(
     request_id: str, actor: Actor, *, reason: str = "", now: datetime | None = None
 ) -> ApprovalRequest:
-    """Withdraw a pending request: nothing is signalled; raises as `approve` does."""
+    """Withdraw a pending request; no signal is sent (wire.md, 3.5).
+
+    Raises `RequestNotFound`, `MayNotDecide`, `AlreadyDecided`, `RequestExpired` and
+    `RequestCancelled`.
+    """
     return _decide(ProposedDecision(Status.CANCELLED, actor, reason=reason), request_id, now)
 
 
 def record_foreign(request_ids: Iterable[str], actor: Actor, *, tried: str) -> None:
-    """Have the audit keep that an operator tried to decide what is not theirs to see."""
+    """Audit that an operator tried to decide requests that they do not see.
+
+    `tried` is `approve`, `reject` or `cancel`. Ids that name no request of another tenant are
+    passed over (wire.md, 3.6).
+    """
     for request_id in request_ids:
         refusals.record_foreign(request_id, actor, timezone.now(), tried=tried)
 
 
 def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
-    """Expire or escalate up to `limit` overdue requests, each in its own transaction; return how
-    many.
+    """Expire or escalate up to `limit` overdue requests; return how many.
 
-    Any number of processes may do this at once: each request expires in one of them.
+    Each is settled in its own transaction. Any number of processes may do this at once: each
+    request expires in one of them. Where a request cannot be settled, its tenant is left for the
+    next call.
     """
     now = now or timezone.now()
     due = ApprovalRequest.objects.overdue(now).select_related("policy").order_by("expires_at")
-    done = (Status.EXPIRED, Status.PENDING)  # pending again: in its further term
-    broken: set[str] = set()
+    settled_statuses = (Status.EXPIRED, Status.PENDING)  # pending: it has escalated
+    failed_tenants: set[str] = set()
     while True:
-        count, before = 0, len(broken)
-        for request in list(due.exclude(tenant_id__in=broken)[:limit]):
-            if request.tenant_id in broken:
+        count, before = 0, len(failed_tenants)
+        for request in list(due.exclude(tenant_id__in=failed_tenants)[:limit]):
+            if request.tenant_id in failed_tenants:
                 continue
             try:
-                count += settle(request, now=now).status in done
+                count += settle(request, now=now).status in settled_statuses
             except DATABASE_AWAY:
                 raise
             except Exception as exc:
-                # A chain that takes no record, say. It is its tenant's trouble, and nobody else's.
-                broken.add(request.tenant_id)
+                # A chain that takes no record, for example, must not stop other tenants.
+                failed_tenants.add(request.tenant_id)
                 logger.error(
                     "request_not_expired",
                     request_id=request.request_id,
                     tenant=request.tenant_id,
                     error=str(exc).strip(),
                 )
-        if count or len(broken) == before:
+        if count or len(failed_tenants) == before:
             return count
 
 
-def _decide(attempt: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
+def _decide(proposed: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
     now = now or timezone.now()
     try:
-        request = find(request_id, attempt.actor.tenant_id, now=now)
+        request = find(request_id, proposed.actor.tenant_id, now=now)
     except errors.RequestNotFound:
-        attempt.keep_if_foreign(request_id, now)
+        proposed.record_if_foreign(request_id, now)
         raise
     while True:
-        attempt.judge(request, now)
-        if attempt.is_vote_again(request):
+        proposed.check(request, now)
+        if proposed.is_repeated_vote(request):
             return request
-        if _done(attempt, request, now):
+        if _apply(proposed, request, now):
             return request
-        # Somebody was faster, the time is over, or it has escalated and others decide now.
+        # Somebody else decided first, the term is over, or it escalated and others decide now.
         request = settle(ApprovalRequest.objects.get(pk=request.pk), now=now)
 
 
-def _done(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> bool:
-    """Do what was attempted if `request` still is as it was judged; say whether this did it."""
+def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> bool:
+    """Carry out the decision if the request has not changed since the check; say whether it did."""
     needed = rules.rule_of(request).min_approvals
     try:
         with transaction.atomic():
-            if attempt.to is Status.APPROVED and needed > 1:
-                if not votes.count(request, attempt.actor, now):
+            if proposed.to is Status.APPROVED and needed > 1:
+                if not votes.add(request, proposed.actor, now):
                     return False
                 if request.approvals < needed:
-                    _keep_vote(attempt, request, now)
+                    _record_vote(proposed, request, now)
                     return True
             return _leave_pending(
                 request,
-                attempt.to,
-                attempt.actor,
+                proposed.to,
+                proposed.actor,
                 now,
-                reason=attempt.reason or _UNLESS_GIVEN.get(attempt.to, ""),
-                shown_digest=attempt.shown_digest,
+                reason=proposed.reason or _DEFAULT_REASON.get(proposed.to, ""),
+                shown_digest=proposed.shown_digest,
             )
-    except votes.VotedBefore:
+    except votes.AlreadyVoted:
         return False
 
 
-def _keep_vote(attempt: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
-    details = _told(request, attempt.shown_digest)
-    record.write(AuditEvent.REQUEST_VOTED, attempt.actor, now, request=request, details=details)
+def _record_vote(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
+    details = _decision_details(request, proposed.shown_digest)
+    record.write(AuditEvent.REQUEST_VOTED, proposed.actor, now, request=request, details=details)
     after_commit.refresh(request)
     after_commit.notify_desk(request)
 
@@ -230,52 +252,52 @@ def _leave_pending(
     reason: str = "",
     shown_digest: str | None = None,
 ) -> bool:
-    """Take the request from `pending` to `to` if it is still there; say whether this did it.
+    """Move the request from `pending` to `to` if it still is pending; say whether this did it.
 
-    The gate is the update's WHERE: of any number of transactions, one changes the row. Who may
-    do this was judged by whether it has escalated, so that is part of it.
+    The gate is the update's WHERE: of any number of transactions, one changes the row. It
+    compares `escalated_at` too, because the check of permissions depended on it.
     """
     assert to in TRANSITIONS[Status.PENDING]
-    still = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
-    still = still.overdue(now) if to is Status.EXPIRED else still.undecided_at(now)
+    pending = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
+    pending = pending.overdue(now) if to is Status.EXPIRED else pending.undecided_at(now)
     change = {
         "status": to,
         "decided_at": now,
         "decided_by": actor.id,
         "decided_channel": actor.channel,
         "reason": reason,
-        # Of an end without a decision there is no outbox entry: this owes it to Redis.
+        # An end without a decision has no outbox entry: `hitl.delivery.resync` sends it by this.
         "is_missed_by_redis": to not in DECIDED,
     }
-    if not still.update(**change):
+    if not pending.update(**change):
         return False
     for name, value in change.items():
         setattr(request, name, value)
-    details = ({"reason": reason} if reason else {}) | _told(request, shown_digest)
+    details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
     record.write(EVENT_OF[to], actor, now, request=request, details=details)
-    # Our own waiters first: with a frozen Redis the rest takes a second.
+    # Our own waiters first, because with a frozen Redis the rest takes a second.
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
         entry = outbox.enqueue(request, now)
-        after_commit.run(lambda: _send(entry))
+        after_commit.run(lambda: _publish_signal(entry))
     else:
         after_commit.refresh(request)
     after_commit.notify_desk(request)
-    transaction.on_commit(metrics.ended_requests.labels(str(to)).inc)
+    after_commit.run(metrics.ended_requests.labels(str(to)).inc)
     return True
 
 
-def _told(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
-    """Return what the audit keeps of a decision besides its maker and its reason."""
+def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
+    """Return the audit details of a decision besides who made it and the reason."""
     details = rules.policy_details(request)
     if request.policy is not None and request.policy.min_approvals > 1:
         details |= votes.vote_details(request)
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
-def _send(entry: OutboxEntry) -> None:
-    """Publish at once; what that does not deliver is a relay's, told of it here."""
+def _publish_signal(entry: OutboxEntry) -> None:
+    """Publish the signal at once, and wake a relay if it has to be sent again."""
     if wakeup.is_paused():
-        return  # Redis failed a moment ago: nobody waits for the next failure
-    if publisher.send([entry]).is_owed:
+        return  # Redis failed a moment ago: the decision does not wait for the next failure
+    if publisher.send([entry]).is_incomplete:
         wakeup.publish(outbox.TOPIC)

@@ -1,5 +1,5 @@
-"""Whose a session is, and when its newest question was asked: an answer goes to the session, so
-nobody else may ask in it, and its questions are opened one after the other."""
+"""Whose a session is, and when its newest request was opened. An answer goes to the session, so
+only its owner may ask in it, and its requests are opened one after the other."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hitl.states import Origin
 
 
 def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin) -> bool:
-    """Make the session belong to this user if nobody's; say whether it is theirs.
+    """Give the session to this user if it has no owner; say whether it is theirs.
 
     Locks the session's row until the transaction ends, so that requests of one session
     are opened one after the other.
@@ -25,10 +25,10 @@ def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin)
 def claim_sessions(
     users: Mapping[str, str], tenant_id: str, origin: Origin
 ) -> dict[str, SessionOwner]:
-    """Make each session belong to the user it is given with if nobody's; return whose each is.
+    """Give each session to the user in `users` if it has no owner; return the owners.
 
-    Locks their rows as `claim_session` does. Whoever claims several waits for others, and never
-    for ever: all go through the sessions in the same order, first to insert, then to lock.
+    Locks their rows as `claim_session` does. Whoever claims several may wait for others, but in no
+    deadlock: all insert, and then lock, the sessions in the same order.
     """
     owners = SessionOwner.objects
     owners.bulk_create(
@@ -43,7 +43,7 @@ def claim_sessions(
 
 
 def latest_opened_at(session_ids: Collection[str]) -> dict[str, datetime | None]:
-    """Return when the newest request of each session that somebody owns was opened."""
+    """Return when the newest request of each session that has an owner was opened."""
     opened = ApprovalRequest.objects.filter(session_id=OuterRef("session_id")).newest_first()
     owned = SessionOwner.objects.filter(session_id__in=session_ids)
     return dict(owned.values_list("session_id", Subquery(opened.values("created_at")[:1])))
@@ -53,7 +53,7 @@ def strictly_after(last: datetime | None, moment: datetime) -> datetime:
     """Return `moment`, or a microsecond after `last`, when the session's newest request was
     opened.
 
-    The newest question is the one that may be answered, whatever the clocks of several
-    hosts say. Needs the lock of `claim_session`.
+    Only the newest request of a session may be answered, and several hosts' clocks differ. Needs
+    the lock of `claim_session`.
     """
     return max(moment, last + timedelta(microseconds=1)) if last else moment

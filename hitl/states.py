@@ -34,7 +34,7 @@ class Origin(models.TextChoices):
 
 
 class OnTimeout(models.TextChoices):
-    """What becomes of a request that nobody has decided in time."""
+    """What happens to a request that nobody decides in time."""
 
     EXPIRE = "expire", _("expires")
     ESCALATE = "escalate", _("goes to another role")
@@ -49,7 +49,7 @@ class ActorKind(models.TextChoices):
 
 
 class Channel(models.TextChoices):
-    """Where an action came in."""
+    """The way an action came in."""
 
     REST = "rest", _("REST")
     ADMIN = "admin", _("admin")
@@ -60,7 +60,7 @@ class Channel(models.TextChoices):
 
 
 class AuditEvent(models.TextChoices):
-    """What an audit record tells of: subject and action."""
+    """The event of an audit record: subject and action."""
 
     REQUEST_OPENED = "request:opened", _("request opened")
     REQUEST_APPROVED = "request:approved", _("request approved")
@@ -98,7 +98,7 @@ EVENT_OF: dict[Status, AuditEvent] = {
 
 
 class DeliveryOutcome(models.TextChoices):
-    """What became of a signal in the outbox."""
+    """How far a signal in the outbox has come (wire.md, 5.3)."""
 
     PENDING = "pending", _("pending")
     DELIVERED = "delivered", _("delivered")

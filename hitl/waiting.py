@@ -1,4 +1,4 @@
-"""Waiting for a request's end: subscribe, confirmed, read, sleep, read again."""
+"""Waits for a request's end: subscribe, have it confirmed, read, sleep, read again."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from hitl.states import Status
 
 logger = get_logger(__name__)
 
+# How long Redis has to confirm the subscription; then the database is read in time. Chosen.
 _CONFIRM_SECONDS = 1.0
-# After a read that failed: the wake-up may have been for what it should have seen.
+# Read again so soon after a read that failed: its wake-up will not come again. Chosen.
 _RETRY_SECONDS = 0.5
 
 
 async def until_ended(request_id: str, *, seconds: float | None = None) -> ApprovalRequest:
     """Wait until the request has left `pending` and return it; holds no thread meanwhile.
 
-    With `seconds`, return it as it stands after that time. A database that is away is
-    waited for as long, then its error is raised; `DoesNotExist` if there is no such request.
+    With `seconds`, return it after that time even if it is pending. A database that is away is
+    waited for as long, then its error is raised. Raises `DoesNotExist` for an unknown request.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (math.inf if seconds is None else seconds)

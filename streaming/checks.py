@@ -13,10 +13,10 @@ from streaming.agents import registry
 
 @register
 def agents_are_usable(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Report agents that `DWP_AGENTS` names and that cannot be made."""
-    complaints: list[CheckMessage] = []
+    """Report every agent of `DWP_AGENTS` that cannot be created, and a missing default."""
+    errors: list[CheckMessage] = []
     if registry.DEFAULT not in settings.DWP_AGENTS:
-        complaints.append(
+        errors.append(
             Error(
                 "DWP_AGENTS has no 'default'.",
                 hint="Streams use the agent of that name.",
@@ -27,5 +27,5 @@ def agents_are_usable(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         try:
             registry.agent(alias)
         except ImproperlyConfigured as exc:
-            complaints.append(Error(str(exc), id="streaming.E002"))
-    return complaints
+            errors.append(Error(str(exc), id="streaming.E002"))
+    return errors

@@ -1,4 +1,4 @@
-"""The stream: start a session or come back to one, replay, go live (wire.md, 4)."""
+"""The stream of a session: start one or come back to one, replay, then follow (wire.md, 4)."""
 
 from __future__ import annotations
 
@@ -23,10 +23,14 @@ from streaming.serializers import MessageQuery, PromptBody
 
 logger = get_logger(__name__)
 
+# How long to wait for Redis to confirm a subscription. Chosen: a stream whose Redis does not answer
+# begins late by this much, and reads the database meanwhile (`REREAD_SECONDS`).
 _CONFIRM_SECONDS = 1.0
-# After a read that failed: the wake-up may have been for what it should have seen.
+# How soon to read again after a failed read: its wake-up may have announced what was not read.
+# Chosen: a client hardly notices it, and a database that is away gets two queries a second.
 _RETRY_SECONDS = 0.5
-# When clients of a process that ends come back, in milliseconds: not all at once.
+# When clients of a process that ends come back, in milliseconds: spread out, so that the other
+# processes do not get all of them at once. Chosen: another process takes over in that time.
 _RETRY_MILLISECONDS = (500, 5000)
 
 
@@ -34,7 +38,7 @@ class StreamConsumer(ApiConsumer):
     """Sends one session's events from a cursor on, to `[DONE]`."""
 
     async def stream(self, session_pk: int, after: int) -> None:
-        # Subscribe first, then read: what commits in between is told, not missed.
+        # Subscribe before the first read: an event that commits in between then causes a wake-up.
         async with hub().subscribe(log.wake_topic(session_pk)) as subscription:
             await self.begin()
             await subscription.confirmed(_CONFIRM_SECONDS)
@@ -44,11 +48,11 @@ class StreamConsumer(ApiConsumer):
     async def begin(self) -> None:
         """Send the headers of wire.md 4.2 and the first comment."""
         response = HttpResponse(headers=dict(frames.HEADERS))
-        await self.start(200, self.edge_headers(response))
+        await self.start(200, self.response_headers(response))
         await self.write(frames.CONNECTED)
 
     async def drain(self) -> None:
-        """Tell the client when to come back, and cut: the session goes on (wire.md, 4.3)."""
+        """Tell the client when to reconnect, and cut; the session runs on (wire.md, 4.3)."""
         await self.interrupt()
         if not self.is_started:
             await self.begin()
@@ -56,7 +60,7 @@ class StreamConsumer(ApiConsumer):
         await self.cut()
 
     async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
-        """Send every event after `after` once, in order, until the session's last."""
+        """Send every event after sequence `after` once, in order, up to the session's last."""
         sent_at = time.monotonic()
         page = await _read(session_pk, after)
         while True:
@@ -74,7 +78,7 @@ class StreamConsumer(ApiConsumer):
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
-            page = replay.carried(message, session_pk, after) if message else None
+            page = replay.from_wakeup(message, session_pk, after) if message else None
             if page is None:
                 page = await _read(session_pk, after)
 
@@ -88,40 +92,40 @@ class StartConsumer(StreamConsumer):
         except UserMismatch as exc:
             return await self._refuse_user(exc)
         prompt = self._prompt()
-        found = await run_sync(
+        resumed = await run_sync(
             sessions.find_by_cursor,
             header(self.request, "Last-Event-ID"),
             prompt.text,
             tenant_id=identity.tenant_id,
             user_id=identity.user_id,
         )
-        if found is not None:
-            session, after = found
+        if resumed is not None:
+            session, after = resumed
             return await self.stream(session.pk, after)
-        # Shielded: a client that leaves now still has a session, whole and running.
-        session_pk = await asyncio.shield(_begin(prompt, identity))
+        # Shielded: if the client disconnects now, its session is still created and started.
+        session_pk = await asyncio.shield(_begin_session(prompt, identity))
         await self.stream(session_pk, 0)
 
     def _prompt(self) -> sessions.Prompt:
-        """Return what the client asks for; raises `ValidationFailed` or `BodyTooLarge`."""
-        checked: PromptBody | MessageQuery
+        """Return the prompt of the request; raise `ValidationFailed` or `BodyTooLarge`."""
+        serializer: PromptBody | MessageQuery
         if self.request.method == "POST":
-            checked = PromptBody(data=read_json(self.request))
+            serializer = PromptBody(data=read_json(self.request))
         else:
-            checked = MessageQuery(data=self.request.GET.dict())
-        checked.is_valid(raise_exception=True)
-        sent = checked.validated_data
+            serializer = MessageQuery(data=self.request.GET.dict())
+        serializer.is_valid(raise_exception=True)
+        fields = serializer.validated_data
         return sessions.Prompt(
-            text=sent.get("prompt") or sent["message"],
-            context=sent.get("context") or {},
-            thread_id=sent.get("thread_id") or "",
+            text=fields.get("prompt") or fields["message"],
+            context=fields.get("context") or {},
+            thread_id=fields.get("thread_id") or "",
             agent_id=recorded(self.request, "X-Agent-ID"),
             source=recorded(self.request, "X-DWP-Source", "FRONTEND"),
             caller_type=recorded(self.request, "X-DWP-Caller-Type", "USER"),
         )
 
     async def _refuse_user(self, exc: UserMismatch) -> None:
-        """Answer a foreign `X-User-ID` the way clients know it (wire.md, 4.6)."""
+        """Answer a foreign `X-User-ID` with an error event in a stream (wire.md, 4.6)."""
         payload = events.payload(
             "error",
             {
@@ -138,7 +142,7 @@ class StartConsumer(StreamConsumer):
 
 
 class AttachConsumer(StreamConsumer):
-    """`GET /aura/sessions/{sessionId}/stream`: watch a session of one's own."""
+    """`GET /aura/sessions/{sessionId}/stream`: follow one of the user's own sessions."""
 
     async def answer(self) -> None:
         identity = self.identity()
@@ -149,11 +153,12 @@ class AttachConsumer(StreamConsumer):
             user_id=identity.user_id,
         )
         session_pk, sequence = events.cursor_of(header(self.request, "Last-Event-ID")) or (0, 0)
-        leads_here = session_pk == session.pk and sequence <= session.last_sequence
-        await self.stream(session.pk, sequence if leads_here else 0)
+        is_of_session = session_pk == session.pk and sequence <= session.last_sequence
+        await self.stream(session.pk, sequence if is_of_session else 0)
 
 
-async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:
+async def _begin_session(prompt: sessions.Prompt, identity: Identity) -> int:
+    """Begin a session, start it here and return its primary key."""
     session = await run_sync(
         sessions.begin, prompt, tenant_id=identity.tenant_id, user_id=identity.user_id
     )
@@ -162,7 +167,7 @@ async def _begin(prompt: sessions.Prompt, identity: Identity) -> int:
 
 
 async def _read(session_pk: int, after: int) -> replay.ReplayPage | None:
-    """Return the next page, or None while the database is away: the stream waits for it."""
+    """Return the next page, or None if the database is away: the stream then reads again."""
     try:
         return await run_sync(replay.read, session_pk, after)
     except DATABASE_AWAY as exc:

@@ -11,9 +11,10 @@ from typing import Any
 from dwp_project.gateway import tokens
 
 TENANT, USER = "tenant1", "user123"
+# Chosen: far longer than any step of a scenario takes.
 TIMEOUT_SECONDS = 30
 
-_STANDING = {"approve": "approved", "reject": "rejected"}
+_STATUS_AFTER = {"approve": "approved", "reject": "rejected"}
 
 Say = Callable[[str], None]
 
@@ -31,7 +32,7 @@ class Frame:
 
 
 class Client:
-    """A browser's and an operator's part: streams, reads, decides."""
+    """Plays the browser and the operator over HTTP: streams, reads, decides."""
 
     def __init__(self, host: str, port: int, say: Say) -> None:
         self._host, self._port, self._say = host, port, say
@@ -44,7 +45,7 @@ class Client:
         }
 
     def is_served(self) -> bool:
-        """Say whether a server answers at all."""
+        """Say whether a server answers on this host and port."""
         try:
             status, _ = self.call("GET", "/api/health")
         except OSError:
@@ -70,8 +71,8 @@ class Client:
             connection.request("POST", "/api/aura/test/stream", body, self._headers)
             response = connection.getresponse()
             expect(response.status == 200, f"the stream answered {response.status}")
-            kind = response.getheader("Content-Type")
-            expect(kind == "text/event-stream", f"its content type is {kind}")
+            content_type = response.getheader("Content-Type")
+            expect(content_type == "text/event-stream", f"its content type is {content_type}")
             name = ""
             while line := response.readline().decode().rstrip("\n"):
                 if line.startswith("event: "):
@@ -89,7 +90,7 @@ class Client:
 
 
 def play_approval(client: Client, say: Say) -> str:
-    """Ask, approve, and see the agent go on; return the request's id."""
+    """Start a session, approve its request and check that the agent goes on; return the id."""
     request_id, names = "", []
     for frame in client.stream("메일 3개를 삭제해주세요"):
         names.append(frame.name)
@@ -98,15 +99,15 @@ def play_approval(client: Client, say: Say) -> str:
             request_id = frame.payload["requestId"]
             _decide(client, say, "approve", request_id, "Request approved successfully")
             _expect_signal(client, frame.payload["sessionId"], "approval")
-    asked = names.index("hitl") if "hitl" in names else len(names)
-    expect("tool_execution" in names[asked:], "nothing was done after the approval")
+    question = names.index("hitl") if "hitl" in names else len(names)
+    expect("tool_execution" in names[question:], "nothing was done after the approval")
     expect(names[0] == "start", "the stream did not begin with start")
     expect(names[-3:] == ["content", "end", "[DONE]"], f"it ended with {names[-3:]}")
     return request_id
 
 
 def play_rejection(client: Client, say: Say) -> str:
-    """Ask, reject, and see the agent stop; return the request's id."""
+    """Start a session, reject its request and check that the agent stops; return the id."""
     request_id, frames = "", []
     for frame in client.stream("delete 3 mails"):
         frames.append(frame)
@@ -123,16 +124,16 @@ def play_rejection(client: Client, say: Say) -> str:
     return request_id
 
 
-def expect(holds: bool, otherwise: str) -> None:
-    """Raise `NotAsPromised` unless `holds`."""
-    if not holds:
-        raise NotAsPromised(otherwise)
+def expect(is_so: bool, message: str) -> None:
+    """Raise `NotAsPromised` with `message` unless `is_so`."""
+    if not is_so:
+        raise NotAsPromised(message)
 
 
 def line(frame: Frame) -> str:
-    """Return a frame in one line for people."""
-    told = {k: v for k, v in frame.payload.get("data", {}).items() if v not in (None, [], {})}
-    text = json.dumps(told, ensure_ascii=False) if told else ""
+    """Return a frame as one line of text for people."""
+    data = {k: v for k, v in frame.payload.get("data", {}).items() if v not in (None, [], {})}
+    text = json.dumps(data, ensure_ascii=False) if data else ""
     return f"  {frame.name:<20} {text[:110]}{'…' if len(text) > 110 else ''}"
 
 
@@ -145,11 +146,11 @@ def _decide(client: Client, say: Say, verb: str, request_id: str, message: str) 
     status, envelope = client.call("POST", path, body)
     expect(status == 409 and envelope["success"], f"{verb} again: {status} {envelope}")
     status, envelope = client.call("GET", f"/api/aura/hitl/requests/{request_id}")
-    standing = json.loads(envelope["data"])["status"]
-    expect(standing == _STANDING[verb], f"the request is {standing}")
+    stored = json.loads(envelope["data"])["status"]
+    expect(stored == _STATUS_AFTER[verb], f"the request is {stored}")
 
 
 def _expect_signal(client: Client, session_id: str, kind: str) -> None:
     status, envelope = client.call("GET", f"/api/aura/hitl/signals/{session_id}")
-    told = json.loads(envelope.get("data", "{}")).get("type")
-    expect((status, told) == (200, kind), f"the session's signal is {told}, not {kind}")
+    sent = json.loads(envelope.get("data", "{}")).get("type")
+    expect((status, sent) == (200, kind), f"the session's signal is {sent}, not {kind}")

@@ -1,8 +1,7 @@
-"""The events of a stream and their payload, built in one place from one table
-(docs/reference/wire.md, 4.4).
+"""The types of events, their payloads and their ids (docs/reference/wire.md, 4.3 to 4.5).
 
-Generations of clients read the payload differently: some at the top level, some under
-`data`, one by other names. It carries all of it.
+Deployed clients read a payload differently: some its top level, some `data`, one of them other
+names. So every payload carries each field in all of these places.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ Fields = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """One row of the table.
+    """One row of the table in wire.md 4.4.
 
-    `fields` in the order they are sent, `optional` ones may be missing, `twins` are sent a
-    second time under another name. `workspace` is the `event` member for the workspace
-    page, `additions` what that page wants in `data`.
+    `fields` are sent in this order, `optional` ones may be missing, `twins` are sent again
+    under another name. `workspace` is the `event` member that the workspace page reads,
+    `additions` are the members that it reads in `data` besides.
     """
 
     fields: tuple[str, ...]
@@ -122,26 +121,29 @@ def payload(name: str, fields: Fields, *, session_id: str, timestamp: int) -> st
     return compact({**top, **sent, "data": {**sent, **row.additions(fields)}})
 
 
-def says(text: str, name: str, fields: Fields) -> bool:
-    """Say whether `text` is the payload of this event, whenever it was sent."""
-    told = json.loads(text)  # our own text: a payload nests deeper than what clients may send
-    again = payload(name, fields, session_id=told["sessionId"], timestamp=told["timestamp"])
-    return again == text
+def is_payload_of(text: str, name: str, fields: Fields) -> bool:
+    """Say whether `text` is the payload of this event, at any time of sending."""
+    # Not `jsontext.parse`: a payload of ours nests deeper than what clients may send.
+    members = json.loads(text)
+    expected = payload(
+        name, fields, session_id=members["sessionId"], timestamp=members["timestamp"]
+    )
+    return expected == text
 
 
 def fields_of(name: str, text: str) -> dict[str, Any]:
     """Return the fields that the payload `text` of an event was built from."""
-    told = json.loads(text)
-    return {field: told[field] for field in TYPES[name].fields if field in told}
+    members = json.loads(text)
+    return {field: members[field] for field in TYPES[name].fields if field in members}
 
 
 def event_id(session_pk: int, sequence: int) -> int:
-    """Return the SSE id: rising within a session, and leading to it; fits in 2^53."""
+    """Return the SSE id of an event: rises within a session, contains its key, fits in 2^53."""
     return (session_pk << SEQUENCE_BITS) | sequence
 
 
 def cursor_of(text: str | None) -> tuple[int, int] | None:
-    """Return the session's key and the sequence that a `Last-Event-ID` means, or None."""
+    """Return the session's key and the sequence in a `Last-Event-ID`, or None."""
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > 16:
         return None
     value = int(text)
@@ -149,5 +151,6 @@ def cursor_of(text: str | None) -> tuple[int, int] | None:
     return (session_pk, sequence) if session_pk and value < 2**53 else None
 
 
+# A million events for each session, and 2^33 sessions, in an id below 2^53 (docs/adr/0006).
 SEQUENCE_BITS = 20
 MAX_SEQUENCE = 2**SEQUENCE_BITS - 1

@@ -1,4 +1,4 @@
-"""The closing events of a session: every way its work ends (docs/reference/wire.md, 4.4)."""
+"""The final events of a session, a function for each way it ends (docs/reference/wire.md, 4.4)."""
 
 from __future__ import annotations
 
@@ -7,56 +7,61 @@ from collections.abc import Sequence
 from streaming.agents.base import AgentEvent, GateClosed, Rejected, TimedOut
 from streaming.models import SessionStatus
 
-Closing = tuple[Sequence[AgentEvent], SessionStatus]
+# The events to append, and the status in which the session ends.
+FinalEvents = tuple[Sequence[AgentEvent], SessionStatus]
 
-# Of what an agent's exception says.
-_MOST_CHARACTERS = 2000
+# How much of an agent's exception is sent. Chosen: a message in full, not a whole dump.
+_MAX_CHARACTERS = 2000
 
 
-def completed() -> Closing:
-    """Return the end of a session whose agent has done its work."""
+def completed() -> FinalEvents:
+    """Return the end of a session whose agent has finished."""
     return [_end("Session completed", "completed")], SessionStatus.COMPLETED
 
 
-def stopped(session_id: str, closed: GateClosed) -> Closing:
-    """Return the end of a session whose question got no yes."""
+def stopped(session_id: str, closed: GateClosed) -> FinalEvents:
+    """Return the end of a session whose request was not approved."""
     match closed:
         case Rejected():
             error = _error(closed.reason, closed.error_type, "The request was rejected.")
             return [error], SessionStatus.REJECTED
         case TimedOut():
-            late = "The request was not answered in time."
-            return _gave_up(session_id, late, closed.reason, closed.error_type, closed.request_id)
+            message = "The request was not answered in time."
+            return _failed_with_event(
+                session_id, message, closed.reason, closed.error_type, closed.request_id
+            )
         case _:
             error = _error(closed.reason, closed.error_type, closed.reason)
             return [error, _end("Session cancelled", "failed")], SessionStatus.CANCELLED
 
 
-def lost(session_id: str, reason: str, request_id: str | None) -> Closing:
-    """Return the end of a session that lost its process and cannot be carried on;
-    `request_id` is the question that was withdrawn, if any."""
+def lost(session_id: str, reason: str, request_id: str | None) -> FinalEvents:
+    """Return the end of a session that lost its process and cannot be resumed.
+
+    `request_id` is the request that was withdrawn, if there was one.
+    """
     message = "The session could not be carried on."
-    return _gave_up(session_id, message, reason, "SessionLost", request_id or "")
+    return _failed_with_event(session_id, message, reason, "SessionLost", request_id or "")
 
 
-def failed(exc: Exception) -> Closing:
+def failed(exc: Exception) -> FinalEvents:
     """Return the end of a session whose agent raised `exc`."""
-    error = _error(_said(exc), type(exc).__name__, "The agent failed.")
+    error = _error(_text_of(exc), type(exc).__name__, "The agent failed.")
     return [error, _end("Session failed", "failed")], SessionStatus.FAILED
 
 
-def _said(exc: Exception) -> str:
-    """Return what an agent's exception says, as a text that can be stored and sent."""
+def _text_of(exc: Exception) -> str:
+    """Return the message of an agent's exception as text that can be stored and sent."""
     try:
-        text = str(exc)[:_MOST_CHARACTERS]
-    except Exception:  # its __str__ is the agent's code as well
+        text = str(exc)[:_MAX_CHARACTERS]
+    except Exception:  # `__str__` is code of the agent and can fail too
         text = ""
     return text.encode("utf-8", "replace").decode() or type(exc).__name__
 
 
-def _gave_up(
+def _failed_with_event(
     session_id: str, message: str, reason: str, error_type: str, request_id: str | None
-) -> Closing:
+) -> FinalEvents:
     failed = AgentEvent(
         "failed",
         {

@@ -1,4 +1,4 @@
-"""The gate of one session: asks the question, waits, and lets through only a yes."""
+"""The gate of one session: opens the request, waits, and returns only for an approval."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from streaming.agents.base import (
     Withdrawn,
 )
 from streaming.models import Session
-from streaming.writer import Diverged, Writer, patiently
+from streaming.writer import Diverged, Writer, retry_until_database_answers
 
-# Once one of these was raised, the agent gets no further, whatever it catches.
-_CLOSING = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
+# After one of these the agent goes no further, whatever it catches.
+_CLOSING_EXCEPTIONS = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
 
 
 class SessionGate:
-    """`Gate` for the built-in runner. Once closed it stays closed."""
+    """The `Gate` that the runner gives to an agent. Once closed it stays closed."""
 
     def __init__(self, session: Session, writer: Writer) -> None:
         self._session = session
@@ -40,7 +40,7 @@ class SessionGate:
         self._closed: Exception | None = None
 
     def check(self) -> None:
-        """Raise what closed the gate, if anything did: an agent may have swallowed it."""
+        """Raise again what closed the gate: the agent may have caught and ignored it."""
         if self._closed is not None:
             raise self._closed
 
@@ -66,45 +66,54 @@ class SessionGate:
         )
         extra = {"confidence": confidence, "stepId": step_id}
         try:
-            request_id = self._asked_before(question)
+            request_id = self._recorded_request_id(question)
             if request_id is None:
-                request_id = await self._writer.write(self._open, question, extra)
+                request_id = await self._writer.write(self._open_request, question, extra)
             else:
-                await patiently(services.announce_again, request_id)
-            return await self._yes(request_id)
-        except _CLOSING as exc:
+                await retry_until_database_answers(services.announce_again, request_id)
+            return await self._wait_for_approval(request_id)
+        except _CLOSING_EXCEPTIONS as exc:
             self._closed = exc
             raise
 
-    async def _yes(self, request_id: str) -> Decision:
-        """Wait for the answer and return it if it is a yes on which this run may act."""
+    async def _wait_for_approval(self, request_id: str) -> Decision:
+        """Wait until the request ends; return the decision if it is an approval.
+
+        Raises `GateClosed` for any other end and `LeaseLost` if another process has taken over.
+        """
         ended = await waiting.until_ended(request_id)
         if ended.is_decided:
-            await patiently(outbox.mark_heard, ended)
-        # Last of all: the process may have been frozen, while another took over and acts on
-        # this very answer.
+            await retry_until_database_answers(outbox.mark_heard, ended)
+        # After everything else: while this process was frozen, another may have taken over, and
+        # acts on the same approval.
         await self._writer.confirm_lease()
         if ended.status != Status.APPROVED:
             raise _refusal(ended)
         return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
 
-    def _asked_before(self, question: services.Question) -> str | None:
-        """Return the id of the recorded request if an earlier run has asked this already."""
-        kept = self._writer.recall("hitl")
-        if kept is None:
+    def _recorded_request_id(self, question: services.Question) -> str | None:
+        """Return the id of the recorded request if an earlier run has asked the same already.
+
+        Raises `Diverged` if it has asked something else.
+        """
+        recorded = self._writer.pop_recorded("hitl")
+        if recorded is None:
             return None
-        told = events.fields_of("hitl", kept.payload)
-        before = [told["actionType"], told["message"], told["context"]]
+        fields = events.fields_of("hitl", recorded.payload)
+        before = [fields["actionType"], fields["message"], fields["context"]]
         if canonical(before) != canonical(
             [question.action_type, question.message, question.context]
         ):
-            raise Diverged(kept, f"another question, {question.action_type}")
-        return str(told["requestId"])
+            raise Diverged(recorded, f"another question, {question.action_type}")
+        return str(fields["requestId"])
 
-    def _open(
+    def _open_request(
         self, after: int, lease: int, question: services.Question, extra: Mapping[str, Any]
     ) -> tuple[int, str]:
-        """Open the request and send its event in one transaction; without the lease, neither."""
+        """Open the request and append its event in one transaction, under the session's lease.
+
+        Returns the new last sequence and the request's id.
+        """
         asker = Actor(
             id=self._session.user_id,
             tenant_id=self._session.tenant_id,
@@ -125,8 +134,8 @@ class SessionGate:
                 "expiresAt": milliseconds(request.expires_at),
             }
             fields |= {name: value for name, value in extra.items() if value is not None}
-            asked = AgentEvent("hitl", fields)
-            last = log.append(self._session.pk, [asked], after=after, lease=lease)
+            question_event = AgentEvent("hitl", fields)
+            last = log.append(self._session.pk, [question_event], after=after, lease=lease)
         return last, request.request_id
 
 

@@ -1,8 +1,8 @@
 """Leases: which process runs a session, until when, and under which number.
 
-A lease lives in the session's row and is timed by the database's clock, so hosts need not
-agree on the time. Its number rises whenever the session changes hands. Whoever writes names
-it, so a process that was taken for dead can write nothing once another has taken over.
+A lease is stored in the session's row and timed by the database's clock, so hosts need not agree
+on the time. Its number rises whenever another process takes the session. Every write names the
+number, so a process that was taken for dead can write nothing after another has taken over.
 """
 
 from __future__ import annotations
@@ -22,11 +22,12 @@ from django.db.models.functions import Now
 from dwp_project import wakeup
 from streaming.models import Session
 
-# A process that has not renewed for this long is taken for dead.
+# A process that has not renewed for this long is taken for dead; three renewals may fail before
+# (docs/adr/0021).
 TTL_SECONDS = 10.0
 RENEW_SECONDS = 3.0
 
-# Tells every process that sessions wait to be taken over.
+# The wake-up topic of sessions that any process may take over.
 RELEASED_TOPIC = "leases:released"
 
 
@@ -41,85 +42,85 @@ def _owner(pid: int) -> str:
 
 
 def owner_topic(name: str) -> str:
-    """Return the wake-up topic on which the process of that name is told to look at its
-    sessions."""
+    """Return the wake-up topic on which the process of that name learns to check its sessions."""
     return f"leases:{name}"
 
 
-def first() -> Mapping[str, Any]:
-    """Return the columns of a lease with which this process begins a session."""
-    return {"lease_owner": owner(), "lease_number": 1, "lease_expires_at": _fresh()}
+def new_lease() -> Mapping[str, Any]:
+    """Return the columns of the lease with which this process begins a session."""
+    return {"lease_owner": owner(), "lease_number": 1, "lease_expires_at": _new_expiry()}
 
 
-def renew(held: Collection[int]) -> dict[int, Session]:
+def renew(keys: Collection[int]) -> dict[int, Session]:
     """Renew this process's leases of the sessions with these keys, by one UPDATE.
 
-    Return the sessions as they stand, with lease number and cancellation. A lease that
-    expired is renewed too, if nobody has taken it: the database may have been away for all.
+    Return those sessions by key, with lease owner, lease number and cancellation: another process
+    may own them by now. An expired lease that nobody has taken is renewed too, because the database
+    may have been away for every process.
     """
-    asked = Session.objects.filter(pk__in=held)
-    asked.running().filter(lease_owner=owner()).update(lease_expires_at=_fresh())
-    # Whose lease it is by now is for the caller to see: owner and number.
-    columns = asked.only("lease_owner", "lease_number", "cancel_requested_at")
-    return {one.pk: one for one in columns}
+    sessions = Session.objects.filter(pk__in=keys)
+    sessions.running().filter(lease_owner=owner()).update(lease_expires_at=_new_expiry())
+    rows = sessions.only("lease_owner", "lease_number", "cancel_requested_at")
+    return {session.pk: session for session in rows}
 
 
-def is_under(session: Session, number: int) -> bool:
-    """Say whether the session as read is this process's, under this lease."""
+def is_leased_here(session: Session, number: int) -> bool:
+    """Say whether `session`, as it was read, is leased to this process under this number."""
     return session.lease_number == number and session.lease_owner == owner()
 
 
 def confirm(session_pk: int, number: int) -> bool:
-    """Say whether the session is still run under this number; if so, renew its lease.
+    """Renew the lease if the session still runs under this number; say whether it does.
 
-    Renewed rather than only read: nobody takes over between the answer and what is done on it.
+    Renewed instead of only read, so that nobody takes over between the answer and the action that
+    depends on it.
     """
-    held = Session.objects.running().filter(pk=session_pk, lease_number=number)
-    return held.update(lease_expires_at=_fresh()) == 1
+    running = Session.objects.running().filter(pk=session_pk, lease_number=number)
+    return running.update(lease_expires_at=_new_expiry()) == 1
 
 
-def release(held: Collection[int]) -> int:
-    """Give this process's leases of these sessions back; return how many.
+def release(keys: Collection[int]) -> int:
+    """Release this process's leases of these sessions; return how many.
 
-    The number rises as when another takes over: what still runs here can write no more.
+    The number rises as if another process took over: a task that still runs here cannot write.
     """
-    ours = Session.objects.running().filter(pk__in=held, lease_owner=owner())
+    ours = Session.objects.running().filter(pk__in=keys, lease_owner=owner())
     count = ours.update(lease_owner="", lease_number=F("lease_number") + 1, lease_expires_at=Now())
     if count:
         wakeup.publish(RELEASED_TOPIC)
     return count
 
 
-def take_expired(*, limit: int, but: Collection[int] = ()) -> list[Session]:
-    """Take up to `limit` running sessions that no process holds; `but` are left alone.
+def take_over_expired(*, limit: int, exclude: Collection[int] = ()) -> list[Session]:
+    """Take over up to `limit` running sessions whose lease has expired, except `exclude`.
 
-    Of any number of processes that do this at once, each session goes to one.
+    If several processes do this at once, each session goes to one of them.
     """
-    found = _expired().exclude(pk__in=but).order_by("lease_expires_at", "pk")
-    seen = list(found.values_list("pk", "lease_number")[:limit])
-    taken = {pk: number + 1 for pk, number in seen if take(pk, number)}
+    expired = _expired().exclude(pk__in=exclude).order_by("lease_expires_at", "pk")
+    rows = list(expired.values_list("pk", "lease_number")[:limit])
+    taken = {pk: number + 1 for pk, number in rows if take_over(pk, number)}
     sessions = list(Session.objects.filter(pk__in=taken, lease_owner=owner()).order_by("pk"))
     for session in sessions:
-        # The number that was taken, whatever stands in the row by now: a process that froze
-        # here for longer than a lease lasts must not run under another's.
+        # The number under which it was taken, not the row's: if this process froze here for longer
+        # than a lease lasts, the row has the number of another process.
         session.lease_number = taken[session.pk]
     return sessions
 
 
-def take(session_pk: int, number: int) -> bool:
-    """Take one session over if nobody holds it and its number is still `number`."""
-    free = _expired().filter(pk=session_pk, lease_number=number)
+def take_over(session_pk: int, number: int) -> bool:
+    """Take over one session if its lease has expired and its number is still `number`."""
+    expired = _expired().filter(pk=session_pk, lease_number=number)
     return bool(
-        free.update(lease_owner=owner(), lease_number=number + 1, lease_expires_at=_fresh())
+        expired.update(lease_owner=owner(), lease_number=number + 1, lease_expires_at=_new_expiry())
     )
 
 
 def _expired() -> QuerySet[Session]:
-    # Without a lease are those that began before there were leases.
+    # Sessions that began before there were leases have none.
     return Session.objects.running().filter(
         Q(lease_expires_at=None) | Q(lease_expires_at__lte=Now())
     )
 
 
-def _fresh() -> Combinable:
+def _new_expiry() -> Combinable:
     return Now() + timedelta(seconds=TTL_SECONDS)

@@ -1,4 +1,4 @@
-"""The only writer of events: append under the session's lock, then wake the streams."""
+"""The only writer of events: appends under the session's lock, then wakes the streams."""
 
 from __future__ import annotations
 
@@ -16,29 +16,31 @@ from streaming.models import Event, Session, SessionStatus
 
 
 class SessionEnded(Exception):
-    """The session has sent its last event already, or somebody else has written to it."""
+    """The session has its last event already, or another run has written to it."""
 
 
 class LeaseLost(SessionEnded):
-    """The session goes on in another process, under a later lease."""
+    """Another process runs the session, under a later lease."""
 
 
 class SessionCancelled(Exception):
-    """Somebody asked for the session's end; only its closing events may follow."""
+    """Somebody has cancelled the session; only its final events may follow."""
 
 
 class SessionFull(Exception):
     """The session has used up its event ids."""
 
 
-# A wake-up carries the event itself up to this size; a larger one is read from the database.
-_MAX_CARRIED = 16 * 1024
-# What is kept free for the closing events of a session that has used up its ids.
-_RESERVED = 10
+# A wake-up contains the events themselves up to this size; larger ones are read from the database.
+# Chosen: most events fit, and a reader's queue (`wakeup.subscription`) takes many of them.
+_MAX_WAKEUP_BYTES = 16 * 1024
+# How many ids are reserved for the final events of a session that has used up its ids: more than
+# any end in `final_events` needs.
+_RESERVED_SEQUENCES = 10
 
 
 def wake_topic(session_pk: int) -> str:
-    """Return the wake-up topic on which a session's events are told."""
+    """Return the wake-up topic of a session's events."""
     return f"events:{session_pk}"
 
 
@@ -51,27 +53,31 @@ def append(
     ending: SessionStatus | None = None,
     now: datetime | None = None,
 ) -> int:
-    """Append events behind sequence `after` under the lease number `lease`, and with `ending`
-    close the session; return the new last sequence.
+    """Append events after sequence `after` under lease number `lease`; return the last sequence.
 
-    May be repeated when it is not known whether it was committed: events that are there
-    already are not appended again. Raises `LeaseLost` when another has taken the session
-    over, `SessionEnded` when it has ended; `SessionCancelled` or `SessionFull` unless `ending`;
-    `ValueError` for an event that is not in the table of wire.md 4.4.
+    With `ending` the session ends in that status. The call may be repeated when it is not known
+    whether it was committed: events that are stored already are not appended again.
+    Raises `LeaseLost` if another process has taken over, `SessionEnded` if the session has ended,
+    `ValueError` for an event that is not in the table of wire.md 4.4, and without `ending` also
+    `SessionCancelled` and `SessionFull`.
     """
     now = now or timezone.now()
     with transaction.atomic():
         session = Session.objects.select_for_update().get(pk=session_pk)
         if session.lease_number != lease:
-            # Before all else: who has lost the lease must not even learn that it had written.
+            # Checked first: a run that learns that its events are stored goes on to act, which it
+            # may not do without the lease.
             raise LeaseLost(session.session_id)
-        if _is_there_already(session, new, after=after, ending=ending):
+        if _is_already_appended(session, new, after=after, ending=ending):
             return session.last_sequence
         if not session.is_running or session.last_sequence != after:
             raise SessionEnded(session.session_id)
         if ending is None and session.cancel_requested_at is not None:
             raise SessionCancelled(session.session_id)
-        if ending is None and session.last_sequence + len(new) > events.MAX_SEQUENCE - _RESERVED:
+        if (
+            ending is None
+            and session.last_sequence + len(new) > events.MAX_SEQUENCE - _RESERVED_SEQUENCES
+        ):
             raise SessionFull(session.session_id)
         rows = [
             Event(
@@ -93,28 +99,29 @@ def append(
         if ending is not None:
             session.status, session.ended_at = ending, now
         session.save(update_fields=["last_sequence", "status", "ended_at"])
-        transaction.on_commit(lambda: _tell(session_pk, rows, is_end=ending is not None))
+        transaction.on_commit(lambda: _wake_streams(session_pk, rows, is_end=ending is not None))
     return session.last_sequence
 
 
-def _is_there_already(
+def _is_already_appended(
     session: Session, new: Sequence[AgentEvent], *, after: int, ending: SessionStatus | None
 ) -> bool:
-    """Say whether exactly these events were appended by a call whose answer was lost."""
+    """Say whether exactly these events are stored, by a call whose result was lost."""
     if session.last_sequence != after + len(new) or session.is_running != (ending is None):
         return False
     rows = session.events.filter(sequence__gt=after).order_by("sequence")
     return all(
-        row.name == event.type and events.says(row.payload, event.type, event.fields)
+        row.name == event.type and events.is_payload_of(row.payload, event.type, event.fields)
         for row, event in zip(rows, new, strict=True)
     )
 
 
-def _tell(session_pk: int, rows: list[Event], *, is_end: bool) -> None:
-    told = {
+def _wake_streams(session_pk: int, rows: list[Event], *, is_end: bool) -> None:
+    """Publish the new events, or only the wake-up if they are too large (`replay.from_wakeup`)."""
+    content = {
         "after": rows[0].sequence - 1,
         "events": [[row.name, row.payload] for row in rows],
         "isEnd": is_end,
     }
-    message = compact(told).encode()
-    wakeup.publish(wake_topic(session_pk), message if len(message) <= _MAX_CARRIED else b"")
+    message = compact(content).encode()
+    wakeup.publish(wake_topic(session_pk), message if len(message) <= _MAX_WAKEUP_BYTES else b"")

@@ -1,4 +1,4 @@
-"""Sessions, and the events they sent."""
+"""Sessions and their events."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class Session(models.Model):
     status = models.CharField(
         _("status"), max_length=16, choices=SessionStatus.choices, default=SessionStatus.RUNNING
     )
-    # The number of its newest event; allocated under this row's lock, so that the order of
-    # commits is the order of ids and a replay cannot skip one.
+    # The number of the newest event. Allocated under this row's lock, so that events commit in the
+    # order of their ids and a replay cannot skip one.
     last_sequence = models.PositiveIntegerField(default=0)
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(_("started at"))
     ended_at = models.DateTimeField(_("ended at"), null=True, blank=True)
-    # The process that runs it, until when by the database's clock, and how often it has changed
-    # hands: whoever writes names the number, and an old one is refused. See leases.py.
+    # The lease (leases.py): the process that runs the session, until when by the database's clock,
+    # and a number that rises when another process takes over.
     lease_owner = models.CharField(max_length=255, blank=True, default="")
     lease_number = models.PositiveIntegerField(default=0)
     lease_expires_at = models.DateTimeField(null=True, blank=True)

@@ -1,4 +1,4 @@
-"""Reading a session's events back: for its streams page by page, for a resumed agent whole."""
+"""Reads a session's events: page by page for streams, all at once for a resumed agent."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from dwp_project.sse import frames
 from streaming import events
 from streaming.models import Event, Session
 
-# What one page holds at most: a reader that is slow holds no more than this in memory. An
-# event that is larger has a page of its own.
+# The most that one page contains, so that a slow reader has no more than this in memory; a larger
+# event is a page of its own. Chosen: a long session takes few reads, and a hundred slow readers
+# take some 50 MB.
 PAGE_EVENTS = 500
 PAGE_BYTES = 512 * 1024
 
@@ -24,8 +25,8 @@ NO_LONGER_KEPT = "Earlier events are no longer kept. What is kept follows."
 
 @dataclass(frozen=True, slots=True)
 class ReplayPage:
-    """Frames after a cursor, the sequence of the last, whether `[DONE]` follows them, and
-    whether more can be read at once."""
+    """Frames after a cursor, the sequence of the last, whether `[DONE]` follows, and whether more
+    can be read at once."""
 
     frames: bytes
     sequence: int
@@ -33,8 +34,8 @@ class ReplayPage:
     is_partial: bool = False
 
 
-class _Bytes(Func):
-    """The length of a text in bytes, found without reading the text where that is possible."""
+class _OctetLength(Func):
+    """The length of a text in bytes, computed without reading the text where the database can."""
 
     function = "OCTET_LENGTH"
     output_field = IntegerField()
@@ -45,11 +46,11 @@ class _Bytes(Func):
 
 
 def read(session_pk: int, after: int) -> ReplayPage:
-    """Return the next frames after sequence `after`: at most 500, and about 512 KiB.
+    """Return the page of frames after sequence `after`.
 
-    Where retention has removed some of them, `stream_reset` comes first (wire.md, 4.4).
+    If retention has removed some of these events, `stream_reset` comes first (wire.md, 4.4).
     """
-    # The session first: events that commit after this are told by their own wake-up.
+    # The session before its events: what commits after this line causes a wake-up of its own.
     session = Session.objects.only("session_id", "status", "last_sequence").get(pk=session_pk)
     last = session.last_sequence
     if last <= after:
@@ -57,63 +58,63 @@ def read(session_pk: int, after: int) -> ReplayPage:
     rows = Event.objects.filter(
         session_id=session_pk, sequence__gt=after, sequence__lte=last
     ).order_by("sequence")
-    sizes = rows.annotate(size=_Bytes("payload")).values_list("sequence", "size")
-    until = _cut(sizes[:PAGE_EVENTS])
-    found = list(rows.filter(sequence__lte=until).values_list("sequence", "name", "payload"))
-    if until and (not found or found[-1][0] != until):
-        return read(session_pk, after)  # retention was faster: what is kept begins later now
-    first = found[0][0] if found else last + 1
-    sent = [_frame(session_pk, *row) for row in found]
+    sizes = rows.annotate(size=_OctetLength("payload")).values_list("sequence", "size")
+    until = _last_that_fits(sizes[:PAGE_EVENTS])
+    page = list(rows.filter(sequence__lte=until).values_list("sequence", "name", "payload"))
+    if until and (not page or page[-1][0] != until):
+        return read(session_pk, after)  # retention has removed events between the two queries
+    first = page[0][0] if page else last + 1
+    page_frames = [_frame(session_pk, *row) for row in page]
     if first > after + 1:
-        # Only the oldest events ever go, so a gap can only be before the first.
-        sent.insert(0, _reset(session, first - 1))
-    end = found[-1][0] if found else last
+        # Retention removes only the oldest events, so a gap can only be before the first.
+        page_frames.insert(0, _reset_frame(session, first - 1))
+    end = page[-1][0] if page else last
     return ReplayPage(
-        frames=b"".join(sent),
+        frames=b"".join(page_frames),
         sequence=end,
         is_last=not session.is_running and end >= last,
         is_partial=end < last,
     )
 
 
-def carried(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
-    """Return the frames that a wake-up carries if they are the very next after `after`.
+def from_wakeup(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
+    """Return the page of the events in a wake-up `message` if they come directly after `after`.
 
-    An empty page if all of them were sent already; None if there is a gap to read.
+    An empty page if all of them were sent already; None if the database must be read.
     """
-    told = json.loads(message)
-    last = told["after"] + len(told["events"])
+    content = json.loads(message)
+    last = content["after"] + len(content["events"])
     if last <= after:
-        # Read already; but a reader that saw the last event before the end learns it here.
-        return ReplayPage(b"", after, is_last=told["isEnd"] and last == after)
-    if told["after"] != after:
+        # Sent already. But the reader may not know yet that its last event was the final one.
+        return ReplayPage(b"", after, is_last=content["isEnd"] and last == after)
+    if content["after"] != after:
         return None
-    sent = b"".join(
+    page_frames = b"".join(
         _frame(session_pk, after + number, name, text)
-        for number, (name, text) in enumerate(told["events"], start=1)
+        for number, (name, text) in enumerate(content["events"], start=1)
     )
-    return ReplayPage(sent, last, told["isEnd"])
+    return ReplayPage(page_frames, last, content["isEnd"])
 
 
-def recorded(session_pk: int) -> list[Event]:
-    """Return the session's events in order, all that are kept."""
+def recorded_events(session_pk: int) -> list[Event]:
+    """Return the session's events in order, except those that retention has removed."""
     rows = Event.objects.filter(session_id=session_pk).order_by("sequence")
     return list(rows.only("sequence", "name", "payload"))
 
 
-def _cut(sizes: Iterable[tuple[int, int]]) -> int:
-    """Return the sequence of the last event that still fits into a page; 0 without events."""
-    cut = total = 0
+def _last_that_fits(sizes: Iterable[tuple[int, int]]) -> int:
+    """Return the sequence of the last event that fits into a page; 0 without events."""
+    last = total = 0
     for sequence, size in sizes:
         total += size
-        if cut and total > PAGE_BYTES:
+        if last and total > PAGE_BYTES:
             break
-        cut = sequence
-    return cut
+        last = sequence
+    return last
 
 
-def _reset(session: Session, sequence: int) -> bytes:
-    """Return the frame of `stream_reset`, which is not kept: each reader's gap is its own."""
+def _reset_frame(session: Session, sequence: int) -> bytes:
+    """Return the frame of `stream_reset`, which is not stored: every reader misses other events."""
     payload = events.payload(
         "stream_reset",
         {"reason": NO_LONGER_KEPT},

@@ -1,5 +1,4 @@
-"""What a session that lost its process can be carried on from, and what is tidied up if it
-cannot be."""
+"""What a session that lost its process is resumed from, and what is withdrawn if it cannot be."""
 
 from __future__ import annotations
 
@@ -16,8 +15,9 @@ from streaming.agents import registry
 from streaming.agents.base import AgentEvent
 from streaming.models import Event, Session
 
-# A session that ends every process it runs in must not go round for ever.
-_MOST_HANDS = 400
+# A session that crashes every process that runs it must not be taken over for ever. Chosen:
+# more than two weeks of a crash every hour.
+_MAX_TAKEOVERS = 400
 
 _LOST = "The process that ran this session ended, and {why}. Send the prompt again."
 
@@ -29,29 +29,29 @@ class SessionLost(Exception):
         super().__init__(_LOST.format(why=why))
 
 
-def recall(session: Session) -> Sequence[Event]:
-    """Return what an earlier run has recorded behind `start`; nothing for a new session.
+def events_to_repeat(session: Session) -> Sequence[Event]:
+    """Return the events after `start` that an earlier run has recorded; none for a new session.
 
-    Raises `SessionLost` if the agent cannot be run again with that.
+    Raises `SessionLost` if the agent cannot be run again from these.
     """
     if session.last_sequence == 0:
-        return ()  # nothing was recorded, so nothing was done: any agent can begin
-    if session.lease_number > _MOST_HANDS:
-        raise SessionLost(f"it has changed hands {_MOST_HANDS} times")
+        return ()  # nothing was recorded, so nothing was done: even an agent that cannot resume
+    if session.lease_number > _MAX_TAKEOVERS:
+        raise SessionLost(f"it has changed hands {_MAX_TAKEOVERS} times")
     try:
         agent = registry.agent(session.agent)
     except ImproperlyConfigured as exc:
         raise SessionLost("its agent is not configured any more") from exc
     if not agent.can_resume:
         raise SessionLost("its agent cannot resume")
-    recorded = replay.recorded(session.pk)
+    recorded = replay.recorded_events(session.pk)
     if not recorded or recorded[0].sequence != 1:
         raise SessionLost("its first events are no longer kept")
     return recorded[1:]
 
 
-def as_told(recorded: Sequence[Event]) -> tuple[AgentEvent, ...]:
-    """Return recorded events as an agent knows them."""
+def as_agent_events(recorded: Sequence[Event]) -> tuple[AgentEvent, ...]:
+    """Return recorded events in the form in which an agent yields them."""
     return tuple(
         AgentEvent(event.name, MappingProxyType(events.fields_of(event.name, event.payload)))
         for event in recorded
@@ -59,13 +59,13 @@ def as_told(recorded: Sequence[Event]) -> tuple[AgentEvent, ...]:
 
 
 def withdraw_question(session: Session, reason: str) -> str | None:
-    """Withdraw the question the session was waiting for; return its id if there is one."""
-    asked = ApprovalRequest.objects.filter(session_id=session.session_id).pending()
+    """Withdraw the request that the session waits for; return its id, or None without one."""
+    requests = ApprovalRequest.objects.filter(session_id=session.session_id).pending()
     withdrawn = None
-    for request in asked:
+    for request in requests:
         withdrawn = request.request_id
         try:
             services.cancel(withdrawn, recovery_actor(session.tenant_id), reason=reason)
         except (errors.AlreadyDecided, errors.RequestExpired, errors.RequestCancelled):
-            continue  # it ended by itself meanwhile
+            continue  # somebody decided it, or it expired, meanwhile
     return withdrawn

@@ -1,4 +1,4 @@
-"""How long events are kept. Sessions stay, without their events: who asked what, and its end."""
+"""Removes old events. Their sessions stay: who sent which prompt, and how it ended."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from django.utils import timezone
 
 from streaming.models import Event
 
+# How many events one statement removes. Chosen: short enough that nobody waits long for SQLite's
+# one write lock.
 _BATCH = 1_000
 
 
 def remove_old(*, now: datetime | None = None, limit: int = 200_000) -> int:
-    """Remove events that are older than `settings.DWP_EVENT_RETENTION` days, the oldest first,
-    at most about `limit`; return how many. With 0 days, none.
+    """Remove events older than `settings.DWP_EVENT_RETENTION` days; return how many.
 
-    Any number of processes may do this at once.
+    The oldest first, at most about `limit` (chosen: what one hourly run may take), and none if
+    the setting is 0. Any number of processes may do this at once.
     """
     if settings.DWP_EVENT_RETENTION == 0:
         return 0
@@ -28,18 +30,16 @@ def remove_old(*, now: datetime | None = None, limit: int = 200_000) -> int:
 
 
 def _remove_batch(before: datetime) -> int | None:
-    """Remove the oldest events of all sessions up to the first that is kept; None if there are
-    none.
+    """Remove a batch of the oldest events of all sessions; return how many, or None at the end.
 
-    By key, which rises within a session like its sequence does: so only a session's beginning
-    ever goes, and what is kept has no gap.
+    Removed in the order of their keys, which rise within a session as its sequence does: so a
+    session loses events only from its beginning and the rest has no gap.
     """
-    newest = None
+    last_key = None
     for pk, created_at in Event.objects.order_by("pk").values_list("pk", "created_at")[:_BATCH]:
         if created_at >= before:
             break
-        newest = pk
-    if newest is None:
+        last_key = pk
+    if last_key is None:
         return None
-    # One statement, short enough that nobody waits long for SQLite's one lock.
-    return Event.objects.filter(pk__lte=newest).delete()[0]
+    return Event.objects.filter(pk__lte=last_key).delete()[0]

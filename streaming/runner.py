@@ -1,4 +1,4 @@
-"""Runs sessions: a task for each, which outlives the connection that started it."""
+"""Runs sessions, each in a task that outlives the connection which started it."""
 
 from __future__ import annotations
 
@@ -18,73 +18,76 @@ from streaming.gate import SessionGate
 from streaming.lease_keeper import RunningSession, lease_keeper
 from streaming.models import Event, Session
 from streaming.resume import SessionLost
-from streaming.writer import Diverged, Writer, patiently
+from streaming.writer import Diverged, Writer, retry_until_database_answers
 
 logger = get_logger(__name__)
 
-# How long an agent may take to end when its session is cancelled.
+# How long an agent may take to end when its session is cancelled. Chosen: it can finish a call to
+# another system, and the client still sees the end.
 _GRACE_SECONDS = 5.0
 
 _CANCELLED = "The session was cancelled."
 
 
 def start(session: Session) -> asyncio.Task[None]:
-    """Run `session`, whose lease this process holds, to its `[DONE]`: from its first event, or
-    from where an earlier run got to.
+    """Run `session` in a task until it ends, from its first event or after those recorded.
 
-    After `release_all` it is left to other processes.
+    This process must own the session's lease. After `release_all` the lease is released instead,
+    for another process to take.
     """
     name = f"session-{session.session_id}"
-    here = lease_keeper()
-    if here.is_closed:
-        return asyncio.create_task(_leave(session), name=name)
+    keeper = lease_keeper()
+    if keeper.is_closed:
+        return asyncio.create_task(_release(session), name=name)
     run = RunningSession(session)
-    return here.add(run, _run(run), name)
+    return keeper.add(run, _run_session(run), name)
 
 
 async def release_all() -> None:
-    """Stop the sessions that run here, without closing events, so that others carry them on at
-    once; start none any more. Takes at most three seconds, and may be called again."""
+    """Stop the sessions of this process without final events and start none any more.
+
+    Other processes resume them at once. Takes at most three seconds and may be called again.
+    """
     await lease_keeper().release()
 
 
 def is_drained() -> bool:
-    """Say whether this process has given its sessions away for good."""
+    """Say whether this process has released its sessions and starts none any more."""
     return lease_keeper().is_closed
 
 
 def running_here() -> list[int]:
-    """Return the keys of the sessions that run in this process."""
+    """Return the primary keys of the sessions that run in this process."""
     return lease_keeper().keys
 
 
-async def _leave(session: Session) -> None:
+async def _release(session: Session) -> None:
     try:
         await run_sync(leases.release, [session.pk])
     except Exception as exc:
         logger.warning("leases_not_released", error=str(exc).strip())
 
 
-async def _run(run: RunningSession) -> None:
+async def _run_session(run: RunningSession) -> None:
     session = run.session
     try:
         try:
             if session.cancel_requested_at is not None:
                 raise log.SessionCancelled(session.session_id)
-            recorded = await patiently(resume.recall, session)
+            recorded = await retry_until_database_answers(resume.events_to_repeat, session)
         except (log.SessionCancelled, SessionLost) as exc:
             writer = _writer(session)
-            end = await _abandoned(session, exc)
+            end = await _withdraw_and_end(session, exc)
         else:
             writer = _writer(session, recorded)
-            end = await _worked(run, writer, recorded)
+            end = await _run_agent(run, writer, recorded)
         await _close(writer, end)
     except log.SessionEnded:
         logger.warning("session_ended_elsewhere", session_id=session.session_id)
 
 
-async def _close(writer: Writer, end: final_events.Closing) -> None:
-    """Write a session's last events; if those cannot be written, plainer ones."""
+async def _close(writer: Writer, end: final_events.FinalEvents) -> None:
+    """Append a session's final events; if those cannot be stored, simpler ones."""
     events, status = end
     try:
         await writer.append(events, ending=status)
@@ -102,48 +105,48 @@ def _writer(session: Session, recorded: Sequence[Event] = ()) -> Writer:
     )
 
 
-async def _worked(
+async def _run_agent(
     run: RunningSession, writer: Writer, recorded: Sequence[Event]
-) -> final_events.Closing:
-    """Let the agent work and return how it ended."""
+) -> final_events.FinalEvents:
+    """Run the agent to its end and return the session's final events."""
     session = run.session
     gate = SessionGate(session, writer)
     try:
         if session.last_sequence == 0:
             await writer.append([AgentEvent("start", {"message": "Session started"})])
-        await _work_or_cancellation(run, _work(session, writer, gate, recorded))
+        await _work_unless_cancelled(run, _work(session, writer, gate, recorded))
         return final_events.completed()
     except log.SessionEnded:
         raise
     except GateClosed as closed:
         return final_events.stopped(session.session_id, closed)
     except log.SessionCancelled:
-        # Whoever cancelled it withdraws the question, and is in the audit for that.
+        # `sessions.cancel` withdraws the request, so that the audit names who cancelled.
         return final_events.stopped(session.session_id, Withdrawn(_CANCELLED))
     except Diverged as exc:
-        return await _abandoned(session, exc)
+        return await _withdraw_and_end(session, exc)
     except Exception as exc:
         logger.error("agent_failed", session_id=session.session_id, exc_info=exc)
         try:
-            writer.check_all_recalled(f"{type(exc).__name__}: {exc}")
+            writer.check_all_repeated(f"{type(exc).__name__}: {exc}")
         except Diverged as diverged:
-            return await _abandoned(session, diverged)
+            return await _withdraw_and_end(session, diverged)
         return final_events.failed(exc)
 
 
-async def _abandoned(session: Session, exc: Exception) -> final_events.Closing:
-    """Withdraw what the session still asks, and return its end."""
+async def _withdraw_and_end(session: Session, exc: Exception) -> final_events.FinalEvents:
+    """Withdraw the session's pending request and return its final events."""
     if isinstance(exc, log.SessionCancelled):
-        await patiently(resume.withdraw_question, session, _CANCELLED)
+        await retry_until_database_answers(resume.withdraw_question, session, _CANCELLED)
         return final_events.stopped(session.session_id, Withdrawn(_CANCELLED))
     logger.warning("session_lost", session_id=session.session_id, reason=str(exc))
     reason = str(exc if isinstance(exc, SessionLost) else SessionLost(str(exc)))
-    request_id = await patiently(resume.withdraw_question, session, reason)
+    request_id = await retry_until_database_answers(resume.withdraw_question, session, reason)
     return final_events.lost(session.session_id, reason, request_id)
 
 
-async def _work_or_cancellation(run: RunningSession, working: Coroutine[Any, Any, None]) -> None:
-    """Let the agent work until it is done or somebody cancels the session."""
+async def _work_unless_cancelled(run: RunningSession, working: Coroutine[Any, Any, None]) -> None:
+    """Let the agent work; raise `SessionCancelled` if somebody cancels the session meanwhile."""
     work = asyncio.create_task(working)
     try:
         await asyncio.wait({work, run.cancelled}, return_when=asyncio.FIRST_COMPLETED)
@@ -166,15 +169,15 @@ async def _work(
         prompt=session.prompt,
         context=parse(session.context_text),
         thread_id=session.thread_id or None,
-        recorded=await run_sync(resume.as_told, recorded),
+        recorded=await run_sync(resume.as_agent_events, recorded),
     )
-    async with aclosing(_generator(session, task, gate)) as stream:
+    async with aclosing(_agent_events(session, task, gate)) as stream:
         async for event in stream:
             gate.check()
             await writer.append([event])
     gate.check()
-    writer.check_all_recalled()
+    writer.check_all_repeated()
 
 
-def _generator(session: Session, task: AgentTask, gate: SessionGate) -> Any:
+def _agent_events(session: Session, task: AgentTask, gate: SessionGate) -> Any:
     return registry.agent(session.agent).run(task, gate)

@@ -1,4 +1,4 @@
-"""What starts a stream (docs/reference/wire.md, 4.1)."""
+"""The query and the body that start a session (docs/reference/wire.md, 4.1)."""
 
 from __future__ import annotations
 

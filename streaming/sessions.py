@@ -1,4 +1,4 @@
-"""A session's life around its events: begun, found again, cancelled."""
+"""Begins, finds and cancels sessions."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from dwp_project import wakeup
 from dwp_project.jsontext import compact
 from hitl import errors, services
 from hitl.actors import Actor
+from hitl.approvals import permissions
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin
 from streaming import events, leases
@@ -34,7 +35,7 @@ class Prompt:
 
 
 def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
-    """Make a new session of this user for `prompt`, leased to this process, which runs it."""
+    """Create a session of this user for `prompt`, leased to this process, which must start it."""
     session_id = f"session_{uuid.uuid4().hex}"
     with transaction.atomic():
         services.claim_session(session_id, tenant_id, user_id, Origin.AGENT)
@@ -50,18 +51,18 @@ def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
             context_text=compact(prompt.context),
             thread_id=prompt.thread_id,
             created_at=timezone.now(),
-            **leases.first(),
+            **leases.new_lease(),
         )
-        session.refresh_from_db(fields=["lease_expires_at"])  # the database's clock said when
+        session.refresh_from_db(fields=["lease_expires_at"])  # computed by the database's clock
         return session
 
 
 def find_by_cursor(
     last_event_id: str | None, prompt: str, *, tenant_id: str, user_id: str
 ) -> tuple[Session, int] | None:
-    """Return the session a `Last-Event-ID` leads to, and the sequence to go on after.
+    """Return the session of a `Last-Event-ID` and the sequence after which to go on.
 
-    None when it leads nowhere: no such session, another's, another prompt (wire.md, 4.5).
+    None if there is no such session, or it is of another user or prompt (wire.md, 4.5).
     """
     cursor = events.cursor_of(last_event_id)
     if cursor is None:
@@ -76,22 +77,23 @@ def find_by_cursor(
 
 
 def find(session_id: str, *, tenant_id: str, user_id: str | None = None) -> Session:
-    """Return the tenant's (and, where given, the user's) session; else `SessionNotFound`."""
+    """Return the session of this tenant, and of this user if given; raise `SessionNotFound`."""
     if ID_PATTERN.fullmatch(session_id):
-        found = Session.objects.filter(session_id=session_id, tenant_id=tenant_id)
-        found = found if user_id is None else found.filter(user_id=user_id)
-        if session := found.first():
+        matches = Session.objects.filter(session_id=session_id, tenant_id=tenant_id)
+        if user_id is not None:
+            matches = matches.filter(user_id=user_id)
+        if session := matches.first():
             return session
     raise errors.SessionNotFound
 
 
 def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
-    """Ask for the session's end and withdraw its question; say whether it was running.
+    """Cancel the session and withdraw its request; say whether the session was running.
 
-    Raises `SessionNotFound`, `MayNotDecide`.
+    The process that runs it ends it. Raises `SessionNotFound`, `MayNotDecide`.
     """
     session = find(session_id, tenant_id=actor.tenant_id)
-    if not actor.may_decide_for(session.user_id):
+    if not permissions.may_decide_for(actor, session.user_id):
         raise errors.MayNotDecide
     with transaction.atomic():
         session = Session.objects.select_for_update().get(pk=session.pk)
@@ -100,10 +102,10 @@ def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
         session.cancel_requested_at = session.cancel_requested_at or timezone.now()
         session.save(update_fields=["cancel_requested_at"])
         transaction.on_commit(lambda: wakeup.publish(leases.owner_topic(session.lease_owner)))
-    # The runner opens no further question once the flag is set, so these are all there are.
+    # The runner opens no request once the flag is set, so these are all that can be pending.
     for request in ApprovalRequest.objects.filter(session_id=session.session_id).pending():
         try:
             services.cancel(request.request_id, actor)
         except (errors.AlreadyDecided, errors.RequestExpired, errors.RequestCancelled):
-            continue  # it ended by itself meanwhile
+            continue  # somebody decided it, or it expired, meanwhile
     return session, True

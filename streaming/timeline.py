@@ -1,4 +1,4 @@
-"""A session's events in words, for operators to read: texts marked, secrets masked."""
+"""A session's events as sentences for operators: suspicious characters marked, secrets masked."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from hitl.text import redact, sanitize
 from streaming import events
 from streaming.models import Event, Session
 
-# Of a long session the newest are shown; one read returns so many.
-MOST_EVENTS = 500
+# Only the newest events of a long session are displayed. Chosen: more than anybody reads, and
+# little enough for a browser.
+MAX_EVENTS = 500
+# How many events one read returns. Chosen: the first ones are displayed while the rest is rendered.
 _PAGE_EVENTS = 100
-_MOST_CHARACTERS = 2_000
-# Said again, with its title, by the `timeline_step_update` beside it.
+# How much of one text is displayed. Chosen: about a screen; the whole is below it, as sent.
+_MAX_CHARACTERS = 2_000
+# The `timeline_step_update` beside it says the same, with the title.
 _HIDDEN = frozenset({"plan_step_update"})
 Fields = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineItem:
-    """One event as the page adds it: a whole item, and for a piece of an answer its text alone."""
+    """One event as HTML for the page; `piece` is the text alone if it is a piece of the answer."""
 
     sequence: int
     kind: str
@@ -37,71 +40,73 @@ class TimelineItem:
 
 @dataclass(frozen=True, slots=True)
 class TimelinePage:
-    """Events after a cursor, the sequence up to which they were read, and whether more follow
-    at once, or never."""
+    """Events after a cursor, the sequence up to which they were read, whether more can be read at
+    once, and whether no more will follow."""
 
-    happened: list[TimelineItem]
+    items: list[TimelineItem]
     sequence: int
     is_partial: bool
     is_last: bool
 
 
 def find(session_id: str, tenants: list[str]) -> Session | None:
-    """Return the session if it is one of these tenants'."""
+    """Return the session if it belongs to one of these tenants."""
     return Session.objects.filter(session_id=session_id, tenant_id__in=tenants).first()
 
 
 def is_elsewhere(session_id: str, tenants: list[str]) -> bool:
-    """Say whether requests of these tenants name the session, of which nothing is streamed here."""
-    asked = ApprovalRequest.objects.filter(session_id=session_id, tenant_id__in=tenants)
-    return asked.exists()
+    """Say whether requests of these tenants name the session, which runs in a system of its own."""
+    requests = ApprovalRequest.objects.filter(session_id=session_id, tenant_id__in=tenants)
+    return requests.exists()
 
 
 def read(session_pk: int, after: int) -> TimelinePage:
-    """Return what happened after sequence `after`."""
+    """Return the page of events after sequence `after`."""
     session = Session.objects.only("status", "last_sequence").get(pk=session_pk)
-    after = max(after, session.last_sequence - MOST_EVENTS)
+    after = max(after, session.last_sequence - MAX_EVENTS)
     rows = Event.objects.filter(
         session_id=session_pk, sequence__gt=after, sequence__lte=session.last_sequence
     )
-    found = list(rows.order_by("sequence")[:_PAGE_EVENTS])
-    end = found[-1].sequence if len(found) == _PAGE_EVENTS else session.last_sequence
+    page = list(rows.order_by("sequence")[:_PAGE_EVENTS])
+    end = page[-1].sequence if len(page) == _PAGE_EVENTS else session.last_sequence
     return TimelinePage(
-        happened=[_happened(event) for event in found if event.name not in _HIDDEN],
+        items=[_timeline_item(event) for event in page if event.name not in _HIDDEN],
         sequence=max(after, end),
         is_partial=end < session.last_sequence,
         is_last=end >= session.last_sequence and not session.is_running,
     )
 
 
-def _happened(event: Event) -> TimelineItem:
+def _timeline_item(event: Event) -> TimelineItem:
     if event.name in events.TYPES:
         fields = events.fields_of(event.name, event.payload)
     else:
         fields = json.loads(event.payload)
-    # Masked before anything is put in words: no word can show what the masks hide.
-    shown: Fields = redact.spelled_out(redact.masked(fields))
+    # Masked before any sentence is made, so that no sentence can contain a secret.
+    masked: Fields = redact.spelled_out(redact.masked(fields))
     if event.name == "content":
-        piece = sanitize.marked(str(shown.get("content", "")), is_multiline=True)
+        piece = sanitize.marked(str(masked.get("content", "")), is_multiline=True)
         words = format_html('{} <span class="piece">{}</span>', _b(_("Answer:")), piece)
-        return TimelineItem(event.sequence, "content", _item(event, words, ""), piece)
-    tell = _WORDS.get(event.name)
-    words = tell(shown) if tell else _b(event.name)
+        return TimelineItem(event.sequence, "content", _list_item(event, words, ""), piece)
+    describe = _SENTENCES.get(event.name)
+    words = describe(masked) if describe else _b(event.name)
     raw = format_html(
         '<details class="fold"><summary>{}</summary>{}</details>',
         _("as sent"),
-        sanitize.pretty(shown),
+        sanitize.pretty(masked),
     )
     return TimelineItem(
-        event.sequence, event.name, _item(event, words, raw, _look(event.name, shown))
+        event.sequence, event.name, _list_item(event, words, raw, _css_class(event.name, masked))
     )
 
 
-def _item(event: Event, words: SafeString, raw: SafeString | str, look: str = "") -> SafeString:
+def _list_item(
+    event: Event, words: SafeString, raw: SafeString | str, css_class: str = ""
+) -> SafeString:
     return format_html(
         '<li data-kind="{}" class="{}"><time datetime="{}">{}</time><div>{}{}</div></li>',
         event.name,
-        look,
+        css_class,
         event.created_at.isoformat(),
         f"{event.created_at:%H:%M:%S}",
         words,
@@ -109,22 +114,23 @@ def _item(event: Event, words: SafeString, raw: SafeString | str, look: str = ""
     )
 
 
-def _look(name: str, shown: Fields) -> str:
-    if name in ("error", "failed") or shown.get("status") in ("failed", "cancelled"):
+def _css_class(name: str, masked: Fields) -> str:
+    if name in ("error", "failed") or masked.get("status") in ("failed", "cancelled"):
         return "is-bad"
     if name == "hitl":
         return "is-here"
-    return "is-good" if name == "end" or shown.get("status") == "success" else ""
+    return "is-good" if name == "end" or masked.get("status") == "success" else ""
 
 
 def _b(text: str) -> SafeString:
     return format_html("<b>{}</b>", sanitize.plain(text))
 
 
-def _told(label: str, text: Any) -> SafeString:
-    words = str(text or "")
-    cut = words if len(words) <= _MOST_CHARACTERS else f"{words[:_MOST_CHARACTERS]}…"
-    return format_html("{} {}", _b(label), sanitize.marked(cut, is_multiline=True))
+def _labelled(label: str, value: Any) -> SafeString:
+    text = str(value or "")
+    if len(text) > _MAX_CHARACTERS:
+        text = f"{text[:_MAX_CHARACTERS]}…"
+    return format_html("{} {}", _b(label), sanitize.marked(text, is_multiline=True))
 
 
 def _status(status: Any) -> str:
@@ -141,7 +147,7 @@ def _status(status: Any) -> str:
     return str(names.get(str(status), status))
 
 
-def _thought(shown: Fields) -> SafeString:
+def _thought(masked: Fields) -> SafeString:
     kinds = {
         "analysis": _("Analysis:"),
         "planning": _("Plan:"),
@@ -149,35 +155,35 @@ def _thought(shown: Fields) -> SafeString:
         "decision": _("Decision:"),
         "reflection": _("Reflection:"),
     }
-    kind = str(shown.get("thoughtType"))
-    return _told(kinds.get(kind, f"{kind}:"), shown.get("content"))
+    kind = str(masked.get("thoughtType"))
+    return _labelled(kinds.get(kind, f"{kind}:"), masked.get("content"))
 
 
-def _step(shown: Fields) -> SafeString:
-    return _told(_("Step %(order)s:") % {"order": shown.get("order")}, shown.get("title"))
+def _step(masked: Fields) -> SafeString:
+    return _labelled(_("Step %(order)s:") % {"order": masked.get("order")}, masked.get("title"))
 
 
-def _progress(shown: Fields) -> SafeString:
-    return _told(f"{_status(shown.get('status'))}:", shown.get("title"))
+def _step_update(masked: Fields) -> SafeString:
+    return _labelled(f"{_status(masked.get('status'))}:", masked.get("title"))
 
 
-def _tool(shown: Fields) -> SafeString:
-    label = _("Tool %(name)s:") % {"name": shown.get("toolName")}
-    return _told(label, shown.get("error") or _status(shown.get("status")))
+def _tool(masked: Fields) -> SafeString:
+    label = _("Tool %(name)s:") % {"name": masked.get("toolName")}
+    return _labelled(label, masked.get("error") or _status(masked.get("status")))
 
 
-def _ended(shown: Fields) -> SafeString:
-    return _told(_("The end:"), shown.get("message"))
+def _ended(masked: Fields) -> SafeString:
+    return _labelled(_("The end:"), masked.get("message"))
 
 
-_WORDS: dict[str, Callable[[Fields], SafeString]] = {
-    "start": lambda shown: _told(_("Begins:"), shown.get("message")),
+_SENTENCES: dict[str, Callable[[Fields], SafeString]] = {
+    "start": lambda masked: _labelled(_("Begins:"), masked.get("message")),
     "thought": _thought,
     "plan_step": _step,
-    "timeline_step_update": _progress,
+    "timeline_step_update": _step_update,
     "tool_execution": _tool,
-    "hitl": lambda shown: _told(_("Asks:"), shown.get("message") or shown.get("actionType")),
-    "error": lambda shown: _told(_("Error:"), shown.get("message") or shown.get("error")),
-    "failed": lambda shown: _told(_("Failed:"), shown.get("message") or shown.get("error")),
+    "hitl": lambda masked: _labelled(_("Asks:"), masked.get("message") or masked.get("actionType")),
+    "error": lambda masked: _labelled(_("Error:"), masked.get("message") or masked.get("error")),
+    "failed": lambda masked: _labelled(_("Failed:"), masked.get("message") or masked.get("error")),
     "end": _ended,
 }

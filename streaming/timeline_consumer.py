@@ -1,4 +1,4 @@
-"""The operators' view of a session: its events in words, as they happen."""
+"""The live timeline of a session on the operators' pages."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ from streaming.models import Session
 
 logger = get_logger(__name__)
 
+# How long to wait for Redis to confirm the subscription; as for streams (`streaming.consumers`).
 _CONFIRM_SECONDS = 1.0
+# When a page reconnects. Chosen: a restart of the server is over by then.
 _RETRY_MILLISECONDS = 2000
-# An answer comes in many small pieces; several are read at once.
+# The shortest time between two reads, because an answer arrives in many small pieces. Chosen: a
+# person sees it as immediate.
 _BETWEEN_READS_SECONDS = 0.25
 
 
@@ -37,41 +40,41 @@ class TimelineConsumer(OperatorConsumer):
         except NotFound:
             if not await self._is_elsewhere():
                 raise
-            # To an EventSource: do not come back. The session is an agent's own.
-            await self.start(204, self.edge_headers(HttpResponse()))
+            # 204 tells an EventSource not to reconnect: this session has no events here.
+            await self.start(204, self.response_headers(HttpResponse()))
             return await self.finish()
         after = self._after()
         async with hub().subscribe(log.wake_topic(session.pk)) as subscription:
             response = HttpResponse(headers=dict(frames.HEADERS))
-            await self.start(200, self.edge_headers(response))
+            await self.start(200, self.response_headers(response))
             await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
             await subscription.confirmed(_CONFIRM_SECONDS)
             await self._follow(session.pk, after, subscription)
 
     async def drain(self) -> None:
-        """Cut: the page comes back, to another process, behind the last event it has."""
+        """Cut the connection; the page reconnects, to another process, after its last event."""
         await self.interrupt()
         await self.cut()
 
     async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
         sent_at = time.monotonic()
-        is_told_quiet = False
+        is_quiet_sent = False
         while True:
             try:
-                # Who asks is asked for again with every read.
+                # The operator's access is checked with every read: it may have ended.
                 await self._session()
-                page = await self.in_words(timeline.read, session_pk, after)
+                page = await self.run_in_language(timeline.read, session_pk, after)
             except NotFound:
-                return await self.finish()  # the page comes back, and hears that nothing is here
+                return await self.finish()  # the page reconnects, and gets 404
             except DATABASE_AWAY as exc:
                 logger.warning("database_away", error=str(exc).strip())
                 await asyncio.sleep(1.0)
                 continue
-            if page.happened:
-                await self.write(b"".join(map(_frame, page.happened)))
+            if page.items:
+                await self.write(b"".join(map(_frame, page.items)))
                 sent_at = time.monotonic()
-            elif page.sequence == 0 and not is_told_quiet:
-                is_told_quiet = True
+            elif page.sequence == 0 and not is_quiet_sent:
+                is_quiet_sent = True
                 await self.write(frames.event(0, "quiet", "{}"))
             after = page.sequence
             if page.is_last:
@@ -95,17 +98,17 @@ class TimelineConsumer(OperatorConsumer):
 
     async def _session(self) -> Session:
         operator = await self.operator()
-        found = await run_sync(timeline.find, self._session_id, operator.tenants)
-        if found is None:
+        session = await run_sync(timeline.find, self._session_id, operator.tenants)
+        if session is None:
             raise NotFound
-        return found
+        return session
 
     def _after(self) -> int:
-        """Return the sequence of the last event that the page has."""
+        """Return the sequence of the last event that the page has received."""
         text = header(self.request, "Last-Event-ID") or self.request.GET.get("after", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _frame(happened: timeline.TimelineItem) -> bytes:
-    sent = {"kind": happened.kind, "html": happened.html, "piece": happened.piece}
-    return frames.event(happened.sequence, "happened", compact(sent))
+def _frame(item: timeline.TimelineItem) -> bytes:
+    data = {"kind": item.kind, "html": item.html, "piece": item.piece}
+    return frames.event(item.sequence, "happened", compact(data))

@@ -14,7 +14,7 @@ urlpatterns = [
     path(ATTACH_PATH, views.AttachView.as_view()),
     path("aura/sessions/<str:session_id>/cancel", views.CancelView.as_view()),
 ]
-# What ASGI consumers serve: path, methods, consumer.
+# The paths that ASGI consumers serve: path, methods, consumer (`dwp_project.asgi`).
 consumers = [
     *((start, ("GET", "POST"), StartConsumer) for start in START_PATHS),
     (ATTACH_PATH, ("GET",), AttachConsumer),

@@ -1,5 +1,5 @@
-"""The one pen of a running session: writes in order, under the session's lease, and tries again
-while the database is away. Of what an earlier run has recorded it writes nothing twice."""
+"""Writes the events of a running session: in order, under its lease, again while the database is
+away, and without repeating what an earlier run has recorded."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ logger = get_logger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# Pauses between two tries while the database is away. Chosen: a short outage delays a session
+# little, and a long one costs each session a query every two seconds.
 _RETRY_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0)
 
 
 class Diverged(Exception):
-    """A resumed agent did not do again what is recorded of it."""
+    """A resumed agent has not repeated the events that are recorded."""
 
     def __init__(self, recorded: Event, instead: str) -> None:
         super().__init__(
@@ -35,10 +37,10 @@ class Diverged(Exception):
 
 
 class Writer:
-    """Appends to one session's events, knowing the sequence of the last.
+    """Appends to the events of one session after the sequence of the last.
 
-    `recorded` is what an earlier run left behind: the same is expected again, in the same
-    order, and skipped.
+    `recorded` are the events of an earlier run: the agent must yield the same in the same order,
+    and they are skipped.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class Writer:
     async def append(
         self, new: Sequence[AgentEvent], *, ending: SessionStatus | None = None
     ) -> None:
-        """Append events; raises as `log.append` does, but waits for the database.
+        """Append events, except recorded ones; wait for a database that is away.
 
-        Raises `Diverged` for an event that differs from the recorded one.
+        Raises what `log.append` raises, and `Diverged` for an event that differs from the recorded
+        one.
         """
-        if ending is None and not (new := [event for event in new if not self._is_recorded(event)]):
-            # A long recording must not keep the event loop from everybody else.
+        if ending is None and not (
+            new := [event for event in new if not self._skip_if_recorded(event)]
+        ):
+            # Without this, a long recording would block the event loop.
             return await asyncio.sleep(0)
 
         def step(after: int, lease: int) -> tuple[int, None]:
@@ -76,10 +81,11 @@ class Writer:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Run `step(after, lease, …)` in a thread and return its result.
+        """Run `step(after, lease, …)` in a thread, again while the database is away.
 
-        `step` appends behind sequence `after` and returns the new last sequence beside its
-        result. It must bear being repeated: a commit whose answer was lost may have happened.
+        `step` appends after sequence `after` and returns the new last sequence and its result;
+        the result is returned here. It must be safe to repeat: a commit whose answer was lost may
+        have happened.
         """
         for pause in _pauses():
             call = asyncio.ensure_future(
@@ -88,7 +94,7 @@ class Writer:
             try:
                 self._sequence, result = await asyncio.shield(call)
             except asyncio.CancelledError:
-                # The thread commits all the same: what it has appended must be known.
+                # The thread commits nevertheless, and final events must be appended after that.
                 await asyncio.wait([call])
                 if not call.cancelled() and call.exception() is None:
                     self._sequence = call.result()[0]
@@ -100,37 +106,43 @@ class Writer:
                 return result
         raise AssertionError("attempts never end")
 
-    def recall(self, name: str) -> Event | None:
-        """Return the next recorded event if there is one, which must be a `name`; it is then
-        behind us. Raises `Diverged`."""
+    def pop_recorded(self, name: str) -> Event | None:
+        """Remove and return the next recorded event, or None without one.
+
+        Raises `Diverged` if its name is not `name`.
+        """
         if not self._recorded:
             return None
         if self._recorded[0].name != name:
             raise Diverged(self._recorded[0], name)
         return self._recorded.popleft()
 
-    def check_all_recalled(self, instead: str = "its end") -> None:
-        """Raise `Diverged` unless the agent has done again all that is recorded."""
+    def check_all_repeated(self, instead: str = "its end") -> None:
+        """Raise `Diverged` unless the agent has repeated every recorded event."""
         if self._recorded:
             raise Diverged(self._recorded[0], instead)
 
     async def confirm_lease(self) -> None:
-        """Return if the session is still this run's, and stays so for some seconds.
+        """Renew the lease, so that nobody takes over while the agent acts; raise `LeaseLost`.
 
-        Raises `LeaseLost`; waits for a database that is away.
+        Waits for a database that is away.
         """
-        if not await patiently(leases.confirm, self._session_pk, self._lease):
+        if not await retry_until_database_answers(leases.confirm, self._session_pk, self._lease):
             raise log.LeaseLost(f"session {self._session_pk}, lease {self._lease}")
 
-    def _is_recorded(self, event: AgentEvent) -> bool:
-        kept = self.recall(event.type)
-        if kept is not None and not events.says(kept.payload, event.type, event.fields):
-            raise Diverged(kept, f"another {event.type}")
-        return kept is not None
+    def _skip_if_recorded(self, event: AgentEvent) -> bool:
+        recorded = self.pop_recorded(event.type)
+        if recorded is None:
+            return False
+        if not events.is_payload_of(recorded.payload, event.type, event.fields):
+            raise Diverged(recorded, f"another {event.type}")
+        return True
 
 
-async def patiently(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run `function`, which must bear being repeated, in a thread until the database is there."""
+async def retry_until_database_answers(
+    function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+) -> T:
+    """Run `function` in a thread, again while the database is away; it must be safe to repeat."""
     for pause in _pauses():
         try:
             return await run_sync(function, *args, **kwargs)

@@ -20,7 +20,7 @@ LONGEST = (
     *("test_million", "test_foreign_tenant", "test_wrong_question", "test_state_machine"),
     *("test_postgresql_roles", "test_relay", "test_recovery", "test_waiting", "test_scanner"),
     *("test_takeover", "test_serve", "test_frozen_end", "test_server_bodies", "test_server_end"),
-    *("test_all_day", "test_looking", "test_deciding", "test_book", "test_prompt"),
+    *("test_all_day", "test_looking", "test_deciding", "test_book"),
 )
 
 

@@ -21,7 +21,7 @@ class Operation:
 
     path: str
     method: str
-    told: dict[str, Any]
+    fields: dict[str, Any]
 
     def __str__(self) -> str:
         return f"{self.method.upper()} {self.path}"
@@ -29,11 +29,11 @@ class Operation:
     @property
     def parameters(self) -> dict[str, dict[str, Any]]:
         """Its parameters by name."""
-        return {parameter["name"]: parameter for parameter in self.told.get("parameters", [])}
+        return {parameter["name"]: parameter for parameter in self.fields.get("parameters", [])}
 
     def content(self, status: int | str, media_type: str = JSON) -> dict[str, Any]:
         """Return the media type object of one answer: schema and examples."""
-        found: dict[str, Any] = self.told["responses"][str(status)]["content"][media_type]
+        found: dict[str, Any] = self.fields["responses"][str(status)]["content"][media_type]
         return found
 
     def examples(self, status: int | str, media_type: str = JSON) -> list[Any]:
@@ -44,9 +44,9 @@ class Operation:
 
     def contents(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """Yield status (or `request`), media type and media type object of all there is."""
-        for media_type, content in self.told.get("requestBody", {}).get("content", {}).items():
+        for media_type, content in self.fields.get("requestBody", {}).get("content", {}).items():
             yield "request", media_type, content
-        for status, response in self.told["responses"].items():
+        for status, response in self.fields["responses"].items():
             for media_type, content in response.get("content", {}).items():
                 yield status, media_type, content
 
@@ -54,9 +54,9 @@ class Operation:
 def operations() -> list[Operation]:
     """Return every operation of the document."""
     return [
-        Operation(path, method, told)
+        Operation(path, method, fields)
         for path, item in document()["paths"].items()
-        for method, told in item.items()
+        for method, fields in item.items()
         if method in METHODS
     ]
 
@@ -77,8 +77,8 @@ def check(value: Any, schema: dict[str, Any]) -> None:
 
 def component(name: str) -> dict[str, Any]:
     """Return a named schema of the document."""
-    found: dict[str, Any] = document()["components"]["schemas"][name]
-    return found
+    schema: dict[str, Any] = document()["components"]["schemas"][name]
+    return schema
 
 
 def _as_json_schema(schema: Any) -> Any:

@@ -44,11 +44,11 @@ class Read:
 @contextmanager
 def captured() -> Iterator[list[str]]:
     """Collect the statements that are sent inside, but for those of transactions."""
-    found: list[str] = []
+    statements: list[str] = []
     with CaptureQueriesContext(connection) as queries:
-        yield found
+        yield statements
     verbs = ("SELECT", "UPDATE", "DELETE", "INSERT", "(SELECT")
-    found.extend(q["sql"] for q in queries if q["sql"].lstrip().startswith(verbs))
+    statements.extend(q["sql"] for q in queries if q["sql"].lstrip().startswith(verbs))
 
 
 def reads(statement: str) -> list[Read]:

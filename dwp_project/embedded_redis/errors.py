@@ -1,4 +1,4 @@
-"""What can go wrong with the embedded Redis."""
+"""The errors of the embedded Redis."""
 
 
 class RedisNotStarted(Exception):

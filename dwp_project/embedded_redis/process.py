@@ -1,4 +1,4 @@
-"""One redis-server on one Unix socket: started, asked whether it answers, ended."""
+"""Starts, checks and ends one redis-server on one Unix socket."""
 
 from __future__ import annotations
 
@@ -19,19 +19,21 @@ from dwp_project.embedded_redis.errors import RedisNotStarted
 
 logger = structlog.get_logger(__name__)
 
+# Chosen: time to load a large append-only file, and still an answer for whoever typed the command.
 START_SECONDS = 30.0
-# A process that is told to end has 10 s, most of them for others (docs/explanation/delivery.md);
-# the append-only file is whole without an orderly end.
+# A process ends within 10 s, most of them for other steps (docs/explanation/delivery.md); the
+# append-only file is complete even without an orderly end.
 END_SECONDS = 1.0
+# How much of its log an error message quotes. Chosen: Redis says why it ends in its last lines.
 _LOG_TAIL_LINES = 15
 _NOBODY_LISTENS = (ConnectionRefusedError, FileNotFoundError)
 
 
 class RedisProcess:
-    """A redis-server that keeps its files in `directory` and listens on `socket` only.
+    """A redis-server with its files in `directory` that listens on `socket` only.
 
-    Started in a session of its own: Ctrl-C in the terminal reaches this program, which
-    drains its clients first and then ends Redis.
+    It is started in a process session of its own, so that Ctrl-C in the terminal reaches only this
+    program, which drains its clients before it ends Redis.
     """
 
     def __init__(self, socket: Path, directory: Path) -> None:
@@ -43,8 +45,8 @@ class RedisProcess:
     def start(self) -> None:
         """Start a redis-server and return when it answers; raise `RedisNotStarted`.
 
-        An append-only file that Redis itself calls damaged is put aside, with all its
-        folder, and Redis starts empty: the database is the truth, Redis the wake-up call.
+        If Redis reports that its append-only file is damaged, the folder is renamed, and Redis
+        starts empty: everything that counts is in the database.
         """
         binary = find_binary()
         try:
@@ -58,13 +60,13 @@ class RedisProcess:
             self._start(binary)
 
     def answers(self) -> bool:
-        """Return whether PING is answered with PONG (not so while Redis loads its file)."""
+        """Say whether PING is answered with PONG, which it is not while Redis loads its file."""
         with self.client() as client, suppress(redis.RedisError, OSError):
             return bool(client.ping())
         return False
 
     def is_gone(self) -> bool:
-        """Return whether nobody listens on the socket: refused or missing, not merely slow."""
+        """Say whether nobody listens on the socket: missing or refusing, not only slow."""
         if self._child is not None and self._child.poll() is not None:
             return True
         with self.client() as client:
@@ -79,7 +81,7 @@ class RedisProcess:
         return False
 
     def stop(self) -> None:
-        """End Redis with its files in order, whoever started it; return when it is gone."""
+        """Shut Redis down properly, whichever process started it; return when it is gone."""
         with self.client() as client, suppress(redis.RedisError, OSError):
             client.shutdown()
         deadline = time.monotonic() + END_SECONDS
@@ -102,7 +104,7 @@ class RedisProcess:
             self._end_child()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            # What the one before had to say when it died stays readable.
+            # The log of the one before stays readable: it may say why it died.
             self._log.replace(self._log.with_suffix(".log.1"))
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as log:
@@ -123,11 +125,11 @@ class RedisProcess:
             "unixsocketperm": "700",
             "dir": str(self.directory),
             "appendonly": "yes",
-            # A file cut off by a power failure loads up to where it is whole.
+            # A file that a power failure cut off is loaded up to its last complete command.
             "aof-load-truncated": "yes",
-            # The append-only file is enough; a snapshot would fork for nothing.
+            # No snapshots: the append-only file is enough.
             "save": "",
-            # Requests that agents write are told of at once (docs/reference/wire.md, 5.3).
+            # For the scanner, which learns at once what agents write (docs/reference/wire.md, 5.3).
             "notify-keyspace-events": "K$",
             "daemonize": "no",
         }
@@ -141,7 +143,7 @@ class RedisProcess:
                     f"The embedded Redis ended at once (exit code {child.returncode}). "
                     f"{self._log} ends:\n{self._log_tail()}"
                 )
-            # Before the file is there, asking would only cost time.
+            # A PING before the socket exists would only take time.
             if self.socket.exists() and self.answers():
                 return
             time.sleep(0.02)

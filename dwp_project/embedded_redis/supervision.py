@@ -1,4 +1,4 @@
-"""Who owns the embedded Redis of a DATA_DIR, and that it runs as long as anybody serves."""
+"""Decides which process owns the embedded Redis of a DATA_DIR, and restarts it when it ends."""
 
 from __future__ import annotations
 
@@ -16,21 +16,25 @@ from dwp_project.embedded_redis.process import START_SECONDS, RedisProcess
 
 logger = structlog.get_logger(__name__)
 
+# The time within which another process takes over, as `EmbeddedRedis` promises.
 _LOOK_SECONDS = 1.0
-# The thread may be inside a start, which takes up to half a minute; it starts nothing afterwards.
+# Two looks: the thread sees the end at the next one. It may be inside a start, which takes up to
+# `START_SECONDS`; it starts nothing afterwards.
 _JOIN_SECONDS = 2.0
-# Pauses between attempts to start a Redis that ended, in seconds.
+# Pauses between attempts to start a Redis that ended, in seconds. Chosen: at once after one crash,
+# and slowly where every start fails, so that the log stays readable.
 _RESTART_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+# The pauses begin anew after this long without a crash: twice the longest of them.
 _STEADY_SECONDS = 60.0
 
 
 class EmbeddedRedis:
     """The Redis of one DATA_DIR, shared by every process that serves from there.
 
-    Whoever holds the lock on `serve.lock` owns it: starts it, starts it again when it died,
-    ends it. The kernel drops the lock with its holder, so no stale owner exists; a Redis
-    left behind by a killed one is taken over as it runs. A process that does not own uses,
-    and takes over within a second when the owner is gone.
+    The process with the lock on `serve.lock` owns it: starts, restarts and ends it. The kernel
+    releases the lock when that process ends, so no stale owner exists; a Redis that a killed owner
+    left running is taken over as it is. The other processes only use it, and one of them takes over
+    within a second after the owner has ended.
     """
 
     def __init__(self, data_dir: Path) -> None:
@@ -42,15 +46,15 @@ class EmbeddedRedis:
 
     @property
     def is_owner(self) -> bool:
-        """Whether this process ends Redis when it ends itself."""
+        """Whether this process ends Redis when it stops."""
         return self._lock is not None
 
     def start(self) -> None:
         """Return when Redis answers; raise `RedisNotStarted`."""
         deadline = time.monotonic() + START_SECONDS
         while not self._redis.answers():
-            # Slow or loading is not gone: a second Redis would take the first one's socket.
-            if self._own() and self._redis.is_gone():
+            # Not while Redis is only slow or loading: a second one would take its socket.
+            if self._acquire_lock() and self._redis.is_gone():
                 self._redis.start()
             elif time.monotonic() > deadline:
                 raise RedisNotStarted(
@@ -59,7 +63,7 @@ class EmbeddedRedis:
                 )
             else:
                 time.sleep(0.05)
-        self._own()
+        self._acquire_lock()
         self._thread.start()
 
     def stop(self) -> None:
@@ -72,7 +76,8 @@ class EmbeddedRedis:
             os.close(self._lock)
             self._lock = None
 
-    def _own(self) -> bool:
+    def _acquire_lock(self) -> bool:
+        """Try to become the owner; say whether this process is."""
         if self._lock is not None:
             return True
         descriptor = os.open(self._lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -88,12 +93,12 @@ class EmbeddedRedis:
         attempts = 0
         steady_since = time.monotonic()
         while not self._ending.wait(_LOOK_SECONDS):
-            owns = self._own()
+            is_owner = self._acquire_lock()
             if not self._redis.is_gone():
                 if time.monotonic() - steady_since > _STEADY_SECONDS:
                     attempts = 0
                 continue
-            if not owns:
+            if not is_owner:
                 continue
             pause = _RESTART_SECONDS[min(attempts, len(_RESTART_SECONDS) - 1)]
             attempts += 1

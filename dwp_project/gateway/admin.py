@@ -9,6 +9,7 @@ from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
+from dwp_project.gateway import accounts_admin as accounts_admin  # registers the accounts' pages
 from dwp_project.gateway import signals
 
 admin.site.site_title = admin.site.site_header = _("Approvals")

@@ -1,4 +1,4 @@
-"""Request bodies: capped before they are looked at, JSON whatever the content type says."""
+"""Request bodies: limited in size before anything reads them, JSON whatever their content type."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dwp_project.asgi_types import ASGIApp, Message, Receive, Scope, Send
 from dwp_project.gateway import errors
 from dwp_project.jsontext import InvalidJSON, parse
 
-# Set in the scope of a request whose body was over the cap; the body itself is dropped. Our
-# server sets it before it has read the body, `BodyCap` behind any other.
-# The answer is given where bodies are judged, after token and tenant: wire.md, 1.
+# Set in the scope of a request whose body was too large; the body is dropped. Our server sets it
+# before it reads the body; behind another server `BodyCap` does. `read_json` refuses the request,
+# because token and tenant are checked first (wire.md, 1).
 TOO_LARGE = "dwp.body_too_large"
 
 
 class BodyCap:
-    """ASGI middleware that hands on bodies up to `MAX_BODY_BYTES` and drops larger ones."""
+    """ASGI middleware that passes on bodies up to `MAX_BODY_BYTES` and drops larger ones."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -27,20 +27,17 @@ class BodyCap:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        body, gone = bytearray(), False
-        too_large = scope.get(TOO_LARGE, False) or _declared(scope) > settings.MAX_BODY_BYTES
-        while not gone:
+        body = bytearray()
+        too_large = scope.get(TOO_LARGE, False) or _declared_length(scope) > settings.MAX_BODY_BYTES
+        while True:
             message = await receive()
             if message["type"] == "http.disconnect":
-                gone = True
-                break
+                return None
             if not too_large:
                 body += message.get("body", b"")
                 too_large = len(body) > settings.MAX_BODY_BYTES
             if not message.get("more_body", False):
                 break
-        if gone:
-            return None
         first: list[Message] = [
             {
                 "type": "http.request",
@@ -75,7 +72,7 @@ def read_json(request: HttpRequest) -> dict[str, Any]:
     return value
 
 
-def _declared(scope: Scope) -> int:
+def _declared_length(scope: Scope) -> int:
     for name, value in scope["headers"]:
         if name == b"content-length" and value.isdigit():
             return int(value[:12])

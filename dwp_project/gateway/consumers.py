@@ -1,7 +1,7 @@
-"""The base of the consumers that answer API paths outside Django's views.
+"""The bases of consumers that answer paths outside Django's views.
 
-They hold the same rules as the views: identity, envelope, language, CORS and security
-headers, all of it read from the one request object that Django's middleware would see.
+They apply the same rules as the views: identity, envelope, language, CORS and security headers.
+All of them read the same request object that Django's middleware would.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class ApiConsumer(HttpConsumer):
-    """One API request answered by a coroutine: `answer`, which subclasses write."""
+    """Answers one API request in the coroutine `answer`, which subclasses define."""
 
     request: HttpRequest
 
@@ -45,11 +45,11 @@ class ApiConsumer(HttpConsumer):
                 )
 
     async def answer(self) -> None:
-        """Answer `self.request`: raise an error of the wire, or send one response."""
+        """Answer `self.request`: send one response, or raise a `DwpError`."""
         raise NotImplementedError
 
     def identity(self) -> Identity:
-        """Return who asks; raises what `gateway.identity.authenticate` raises."""
+        """Return who sends the request; raise what `gateway.identity.authenticate` raises."""
         return authenticate(self.request)
 
     async def send_json(self, body: dict[str, Any], status: int = 200) -> None:
@@ -57,12 +57,12 @@ class ApiConsumer(HttpConsumer):
         await self.send_response(envelope.render(body, status))
 
     async def send_response(self, response: HttpResponse) -> None:
-        """Send a complete Django response, with the headers of the edge."""
+        """Send a complete Django response, with the headers of `response_headers`."""
         response["Content-Length"] = str(len(response.content))
-        await self.start(response.status_code, self.edge_headers(response))
+        await self.start(response.status_code, self.response_headers(response))
         await self.finish(response.content)
 
-    def edge_headers(self, response: HttpResponse) -> list[tuple[bytes, bytes]]:
+    def response_headers(self, response: HttpResponse) -> list[tuple[bytes, bytes]]:
         """Return the headers of `response` with those that Django's middleware would add."""
         cors = CorsMiddleware(lambda request: response)
         cors.add_response_headers(self.request, response)
@@ -71,24 +71,27 @@ class ApiConsumer(HttpConsumer):
 
 
 class OperatorConsumer(ApiConsumer):
-    """One answer for the pages' own scripts and downloads, to a signed-in operator.
+    """Answers a script or a download of the operators' pages, for a signed-in operator only.
 
-    Whoever is not one hears that there is nothing here. Answers that stay open ask again with
-    `operator()`: memberships and sessions end.
+    Anybody else gets 404. An answer that stays open calls `operator()` again from time to time:
+    memberships and sign-in sessions end.
     """
 
     async def operator(self) -> Operator:
-        """Return who asks, as the database knows them now; raises `NotFound`."""
-        # A fresh request object: a session is read once for each.
-        found = await run_sync(signed_in, ASGIRequest(dict(self.scope), BytesIO()))
-        if found is None:
+        """Return the signed-in operator, read from the database now; raise `NotFound`."""
+        # A new request object, because each reads its sign-in session only once.
+        operator = await run_sync(signed_in, ASGIRequest(dict(self.scope), BytesIO()))
+        if operator is None:
             raise NotFound
-        return found
+        return operator
 
-    async def in_words(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Run what renders text in a thread, in the reader's language: threads have their own."""
+    async def run_in_language(
+        self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Run `function`, which renders text, in a thread and in the reader's language."""
         language = translation.get_language()
 
+        # The active language belongs to a thread, so the other thread has to set it.
         def call() -> T:
             with translation.override(language):
                 return function(*args, **kwargs)

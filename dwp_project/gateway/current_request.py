@@ -1,4 +1,4 @@
-"""The request that is being answered, for code that is told of a change and not by whom."""
+"""The request that is being answered, for receivers of signals that do not get it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ def current_request() -> HttpRequest | None:
 
 
 class RememberRequest(MiddlewareMixin):
-    """Lets `current_request` tell the request while it is answered."""
+    """Sets what `current_request` returns while a request is answered."""
 
     def process_request(self, request: HttpRequest) -> None:
-        """Begin."""
+        """Remember the request."""
         _request.set(request)
 
     def process_response(
         self, request: HttpRequest, response: HttpResponseBase
     ) -> HttpResponseBase:
-        """End: a thread answers another request after this one, or runs something else."""
+        """Forget the request: the thread goes on to other work."""
         _request.set(None)
         return response

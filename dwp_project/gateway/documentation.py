@@ -28,8 +28,8 @@ def _generated() -> dict[str, Any]:
 
 
 def document() -> dict[str, Any]:
-    """Return the OpenAPI document, made once per process: it depends on the code alone."""
-    # One at a time: the generator keeps what it works on in the views themselves.
+    """Return the OpenAPI document, generated once per process, as it depends on the code alone."""
+    # One thread at a time: the generator keeps its state in the views.
     with _generating:
         return _generated()
 
@@ -56,14 +56,14 @@ class SchemaView(PublicView):
 
 
 class DocsView(PublicView, SpectacularSwaggerSplitView):
-    """`/docs/`: a page for people; every asset of it is served from here, and no script or style
-    stands in the page itself."""
+    """`/docs/`: a page for people. All its assets are served from here, and no script or style is
+    inline."""
 
     template_name = "gateway/docs.html"
     # Relative too: the page's own script.
     url_self = "?script"
 
-    # Relative, so that it is found from `/docs/` and from `/api/docs/`.
+    # Relative, so that it works from `/docs/` and from `/api/docs/`.
     url = "../schema/"
 
     def get_renderers(self) -> list[BaseRenderer]:

@@ -18,13 +18,14 @@ from dwp_project.jsontext import compact
 
 logger = get_logger(__name__)
 
-# What clients may send to recognise their own request in an error.
+# What clients may send to recognise their own request in an error, and how much of it comes back
+# (wire.md, 1).
 _ECHOED = {"traceId": "X-Trace-Id", "gatewayRequestId": "X-Gateway-Request-Id"}
 _MAX_ECHO = 200
 
 
 def success(data: Any, message: str) -> dict[str, Any]:
-    """Return the envelope of an answer that worked; a null `data` is left out."""
+    """Return the envelope of a successful answer; a null `data` is left out."""
     body = {"status": "SUCCESS", "message": message, "data": data, "success": True}
     return _without_null(body | {"timestamp": local_timestamp()})
 
@@ -58,7 +59,7 @@ def render_error(error: errors.DwpError, request: HttpRequest) -> HttpResponse:
 
 
 def error_headers(error: errors.DwpError) -> dict[str, str]:
-    """Return the headers that HTTP wants beside the error's status."""
+    """Return the headers that HTTP requires with the error's status."""
     if error.code.status == 401:
         return {"WWW-Authenticate": "Bearer"}
     if error.code is errors.ErrorCode.DATABASE_AWAY:
@@ -67,7 +68,7 @@ def error_headers(error: errors.DwpError) -> dict[str, str]:
 
 
 def as_error(exc: Exception) -> errors.DwpError:
-    """Return what the API says about `exc`; what nobody foresaw is logged and becomes E1000."""
+    """Return the error of the API for `exc`; log an unexpected one and return E1000."""
     match exc:
         case errors.DwpError():
             return exc
@@ -80,7 +81,7 @@ def as_error(exc: Exception) -> errors.DwpError:
         case drf.NotAuthenticated() | drf.AuthenticationFailed():
             return errors.AuthenticationRequired()
         case drf.ValidationError():
-            return errors.ValidationFailed(_first_complaint(exc.detail))
+            return errors.ValidationFailed(_first_error(exc.detail))
         case drf.ParseError():
             return errors.ValidationFailed()
         case RequestDataTooBig():
@@ -118,11 +119,11 @@ def _without_null(body: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in body.items() if value is not None}
 
 
-def _first_complaint(detail: Any, path: str = "") -> str:
+def _first_error(detail: Any, path: str = "") -> str:
     """Return `member: what is wrong with it` for the first member that failed."""
     if isinstance(detail, dict) and detail:
         name, inner = next(iter(detail.items()))
-        return _first_complaint(inner, path if name == "non_field_errors" else f"{path}{name}: ")
+        return _first_error(inner, path if name == "non_field_errors" else f"{path}{name}: ")
     if isinstance(detail, list) and detail:
-        return _first_complaint(detail[0], path)
+        return _first_error(detail[0], path)
     return f"{path}{detail}"

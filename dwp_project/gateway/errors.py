@@ -44,8 +44,7 @@ class ErrorCode(Enum):
 class DwpError(Exception):
     """Base of every error that the API answers with.
 
-    A subclass names its `code`; the message defaults to the code's and tells the reader
-    what to do next.
+    A subclass names its `code`. The message defaults to the code's and says what to do next.
     """
 
     code: ClassVar[ErrorCode] = ErrorCode.INTERNAL

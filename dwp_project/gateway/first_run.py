@@ -1,4 +1,4 @@
-"""What has to exist before the first request: the tables and somebody who can log in."""
+"""Creates what has to exist before the first request: the tables and an operator's account."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
 from dwp_project.gateway.models import Membership
+from dwp_project.gateway.passwords import check_password
 from dwp_project.gateway.roles import Role
 
 USERNAME = "operator"
 TENANT = "tenant1"
-# Any number; every process that migrates the same PostgreSQL has to use the same one.
+# Chosen: any number that every process which migrates the same PostgreSQL uses.
 _ADVISORY_LOCK = 0x64777001
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """The account of the first run. `password` is None when it is not the one we made."""
+    """The account of the first run. `password` is None if somebody changed it."""
 
     username: str
     password: str | None
@@ -34,75 +35,75 @@ class Operator:
 
 
 def migrate(data_dir: Path, verbosity: int) -> None:
-    """Bring the tables up to date; of processes that start at once, one does it."""
-    with _alone(data_dir):
+    """Bring the tables up to date; processes that start at once do it one after the other."""
+    with _migration_lock(data_dir):
         call_command("migrate", interactive=False, verbosity=verbosity)
 
 
 def ensure_operator(data_dir: Path) -> Operator | None:
-    """Return the operator of the first run, made if there is no active superuser at all.
+    """Return the operator of the first run; create it if there is no active superuser at all.
 
     None if there are superusers and `operator` is not among them: the deployment has its own.
     """
     users = get_user_model().objects
     file = data_dir / "operator.json"
     if not users.filter(is_superuser=True, is_active=True).exists():
-        _make_operator(file)
+        _create_operator(file)
     operator = users.filter(username=USERNAME, is_superuser=True, is_active=True).first()
     if operator is None:
         return None
-    kept = _read(file)
-    password = kept.get("password")
-    # Hashing takes seconds on a small machine: only a hash that changed is worth it.
+    stored = _read(file)
+    password = stored.get("password")
+    # Hashing takes seconds on a small machine, so the password is checked only if its hash changed.
     is_ours = password is not None and (
-        operator.password == kept.get("hash") or operator.check_password(password)
+        operator.password == stored.get("hash") or check_password(operator, password)
     )
     return Operator(USERNAME, password if is_ours else None, file)
 
 
-def _make_operator(file: Path) -> None:
-    """Make the account, with the password that `file` keeps or a fresh one."""
-    kept = _read(file)
-    if "password" not in kept:
-        # Kept before it is used: a process that ends in between leaves no unknown password.
-        fresh = {"username": USERNAME, "password": secrets.token_urlsafe(12)}
-        # A file without a password is of no use; otherwise who writes first has it.
-        _write(file, fresh, os.replace if file.exists() else os.link)
-        kept = _read(file)
-    # Another process that starts at the same moment may be first.
+def _create_operator(file: Path) -> None:
+    """Create the account, with the password in `file` or a new one."""
+    stored = _read(file)
+    if "password" not in stored:
+        # Written before it is used, so that a crash in between leaves no unknown password.
+        operator = {"username": USERNAME, "password": secrets.token_urlsafe(12)}
+        # Replace a file without a password; otherwise the process that writes first wins.
+        _write(file, operator, os.replace if file.exists() else os.link)
+        stored = _read(file)
+    # Another process that starts at the same moment may create it first.
     with suppress(IntegrityError):
         with transaction.atomic():
-            user = get_user_model().objects.create_superuser(USERNAME, "", kept["password"])
+            user = get_user_model().objects.create_superuser(USERNAME, "", stored["password"])
             Membership.objects.create(user=user, tenant_id=TENANT, role=Role.ADMIN)
-        _write(file, kept | {"hash": user.password}, os.replace)
+        _write(file, stored | {"hash": user.password}, os.replace)
 
 
 def _read(file: Path) -> dict[str, str]:
     try:
-        kept = json.loads(file.read_text(encoding="utf-8"))
+        stored = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    if not isinstance(kept, dict):
+    if not isinstance(stored, dict):
         return {}
-    return {name: value for name, value in kept.items() if isinstance(value, str)}
+    return {name: value for name, value in stored.items() if isinstance(value, str)}
 
 
-def _write(file: Path, kept: dict[str, str], put: Callable[[Path, Path], None]) -> None:
-    """Write `file` whole or not at all, owner-only; `put` decides whose file stays."""
-    fresh = file.with_name(f".{file.name}.{os.getpid()}")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _write(file: Path, stored: dict[str, str], put: Callable[[Path, Path], None]) -> None:
+    """Write `file` whole or not at all, readable by its owner; `put` moves it into place."""
+    temporary = file.with_name(f".{file.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        json.dump(kept, target)
+        json.dump(stored, target)
     try:
         with suppress(FileExistsError):
-            put(fresh, file)
+            put(temporary, file)
     finally:
-        fresh.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def _alone(data_dir: Path) -> Iterator[None]:
-    """Hold what other processes that migrate the same database wait for."""
+def _migration_lock(data_dir: Path) -> Iterator[None]:
+    """Lock out other processes that migrate the same database."""
     with (data_dir / "migrate.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if connection.vendor != "postgresql":

@@ -1,4 +1,4 @@
-"""Django under ASGI, on a bounded number of threads and with each request on one of them."""
+"""Django under ASGI, on a limited number of threads and with each request on one of them."""
 
 from __future__ import annotations
 
@@ -29,53 +29,55 @@ from dwp_project.gateway.views import unavailable
 logger = get_logger(__name__)
 _refused = Counter("dwp_requests_refused", "Requests that found no thread in time.")
 
-# Less than the server gives requests in flight when it ends, and than most clients wait.
-_IN_LINE_SECONDS = 4.0
+# Less than the 5 s that requests in flight have when the server ends; the measurements are in
+# docs/explanation/architecture.md ("Threads, and a line before them").
+_QUEUE_SECONDS = 4.0
+# Chosen: in this time two threads hash about 80 passwords, at half a second each.
 _LOGIN_SECONDS = 20.0
+# Chosen longer than probes wait: one that is answered 503 may have the process restarted.
 _PROBE_SECONDS = 30.0
-# Paths with threads of their own.
-_PROBES = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
-_LOGINS = {"/auth/login", "/admin/login/"}
-_READY = "/ready"
+# Paths with pools of their own.
+_PROBE_PATHS = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
+_LOGIN_PATHS = {"/auth/login", "/admin/login/"}
+_READY_PATH = "/ready"
 
 
 class Handler(ASGIHandler):
-    """Django's own handler, but for the threads.
+    """Django's handler with other threads.
 
-    Django's runs middleware in the event loop and sends every synchronous piece of it to a
-    thread made for that request: a dozen changes of thread for each answer, and as many threads
-    as there are requests. Here middleware and view run in one go on one of a few threads. Who
-    finds none free stands in line, first come, first served; leaves it when the client does; and
-    is told to come back after four seconds (wire.md, 2: E5003). Probes and logins have threads
-    of their own.
+    Django runs middleware in the event loop and every synchronous part of it in a thread created
+    for the request: a dozen thread changes for one answer, and as many threads as requests. Here
+    middleware and view run together on one thread of a small pool. Requests wait for a free thread
+    in order of arrival; a request whose client disconnects leaves the queue, and one that waits too
+    long is answered E5003 (wire.md, 2). Probes and logins have pools of their own.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        # Typed for both ways of calling it; behind a synchronous one it is synchronous.
+        # `Any`: django-stubs types middleware for sync and async use; here it is sync only.
         self._refuse: Any = SecurityMiddleware(CSPMiddleware(CorsMiddleware(_refuse)))
         self._logged_at = -math.inf
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # Without the context for which Django makes a thread: signals and closing, all that is
-        # left of it outside `get_response_async`, have nothing to wait for.
+        # Django's `__call__` would create a `ThreadSensitiveContext`, and with it a thread. Outside
+        # `get_response_async` only signals and closing are left, which need none.
         await self.handle(scope, receive, send)
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
 
     async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
-        """Return the answer; that of a client who leaves while it is made is made nevertheless."""
-        # The file behind it is closed when the client leaves. What is wrong with it, the view
-        # finds once more.
+        """Return the answer, computed on one thread; a call that has begun outlives its client."""
+        # Read the body now, because its file is closed when the client disconnects. If it cannot be
+        # read, the view gets the same error again.
         with suppress(RequestDataTooBig, OSError, ValueError):
             _ = request.body
-        line, seconds = _line(request)
+        pool, seconds = _pool_for(request)
         try:
             return await offload.run_request(
-                partial(self._whole_response, request), seconds=seconds, line=line
+                partial(self._respond, request), seconds=seconds, pool=pool
             )
-        except offload.Overloaded:
+        except offload.NoThreadFree:
             _refused.inc()
             if time.monotonic() - self._logged_at > 1:
                 self._logged_at = time.monotonic()
@@ -83,29 +85,30 @@ class Handler(ASGIHandler):
             refusal: HttpResponseBase = self._refuse(request)
             return refusal
 
-    def _whole_response(self, request: Any) -> HttpResponseBase:
-        # The thread has not seen what Django has set in the loop.
+    def _respond(self, request: Any) -> HttpResponseBase:
+        # Django has set the script prefix in the event loop's context, which this thread does not
+        # share.
         set_script_prefix(get_script_prefix(request.scope))
         response = self.get_response(request)
         if isinstance(response, StreamingHttpResponse) and not response.is_async:
-            # A file: read here, or Django reads it on the one thread that all requests share.
-            response.streaming_content = _in_one_piece(b"".join(response))
+            # A file. Read here, because Django would read it on one thread for all requests.
+            response.streaming_content = _single_chunk(b"".join(response))
         return response
 
 
-def _line(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:
-    """Return the threads that answer this, and for how many seconds one may wait for them."""
+def _pool_for(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:
+    """Return the pool that answers this request, and how many seconds it may wait for a thread."""
     path = request.path_info
-    if path in _PROBES:
-        return offload.probes, _PROBE_SECONDS
-    if path == _READY:
-        return offload.readiness, _PROBE_SECONDS
-    if path in _LOGINS and request.method == "POST":
-        return offload.logins, _LOGIN_SECONDS
-    return offload.requests, _IN_LINE_SECONDS
+    if path in _PROBE_PATHS:
+        return offload.probe_pool, _PROBE_SECONDS
+    if path == _READY_PATH:
+        return offload.readiness_pool, _PROBE_SECONDS
+    if path in _LOGIN_PATHS and request.method == "POST":
+        return offload.login_pool, _LOGIN_SECONDS
+    return offload.request_pool, _QUEUE_SECONDS
 
 
-async def _in_one_piece(content: bytes) -> AsyncIterator[bytes]:
+async def _single_chunk(content: bytes) -> AsyncIterator[bytes]:
     yield content
 
 

@@ -1,4 +1,4 @@
-"""Liveness, which asks nobody, and readiness, which asks database and Redis."""
+"""Liveness, which needs no other system, and readiness, which checks database and Redis."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class HealthView(PublicView):
     """`/health` and its aliases: the process answers (wire.md, 2.1)."""
 
     def get(self, request: Request) -> Response:
-        # No envelope: what probes know is exactly this.
+        # No envelope: deployed probes expect exactly this.
         return Response({"status": "healthy", "environment": settings.ENVIRONMENT})
 
 

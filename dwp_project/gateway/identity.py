@@ -1,4 +1,4 @@
-"""Who is asking: tenant header, token, tenant match, user match, in that order
+"""Who sends a request: tenant header, token, tenant match, user match, in that order
 (docs/reference/wire.md, 1)."""
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from dwp_project.gateway import errors, tokens
 from dwp_project.gateway.models import role_in
 from dwp_project.gateway.roles import USER
 
+# Characters of a header that is only kept for the record (wire.md, 1).
 _MAX_HEADER = 255
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The person or process a valid token speaks for."""
+    """The person or process that a valid token is of."""
 
     user_id: str
     tenant_id: str
@@ -34,15 +35,15 @@ class Identity:
     def role(self) -> str:
         """The token's role; without one the membership's; without that, `user`.
 
-        Asks the database when the token names no role.
+        Queries the database when the token names no role.
         """
         return self.token_role or role_in(self.user_id, self.tenant_id) or USER
 
 
 def authenticate(request: HttpRequest) -> Identity:
-    """Return who sends `request`.
+    """Return who sends `request` (wire.md, 1).
 
-    Raises, first things first: `TenantMissing`, `AuthenticationRequired`, `TokenExpired` or
+    Checks in this order, and raises `TenantMissing`, `AuthenticationRequired`, `TokenExpired` or
     `TokenInvalid`, `TenantMismatch`, `UserMismatch`.
     """
     tenant_id = header(request, "X-Tenant-ID")
@@ -87,7 +88,7 @@ def header(request: HttpRequest, name: str, default: str | None = None) -> str |
 
 
 def recorded(request: HttpRequest, name: str, default: str = "") -> str:
-    """Return a header that is only kept for the record: printable and of bounded length."""
+    """Return a header that is only kept for the record: printable, at most 255 characters."""
     value = header(request, name, default) or default
     return "".join(c if c.isprintable() else "?" for c in value)[:_MAX_HEADER]
 

@@ -1,4 +1,4 @@
-"""Login, and what the front end asks for when it starts (docs/reference/wire.md, 6)."""
+"""Login, and the answers that the front end needs when it starts (docs/reference/wire.md, 6)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LoginView(PublicView):
     def post(self, request: Request) -> Response:
         body = self.body(request, LoginBody)
         user_id, tenant_id = body["username"], body["tenantId"]
-        # Both look-ups, always: the same work whether the password or the tenant is wrong.
+        # Always both look-ups, so that the time does not reveal which of them failed.
         user = authenticate(request._request, username=user_id, password=body["password"])
         role = role_in(user_id, tenant_id)
         if user is None or role is None:

@@ -1,4 +1,4 @@
-"""Django's middleware, fitted to an API and pages in one process."""
+"""Django's middleware, adapted to an API and pages in one process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from dwp_project.gateway.views import PAGES
 
 
 class CommonForPages(CommonMiddleware):
-    """Holds pages to ALLOWED_HOSTS. API, stream and health answer under any name: they trust
-    the token alone, and probes come by address."""
+    """Checks ALLOWED_HOSTS for pages only. API, stream and health answer under any host name: they
+    rely on the token alone, and probes use addresses."""
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         if request.path_info.startswith(PAGES):

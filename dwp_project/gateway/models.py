@@ -1,4 +1,4 @@
-"""Who belongs to which tenant, and in which role."""
+"""Memberships: which user belongs to which tenant, in which role."""
 
 from __future__ import annotations
 
@@ -24,30 +24,30 @@ def validate_tenant_id(value: str) -> None:
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
-    """Changes rows one by one: each change is told, and what hears of it may refuse it.
+    """Changes rows one by one: each change sends its Django signal, and a receiver may refuse it.
 
-    Deleting many tells of each by itself; raw SQL tells nobody.
+    Django's own deletion sends a signal for each row; raw SQL sends none.
     """
 
     def update(self, **values: Any) -> int:
         with transaction.atomic(using=self.db):
-            found = list(self.select_for_update())
-            for membership in found:
+            memberships = list(self.select_for_update())
+            for membership in memberships:
                 for name, value in values.items():
                     setattr(membership, name, value)
                 membership.save(update_fields=list(values))
-        return len(found)
+        return len(memberships)
 
     def bulk_create(
         self, objs: Iterable[Membership], *args: Any, **kwargs: Any
     ) -> list[Membership]:
         if args or kwargs:
             raise NotImplementedError("memberships are added one by one: save() each")
-        made = list(objs)
+        memberships = list(objs)
         with transaction.atomic(using=self.db):
-            for membership in made:
+            for membership in memberships:
                 membership.save(force_insert=True)
-        return made
+        return memberships
 
     def bulk_update(
         self, objs: Iterable[Membership], fields: Iterable[str], batch_size: int | None = None
@@ -89,43 +89,43 @@ class Membership(models.Model):
         using: str | None = None,
         update_fields: Iterable[str] | None = None,
     ) -> None:
-        """Save, and tell of it in the same transaction: who hears of it may refuse."""
+        """Save, and send the signal in the same transaction: a receiver may refuse the change."""
         with transaction.atomic(using=using):
-            before = self._kept()
+            before = self._stored_details()
             super().save(
                 force_insert=force_insert,
                 force_update=force_update,
                 using=using,
                 update_fields=update_fields,
             )
-            # As it is now, not as the caller holds it: `update_fields` may have left something.
-            now = self._kept()
+            # As it is stored, not as the caller has it: `update_fields` may have left columns out.
+            now = self._stored_details()
             if not before:
                 signals.membership_added.send(Membership, membership=now)
             elif before != now:
                 signals.membership_changed.send(Membership, membership=now, before=before)
 
-    def _kept(self) -> dict[str, str]:
-        """Return who, where and what as the database has it; empty where it has nothing."""
+    def _stored_details(self) -> dict[str, str]:
+        """Return the stored membership as signals send it; empty if there is none."""
         if self.pk is None:
             return {}
-        kept = Membership.objects.select_for_update(of=("self",)).select_related("user")
-        found = kept.filter(pk=self.pk).first()
+        rows = Membership.objects.select_for_update(of=("self",)).select_related("user")
+        stored = rows.filter(pk=self.pk).first()
         return (
-            membership_details(found.user.get_username(), found.tenant_id, found.role)
-            if found
+            membership_details(stored.user.get_username(), stored.tenant_id, stored.role)
+            if stored
             else {}
         )
 
 
 def membership_details(username: str, tenant_id: str, role: str) -> dict[str, str]:
-    """Return a membership as signals tell it."""
+    """Return a membership as the arguments of its signals."""
     return {"username": username, "tenant_id": tenant_id, "role": role}
 
 
 @receiver(post_delete, sender=Membership)
-def _tell_removed(instance: Membership, **kwargs: Any) -> None:
-    # Inside the transaction that Django deletes in, for each row, whoever's cascade it was.
+def _send_removed(instance: Membership, **kwargs: Any) -> None:
+    # Runs in the transaction that deletes, once for each row, for cascades as well.
     removed = membership_details(instance.user.get_username(), instance.tenant_id, instance.role)
     signals.membership_removed.send(Membership, membership=removed)
 
@@ -143,5 +143,5 @@ def role_in(username: str, tenant_id: str) -> str | None:
 
 def tenants_of(username: str) -> list[str]:
     """Return the tenants an active user belongs to."""
-    found = Membership.objects.filter(user__username=username, user__is_active=True)
-    return list(found.values_list("tenant_id", flat=True))
+    memberships = Membership.objects.filter(user__username=username, user__is_active=True)
+    return list(memberships.values_list("tenant_id", flat=True))

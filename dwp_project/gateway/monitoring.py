@@ -1,4 +1,4 @@
-"""What a monitor reads: this process's counters, for who knows METRICS_TOKEN."""
+"""`/metrics`: the counters of this process, for monitors that send METRICS_TOKEN."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from dwp_project.gateway import envelope, errors
 def metrics(request: HttpRequest) -> HttpResponse:
     """Answer in Prometheus's text format; 404 unless METRICS_TOKEN is set, 401 without it.
 
-    Not in the envelope: monitors parse what they know.
+    Not in the envelope, which monitors cannot parse.
     """
     if not settings.METRICS_TOKEN:
         return envelope.render_error(errors.NotFound(), request)

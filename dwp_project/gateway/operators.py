@@ -1,7 +1,7 @@
-"""Who is signed in to the pages, and what they may see and decide.
+"""Who is signed in to the pages: the tenants they are a member of, and in which role.
 
-`Membership` gives the tenants and the role in each, to superusers too; there is no other way
-to a tenant's requests or records.
+Superusers need a membership as well: nothing else gives access to a tenant's requests or
+records.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.http import HttpRequest
 
 from dwp_project.gateway.models import Membership
-from dwp_project.gateway.roles import DECIDERS, Role
+from dwp_project.gateway.roles import Role
 
-# The attribute of a request that keeps its user and operator.
+# The attribute of a request that caches its user and operator.
 _KNOWN = "_dwp_operator"
 
 
@@ -36,44 +36,41 @@ class Operator:
         return sorted(self.roles)
 
     @property
-    def decides_in(self) -> list[str]:
-        """Return the tenants in which this operator may decide, sorted."""
-        return sorted(tenant for tenant, role in self.roles.items() if role in DECIDERS)
-
-    @property
     def administers(self) -> list[str]:
         """Return the tenants whose policies and memberships this operator may change, sorted."""
         return sorted(tenant for tenant, role in self.roles.items() if role == Role.ADMIN)
 
 
 def operator_of(user: AbstractBaseUser | AnonymousUser) -> Operator | None:
-    """Return the operator that `user` is, asking the database anew; None if not active staff."""
+    """Return the user as operator, with memberships read anew; None if not active staff."""
     if not (user.is_active and getattr(user, "is_staff", False)):
         return None
-    found = Membership.objects.filter(user__username=user.get_username())
+    memberships = Membership.objects.filter(user__username=user.get_username())
     return Operator(
         username=user.get_username(),
         is_superuser=bool(getattr(user, "is_superuser", False)),
-        roles=dict(found.values_list("tenant_id", "role")),
+        roles=dict(memberships.values_list("tenant_id", "role")),
     )
 
 
 def operator_at(request: HttpRequest) -> Operator:
-    """Return who is signed in at a page; a nobody who may do nothing, if not active staff.
+    """Return the operator who is signed in at a page; one without tenants if not active staff.
 
-    The database is asked once for a request and user: one page asks for every model it lists.
+    Queries the database once per request and user, because a page calls this for every model.
     """
-    user, found = getattr(request, _KNOWN, (None, None))
-    # Signing in and out change the user of a request.
-    if found is None or user is not request.user:
-        found = operator_of(request.user) or Operator(username="", is_superuser=False)
-        setattr(request, _KNOWN, (request.user, found))
-    return found
+    user, operator = getattr(request, _KNOWN, (None, None))
+    # Signing in and out changes the user of a request.
+    if operator is None or user is not request.user:
+        operator = operator_of(request.user) or Operator(username="", is_superuser=False)
+        setattr(request, _KNOWN, (request.user, operator))
+    return operator
 
 
 def signed_in(request: HttpRequest) -> Operator | None:
-    """Return the operator whose session cookie `request` carries, where no middleware has
-    looked; asks the database for session, user and memberships."""
+    """Return the operator of the session cookie of `request`, where no middleware has run.
+
+    Queries the database for session, user and memberships.
+    """
     engine = import_module(settings.SESSION_ENGINE)
     request.session = engine.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
     return operator_of(get_user(request))

@@ -1,4 +1,4 @@
-"""Every path answers with and without `/api`: the gateway's prefix is taken off here."""
+"""Removes the gateway's prefix, so that every path answers with and without `/api`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class StripPrefix:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # daphne takes a root path from a header that any client can send; there is none here.
+        # Always empty: daphne takes the root path from a header that any client can send.
         scope = {**scope, "root_path": ""}
         if scope["type"] == "http" and scope["path"].startswith(PREFIX + "/"):
             raw = scope.get("raw_path") or b""

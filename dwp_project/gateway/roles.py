@@ -12,8 +12,5 @@ class Role(models.TextChoices):
     ADMIN = "admin", _("admin")
 
 
-# The role of somebody whose token names none and who has no membership.
+# The role of a user whose token names none and who has no membership.
 USER = "user"
-
-# Who may decide on any request of the tenant; a requester may decide on their own.
-DECIDERS = frozenset({Role.APPROVER.value, Role.ADMIN.value})

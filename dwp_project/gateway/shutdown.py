@@ -1,4 +1,4 @@
-"""How processes of ours come to their end: when told, and then certainly."""
+"""Ends processes: when a signal arrives, and even if a thread hangs."""
 
 from __future__ import annotations
 
@@ -15,21 +15,23 @@ from dwp_project import offload
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # How long calls that are under way may take when everything else has ended: a frozen database
-# never answers.
+# never answers. With the next figure, a part of the 10 s in which a process ends
+# (docs/explanation/delivery.md); the server has most of the rest (dwp_project/server/shutdown.py).
 CALLS_SECONDS = 1.5
+# For the interpreter to end by itself.
 _INTERPRETER_SECONDS = 1.0
 
 
-def run_until_told(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run a loop that has no end of its own until a signal tells this process to end.
+def run_until_signal(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run an endless `loop` until SIGINT, SIGTERM or SIGHUP.
 
-    SIGINT counts even where the shell has it ignored, as for what it starts in the background.
+    SIGINT is handled even if it was ignored, as shells do for background processes.
     """
-    asyncio.run(_until_told(loop()))
+    asyncio.run(_until_signal(loop()))
     offload.close(CALLS_SECONDS)
 
 
-async def _until_told(working: Coroutine[Any, Any, None]) -> None:
+async def _until_signal(working: Coroutine[Any, Any, None]) -> None:
     work = asyncio.create_task(working)
     for number in SIGNALS:
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
@@ -37,11 +39,11 @@ async def _until_told(working: Coroutine[Any, Any, None]) -> None:
         await work
 
 
-def end_at_last() -> None:
-    """End the process in a second, if it has not ended by itself, as a success.
+def force_exit_soon() -> None:
+    """Exit with status 0 in a second if the interpreter has not ended by then.
 
-    For when everything is in order: a thread that waits for a frozen database would keep the
-    interpreter for ever.
+    Call it when everything is cleaned up: a thread that waits for a frozen database would keep the
+    interpreter alive for ever.
     """
     sys.stdout.flush()
     timer = threading.Timer(_INTERPRETER_SECONDS, os._exit, [0])

@@ -1,8 +1,8 @@
-"""Tokens: HS256 JWTs with Unix timestamps, minted here or by another issuer with the same
-secret (docs/reference/wire.md, 1).
+"""Tokens: HS256 JWTs with Unix timestamps, issued here or by another issuer with the same secret
+(docs/reference/wire.md, 1).
 
-simplejwt checks signature, algorithm and expiry. What it lets pass is refused here: empty
-subjects, missing tenants, tokens of unlimited life or size.
+simplejwt checks signature, algorithm and expiry. This module also refuses what simplejwt accepts:
+empty subjects, missing tenants, tokens of unlimited lifetime or size.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from rest_framework_simplejwt.tokens import Token
 
 from dwp_project.gateway.errors import TokenExpired, TokenInvalid
 
+# RFC 7518, 3.2: a key of HS256 is at least as long as its hash.
 MIN_SECRET_BYTES = 32
+# Both from wire.md, 1; columns of ids are as long.
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_ID_LENGTH = 255
 
@@ -38,7 +40,7 @@ class Claims:
 
 
 class _DeployedToken(Token):
-    """A token as the deployed issuers mint it: neither `token_type` nor `jti`."""
+    """A token of the deployed issuers, which has neither `token_type` nor `jti`."""
 
     token_type = "access"  # noqa: S105 - simplejwt wants a name; no claim is compared with it
     lifetime = timedelta(hours=1)
@@ -47,7 +49,7 @@ class _DeployedToken(Token):
 def verify(raw: bytes) -> Claims:
     """Return the claims of the encoded token `raw`.
 
-    Raises `TokenExpired` for one that was valid once, `TokenInvalid` for all else.
+    Raises `TokenExpired` for a valid one that has expired, `TokenInvalid` for any other.
     """
     if len(raw) > MAX_TOKEN_BYTES:
         raise TokenInvalid(_("The token is larger than 8 KB."))
@@ -78,7 +80,7 @@ def issue(
     lifetime_seconds: int,
     email: str | None = None,
 ) -> str:
-    """Mint a token; `lifetime_seconds` at most `JWT_MAX_LIFETIME`, else `ValueError`."""
+    """Return a new token; `lifetime_seconds` at most `JWT_MAX_LIFETIME`, else `ValueError`."""
     if not 0 < lifetime_seconds <= settings.JWT_MAX_LIFETIME:
         raise ValueError(f"a token may live 1 to {settings.JWT_MAX_LIFETIME} seconds")
     now = int(time.time())

@@ -1,4 +1,4 @@
-"""What every DRF view here shares: JSON whatever is asked for, the envelope, its errors."""
+"""The bases of DRF views and the error handlers: JSON, the envelope and its errors."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dwp_project.gateway.errors import DatabaseAway, DwpError, Forbidden, Method
 from dwp_project.gateway.identity import Identity
 from dwp_project.outages import DATABASE_AWAY
 
-# Where people look at pages instead of clients parsing envelopes.
+# The paths of pages for people; all others answer in the envelope.
 PAGES = ("/admin/", "/static/")
 
 
@@ -40,11 +40,11 @@ class EnvelopeView(APIView):
         return dict(checked.validated_data)
 
     def success(self, data: Any, message: str, status: int = http.HTTP_200_OK) -> Response:
-        """Return the envelope of an answer that worked."""
+        """Return the envelope of a successful answer."""
         return Response(envelope.success(data, message), status=status)
 
     def options(self, request: Request, *args: Any, **kwargs: Any) -> Response:  # type: ignore[override]
-        """Answer an OPTIONS that is no CORS preflight with the methods there are."""
+        """Answer an OPTIONS that is not a CORS preflight."""
         return self.success(None, "OK")
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
@@ -58,16 +58,16 @@ class EnvelopeView(APIView):
 
 
 class PublicView(EnvelopeView):
-    """A view without token or tenant; an `Authorization` that is sent is ignored."""
+    """A view without token or tenant; it ignores an `Authorization` header."""
 
     authentication_classes: ClassVar[list[Any]] = []  # type: ignore[misc]
 
 
 class ConsumerView(EnvelopeView):
-    """Stands in the URL table for a path whose GET and POST an ASGI consumer serves.
+    """The entry in the URL table of a path whose GET or POST an ASGI consumer serves.
 
-    The router hands those methods to the consumer; every other one ends here. It is also
-    where the API description reads such a path from.
+    The router passes those methods to the consumer, every other one to this view. The API
+    description reads the path from here.
     """
 
     methods: ClassVar[tuple[str, ...]] = ("GET",)
@@ -77,7 +77,7 @@ class ConsumerView(EnvelopeView):
         return [*self.methods, "OPTIONS"]
 
     def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
-        """Refuse: a method of `methods` never arrives, and is only described here."""
+        """Refuse; exists for the API description, as `methods` never arrive here."""
         raise MethodNotAllowed
 
     post = get
@@ -115,17 +115,19 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer Django's own 500, which Django has logged already, in the envelope; the pages
-    keep Django's, except that they say so when it is the database that is away."""
+    """Answer Django's own 500, which Django has logged already, in the envelope.
+
+    Pages keep Django's answer, but say so if the database is away.
+    """
     is_page = request.path_info.startswith(PAGES)
-    # Django calls this where it handles the exception.
+    # Django calls this while it handles the exception.
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
         return unavailable(DatabaseAway(), request)
     return defaults.server_error(request) if is_page else envelope.render_error(DwpError(), request)
 
 
 def unavailable(error: DatabaseAway, request: HttpRequest) -> HttpResponse:
-    """Answer that something is away for now: in the envelope, or as a page to people."""
+    """Answer that something is unavailable for now, in the envelope or as a page."""
     if not request.path_info.startswith(PAGES):
         return envelope.render_error(error, request)
     page = render_to_string("gateway/unavailable.html", {"error": error})

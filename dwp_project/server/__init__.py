@@ -1,4 +1,4 @@
-"""The daphne that `serve` starts: several ports, an orderly end, no request that stops it."""
+"""The daphne that `serve` starts: several ports, an orderly end, isolated failures."""
 
 from dwp_project.server.limits import Limits
 from dwp_project.server.ports import NoPort, OpenPort, TakenPort, bind, listen

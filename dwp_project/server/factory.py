@@ -1,4 +1,4 @@
-"""Makes connections, knows all that are open, and looks after their time."""
+"""Creates the connections, knows those that are open, and enforces their time limits."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ from typing import Any
 
 from daphne.http_protocol import HTTPFactory
 
-from dwp_project.server.channel import Channel
-from dwp_project.server.limits import AT_THE_END, Limits
+from dwp_project.server.connection import ClientConnection
+from dwp_project.server.limits import SHUTDOWN_LIMITS, Limits
 from dwp_project.server.request import Request
 
 
 class Factory(HTTPFactory):
-    """Makes a `Channel` of every connection and a `Request` of every request."""
+    """Creates a `ClientConnection` for every connection and a `Request` for every request."""
 
-    protocol = Channel
+    protocol = ClientConnection
 
     def __init__(self, server: Any, limits: Limits) -> None:
         super().__init__(server)
         self.timeOut = None
-        self.channels: set[Channel] = set()
+        self.connections: set[ClientConnection] = set()
         self.is_ending = False
         self._limits = limits
 
     def buildProtocol(self, addr: Any) -> Any:
-        channel = super().buildProtocol(addr)
-        channel.requestFactory = Request
-        return channel
+        connection = super().buildProtocol(addr)
+        connection.requestFactory = Request
+        return connection
 
     def sweep(self) -> None:
-        """End the connections of clients that have had their time; call it every second."""
+        """End the connections that have exceeded a limit; to be called every second."""
         now = time.monotonic()
-        for channel in list(self.channels):
-            channel.sweep(now, AT_THE_END if self.is_ending else self._limits)
+        for connection in list(self.connections):
+            connection.sweep(now, SHUTDOWN_LIMITS if self.is_ending else self._limits)

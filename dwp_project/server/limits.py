@@ -1,4 +1,4 @@
-"""What a client may take: seconds, bytes in flight, file descriptors."""
+"""Limits of a client's connection in seconds, and of the process in file descriptors."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How many seconds a client has for each part of an exchange."""
+    """How many seconds a client has for each part of an exchange (docs/adr/0020 says why)."""
 
     # From a request's first byte to its last.
     receive: float = 15.0
-    # Without taking a single byte of what is waiting for it.
+    # Without receiving a single byte of what is waiting for it.
     stall: float = 5.0
-    # Between requests. Longer than nginx keeps a connection to us (60 s), so that it is nginx
-    # that closes: a request sent into a connection that is just being closed is lost.
+    # Between requests. Longer than nginx keeps an upstream connection (60 s), so that nginx closes
+    # it: a request sent into a connection that the server closes at that moment is lost.
     idle: float = 75.0
-    # To read an answer that came before the request was whole, which is thrown away meanwhile.
+    # To read an answer that was sent before the request was complete.
     linger: float = 2.0
 
 
-USUAL = Limits()
-# What applies once the process is told to end.
-AT_THE_END = Limits(receive=2.0, stall=2.0, idle=0.0, linger=1.0)
+DEFAULT_LIMITS = Limits()
+# The limits while the process ends: they fit into the seconds of `server.shutdown`.
+SHUTDOWN_LIMITS = Limits(receive=2.0, stall=2.0, idle=0.0, linger=1.0)
 
 
 def allow_open_files() -> None:
-    """Raise the limit of open files as far as this user may: every connection is one."""
+    """Raise the limit of open files as far as this user may: every connection needs one."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""One HTTP request as daphne sees it, with the ends that daphne gets wrong put right."""
+"""One HTTP request in daphne, with corrections of how daphne ends failed and broken ones."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ logger = structlog.get_logger(__name__)
 
 
 class Request(WebRequest):
-    """A request whose failure ends itself and nothing else."""
+    """A request whose failure ends this request and nothing else."""
 
-    # Whether its body was longer than bodies may be, and is dropped.
+    # Whether the body was too large and has been dropped.
     is_too_large = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Nobody reads what Twisted would find in a form.
+        # Django parses forms; Twisted need not.
         self._parsePOSTFormSubmission = False
 
     def gotLength(self, length: int | None) -> None:
-        """Keep the body in memory: it is capped."""
+        """Keep the body in memory, as its size is limited."""
         self.content = BytesIO()
 
     def handleContentChunk(self, data: bytes) -> None:
-        """Take a piece of the body, as long as it is no longer than bodies may be."""
+        """Add a piece to the body, or refuse the body if it is too large."""
         if self.is_too_large:
             return
         if self.content.tell() + len(data) > settings.MAX_BODY_BYTES:
@@ -43,18 +43,18 @@ class Request(WebRequest):
             self.content.write(data)
 
     def drop_body(self) -> None:
-        """Be a request whose body was too large: without it, and marked."""
+        """Drop the body and mark the request as too large."""
         self.is_too_large = True
         self.content = BytesIO()
 
     def process(self) -> Any:
-        """Take the request as plain HTTP from this root, whatever its headers ask for."""
+        """Process the request without the headers that ask for another root or protocol."""
         for name in (b"daphne-root-path", b"upgrade"):
             self.requestHeaders.removeHeader(name)
         return super().process()
 
     def handle_reply(self, message: Any) -> None:
-        """Pass on what the application sends, and cut the connection where it asks for that."""
+        """Send a message of the application, or cut the connection if the message is `CUT`."""
         if message.get("type") == CUT:
             if not self.finished and self.channel is not None:
                 self.cut()
@@ -64,11 +64,11 @@ class Request(WebRequest):
         if is_start and self.channel is not None and self.channel.is_last_answer:
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
-    async def room(self) -> None:
-        """Wait until the client has taken what was sent, or is gone."""
+    async def wait_for_room(self) -> None:
+        """Wait until the client has received what was sent, or has disconnected."""
         channel = None if self.finished else self.channel
         if channel is None:
-            # Whoever goes on sending must still hear that nobody is there.
+            # Lets the application's task run, so that it learns of the disconnect.
             await asyncio.sleep(0)
         else:
             await channel.has_room.wait()
@@ -76,7 +76,7 @@ class Request(WebRequest):
     def handle_exception(self, exception: BaseException) -> None:
         """Answer 500, or cut the connection if an answer has begun.
 
-        A client must not take half an answer for the whole: no terminating chunk is sent.
+        No terminating chunk is sent then, so that no client takes half an answer for a whole one.
         """
         if self.finished or self.channel is None:
             return
@@ -87,9 +87,9 @@ class Request(WebRequest):
             super().handle_exception(exception)
 
     def cut(self) -> None:
-        """Close the connection in a way that the client sees as broken."""
+        """Close the connection so that the client sees it as broken."""
         if self.clientproto == b"HTTP/1.0":
-            # There the end of the connection is the end of the answer; only a reset is not.
+            # In HTTP/1.0 a closed connection ends the answer properly; only a reset does not.
             self.channel.abort()
         else:
             self.channel.loseConnection()

@@ -1,4 +1,4 @@
-"""daphne's server with an orderly end, on sockets that were bound beforehand."""
+"""daphne's server on sockets that are bound already, with an orderly end."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ from twisted.logger import LogLevel, globalLogPublisher
 from dwp_project.asgi_types import ASGIApp
 from dwp_project.gateway.body import TOO_LARGE
 from dwp_project.server.factory import Factory
-from dwp_project.server.limits import USUAL, Limits, allow_open_files
+from dwp_project.server.limits import DEFAULT_LIMITS, Limits, allow_open_files
 from dwp_project.server.ports import OpenPort
 from dwp_project.server.request import Request
-from dwp_project.server.shutdown import Drain, Drains, cancel, let_finish
+from dwp_project.server.shutdown import DrainCallback, DrainCallbacks, cancel_all, drain_connections
 from dwp_project.sse.consumer import DRAIN
 
 logger = structlog.get_logger(__name__)
-# Twisted assembles it at run time; its declared types name a part of it each.
+# `Any`: Twisted assembles these at run time, and no declared type has all their methods.
 reactor: Any = installed_reactor
 _twisted_log: Any = globalLogPublisher
 
 _STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# One look a second at all connections instead of a timer for each (docs/adr/0020).
 _SWEEP_SECONDS = 1.0
+# Chosen: a loop that fails at once does not fill the log, and the promised delays of its work are
+# not long exceeded.
 _BACKGROUND_PAUSE_SECONDS = 5.0
-# What a reverse proxy tells of its client. Anybody can send these: only read behind one.
+# The headers in which a reverse proxy names its client. Read behind one only, as anybody can send
+# them.
 _PROXY_HEADERS: dict[str, Any] = {
     "proxy_forwarded_address_header": "X-Forwarded-For",
     "proxy_forwarded_port_header": "X-Forwarded-Port",
@@ -45,9 +49,9 @@ _PROXY_HEADERS: dict[str, Any] = {
 class Server(DaphneServer):
     """Serves `application` on listening `ports` until a signal.
 
-    `background` runs beside it, `on_ready` is called once clients are answered, and `on_drain`
-    before open answers are asked to end. No application's failure, whenever it happens, reaches
-    another request or the process; no client holds memory or the end up.
+    `background` runs beside it, `on_ready` is called when clients are answered, `on_drain` before
+    open answers are asked to end. A failure of the application affects neither other requests nor
+    the process, and no client can fill its memory or delay its end.
     """
 
     def __init__(
@@ -57,16 +61,16 @@ class Server(DaphneServer):
         *,
         background: Callable[[], Coroutine[Any, Any, None]] | None = None,
         on_ready: Callable[[], None] | None = None,
-        on_drain: Drain | None = None,
+        on_drain: DrainCallback | None = None,
         is_behind_proxy: bool = False,
-        limits: Limits = USUAL,
+        limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(
             application,
-            # daphne wants descriptions; what it listens on are the sockets.
+            # daphne requires descriptions, but `_listen` uses the sockets.
             endpoints=[f"port {port.port}" for port in ports],
             signal_handlers=False,
-            ready_callable=self._open,
+            ready_callable=self._listen,
             server_name="",
             **_PROXY_HEADERS if is_behind_proxy else {},
         )
@@ -78,15 +82,15 @@ class Server(DaphneServer):
         self._on_ready = on_ready
         self._on_drain = on_drain
         self._limits = limits
-        self._drains = Drains()
+        self._drains = DrainCallbacks()
         self._is_stopping = self._is_cancelling = False
-        # Those whose application was told to end; once is enough to log it.
+        # Requests whose application outlived them, so that each is logged once.
         self._outlived: WeakSet[Any] = WeakSet()
 
     def run(self) -> None:
         """Serve; return after SIGINT, SIGTERM or SIGHUP, when everything has ended.
 
-        From then on these signals are ignored: all that is left to do is to clean up.
+        The signals are ignored from then on, because they must not interrupt the clean-up.
         """
         allow_open_files()
         self.endpoints: list[str] = []
@@ -98,22 +102,22 @@ class Server(DaphneServer):
                 signal.signal(number, signal.SIG_IGN if self._is_stopping else previous)
 
     def stop(self) -> None:
-        """Begin the end, once; safe from a signal's frame."""
+        """Begin the shutdown, once; safe to call from a signal handler."""
         if not self._is_stopping:
             self._is_stopping = True
             reactor.callFromThread(reactor.stop)
 
     # --- the start ---------------------------------------------------------------------
 
-    def _open(self) -> None:
-        """Accept; daphne calls this when its factories exist, just before its loop runs."""
+    def _listen(self) -> None:
+        """Accept connections; daphne calls this when its factories exist, before its loop runs."""
         _twisted_log.addObserver(_log_failure)
         self.http_factory = Factory(self, self._limits)
         for port in self._ports:
             self._listeners.append(
                 reactor.adoptStreamPort(port.socket.fileno(), port.socket.family, self.http_factory)
             )
-            # The listener has a descriptor of its own; ours would keep the port open.
+            # The listener has its own descriptor; this one would keep the port open.
             port.socket.close()
         reactor.callWhenRunning(self._on_running)
 
@@ -128,8 +132,8 @@ class Server(DaphneServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         scope[TOO_LARGE] = protocol.is_too_large
         scope["extensions"] = {DRAIN: partial(self._drains.add, protocol)}
-        # A reader that a request has woken carries that request's context variables on to the
-        # next one of its connection: Django's executors among them, which are long gone.
+        # An empty context: the next request of a connection would inherit the context variables
+        # of the one before, with executors of Django that are shut down.
         queue = Context().run(super().create_application, protocol, scope)
         running = self.connections.get(protocol, {}).get("application_instance")
         if running is not None:
@@ -137,13 +141,15 @@ class Server(DaphneServer):
         return queue
 
     async def handle_reply(self, protocol: Any, message: Any) -> None:
-        """Send what the application says, at the pace at which the client takes it."""
+        """Send a message of the application, then wait until the client has received enough."""
         await super().handle_reply(protocol, message)
-        await protocol.room()
+        await protocol.wait_for_room()
 
     def _on_application_ended(self, protocol: Any, ended: asyncio.Future[None]) -> None:
-        """Give the client its end at once; daphne looks once a second, and not at all after
-        the first failure behind the headers."""
+        """End the client's answer at once.
+
+        daphne looks once a second, and not at all after the first failure after the headers.
+        """
         self._drains.forget(protocol)
         exception = None if ended.cancelled() else ended.exception()
         if exception is not None:
@@ -163,10 +169,8 @@ class Server(DaphneServer):
             super().protocol_disconnected(protocol)
 
     def application_checker(self) -> None:
-        """Forget connections that ended; cancel applications that outlive theirs too long.
-
-        And end the connections of clients that have had their time.
-        """
+        """Every second: end connections that exceed a limit, forget those that have ended, and
+        cancel applications that run on too long without their connection."""
         self.http_factory.sweep()
         now = time.time()
         for protocol, connection in list(self.connections.items()):
@@ -189,13 +193,15 @@ class Server(DaphneServer):
         self.stop()
 
     def kill_all_applications(self) -> Any:
-        """End everything in order; daphne calls this before its loop ends."""
+        """Shut down in order; daphne calls this before its loop ends."""
         self._is_stopping = True
-        return defer.Deferred.fromFuture(asyncio.ensure_future(self._end_everything()))
+        return defer.Deferred.fromFuture(asyncio.ensure_future(self._shut_down()))
 
-    async def _end_everything(self) -> None:
+    async def _shut_down(self) -> None:
         try:
-            await let_finish(self.http_factory, self._listeners, self._drains, self._on_drain)
+            await drain_connections(
+                self.http_factory, self._listeners, self._drains, self._on_drain
+            )
         except Exception:
             logger.exception("end_not_in_order")
         self._is_cancelling = True
@@ -207,11 +213,11 @@ class Server(DaphneServer):
         ]
         if self._background_task is not None:
             running.append(self._background_task)
-        await cancel(running)
+        await cancel_all(running)
 
 
 async def _keep_running(background: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Run `background` for as long as the process serves; a failure is logged, then again."""
+    """Run `background` as long as the process serves; after a failure, log it and run it again."""
     while True:
         try:
             await background()
@@ -223,7 +229,7 @@ async def _keep_running(background: Callable[[], Coroutine[Any, Any, None]]) -> 
 
 
 def _log_failure(event: Any) -> None:
-    """Pass on what Twisted itself found broken; daphne throws its log away."""
+    """Log critical failures of Twisted, whose log daphne discards."""
     if event.get("log_level") is LogLevel.critical:
         failure = event.get("log_failure")
         logger.error("twisted_failure", exc_info=failure.value if failure else None)

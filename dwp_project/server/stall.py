@@ -1,4 +1,4 @@
-"""How much of what was sent a client has taken, as far as its kernel tells."""
+"""Detects clients that stop receiving, by what the kernel says they have acknowledged."""
 
 from __future__ import annotations
 
@@ -10,40 +10,40 @@ from typing import Any
 
 
 class StallDetector:
-    """Sees whether the client of one connection takes anything at all."""
+    """Knows whether the client of one connection receives anything."""
 
     def __init__(self) -> None:
-        self._written = self._taken = 0
-        self._at = time.monotonic()
+        self._written = self._received = 0
+        self._received_at = time.monotonic()
 
-    def wrote(self, size: int) -> None:
+    def note_sent(self, size: int) -> None:
         """Note that `size` bytes are to be sent."""
         self._written += size
 
-    def note(self) -> None:
-        """Note that the client has taken something just now."""
-        self._at = time.monotonic()
+    def note_received(self) -> None:
+        """Note that the client has received something just now."""
+        self._received_at = time.monotonic()
 
     def is_stalled(self, transport: Any, now: float, seconds: float) -> bool:
-        """Return whether something waits for the client that took nothing for `seconds`."""
+        """Say whether data waits for the client, which has received nothing for `seconds`."""
         waiting = unsent_bytes(transport)
-        taken = self._written - waiting - (_in_kernel(transport) if waiting else 0)
-        if not waiting or taken > self._taken:
-            self._at = now
-        self._taken = taken
-        return now - self._at >= seconds
+        received = self._written - waiting - (_in_kernel(transport) if waiting else 0)
+        if not waiting or received > self._received:
+            self._received_at = now
+        self._received = received
+        return now - self._received_at >= seconds
 
 
 def unsent_bytes(transport: Any) -> int:
-    """Return how many bytes the process holds for the client, beside those in the kernel."""
+    """Return how many bytes wait in this process for the client, without those in the kernel."""
     return int(len(transport.dataBuffer) - transport.offset + transport._tempDataLen)
 
 
 def _in_kernel(transport: Any) -> int:
-    """Return how many bytes the kernel holds that the client has not acknowledged."""
-    held = array.array("i", [0])
+    """Return how many bytes the client's kernel has not acknowledged."""
+    size = array.array("i", [0])
     try:
-        fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, held)
+        fcntl.ioctl(transport.fileno(), termios.TIOCOUTQ, size)
     except OSError:
         return 0
-    return held[0]
+    return size[0]

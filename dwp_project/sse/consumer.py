@@ -1,8 +1,8 @@
-"""The base of a consumer whose answer may take long: it sees the client leave at once.
+"""The base of consumers whose answers take long: it notices at once that the client has left.
 
-`AsyncHttpConsumer` runs its handler inside the message loop and learns of a disconnect
-only by being cancelled about ten seconds later. Here the request starts a task and
-returns, so the loop is free to hear of the disconnect.
+`AsyncHttpConsumer` runs its handler inside the message loop and is cancelled only about ten seconds
+after a disconnect. Here the request starts a task and returns, so the loop can receive the
+disconnect.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from structlog.stdlib import get_logger
 
 logger = get_logger(__name__)
 
-# The message, ours, on which our server closes a connection without ending the answer.
+# A message of ours: our server closes the connection without ending the answer.
 CUT = "dwp.response.cut"
-# The extension, ours, by which an answer asks to hear that the server ends.
+# An extension of ours: an answer registers a callback for the server's shutdown.
 DRAIN = "dwp.drain"
-# How long an answer that is to end may take until its headers are out.
+# How long an answer that is to end may take until its headers are out: less than the 1.5 s that
+# the server leaves for it (dwp_project/server/shutdown.py).
 _START_SECONDS = 1.0
 
 
 class HttpConsumer(AsyncConsumer):
-    """One HTTP exchange: `respond` runs as a task that ends when the client does."""
+    """One HTTP exchange: `respond` runs as a task that ends when the client disconnects."""
 
-    # No channel layer: each consumer would subscribe a channel of its own and need Redis.
+    # No channel layer: each consumer would subscribe to a channel of its own and need Redis.
     channel_layer_alias = ""
 
     def __init__(self) -> None:
@@ -38,7 +39,7 @@ class HttpConsumer(AsyncConsumer):
 
     @property
     def is_started(self) -> bool:
-        """Whether the headers are out."""
+        """Whether the headers are sent."""
         return self._started.is_set()
 
     async def http_request(self, message: dict[str, Any]) -> None:
@@ -75,9 +76,9 @@ class HttpConsumer(AsyncConsumer):
         await self.send({"type": "http.response.body", "body": data, "more_body": False})
 
     async def cut(self) -> None:
-        """Break the connection off: half an answer must not look like a whole one.
+        """Break the connection, so that half an answer does not look like a whole one.
 
-        A stock daphne cannot; there the answer ends as if it were complete.
+        A stock daphne cannot do that; there the answer ends as if it were complete.
         """
         try:
             await self.send({"type": CUT})
@@ -85,10 +86,10 @@ class HttpConsumer(AsyncConsumer):
             await self.finish()
 
     async def drain(self) -> None:
-        """End the answer early, and well: the server is about to end. By default it may finish."""
+        """End the answer early, as the server shuts down. By default the answer runs on."""
 
     async def interrupt(self) -> None:
-        """Stop `respond`, between two writes, once the headers are out or did not come."""
+        """Stop `respond` between two writes, after the headers or a second without them."""
         task = self._task
         if task is None or task.done():
             return
@@ -100,7 +101,7 @@ class HttpConsumer(AsyncConsumer):
         task.cancel()
 
     async def _run(self, body: bytes) -> None:
-        # Nothing may escape once the headers are out: stock daphne never recovers from it.
+        # No exception may leave after the headers are sent: a stock daphne never recovers from it.
         try:
             await self.respond(body)
         except asyncio.CancelledError:

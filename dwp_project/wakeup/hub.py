@@ -21,16 +21,19 @@ from dwp_project.wakeup.subscription import Subscription
 
 logger = get_logger(__name__)
 
-# The hub pings itself this often, and takes a link on which nothing came for SILENCE_SECONDS
-# for dead: a frozen link neither fails nor delivers.
+# The hub pings Redis this often, and rebuilds a link on which nothing came for SILENCE_SECONDS: a
+# frozen link neither fails nor delivers. Chosen: three pings may be late.
 PING_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
+# How long a cancelled task has to end before it is cancelled again. Chosen.
 _CANCEL_SECONDS = 0.5
+# After one failure, two, three and more. Chosen: well within `REREAD_SECONDS`.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 
 
 class Pattern(str):
-    """A topic that is a pattern of raw Redis channels; its wake-ups carry the channel's name."""
+    """A topic that is a pattern of Redis channels as they are; its wake-ups carry the channel's
+    name."""
 
 
 class Hub:
@@ -41,8 +44,8 @@ class Hub:
         self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
         self._pubsub: Any = None
-        # Whether the last connection was made and subscribed, and so could be relied on.
-        self._stood = False
+        # Whether the last connection was made and subscribed, so that messages can be lost by it.
+        self._was_up = False
         self._confirmed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._commands: set[asyncio.Task[None]] = set()
@@ -51,7 +54,7 @@ class Hub:
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
-        """Hear `topic` for as long as the block runs."""
+        """Subscribe to `topic` for as long as the block runs."""
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._run(), name="wakeup-hub")
         subscription = Subscription(topic)
@@ -61,14 +64,14 @@ class Hub:
             if topic in self._confirmed:
                 subscription.confirm()
             elif len(listeners) == 1:
-                await asyncio.shield(self._commanded("subscribe", topic))
+                await asyncio.shield(self._start_command("subscribe", topic))
             yield subscription
         finally:
             listeners.discard(subscription)
             if not listeners and self._topics.get(topic) is listeners:
                 del self._topics[topic]
                 self._confirmed.discard(topic)
-                self._commanded("unsubscribe", topic)
+                self._start_command("unsubscribe", topic)
 
     def deliver(self, topic: str, payload: bytes) -> None:
         """Wake this process's waiters on `topic` (event loop only)."""
@@ -87,9 +90,9 @@ class Hub:
             await asyncio.wait(self._commands)
         self._task = None
 
-    def _commanded(self, verb: str, topic: str) -> asyncio.Task[None]:
-        """Have the command sent by a task of its own: a waiter that is being cancelled neither
-        breaks it off half-way nor misses its cancellation, and others may rely on it."""
+    def _start_command(self, verb: str, topic: str) -> asyncio.Task[None]:
+        """Send the command in a task of its own: a waiter that is cancelled then neither breaks it
+        off half-way nor misses its cancellation, and other waiters may rely on it."""
         task = asyncio.create_task(self._command(verb, topic))
         self._commands.add(task)
         task.add_done_callback(self._commands.discard)
@@ -98,15 +101,15 @@ class Hub:
     async def _command(self, verb: str, topic: str) -> None:
         """Subscribe or unsubscribe one topic, one command at a time on the connection."""
         async with self._lock:
-            # Between the waiter's wish and this turn the last of its kind may have changed.
+            # While this waited for the lock, waiters may have come or gone.
             if (verb == "subscribe") != (topic in self._topics) or self._pubsub is None:
                 return
             verb = f"p{verb}" if isinstance(topic, Pattern) else verb
             try:
                 await getattr(self._pubsub, verb)(_channel(topic))
             except Exception as exc:
-                # Whatever redis-py raises on a link that is being torn down: the reader
-                # notices and rebuilds, and no waiter fails because of it.
+                # Any error of redis-py on a link that is being torn down: the reader notices and
+                # rebuilds it, and no waiter fails because of it.
                 logger.info("wakeup_command_failed", verb=verb, error=str(exc))
                 self._pubsub = None
 
@@ -116,15 +119,15 @@ class Hub:
             try:
                 await self._listen()
             except Exception as exc:
-                # Whatever redis-py raises on a link that breaks while a command is being sent:
-                # a hub that ended would leave its waiters believing that they are told.
+                # Any error of redis-py on a link that breaks while a command is being sent: if
+                # the hub ended, its waiters would rely on wake-ups that never come.
                 if failures == 0:
                     logger.warning("wakeup_link_lost", error=str(exc) or type(exc).__name__)
             delay = _RECONNECT_SECONDS[min(failures, len(_RECONNECT_SECONDS) - 1)]
-            failures = 0 if self._stood else failures + 1
-            if self._stood:
-                # Only then can something have been missed; while it cannot be made, waiters
-                # read in time as they do anyway.
+            failures = 0 if self._was_up else failures + 1
+            if self._was_up:
+                # Only then can messages have been lost. While no link can be made, waiters read
+                # the database in time anyway.
                 self._confirmed.clear()
                 for subscription in [s for group in self._topics.values() for s in group]:
                     subscription.lost()
@@ -132,13 +135,13 @@ class Hub:
 
     async def _listen(self) -> None:
         """Connect, subscribe everything that is wanted, and hand out what arrives."""
-        self._stood = False
+        self._was_up = False
         client = redis.asyncio.Redis.from_url(
             settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=None
         )
         pubsub = client.pubsub()
         try:
-            # Connecting may take seconds and is nobody's business yet: no lock is held.
+            # No lock is held while connecting, which may take seconds.
             await pubsub.subscribe(self._own)
             async with self._lock:
                 if plain := [t for t in self._topics if not isinstance(t, Pattern)]:
@@ -146,7 +149,7 @@ class Hub:
                 if patterns := [t for t in self._topics if isinstance(t, Pattern)]:
                     await pubsub.psubscribe(*patterns)
                 self._pubsub = pubsub
-                self._stood = True
+                self._was_up = True
             await self._read(pubsub)
         finally:
             self._pubsub = None
@@ -156,23 +159,23 @@ class Hub:
 
     async def _read(self, pubsub: Any) -> None:
         loop = asyncio.get_running_loop()
-        heard = pinged = loop.time()
+        received_at = pinged_at = loop.time()
         while self._pubsub is pubsub:
             message = None
             try:
                 message = await pubsub.get_message(timeout=1.0)
             except ResponseError as exc:
-                # A channel this user may not hear: who waits for it reads in time as without
-                # Redis, and all others are told.
+                # This Redis user may not subscribe to that channel. Redis is there: the channel's
+                # waiters read the database in time, and all others get their wake-ups.
                 logger.warning("wakeup_refused", error=str(exc))
             now = loop.time()
             if message is not None:
-                heard = now
+                received_at = now
                 self._take(message)
-            elif now - heard > SILENCE_SECONDS:
+            elif now - received_at > SILENCE_SECONDS:
                 raise TimeoutError(f"nothing heard for {SILENCE_SECONDS:.0f} s")
-            if now - pinged >= PING_SECONDS:
-                pinged = now
+            if now - pinged_at >= PING_SECONDS:
+                pinged_at = now
                 async with self._lock:
                     await pubsub.ping()
         raise ConnectionError("a subscription could not be sent")
@@ -198,7 +201,7 @@ _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakK
 
 
 def hub() -> Hub:
-    """Return the running event loop's hub, made on first use."""
+    """Return the running event loop's hub; the first call makes it."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
         _hubs[loop] = Hub()

@@ -4,34 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 
-import redis
-from django.conf import settings
-from redis.exceptions import RedisError
-from structlog.stdlib import get_logger
-
-logger = get_logger(__name__)
+from dwp_project.wakeup.client import is_paused, redis_client, redis_may_be_away
 
 # Never `hitl:channel:*`: a listener of ours there would be counted as the agent.
 CHANNEL_PREFIX = "dwp:wake:"
-# After a failure Redis is left alone this long: a frozen link costs a second a try.
-_PAUSE_SECONDS = 1.0
 
 _loops: dict[asyncio.AbstractEventLoop, Callable[[str, bytes], None]] = {}
 _lock = threading.Lock()
-_paused_until = 0.0
-
-
-@cache
-def redis_client() -> redis.Redis:
-    """Return the process's Redis client for commands; every call fails within a second."""
-    return redis.Redis.from_url(
-        settings.REDIS_URL, socket_timeout=1.0, socket_connect_timeout=1.0, retry=None
-    )
 
 
 def publish(topic: str, payload: bytes = b"") -> None:
@@ -47,24 +29,9 @@ def publish(topic: str, payload: bytes = b"") -> None:
         else:
             with suppress(RuntimeError):  # it closed since: nobody waits there any more
                 loop.call_soon_threadsafe(deliver, topic, payload)
-    if is_paused():
-        return
-    try:
-        redis_client().publish(CHANNEL_PREFIX + topic, payload)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        pause()
-        logger.warning("wakeup_not_published", topic=topic, error=str(exc))
-
-
-def pause() -> None:
-    """Leave Redis alone for a moment: it has just failed."""
-    global _paused_until  # noqa: PLW0603 - one breaker per process
-    _paused_until = time.monotonic() + _PAUSE_SECONDS
-
-
-def is_paused() -> bool:
-    """Say whether Redis failed so recently that it is left alone for the moment."""
-    return time.monotonic() < _paused_until
+    if not is_paused():
+        with redis_may_be_away("wakeup_not_published", topic=topic):
+            redis_client().publish(CHANNEL_PREFIX + topic, payload)
 
 
 def attach(loop: asyncio.AbstractEventLoop, deliver: Callable[[str, bytes], None]) -> None:

@@ -1,20 +1,20 @@
-"""One waiter's ear: a bounded queue of wake-ups on one topic."""
+"""One waiter's bounded queue of wake-ups on one topic."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 
-# A waiter that is further behind than this reads the database instead of the queue.
+# A waiter that is further behind than this reads the database instead of the queue. Chosen.
 QUEUE_LIMIT = 256
 QUEUE_BYTES = 1024 * 1024
 
 
 class Subscription:
-    """What one waiter hears on one topic, from `Hub.subscribe`.
+    """The wake-ups of one waiter on one topic, from `Hub.subscribe`.
 
-    Queues are bounded: on overflow everything is dropped and one empty wake-up kept, which
-    tells the waiter to read the database.
+    The queue is bounded: on overflow all wake-ups are replaced by one empty one, which tells the
+    waiter to read the database.
     """
 
     def __init__(self, topic: str) -> None:
@@ -28,8 +28,8 @@ class Subscription:
     async def confirmed(self, timeout: float) -> bool:
         """Wait until Redis has confirmed the subscription, at most `timeout` seconds.
 
-        False means that Redis is away: the waiter still hears its own process, and for the
-        rest reads the database in time.
+        False means that Redis is away: the waiter still gets the wake-ups of its own process, and
+        for the rest reads the database in time.
         """
         try:
             async with asyncio.timeout(timeout):
@@ -69,12 +69,12 @@ class Subscription:
         """Note that Redis has confirmed the subscription (event loop only)."""
         self._confirmed.set()
         if self._was_lost:
-            # What was told between the break and now is gone: wake once more to read.
+            # Wake-ups between the break and now are lost: wake once more to read.
             self._was_lost = False
             self.deliver(b"")
 
     def lost(self) -> None:
-        """Note that the link broke: what came meanwhile is gone, so wake to read."""
+        """Note that the link broke: wake-ups may be lost from now on, so wake to read."""
         self._confirmed.clear()
         self._was_lost = True
         self.deliver(b"")

@@ -16,11 +16,12 @@ from django.views.decorators.http import require_POST
 
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import ReadOnlyAdmin
+from hitl.approvals import permissions
 from hitl.audit import access, checkpoints, search, signing
 from hitl.audit.export_format import Format
 from hitl.audit.search import SearchQuery
 from hitl.desk import urls
-from hitl.models import ApprovalRequest, AuditChain, AuditCheckpoint, AuditRecord
+from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 from hitl.text import dates, sanitize
 
@@ -134,16 +135,16 @@ class AuditRecordAdmin(ReadOnlyAdmin):
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
         """Show one request with its votes, its signal and its audit records."""
-        requests = self.admin_site.get_model_admin(ApprovalRequest).get_queryset(request)
         approval_request = (
-            requests.filter(request_id=request_id)
+            permissions.visible_to(operator_at(request))
+            .filter(request_id=request_id)
             .select_related("policy", "outbox_entry")
             .prefetch_related("votes")
             .first()
         )
         if approval_request is None:
             raise Http404
-        records, is_whole = search.of_request(
+        records, is_whole = search.records_of_request(
             approval_request.request_id, approval_request.tenant_id
         )
         context = {
@@ -176,7 +177,7 @@ def _make_checkpoint(request: HttpRequest) -> HttpResponse:
     if tenant_id not in access.signable_chains(operator_at(request)):
         raise Http404
     try:
-        checkpoint = checkpoints.make(tenant_id)
+        checkpoint = checkpoints.sign_head(tenant_id)
     except (checkpoints.ChainDiffers, signing.KeyUnusable) as exc:
         messages.error(request, str(exc))
     else:
@@ -196,7 +197,7 @@ def _chain_context(operator: Operator, tenant_id: str) -> dict[str, Any]:
     return {
         "head": head,
         "signed": signed,
-        "is_outside": signed is None or checkpoints.is_outside(tenant_id, signed.sequence),
+        "is_outside": signed is None or checkpoints.is_in_file(tenant_id, signed.sequence),
         "may_sign": tenant_id in access.signable_chains(operator),
         "verify_url": f"/{urls.VERIFY_PATH}",
         "export_url": f"/{urls.EXPORT_PATH}",

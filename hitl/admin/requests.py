@@ -17,6 +17,7 @@ from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
 from hitl.admin.base import ReadOnlyAdmin
+from hitl.approvals import permissions
 from hitl.desk import decisions, many, one, rows, script_texts
 from hitl.desk import inbox as inboxes
 from hitl.models import ApprovalRequest
@@ -89,7 +90,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "operator": operator,
                 "most": inboxes.MAX_ROWS,
                 "texts": script_texts.as_json(),
-                "may_decide": bool(operator.decides_in),
+                "may_decide": bool(permissions.decides_in(operator)),
             },
         )
 
@@ -143,7 +144,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
         """Offer the actions to whoever may decide in some tenant."""
-        return bool(operator_at(request).decides_in)
+        return bool(permissions.decides_in(operator_at(request)))
 
     @admin.action(description=gettext_lazy("Approve selected requests"), permissions=["decide"])
     def approve_selected(

@@ -1,7 +1,7 @@
 """Requests that agents wrote to Redis themselves (docs/reference/wire.md, 5.3).
 
-They are taken into the database as they are met: when somebody asks for one, when Redis
-tells of it, when a scan finds it. What cannot be read is refused, counted and left alone.
+They are adopted into the database when somebody asks for one, when Redis notifies of it, or when
+a scan meets it. A value that cannot be read is refused, counted and left alone.
 """
 
 from __future__ import annotations
@@ -14,23 +14,24 @@ from hashlib import sha256
 
 from django.db import transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.jsontext import digest
 from hitl import metrics
 from hitl.adoption import insert, redis_requests
-from hitl.adoption.parser import Found, Malformed, read
+from hitl.adoption.parser import Malformed, WrittenRequest, parse_request
 from hitl.audit import record
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# So many bytes are taken in together: read, they are several times as much.
-_MOST_BYTES = 1024 * 1024
+# Values that are adopted together have so many bytes at most; parsed they take several times as
+# much memory. Chosen.
+_BYTES_AT_ONCE = 1024 * 1024
 
+# Values that were refused and are neither counted nor logged again; chosen, as the scanner's.
 _REMEMBERED = 100_000
 _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 _lock = threading.Lock()
@@ -39,91 +40,91 @@ _lock = threading.Lock()
 def adopt_request(request_id: str) -> ApprovalRequest | None:
     """Return the request under this id, adopting what an agent wrote; None if there is none.
 
-    A request that is known already is never changed by what stands in Redis; a
-    contradiction is audited, once. With Redis away only the database is asked.
+    A request that the database knows is never changed by what Redis holds; a contradiction is
+    audited, once. With Redis away only the database is asked.
     """
-    try:
-        return look_at(request_id)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        wakeup.pause()
-        logger.warning("redis_away", error=str(exc))
-        return insert.known([request_id]).get(request_id)
+    with wakeup.redis_may_be_away("redis_away"):
+        return adopt_or_raise(request_id)
+    return insert.known_requests([request_id]).get(request_id)
 
 
-def look_at(request_id: str) -> ApprovalRequest | None:
-    """Do as `adopt` does; raises `redis.RedisError` where Redis does not answer."""
-    return look_at_all([request_id]).get(request_id)
+def adopt_or_raise(request_id: str) -> ApprovalRequest | None:
+    """Do as `adopt_request` does; raises `redis.RedisError` if Redis does not answer."""
+    return adopt_all([request_id]).get(request_id)
 
 
-def look_at_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
-    """Do as `look_at` does for as many as `redis_reading.MOST_AT_ONCE`; return the requests by
-    their ids.
+def adopt_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
+    """Do as `adopt_or_raise` does for up to `redis_requests.MOST_AT_ONCE` ids; return the
+    requests by their ids.
 
-    To adopt many costs hardly more than to adopt one: what takes long is to ask the database
-    and Redis again and again.
+    To adopt many costs hardly more than to adopt one: the round trips to database and Redis
+    take longest.
     """
-    # Redis first: what it says of an end, the database knows by then. The other way round, a
-    # request that is adopted and decided in between would be neither known nor asked.
-    written_by_agents = redis_requests.written_requests(request_ids)
-    requests = insert.known(request_ids)
-    new: list[insert.Asked] = []
+    # Redis first: if it says that a request has ended, the database knows that by then. In the
+    # other order, a request that is adopted and decided in between would seem to be neither
+    # known nor open.
+    values = redis_requests.read_values(request_ids)
+    requests = insert.known_requests(request_ids)
+    new: list[insert.NewRequest] = []
     size = 0
-    for request_id, written in zip(request_ids, written_by_agents, strict=True):
-        if written is None:
+    for request_id, value in zip(request_ids, values, strict=True):
+        if value is None:
             continue
         known = requests.get(request_id)
-        found = _read(request_id, written, is_known=known is not None)
-        if found is None:
+        written = _parse(request_id, value, is_known=known is not None)
+        if written is None:
             continue
         if known is not None:
-            _compare(known, found, timezone.now())
+            _audit_contradiction(known, written, timezone.now())
             continue
-        size += len(written.text)
-        if size > _MOST_BYTES:
-            requests |= insert.take(new)
-            new, size = [], len(written.text)
-        new.append(insert.Asked(found, written))
-    return requests | insert.take(new)
+        size += len(value.text)
+        if size > _BYTES_AT_ONCE:
+            requests |= insert.adopt_new(new)
+            new, size = [], len(value.text)
+        new.append(insert.NewRequest(written, value))
+    return requests | insert.adopt_new(new)
 
 
-def _read(request_id: str, written: redis_requests.Written, *, is_known: bool) -> Found | None:
+def _parse(
+    request_id: str, value: redis_requests.RedisValue, *, is_known: bool
+) -> WrittenRequest | None:
     try:
-        return read(request_id, written.text)
+        return parse_request(request_id, value.text)
     except Malformed as exc:
-        if not is_known and _is_news(request_id, written.text):
+        if not is_known and _is_new_value(request_id, value.text):
             metrics.malformed_requests.inc()
             logger.warning("malformed_request", request_id=request_id[:200], why=str(exc))
         return None
 
 
-def _is_news(request_id: str, text: bytes) -> bool:
-    """Say whether this value was not met here lately: each is counted and logged once."""
+def _is_new_value(request_id: str, text: bytes) -> bool:
+    """Say whether this value was not refused here lately: each is counted and logged once."""
     value = (request_id, sha256(text).digest())
     with _lock:
-        is_news = value not in _refused
+        is_new = value not in _refused
         _refused[value] = None
         if len(_refused) > _REMEMBERED:
             _refused.popitem(last=False)
-    return is_news
+    return is_new
 
 
-def _compare(known: ApprovalRequest, found: Found, now: datetime) -> None:
-    """Audit, once, that Redis says of a known request what the database does not."""
-    if _same(known, found):
+def _audit_contradiction(known: ApprovalRequest, written: WrittenRequest, now: datetime) -> None:
+    """Audit, once, that Redis holds another question under a known request's id."""
+    if _is_same(known, written):
         return
-    told = AuditEvent.REQUEST_CONTRADICTED
+    event = AuditEvent.REQUEST_CONTRADICTED
     with transaction.atomic():
-        agent = insert.agent_of(found, tenant_id=known.tenant_id)
+        agent = insert.agent_of(written, tenant_id=known.tenant_id)
         ApprovalRequest.objects.select_for_update().get(pk=known.pk)
-        if AuditRecord.objects.filter(request_id=known.request_id, event=told).exists():
+        if AuditRecord.objects.filter(request_id=known.request_id, event=event).exists():
             return
-        details = {"written": insert.body_digest(found)}
-        record.write(told, agent, now, request=known, details=details)
+        details = {"written": insert.body_digest(written)}
+        record.write(event, agent, now, request=known, details=details)
     metrics.contradicted_requests.inc()
     logger.warning("request_contradicted", request_id=known.request_id)
 
 
-def _same(known: ApprovalRequest, found: Found) -> bool:
+def _is_same(known: ApprovalRequest, written: WrittenRequest) -> bool:
     return (
         known.session_id,
         known.tenant_id,
@@ -132,10 +133,10 @@ def _same(known: ApprovalRequest, found: Found) -> bool:
         known.message,
         known.context_digest,
     ) == (
-        found.session_id,
-        found.tenant_id,
-        found.user_id,
-        found.action_type,
-        found.message,
-        digest(found.context),
+        written.session_id,
+        written.tenant_id,
+        written.user_id,
+        written.action_type,
+        written.message,
+        digest(written.context),
     )

@@ -1,5 +1,5 @@
-"""Takes into the database what agents wrote to Redis, many questions at once
-(docs/reference/wire.md, 5.3). A part of `hitl.adoption.adopt`, which says what is a question."""
+"""Inserts into the database what agents wrote to Redis, many requests at once
+(docs/reference/wire.md, 5.3). `hitl.adoption.adopt` says which of them are new."""
 
 from __future__ import annotations
 
@@ -10,231 +10,235 @@ from typing import NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError
-from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import compact, digest
-from dwp_project.outages import DATABASE_AWAY
+from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
 from hitl import sessions as session_owners
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
-from hitl.adoption.parser import Found
+from hitl.adoption.parser import WrittenRequest
 from hitl.audit import record
 from hitl.delivery import after_commit, resync
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
 from hitl.policies import rules
 from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
-logger = get_logger(__name__)
-
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300
-# How exactly Redis tells a key's age: a question that its session does not wait for is not
-# the newer of two that were written as close together as this.
+# How exactly Redis tells a key's age: PTTL counts milliseconds, and the clock is read beside it.
+# A question that its session does not wait for is not the newer of two written this close.
 _PRECISION = timedelta(milliseconds=2)
 
 
-class Asked(NamedTuple):
-    """What an agent wrote, as it was read and as it stood in Redis."""
+class NewRequest(NamedTuple):
+    """What an agent wrote, and the value in Redis that it was read from."""
 
-    found: Found
-    written: redis_requests.Written
+    request: WrittenRequest
+    value: redis_requests.RedisValue
 
 
-def take(questions: Iterable[Asked]) -> dict[str, ApprovalRequest]:
-    """Adopt what nobody knew a moment ago; return the requests by their ids, without those that
-    are asked in somebody else's session."""
-    # As of the moment for which Redis has told how old each is.
+def adopt_new(questions: Iterable[NewRequest]) -> dict[str, ApprovalRequest]:
+    """Adopt what the database did not know a moment ago; return the requests by their ids,
+    without those in a session that is somebody else's."""
+    # The moment for which Redis has said how old each is.
     now = timezone.now()
-    taken: dict[str, ApprovalRequest] = {}
-    # All processes insert ids in one order: those of one may stand in other sessions for another.
-    for part in _apart(sorted(questions, key=lambda question: question.found.request_id)):
-        taken |= _adopt(part, now)
-    return taken
+    adopted: dict[str, ApprovalRequest] = {}
+    # All processes insert ids in one order, since another may know the same id in another session.
+    for part in _split(sorted(questions, key=lambda question: question.request.request_id)):
+        adopted |= _adopt(part, now)
+    return adopted
 
 
-def known(request_ids: Iterable[str]) -> dict[str, ApprovalRequest]:
+def known_requests(request_ids: Iterable[str]) -> dict[str, ApprovalRequest]:
     """Return those of the requests that the database knows, by their ids."""
-    # Asked only what can be an id: PostgreSQL takes no NUL.
+    # Only what can be an id is looked up: PostgreSQL takes no NUL.
     ids = [name for name in request_ids if ID_PATTERN.fullmatch(name)]
-    found = ApprovalRequest.objects.filter(request_id__in=ids).order_by() if ids else ()
-    return {request.request_id: request for request in found}
+    requests = ApprovalRequest.objects.filter(request_id__in=ids).order_by() if ids else ()
+    return {request.request_id: request for request in requests}
 
 
-def agent_of(found: Found, *, tenant_id: str | None = None) -> Actor:
+def agent_of(written: WrittenRequest, *, tenant_id: str | None = None) -> Actor:
     """Return the actor of what an agent wrote, in its own tenant or another."""
     return Actor(
-        id=found.agent_id or found.user_id,
-        tenant_id=tenant_id or found.tenant_id,
+        id=written.agent_id or written.user_id,
+        tenant_id=tenant_id or written.tenant_id,
         kind=ActorKind.AGENT,
         channel=Channel.REDIS,
     )
 
 
-def body_digest(found: Found) -> str:
+def body_digest(written: WrittenRequest) -> str:
     """Return what tells one written question from another under its id."""
     return digest(
         [
-            found.user_id,
-            found.session_id,
-            found.action_type,
-            found.message,
-            found.context,
-            found.tenant_id,
+            written.user_id,
+            written.session_id,
+            written.action_type,
+            written.message,
+            written.context,
+            written.tenant_id,
         ]
     )
 
 
-def _apart(questions: Iterable[Asked]) -> Collection[list[Asked]]:
-    """Return them in parts that can be adopted together: all of one tenant, whose chain takes
-    their records, and of each session one."""
-    parts: dict[tuple[str, int], list[Asked]] = {}
-    asked: Counter[str] = Counter()
+def _split(questions: Iterable[NewRequest]) -> Collection[list[NewRequest]]:
+    """Split them into parts that can be adopted together: of one tenant, because its chain takes
+    their records, and at most one of each session."""
+    parts: dict[tuple[str, int], list[NewRequest]] = {}
+    earlier: Counter[str] = Counter()
     for question in questions:
-        found = question.found
-        parts.setdefault((found.tenant_id, asked[found.session_id]), []).append(question)
-        asked[found.session_id] += 1
+        session_id = question.request.session_id
+        part = parts.setdefault((question.request.tenant_id, earlier[session_id]), [])
+        part.append(question)
+        earlier[session_id] += 1
     return parts.values()
 
 
-def _adopt(questions: Sequence[Asked], now: datetime) -> dict[str, ApprovalRequest]:
+def _adopt(questions: Sequence[NewRequest], now: datetime) -> dict[str, ApprovalRequest]:
     try:
         return _adopt_together(questions, now)
     except IntegrityError:
         # Another process was faster with one of these ids, in another session.
         if len(questions) == 1:
-            if faster := known([questions[0].found.request_id]):
+            if faster := known_requests([questions[0].request.request_id]):
                 return faster
             raise
-    return {name: one for question in questions for name, one in _adopt([question], now).items()}
+    adopted: dict[str, ApprovalRequest] = {}
+    for question in questions:
+        adopted |= _adopt([question], now)
+    return adopted
 
 
-def _adopt_together(questions: Sequence[Asked], now: datetime) -> dict[str, ApprovalRequest]:
-    tenant_id = questions[0].found.tenant_id
-    users = {question.found.session_id: question.found.user_id for question in questions}
+def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str, ApprovalRequest]:
+    tenant_id = questions[0].request.tenant_id
+    users = {question.request.session_id: question.request.user_id for question in questions}
     # Before anything is locked: a large context takes its time.
-    drafts = {question.found.request_id: _draft(question.found) for question in questions}
+    drafts = {question.request.request_id: _draft(question.request) for question in questions}
     with transaction.atomic():
         owners = session_owners.claim_sessions(users, tenant_id, Origin.REDIS)
-        rightful: list[Asked] = []
-        refused: list[Asked] = []
+        rightful: list[NewRequest] = []
+        refused: list[NewRequest] = []
         for question in questions:
-            owner = owners[question.found.session_id]
+            owner = owners[question.request.session_id]
             is_theirs = (owner.origin, owner.tenant_id) == (Origin.REDIS, tenant_id)
             (rightful if is_theirs else refused).append(question)
-        # Another process was faster, while this one waited for the sessions.
-        requests = known(question.found.request_id for question in rightful)
-        new = [question for question in rightful if question.found.request_id not in requests]
+        # Another process may have adopted some while this one waited for the sessions.
+        requests = known_requests(question.request.request_id for question in rightful)
+        new = [question for question in rightful if question.request.request_id not in requests]
         if new:
             _complete(new, drafts, now)
-            opened = [drafts[question.found.request_id] for question in new]
+            opened = [drafts[question.request.request_id] for question in new]
             requests |= {request.request_id: request for request in opened}
             ApprovalRequest.objects.bulk_create(opened)
             # The chain is locked last, as everywhere.
-            record.write_all(tenant_id, [_fact(question.found, drafts, now) for question in new])
-            transaction.on_commit(lambda: _tell_redis(opened))
+            facts = [_audit_fact(question.request, drafts, now) for question in new]
+            record.write_all(tenant_id, facts)
+            after_commit.run(lambda: _update_redis(opened))
             after_commit.notify_desk(opened[0])
         for question in refused:
-            _refuse(question.found, now)
+            _refuse(question.request, now)
     metrics.adopted_requests.inc(len(new))
     return requests
 
 
-def _draft(found: Found) -> ApprovalRequest:
-    """Return the request as far as nobody needs to be asked."""
+def _draft(written: WrittenRequest) -> ApprovalRequest:
+    """Return the request as far as neither Redis nor the database is needed for it."""
     return ApprovalRequest(
-        request_id=found.request_id,
-        session_id=found.session_id,
-        tenant_id=found.tenant_id,
-        user_id=found.user_id,
+        request_id=written.request_id,
+        session_id=written.session_id,
+        tenant_id=written.tenant_id,
+        user_id=written.user_id,
         origin=Origin.REDIS,
-        agent_id=found.agent_id,
-        action_type=found.action_type,
-        message=found.message,
-        context_text=compact(found.context),
-        context_digest=digest(found.context),
-        body_digest=body_digest(found),
+        agent_id=written.agent_id,
+        action_type=written.action_type,
+        message=written.message,
+        context_text=compact(written.context),
+        context_digest=digest(written.context),
+        body_digest=body_digest(written),
         # Until an older answer is gone from its session's key, even if this process dies.
         is_missed_by_redis=True,
     )
 
 
 def _complete(
-    questions: Sequence[Asked], drafts: Mapping[str, ApprovalRequest], now: datetime
+    questions: Sequence[NewRequest], drafts: Mapping[str, ApprovalRequest], now: datetime
 ) -> None:
-    """Give the drafts of one tenant's questions, of each session one, their policy and their
-    times. Needs the lock of `claim_sessions`."""
-    actions = {question.found.action_type for question in questions}
-    applying = rules.applying_to_each(questions[0].found.tenant_id, actions)
+    """Set policy and times of the drafts, which are of one tenant and at most one of each
+    session. Needs the lock of `claim_sessions`."""
+    actions = {question.request.action_type for question in questions}
+    applying = rules.applying_to_each(questions[0].request.tenant_id, actions)
     opened_at = _opened_at(questions)
-    for found, written in questions:
-        request, policy = drafts[found.request_id], applying[found.action_type]
+    for written, value in questions:
+        draft, policy = drafts[written.request_id], applying[written.action_type]
         most = policy.timeout_seconds if policy else None
         term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS
-        request.policy = policy
-        request.created_at = opened_at[found.request_id]
-        request.expires_at = now + timedelta(seconds=term - written.age)
+        draft.policy = policy
+        draft.created_at = opened_at[written.request_id]
+        draft.expires_at = now + timedelta(seconds=term - value.age)
 
 
-def _fact(found: Found, requests: Mapping[str, ApprovalRequest], now: datetime) -> record.Fact:
-    request = requests[found.request_id]
+def _audit_fact(
+    written: WrittenRequest, requests: Mapping[str, ApprovalRequest], now: datetime
+) -> record.Fact:
+    request = requests[written.request_id]
     details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
     details |= rules.policy_details(request)
-    return record.Fact(AuditEvent.REQUEST_ADOPTED, agent_of(found), now, request, details=details)
+    return record.Fact(AuditEvent.REQUEST_ADOPTED, agent_of(written), now, request, details=details)
 
 
-def _opened_at(questions: Sequence[Asked]) -> dict[str, datetime]:
+def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
     """Return when each request was written, such that its session's newest question is the
     newest here too, in whatever order they are adopted. Needs the lock of `claim_sessions`.
 
     By the clock of Redis: that of this host, read before or after Redis answers, is off by
-    however long that takes. The session's key is asked under the lock: with an earlier
-    answer, a question asked and adopted meanwhile would become the older one.
+    however long that takes. The session's key is read under the lock: with an earlier answer,
+    a question that was written and adopted meanwhile would become the older one.
     """
-    sessions = [question.found.session_id for question in questions]
-    waiting, last = _waiting(sessions), session_owners.latest_opened_at(sessions)
-    return {
-        found.request_id: session_owners.strictly_after(last[found.session_id], written.at)
-        if waiting[found.session_id] == found.request_id
-        else _before(found.session_id, waiting[found.session_id], written)
-        for found, written in questions
-    }
+    session_ids = [question.request.session_id for question in questions]
+    waited_for = _waited_for(session_ids)
+    last = session_owners.latest_opened_at(session_ids)
+    opened_at: dict[str, datetime] = {}
+    for written, value in questions:
+        session_id, current = written.session_id, waited_for[written.session_id]
+        opened_at[written.request_id] = (
+            session_owners.strictly_after(last[session_id], value.written_at)
+            if current == written.request_id
+            else _opened_before(session_id, current, value)
+        )
+    return opened_at
 
 
-def _before(session_id: str, waiting: str, written: redis_requests.Written) -> datetime:
-    """Return when a question was written that its session does not wait for."""
-    newer = None if written.is_dated else known([waiting]).get(waiting)
+def _opened_before(session_id: str, current: str, value: redis_requests.RedisValue) -> datetime:
+    """Return when a question was written whose session waits for the request `current`."""
+    newer = None if value.is_dated else known_requests([current]).get(current)
     if newer is not None and newer.session_id == session_id:
-        # All that is known of when it was written is that its session has asked again since.
+        # All that is known of its time is that its session has asked again since.
         return newer.created_at - timedelta(microseconds=1)
-    return written.at - _PRECISION
+    return value.written_at - _PRECISION
 
 
-def _refuse(found: Found, now: datetime) -> None:
+def _refuse(written: WrittenRequest, now: datetime) -> None:
     """Audit, once, that an agent asks in a session that is somebody else's."""
-    told = AuditEvent.SESSION_REFUSED
-    marks = {"session_id": found.session_id, "tenant_id": found.tenant_id, "event": told}
-    if not AuditRecord.objects.filter(actor_kind=ActorKind.AGENT, **marks).exists():
-        details = {"requestId": found.request_id}
-        record.write(told, agent_of(found), now, session_id=found.session_id, details=details)
+    event = AuditEvent.SESSION_REFUSED
+    of_session = {"session_id": written.session_id, "tenant_id": written.tenant_id, "event": event}
+    if not AuditRecord.objects.filter(actor_kind=ActorKind.AGENT, **of_session).exists():
+        details = {"requestId": written.request_id}
+        record.write(event, agent_of(written), now, session_id=written.session_id, details=details)
 
 
-def _waiting(session_ids: Sequence[str]) -> dict[str, str]:
-    """Return the request that each session's key names, the agent's own word for its newest
-    question; an empty text for none."""
-    try:
-        named = redis_requests.waiting_requests(session_ids)
-    except (RedisError, OSError):
-        return dict.fromkeys(session_ids, "")
-    return {name: waiting or "" for name, waiting in zip(session_ids, named, strict=True)}
+def _waited_for(session_ids: Sequence[str]) -> dict[str, str]:
+    """Return the request that each session's key names, which is its agent's own word for the
+    newest question; an empty text for none."""
+    with redis_may_be_away("redis_away"):
+        request_ids = redis_requests.waiting_requests(session_ids)
+        return {
+            session_id: request_id or ""
+            for session_id, request_id in zip(session_ids, request_ids, strict=True)
+        }
+    return dict.fromkeys(session_ids, "")
 
 
-def _tell_redis(requests: Sequence[ApprovalRequest]) -> None:
-    try:
-        resync.drop_older_signals(*requests)
-        resync.clear_missed(*requests)
-    except (RedisError, OSError) as exc:
-        logger.warning("redis_away", error=str(exc))
-    except DATABASE_AWAY as exc:
-        logger.warning("database_away", error=str(exc).strip())
+def _update_redis(requests: Sequence[ApprovalRequest]) -> None:
+    resync.drop_older_signals(*requests)
+    resync.clear_missed(*requests)

@@ -1,4 +1,4 @@
-"""What an agent wrote to Redis, read as a request (docs/reference/wire.md, 5.3)."""
+"""Reads what an agent wrote to Redis as a request (docs/reference/wire.md, 5.3)."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from hitl.adoption.redis_requests import MOST_BYTES
 from hitl.models import ID_PATTERN
 from hitl.states import Status
 
+# What REST takes at most (wire.md, 3.5): an operator reads both alike.
 _MAX_ACTION = 128
 _MAX_MESSAGE = 10_000
 
 
 class Malformed(Exception):
-    """What stands in Redis is no request; it is as good as unknown."""
+    """The value in Redis is no request: treated as if it were not there."""
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class WrittenRequest:
     """A request as an agent wrote it."""
 
     request_id: str
@@ -34,8 +35,8 @@ class Found:
     agent_id: str
 
 
-def read(request_id: str, text: bytes) -> Found | None:
-    """Return what an agent wrote; None for what it does not ask any more; else `Malformed`."""
+def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
+    """Return the request that an agent wrote, or None if it has ended; raises `Malformed`."""
     if not ID_PATTERN.fullmatch(request_id):
         raise Malformed("its id has characters that no request id has")
     if len(text) > MOST_BYTES:
@@ -68,7 +69,7 @@ def read(request_id: str, text: bytes) -> Found | None:
     if not (isinstance(message, str) and len(message) <= _MAX_MESSAGE and "\0" not in message):
         raise Malformed("its message is unusable")
     agent_id = body.get("agentId")
-    return Found(
+    return WrittenRequest(
         request_id=request_id,
         session_id=session_id,
         tenant_id=body["tenantId"],

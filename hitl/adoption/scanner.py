@@ -1,4 +1,5 @@
-"""Finds requests that agents write to Redis: told by Redis where it tells, else by scanning."""
+"""Meets requests that agents write to Redis: by its notifications if it sends them, and by
+scanning its keys (docs/adr/0024)."""
 
 from __future__ import annotations
 
@@ -23,92 +24,97 @@ T = TypeVar("T")
 
 logger = get_logger(__name__)
 
-# A scan after this long, whether or not Redis tells of what is written: notifications are
-# lost like any message.
-_SCAN_SECONDS, _SCAN_SECONDS_WHEN_TOLD = 0.5, 20.0
+# Seconds between scans, and where Redis notifies of writes: a notification may be lost like any
+# message. Operators see a request within 2 s (delivery.md).
+_SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
+# One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
 _KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
+# How long Redis has to confirm the subscription. Chosen: a command fails after as long.
 _CONFIRM_SECONDS = 1.0
-# Notifications that come together are looked up together; and not at the same moment by all
-# processes, which hear the same: what one has adopted the others need not.
+# Notifications that arrive within such a time are handled together. Random, because all processes
+# get the same ones: what one has adopted, the others need not. Chosen.
 _GATHER_SECONDS = (0.02, 0.15)
-# An agent's own request that waits: what stands in Redis may contradict it.
+# An agent's own request that waits: the value in Redis may contradict it.
 _OPEN = (Origin.REDIS, Status.PENDING)
 
 
 async def run() -> None:
-    """Adopt what is found until cancelled; outlives a database or a Redis that is away."""
-    finder = Scanner()
+    """Adopt requests until cancelled; goes on when a database or a Redis that is away is back."""
+    scanner = Scanner()
     pattern = Pattern(redis_requests.keyspace_pattern())
-    was_told = False
-    async with hub().subscribe(pattern) as told:
+    was_notified = False
+    async with hub().subscribe(pattern) as notifications:
         while True:
             try:
-                # Confirmed before the scan: what is written from then on is told.
-                is_told = await told.confirmed(_CONFIRM_SECONDS)
-                is_told = is_told and await run_background(redis_requests.notifies)
-                if is_told and not was_told:
-                    finder.begin()
-                was_told = is_told
-                await run_background(finder.scan)
-                while is_told and not finder.is_round:
-                    # Before it relies on being told, it has met every key.
-                    await run_background(finder.scan)
-                # Not in step with other processes, which find the same.
-                seconds = _SCAN_SECONDS_WHEN_TOLD if is_told else _SCAN_SECONDS
-                await _listen(finder, told, seconds * random.uniform(0.8, 1.2))  # noqa: S311
+                # Confirmed before the scan: Redis notifies of whatever is written afterwards.
+                is_notified = await notifications.confirmed(_CONFIRM_SECONDS)
+                is_notified = is_notified and await run_background(redis_requests.is_notifying)
+                if is_notified and not was_notified:
+                    scanner.begin()
+                was_notified = is_notified
+                await run_background(scanner.scan)
+                while is_notified and not scanner.is_round:
+                    # Every key is met once before notifications are relied on.
+                    await run_background(scanner.scan)
+                # Not in step with other processes, which meet the same keys.
+                seconds = _SCAN_SECONDS_IF_NOTIFIED if is_notified else _SCAN_SECONDS
+                seconds *= random.uniform(0.8, 1.2)  # noqa: S311
+                await _listen(scanner, notifications, seconds)
             except Exception as exc:
-                logger.warning("finder_waits", error=str(exc).strip())
+                logger.warning("scanner_waits", error=str(exc).strip())
                 await asyncio.sleep(_SCAN_SECONDS)
 
 
-async def _listen(finder: Scanner, told: Subscription, seconds: float) -> None:
-    """Adopt what Redis tells of for `seconds`; return at once when its link was lost."""
+async def _listen(scanner: Scanner, notifications: Subscription, seconds: float) -> None:
+    """Adopt what Redis notifies of for `seconds`; return at once when its link was lost."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
-        message = await told.next(left)
+        message = await notifications.next(left)
         if message is None:
             return
         await asyncio.sleep(random.uniform(*_GATHER_SECONDS))  # noqa: S311
         channels = {message}
-        while (more := await told.next(0)) is not None:
+        while (more := await notifications.next(0)) is not None:
             channels.add(more)
         if b"" in channels:
             return  # something may have been missed: scan
         ids = [channel.decode("utf-8", "replace").split(":", 3)[-1] for channel in channels]
-        await run_background(finder.look_at, ids)
+        await run_background(scanner.adopt_written, ids)
 
 
 class Scanner:
-    """Remembers what it has looked at in vain, so that it does not look at it all the time."""
+    """Scans the keys of requests, and remembers values that are none, so that it does not read
+    them all the time."""
 
-    # More than the keys that are scanned in the promised time, or each scan would ask of all.
+    # Twice the keys of one scan: with fewer, each scan would read all of them again.
     _REMEMBERED = 100_000
-    # What was no request may have become one; of each thousand keys so many are read again.
+    # A value that was no request may have become one: of each thousand keys so many are read
+    # again, each after so long. Chosen.
     _AGAIN_SECONDS = 1.0
     _AGAIN_AT_ONCE = 200
-    # How often an agent's open request is compared with what stands in Redis now.
+    # How often an agent's open request is compared with the value in Redis. Chosen.
     _COMPARE_SECONDS = 10.0
 
     def __init__(self) -> None:
         self._refused: OrderedDict[str, float] = OrderedDict()
-        # What was read under those that have been looked at more than once.
+        # The hash of each refused value that has been read more than once.
         self._read: OrderedDict[str, int] = OrderedDict()
         self._compared: OrderedDict[str, float] = OrderedDict()
-        # Known, and ours or decided: neither to be adopted nor to be compared ever again.
+        # Known, and either ours or decided: never adopted or compared again.
         self._settled: OrderedDict[str, None] = OrderedDict()
         self._cursor = 0
 
     @property
     def is_round(self) -> bool:
-        """Whether the last scan has met the last of the keys."""
+        """Whether the last scan has reached the end of the keys."""
         return self._cursor == 0
 
     def begin(self) -> None:
-        """Have the next scan meet the first of the keys first."""
+        """Have the next scan start with the first of the keys."""
         self._cursor = 0
 
     def scan(self) -> int:
-        """Look at a bounded part of the keys, going on where the last scan stopped; return
+        """Adopt from a bounded part of the keys, going on where the last scan stopped; return
         how many requests were adopted."""
         adopted = 0
         for _ in range(_CALLS_PER_SCAN):
@@ -118,13 +124,13 @@ class Scanner:
             fresh = {name for name in ids if name not in states}
             old = [name for name in fresh if name in self._refused]
             due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
-            # Whichever has waited longest: it is every one's turn, however many there are.
+            # Those that have waited longest, so that each has its turn however many there are.
             due = sorted(due, key=self._refused.__getitem__)[: self._AGAIN_AT_ONCE]
-            # New ones by themselves: what fails again and again holds up no others.
+            # New ones separately: a value that fails again and again does not delay them.
             adopted += self._adopt(dict.fromkeys(fresh.difference(old)))
             adopted += self._adopt(self._rewritten(due))
             self._compare(states)
-            # Only now: what Redis or the database failed to answer for is met again.
+            # Only now: if Redis or the database fails, the same keys are scanned again.
             self._cursor = following
             if self.is_round:
                 break
@@ -132,17 +138,18 @@ class Scanner:
 
     def _rewritten(self, ids: Sequence[str]) -> dict[str, int]:
         """Return those that are not known to say what they said when they were looked at, with
-        what they say now. To read it costs a hundredth of looking at it."""
+        the hash of what they say now. To read a value costs
+        about a hundredth of what it costs to adopt it."""
         rewritten = {}
-        for name, text in zip(ids, redis_requests.texts(ids), strict=True):
+        for name, text in zip(ids, redis_requests.read_texts(ids), strict=True):
             if self._read.get(name) == hash(text):
-                self._note(self._refused, name, time.monotonic())
+                self._remember(self._refused, name, time.monotonic())
             else:
                 rewritten[name] = hash(text)
         return rewritten
 
-    def look_at(self, ids: Iterable[str]) -> int:
-        """Look at requests that were just written; return how many were adopted."""
+    def adopt_written(self, ids: Iterable[str]) -> int:
+        """Adopt requests that were just written; return how many were adopted."""
         ids = [name for name in ids if name not in self._settled]
         for name in ids:
             self._compared.pop(name, None)
@@ -153,66 +160,66 @@ class Scanner:
         return adopted
 
     def _adopt(self, texts: Mapping[str, int | None]) -> int:
-        """Adopt what can be; return how many were. `texts` are what they said a moment ago,
-        where that was read: what is written since is found to differ."""
+        """Adopt what can be; return how many were. `texts` gives the hash of each value if it was
+        read a moment ago: a value that was written since differs from it."""
         adopted = 0
-        # In an order of one's own: other processes have found the same.
-        for name, is_adopted in _look_at(random.sample(list(texts), len(texts))):
-            for seen in (self._refused, self._read):
-                seen.pop(name, None)
+        # In random order: other processes have met the same keys.
+        for name, is_adopted in _adopt_together(random.sample(list(texts), len(texts))):
+            for memory in (self._refused, self._read):
+                memory.pop(name, None)
             if is_adopted:
                 adopted += 1
                 continue
-            self._note(self._refused, name, time.monotonic())
+            self._remember(self._refused, name, time.monotonic())
             text = texts[name]
-            # Where it failed, it may be adopted another time, as it is.
+            # A value whose adoption failed may be adopted another time, as it is.
             if is_adopted is not None and text is not None:
-                self._note(self._read, name, text)
+                self._remember(self._read, name, text)
         return adopted
 
     def _compare(self, states: Mapping[str, tuple[str, str]]) -> None:
-        """Look whether Redis contradicts agents' own open requests. What is decided, and what
-        we opened ourselves, is written by us."""
+        """Compare agents' own open requests with their values in Redis. The values of decided
+        requests, and of those that were opened here, are written by us."""
         due = [
             name
             for name, state in states.items()
             if state == _OPEN and _is_over(self._compared.get(name), self._COMPARE_SECONDS)
         ]
-        for name, _ in _look_at(due):
-            self._note(self._compared, name, time.monotonic())
+        for name, _ in _adopt_together(due):
+            self._remember(self._compared, name, time.monotonic())
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return origin and status of those that are known."""
+        """Return origin and status of those that the database knows."""
         known = ApprovalRequest.objects.filter(request_id__in=[i for i in ids if "\0" not in i])
-        found = known.values_list("request_id", "origin", "status") if ids else ()
-        states = {name: (origin, status) for name, origin, status in found}
+        rows = known.values_list("request_id", "origin", "status") if ids else ()
+        states = {name: (origin, status) for name, origin, status in rows}
         for name, state in states.items():
             if state != _OPEN:
-                self._note(self._settled, name, None)
+                self._remember(self._settled, name, None)
         return states
 
-    def _note(self, seen: OrderedDict[str, T], name: str, what: T) -> None:
-        seen[name] = what
-        seen.move_to_end(name)
-        if len(seen) > self._REMEMBERED:
-            seen.popitem(last=False)
+    def _remember(self, memory: OrderedDict[str, T], name: str, value: T) -> None:
+        memory[name] = value
+        memory.move_to_end(name)
+        if len(memory) > self._REMEMBERED:
+            memory.popitem(last=False)
 
 
-def _look_at(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
-    """Look at what is written, many together, and yield of each whether it is a request by now;
-    None where that failed for a reason of its own, a tenant's chain that takes no record, say: it
-    keeps no other from being looked at. Raises what says that Redis or the database is away."""
+def _adopt_together(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
+    """Adopt many together, and yield of each whether it is a request by now, or None if its
+    adoption failed: a tenant's chain takes no record, say, which does not keep others from being
+    adopted. Raises the errors that say that Redis or the database is away."""
     for start in range(0, len(names), redis_requests.MOST_AT_ONCE):
         together = names[start : start + redis_requests.MOST_AT_ONCE]
         try:
-            requests = adopt.look_at_all(together)
+            requests = adopt.adopt_all(together)
         except (RedisError, OSError, *DATABASE_AWAY):
-            raise
+            raise  # not one value's trouble: `run` waits for it to end
         except Exception as exc:
             if len(together) > 1:
                 logger.warning("requests_not_looked_at_together", error=str(exc).strip())
                 for name in together:
-                    yield from _look_at([name])
+                    yield from _adopt_together([name])
                 continue
             logger.error(
                 "request_not_looked_at", request_id=together[0][:200], error=str(exc).strip()

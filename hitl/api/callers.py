@@ -10,9 +10,9 @@ from hitl.states import ActorKind, Channel
 
 
 def caller(request: HttpRequest, identity: Identity, channel: Channel = Channel.REST) -> Actor:
-    """Return who sends `request`, with what the audit keeps of them.
+    """Return the actor that sends `request`, with the headers that the audit records.
 
-    Asks the database for the role when the token names none.
+    Queries the database for the role when the token names none.
     """
     return Actor(
         id=identity.user_id,

@@ -1,4 +1,4 @@
-"""How deciding describes itself (docs/reference/wire.md, 3.1, 3.2 and 3.5)."""
+"""Describes approve, reject and cancel in OpenAPI (docs/reference/wire.md, 3.1, 3.2 and 3.5)."""
 
 from __future__ import annotations
 

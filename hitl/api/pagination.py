@@ -1,4 +1,4 @@
-"""The tenant's requests, newest first, a page at a time."""
+"""Pages of the tenant's requests, newest first (wire.md, 3.5)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from hitl.states import Status
 
 
 class NewestFirst(CursorPagination):
-    page_size = 50
+    page_size = 50  # wire.md, 3.5
     ordering = "-id"
 
 
 def page_of(
     request: Request, requests: ApprovalRequestQuerySet, view: APIView
 ) -> tuple[list[ApprovalRequest], str | None]:
-    """Return one page of `requests` by `status`, `sessionId` and `cursor`, and the next cursor.
+    """Return a page of the requests by `status`, `sessionId` and `cursor`, and the next cursor.
 
-    Raises `InvalidValue` for a status or a cursor that there is not.
+    The next cursor is None on the last page. Raises `InvalidValue` for an unknown status or
+    cursor (wire.md, 3.5).
     """
     if status := request.query_params.get("status"):
         if status not in Status.values:
@@ -41,19 +42,22 @@ def page_of(
         requests = requests.filter(session_id=session_id)
     paginator = NewestFirst()
     try:
-        # DRF skips over what is no base64.
+        # DRF ignores a cursor that is no base64.
         b64decode(request.query_params.get("cursor", ""), validate=True)
-        found = paginator.paginate_queryset(requests, _anywhere(request), view)
+        rows = paginator.paginate_queryset(requests, _without_host(request), view)
     except (NotFound, ValueError) as exc:
         raise InvalidValue(_("cursor is not one that this list gave out.")) from exc
     link = paginator.get_next_link()
     cursor = parse_qs(urlsplit(link).query).get("cursor", [None])[0] if link else None
-    return list(found or []), cursor
+    return list(rows or []), cursor
 
 
-def _anywhere(request: Request) -> Request:
-    """Return the request without its host: the paginator makes links, of which only the
-    cursor is used, and would refuse a host that pages are not served under."""
+def _without_host(request: Request) -> Request:
+    """Return the request without its host.
+
+    The paginator builds links, of which only the cursor is used, and building one fails for a
+    host that is not in ALLOWED_HOSTS.
+    """
     plain = HttpRequest()
     plain.GET = request._request.GET
     plain.META = {"SERVER_NAME": "localhost", "SERVER_PORT": "80"}

@@ -1,4 +1,4 @@
-"""How the approvals API describes itself (docs/reference/wire.md, 3)."""
+"""Describes the approvals API in OpenAPI (docs/reference/wire.md, 3)."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from hitl.api.shapes import (
     json_text,
     request_example,
 )
+from hitl.api.wait import DEFAULT_SECONDS, MOST_SECONDS
 from hitl.delivery import wire
 from hitl.states import Status
 
@@ -190,7 +191,12 @@ wait = extend_schema_view(
             REQUEST_ID,
             OpenApiParameter(
                 "timeout",
-                {"type": "integer", "minimum": 1, "maximum": 60, "default": 30},
+                {
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": MOST_SECONDS,
+                    "default": DEFAULT_SECONDS,
+                },
                 description="Seconds to wait.",
             ),
         ],

@@ -8,10 +8,11 @@ from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from hitl.models import ID_PATTERN
+from hitl.models.policies import MAX_ACTION_LENGTH, MOST_SECONDS
 from hitl.states import Status
 
+# Characters of a message and of a reason (wire.md, 3.2 and 3.5).
 MAX_TEXT = 10_000
-MAX_TIMEOUT_SECONDS = 30 * 24 * 3600
 
 
 class IdField(serializers.RegexField):
@@ -79,7 +80,8 @@ class OpeningBody(serializers.Serializer[Any]):
     )
     sessionId = IdField(help_text="The session that waits for the answer.")  # noqa: N815
     actionType = PrintableField(  # noqa: N815
-        max_length=128, help_text="What the agent wants to do, such as `delete_mail`."
+        max_length=MAX_ACTION_LENGTH,
+        help_text="What the agent wants to do, such as `delete_mail`.",
     )
     message = serializers.CharField(
         required=False,
@@ -95,7 +97,7 @@ class OpeningBody(serializers.Serializer[Any]):
         required=False,
         allow_null=True,
         min_value=1,
-        max_value=MAX_TIMEOUT_SECONDS,
+        max_value=MOST_SECONDS,
         help_text="How long the question waits before it expires; 300 unless the deployment says "
         "otherwise.",
     )

@@ -1,4 +1,4 @@
-"""Shapes of the approvals API in its description, and what every example is about."""
+"""Schemas of the approvals API in its OpenAPI description, and the request of its examples."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from dwp_project.gateway.openapi import (
 )
 from dwp_project.jsontext import compact, digest
 from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models.policies import MOST_APPROVALS
 from hitl.states import DECIDED, Origin, Status
 
 _ID: Schema = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
@@ -26,7 +27,9 @@ def _milliseconds(what: str) -> Schema:
 
 
 _VOTES: dict[str, Schema] = {
-    "minApprovals": member("integer", "How many people have to agree.", minimum=2, maximum=5),
+    "minApprovals": member(
+        "integer", "How many people have to agree.", minimum=2, maximum=MOST_APPROVALS
+    ),
     "votes": member(
         list_of(
             record({"userId": {"type": "string"}, "votedAt": _milliseconds("When they agreed")})
@@ -164,13 +167,13 @@ def json_text(shape: Schema) -> Schema:
     }
 
 
-_ASKED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
+_OPENED_AT = datetime(2026, 1, 16, 12, tzinfo=UTC)
 _CONTEXT: dict[str, Any] = {"targets": ["mail-17", "mail-18", "mail-19"], "count": 3}
 
 
 VOTED: dict[str, Any] = {
     "minApprovals": 2,
-    "votes": [{"userId": "approver1", "votedAt": int(_ASKED_AT.timestamp() * 1000) + 60_000}],
+    "votes": [{"userId": "approver1", "votedAt": int(_OPENED_AT.timestamp() * 1000) + 60_000}],
 }
 
 
@@ -187,9 +190,9 @@ def request_example(status: Status = Status.PENDING, *, reason: str = "") -> App
         context_text=compact(_CONTEXT),
         context_digest=digest(_CONTEXT),
         status=status,
-        created_at=_ASKED_AT,
-        expires_at=_ASKED_AT + timedelta(seconds=300),
-        decided_at=None if status is Status.PENDING else _ASKED_AT + timedelta(seconds=60),
+        created_at=_OPENED_AT,
+        expires_at=_OPENED_AT + timedelta(seconds=300),
+        decided_at=None if status is Status.PENDING else _OPENED_AT + timedelta(seconds=60),
         decided_by="" if status is Status.PENDING else "approver1",
         reason=reason,
     )

@@ -6,17 +6,14 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django.db.models import prefetch_related_objects
-from redis.exceptions import RedisError
 from rest_framework import status as http
 from rest_framework.request import Request
 from rest_framework.response import Response
-from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import UserMismatch
-from dwp_project.gateway.identity import Identity, header, recorded
-from dwp_project.gateway.roles import DECIDERS
+from dwp_project.gateway.identity import header, recorded
 from dwp_project.gateway.views import ConsumerView, EnvelopeView
 from dwp_project.jsontext import InvalidJSON, compact, parse
 from hitl import errors, services
@@ -25,24 +22,23 @@ from hitl.api import schema
 from hitl.api.callers import caller
 from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
+from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
 from hitl.delivery import commands, outbox, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
 
-logger = get_logger(__name__)
-
 Decide = Callable[[Actor], ApprovalRequest]
 
 
 class RequestView(EnvelopeView):
-    """Base of what answers with the decision that stands."""
+    """Base of the views about requests: who calls, idempotency, and answers to decisions."""
 
     def actor(self, request: Request) -> Actor:
         return caller(request._request, self.identity(request))
 
     def decision(self, request: Request, body: dict[str, Any]) -> Actor:
-        """Return the actor of a decision; nobody decides in another's name (wire.md, 3.2)."""
+        """Return the actor of a decision; `UserMismatch` in another's name (wire.md, 3.2)."""
         identity = self.identity(request)
         if body.get("userId") and body["userId"] != identity.user_id:
             raise UserMismatch
@@ -51,7 +47,10 @@ class RequestView(EnvelopeView):
     def once(
         self, request: Request, endpoint: str, payload: Any, act: Callable[[], Answer]
     ) -> Response:
-        """Answer by `act`, or as before under the same Idempotency-Key; 409 if it is decided."""
+        """Answer with what `act` returns, or with its first answer under the Idempotency-Key.
+
+        A request that is decided already is answered 409 with that decision (wire.md, 3.2).
+        """
         key = header(request._request, "Idempotency-Key")
         try:
             status, body = answer_once(self.identity(request), endpoint, key, payload, act)
@@ -66,21 +65,21 @@ class RequestView(EnvelopeView):
     def decided(
         self, request: Request, verb: str, message: str, body: dict[str, Any], decide: Decide
     ) -> Response:
-        """Answer with the decision that `decide` makes in the name of who sends `request`."""
+        """Answer with the decision that `decide` makes in the caller's name (wire.md, 3.1, 3.6)."""
         actor = self.decision(request, body)
 
         def act() -> Answer:
-            found = decide(actor)
-            if found.status == Status.PENDING:
-                told = wire.partial_approval(found)
+            decided = decide(actor)
+            if decided.status == Status.PENDING:
+                votes = wire.partial_approval(decided)
                 return http.HTTP_202_ACCEPTED, envelope.success(
-                    told, "Approval recorded, more are needed"
+                    votes, "Approval recorded, more are needed"
                 )
-            return 200, envelope.success(wire.decision(found), message)
+            return 200, envelope.success(wire.decision(decided), message)
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
-        # A vote has no signal, also when it is told again after the decision.
+        # The answer to a vote has no signal, even if it is replayed after the decision.
         is_vote = response.status_code == http.HTTP_202_ACCEPTED
         if not is_vote and (outcome := outbox.outcome_of(request_id)):
             response["X-DWP-Signal"] = outcome
@@ -127,13 +126,11 @@ class CancelView(RequestView):
 class RequestsView(RequestView):
     def get(self, request: Request) -> Response:
         tenant_id = self.identity(request).tenant_id
-        found, next_cursor = page_of(
-            request, ApprovalRequest.objects.filter(tenant_id=tenant_id), self
-        )
-        with_policy = [item for item in found if item.policy_id is not None]
+        requests, next_cursor = page_of(request, permissions.visible_in(tenant_id), self)
+        with_policy = [item for item in requests if item.policy_id is not None]
         prefetch_related_objects(with_policy, "policy", "votes")
-        # What was due expires by being read, and is then no longer what was asked for.
-        settled = [services.settle(item) for item in found]
+        # Overdue requests expire by being read, and may then no longer be in the wanted state.
+        settled = [services.settle(item) for item in requests]
         status = request.query_params.get("status") or None
         items = [wire.document(i) for i in settled if status in (None, i.status)]
         page: dict[str, Any] = {"items": items}
@@ -166,48 +163,41 @@ class RequestsView(RequestView):
 @schema.request
 class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
-        found = services.find(request_id, self.identity(request).tenant_id)
+        tenant_id = self.identity(request).tenant_id
+        document = wire.document(services.find(request_id, tenant_id))
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
-        return self.success(compact(wire.document(found)), "Approval request retrieved")
+        return self.success(compact(document), "Approval request retrieved")
 
 
 @schema.signal
-class SignalView(EnvelopeView):
+class SignalView(RequestView):
     def get(self, request: Request, session_id: str) -> Response:
         if not ID_PATTERN.fullmatch(session_id):
             raise errors.SessionNotFound
         signal = self._signal(session_id)
-        if signal is None or not self._is_ours(signal, self.identity(request)):
-            return self.success(None, "No signal found for session")
-        return self.success(signal, "Signal retrieved")
+        tenant_id = self.identity(request).tenant_id
+        decided = None if signal is None else _request_of(signal, tenant_id)
+        if decided is not None and permissions.may_see_signal(self.actor(request), decided):
+            return self.success(signal, "Signal retrieved")
+        return self.success(None, "No signal found for session")
 
     def _signal(self, session_id: str) -> str | None:
         if not wakeup.is_paused():
-            try:
+            with wakeup.redis_may_be_away("redis_away"):
                 return commands.current_signal(session_id)
-            except (RedisError, OSError) as exc:
-                wakeup.pause()
-                logger.warning("redis_away", error=str(exc))
-        # The signal's five minutes are known to the database as well.
+        # The database knows the signals of the last five minutes as well (wire.md, 3.4).
         return outbox.current_signal(session_id)
 
-    def _is_ours(self, signal: str, identity: Identity) -> bool:
-        """Say whether the signal is of a session of this caller's: keys carry no tenant.
 
-        Theirs are the sessions they asked in and, for who may decide, the whole tenant's.
-        """
-        try:
-            request_id = parse(signal)["requestId"]
-        except (InvalidJSON, KeyError, TypeError):
-            return False
-        if not (isinstance(request_id, str) and ID_PATTERN.fullmatch(request_id)):
-            return False
-        found = ApprovalRequest.objects.filter(
-            request_id=request_id, tenant_id=identity.tenant_id
-        ).first()
-        return found is not None and (
-            found.user_id == identity.user_id or identity.role in DECIDERS
-        )
+def _request_of(signal: str, tenant_id: str) -> ApprovalRequest | None:
+    """Return the tenant's request that the signal names; None if the text names none."""
+    try:
+        request_id = parse(signal)["requestId"]
+    except (InvalidJSON, KeyError, TypeError):
+        return None
+    if not (isinstance(request_id, str) and ID_PATTERN.fullmatch(request_id)):
+        return None
+    return permissions.visible_in(tenant_id).filter(request_id=request_id).first()
 
 
 @schema.wait

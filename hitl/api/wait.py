@@ -1,4 +1,4 @@
-"""Waiting for a decision over HTTP without holding a thread or a connection."""
+"""Waits for a decision over HTTP without a thread or a database connection (wire.md, 3.5)."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hitl.delivery import wire
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
+# `timeout` in seconds: its default and its most (wire.md, 3.5).
 DEFAULT_SECONDS, MOST_SECONDS = 30, 60
 
 
@@ -27,7 +28,7 @@ class WaitConsumer(ApiConsumer):
         self._draining = asyncio.Event()
 
     async def drain(self) -> None:
-        """Have the request answered as it stands: the client asks again, elsewhere."""
+        """Answer with the request as it is now: the client asks again, at another process."""
         self._draining.set()
 
     async def answer(self) -> None:
@@ -37,7 +38,7 @@ class WaitConsumer(ApiConsumer):
         await run_sync(services.find, request_id, identity.tenant_id)
         request = await self._until_ended(request_id, identity.tenant_id, seconds)
         is_pending = request.status == Status.PENDING
-        # Its policy and votes are asked of the database.
+        # Reads the policy and the votes from the database.
         document = await run_sync(wire.document, request)
         await self.send_json(
             envelope.success(

@@ -1,4 +1,7 @@
-"""What somebody wants to become of a request, and whether they may. A part of `hitl.services`."""
+"""Checks a decision before it is made: who, on what, in which state (wire.md, 3.6).
+
+A part of `hitl.services`, which then makes it.
+"""
 
 from __future__ import annotations
 
@@ -9,22 +12,22 @@ from datetime import datetime
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
 from hitl.actors import Actor
-from hitl.approvals import refusals, votes
+from hitl.approvals import permissions, refusals, votes
 from hitl.models import ApprovalRequest
 from hitl.policies import rules
 from hitl.states import Status
 
-_MAY: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
-    Status.APPROVED: rules.may_approve,
-    Status.REJECTED: rules.may_reject,
-    Status.CANCELLED: rules.may_cancel,
+_WHY_NOT: dict[Status, Callable[[Actor, ApprovalRequest], DwpError | None]] = {
+    Status.APPROVED: permissions.why_not_approve,
+    Status.REJECTED: permissions.why_not_reject,
+    Status.CANCELLED: permissions.why_not_cancel,
 }
 _VERBS = {Status.APPROVED: "approve", Status.REJECTED: "reject", Status.CANCELLED: "cancel"}
 
 
 @dataclass(frozen=True, slots=True)
 class ProposedDecision:
-    """A decision, or a withdrawal, before it is made."""
+    """A decision or a withdrawal that somebody wants to make, to be checked first."""
 
     to: Status
     actor: Actor
@@ -33,19 +36,20 @@ class ProposedDecision:
     # As the actor gave it; empty if they gave none.
     reason: str = ""
 
-    def is_vote_again(self, request: ApprovalRequest) -> bool:
-        """Say whether the actor has voted for `request` already: nothing comes of it then."""
+    def is_repeated_vote(self, request: ApprovalRequest) -> bool:
+        """Say whether this is the actor's second vote for the request, which changes nothing."""
         return self.to is Status.APPROVED and votes.has_voted(request, self.actor)
 
-    def judge(self, request: ApprovalRequest, now: datetime) -> None:
-        """Raise why this may not be done to `request` as it was read, if so.
+    def check(self, request: ApprovalRequest, now: datetime) -> None:
+        """Raise the error if this may not be done to the request as it was read.
 
-        First whether the actor may (a refusal is kept), then how the request has ended if it
-        has, then whether what they send will do. Who has voted might, even if others decide
-        since it escalated.
+        In this order (wire.md, 3.6): `MayNotDecide` and its kinds; `AlreadyDecided`,
+        `RequestExpired` or `RequestCancelled`; `DigestDiffers`; `ReasonRequired`. Refusals, all
+        but the second group, are audited. Whoever voted before the request escalated is
+        answered as then, even if only another role decides now.
         """
-        refusal = _MAY[self.to](self.actor, request)
-        if refusal is not None and not self.is_vote_again(request):
+        refusal = _WHY_NOT[self.to](self.actor, request)
+        if refusal is not None and not self.is_repeated_vote(request):
             self._refuse(refusal, request, now)
         match request.status:
             case Status.APPROVED | Status.REJECTED:
@@ -54,19 +58,19 @@ class ProposedDecision:
                 raise errors.RequestExpired
             case Status.CANCELLED:
                 raise errors.RequestCancelled
-        if self.to is not Status.CANCELLED and not self._is_of(request):
+        if self.to is not Status.CANCELLED and not self._is_about_stored_context(request):
             self._refuse(errors.DigestDiffers(), request, now)
-        is_lacking = self.to is Status.REJECTED and not self.reason
-        if is_lacking and rules.rule_of(request).reason_required:
+        lacks_reason = self.to is Status.REJECTED and not self.reason
+        if lacks_reason and rules.rule_of(request).reason_required:
             self._refuse(errors.ReasonRequired(), request, now)
 
-    def _is_of(self, request: ApprovalRequest) -> bool:
-        """Say whether what is stored is what was asked, and what the actor was shown if known."""
-        shown = request.context_digest if self.shown_digest is None else self.shown_digest
-        return shown == request.context_digest == request.stored_digest
+    def _is_about_stored_context(self, request: ApprovalRequest) -> bool:
+        """Say whether the stored context is the one that was asked about, and shown if known."""
+        shown_digest = request.context_digest if self.shown_digest is None else self.shown_digest
+        return shown_digest == request.context_digest == request.stored_digest
 
-    def keep_if_foreign(self, request_id: str, now: datetime) -> None:
-        """Have the audit keep this if the request that was not found is another tenant's."""
+    def record_if_foreign(self, request_id: str, now: datetime) -> None:
+        """Audit the attempt if the request that was not found is another tenant's."""
         refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
 
     def _refuse(self, refusal: DwpError, request: ApprovalRequest, now: datetime) -> None:

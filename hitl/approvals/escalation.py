@@ -1,4 +1,4 @@
-"""What becomes of a request whose policy gives it to another role when nobody has decided."""
+"""Gives an undecided request to another role when its term is over, if its policy says so."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from hitl.states import AuditEvent, OnTimeout, Origin
 
 
 def is_due(request: ApprovalRequest, now: datetime) -> bool:
-    """Say whether the request, whose time is over, escalates instead of expiring."""
+    """Say whether the request, whose term is over, escalates instead of expiring (wire.md, 3.6)."""
     rule = rules.rule_of(request)
     return (
         rule.on_timeout == OnTimeout.ESCALATE
         and request.escalated_at is None
-        and _until(request, rule, now) > now
+        and _further_term_end(request, rule, now) > now
     )
 
 
 def escalate(request: ApprovalRequest, now: datetime) -> bool:
-    """Give the request to the other role for its further term, once; say whether this did it.
+    """Give the request to the other role for a further term; say whether this call did it.
 
-    Needs a transaction. Of any number of processes that do this, and of those who end the
-    request meanwhile, one changes the row. Approvals given before stay given.
+    Needs a transaction. Of all processes that escalate or end the request at once, one changes
+    the row. Votes stay (wire.md, 3.6).
     """
     rule = rules.rule_of(request)
-    until = _until(request, rule, now)
-    still = ApprovalRequest.objects.overdue(now).filter(pk=request.pk, escalated_at=None)
-    if not still.update(escalated_at=now, expires_at=until):
+    ends_at = _further_term_end(request, rule, now)
+    overdue = ApprovalRequest.objects.overdue(now).filter(pk=request.pk, escalated_at=None)
+    if not overdue.update(escalated_at=now, expires_at=ends_at):
         return False
-    request.escalated_at, request.expires_at = now, until
+    request.escalated_at, request.expires_at = now, ends_at
     details = {
         **rules.policy_details(request),
         "role": rule.escalate_to_role,
-        "expiresAt": milliseconds(until),
+        "expiresAt": milliseconds(ends_at),
     }
     record.write(
         AuditEvent.REQUEST_ESCALATED,
@@ -53,13 +53,14 @@ def escalate(request: ApprovalRequest, now: datetime) -> bool:
     return True
 
 
-def _until(request: ApprovalRequest, rule: rules.Rule, now: datetime) -> datetime:
+def _further_term_end(request: ApprovalRequest, rule: rules.Rule, now: datetime) -> datetime:
     """Return when the further term ends.
 
-    It begins now, whenever the first one ended: the other role has all of it. An agent on Redis
-    waits no longer for that (wire.md, 5.3), and a yes that it does not hear helps nobody.
+    It begins now, however long ago the first one ended, so that the other role has all of it.
+    An agent on Redis does not wait longer for that (wire.md, 5.3), and an approval that comes
+    after it has stopped waiting is of no use.
     """
-    until = now + timedelta(seconds=rule.escalate_seconds or 0)
+    ends_at = now + timedelta(seconds=rule.escalate_seconds or 0)
     if request.origin == Origin.REDIS:
-        return min(until, request.created_at + timedelta(seconds=WAIT_SECONDS))
-    return until
+        return min(ends_at, request.created_at + timedelta(seconds=WAIT_SECONDS))
+    return ends_at

@@ -1,4 +1,5 @@
-"""Answers kept under a client's Idempotency-Key (docs/reference/wire.md, 3.2)."""
+"""Replays the first answer to a request that is sent again under its Idempotency-Key
+(docs/reference/wire.md, 3.2)."""
 
 from __future__ import annotations
 
@@ -17,7 +18,8 @@ from dwp_project.jsontext import compact, digest, parse
 from hitl.errors import AlreadyDecided, IdempotencyKeyReused
 from hitl.models import KeptAnswer
 
-KEPT = timedelta(hours=24)
+# How long an answer is replayed, and what a key may be (wire.md, 3.2).
+KEPT_FOR = timedelta(hours=24)
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 Answer = tuple[int, dict[str, Any]]
@@ -32,12 +34,12 @@ def answer_once(
     *,
     now: datetime | None = None,
 ) -> Answer:
-    """Return what `act` answers, or what it answered the first time under this key.
+    """Return the answer of `act`, or its first answer under this key: HTTP status and body.
 
-    The answer is kept with what it tells of, in one transaction, and only if it is a
-    success: a refusal leaves the key unused. Of several at once one acts and the others
-    replay. Raises `InvalidValue` for an unusable key, `IdempotencyKeyReused` for another
-    payload, and what `act` raises.
+    The answer is stored in the transaction in which `act` works, and only if it is a success:
+    a refusal leaves the key unused. Of several calls at once, one acts and the others replay.
+    A key belongs to the identity's tenant and user and to the endpoint. Raises `InvalidValue`
+    for an unusable key, `IdempotencyKeyReused` for another payload, and what `act` raises.
     """
     if key is None:
         return act()
@@ -47,19 +49,19 @@ def answer_once(
     refusal: Exception | None = None
     answer: Answer | None = None
     with transaction.atomic():
-        kept = _locked(identity, endpoint, key, digest(payload), now)
-        if kept.status:
-            return kept.status, parse(kept.body)
+        stored = _lock_answer(identity, endpoint, key, digest(payload), now)
+        if stored.status:
+            return stored.status, parse(stored.body)
         try:
             answer = act()
         except (DwpError, AlreadyDecided) as exc:
-            # Raised after the commit: what the refusal has written, an audit record say, stays.
+            # Raised after the commit, so that the audit record of the refusal stays.
             refusal = exc
         if answer is not None and answer[0] < 300:
-            kept.status, kept.body = answer[0], compact(answer[1])
-            kept.save(update_fields=["status", "body"])
+            stored.status, stored.body = answer[0], compact(answer[1])
+            stored.save(update_fields=["status", "body"])
         else:
-            kept.delete()
+            stored.delete()
     if refusal is not None:
         raise refusal
     assert answer is not None
@@ -67,28 +69,31 @@ def answer_once(
 
 
 def forget_old(*, now: datetime | None = None) -> int:
-    """Remove answers older than a day; return how many."""
-    old = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT)
-    return old.delete()[0]
+    """Delete answers older than `KEPT_FOR`; return how many."""
+    expired = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT_FOR)
+    return expired.delete()[0]
 
 
-def _locked(
+def _lock_answer(
     identity: Identity, endpoint: str, key: str, payload_digest: str, now: datetime
 ) -> KeptAnswer:
-    """Return the key's row, locked until the transaction ends, made if it is new or old."""
+    """Return the key's row, locked until the transaction ends; a new one if there is none.
+
+    Raises `IdempotencyKeyReused` if the row is of another payload.
+    """
     scope = {
         "tenant_id": identity.tenant_id,
         "user_id": identity.user_id,
         "endpoint": endpoint,
         "key": key,
     }
-    fresh = {"payload_digest": payload_digest, "created_at": now}
-    KeptAnswer.objects.filter(**scope, created_at__lt=now - KEPT).delete()
-    KeptAnswer.objects.get_or_create(**scope, defaults=fresh)
-    # A transaction that was here before may have refused and removed the row meanwhile.
-    kept = KeptAnswer.objects.select_for_update().filter(**scope).first()
-    if kept is None:
-        return _locked(identity, endpoint, key, payload_digest, now)
-    if kept.payload_digest != payload_digest:
+    defaults = {"payload_digest": payload_digest, "created_at": now}
+    KeptAnswer.objects.filter(**scope, created_at__lt=now - KEPT_FOR).delete()
+    KeptAnswer.objects.get_or_create(**scope, defaults=defaults)
+    # Another transaction may have deleted the row meanwhile, because its request was refused.
+    stored = KeptAnswer.objects.select_for_update().filter(**scope).first()
+    if stored is None:
+        return _lock_answer(identity, endpoint, key, payload_digest, now)
+    if stored.payload_digest != payload_digest:
         raise IdempotencyKeyReused
-    return kept
+    return stored

@@ -1,5 +1,8 @@
-"""How a request comes to be: asked over REST or by the built-in agent, in a session of one's
-own. A part of `hitl.services`, through which the rest of the house calls it."""
+"""Opens the requests of REST clients and of the built-in agent (wire.md, 3.5).
+
+A part of `hitl.services`, through which everything else calls it. Requests that agents wrote to
+Redis are opened by `hitl.adoption`.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,7 @@ from typing import Any
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
-from redis.exceptions import RedisError, ResponseError
-from structlog.stdlib import get_logger
+from redis.exceptions import ResponseError
 
 from dwp_project import wakeup
 from dwp_project.jsontext import compact, digest
@@ -28,12 +30,14 @@ from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
 from hitl.states import AuditEvent, Origin, Status
 
-logger = get_logger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What an agent asks: the action, its context as JSON object, and how long it waits."""
+    """What an agent asks: the action, its context as a JSON object, and the term in seconds.
+
+    Without `timeout_seconds` the policy or the deployment gives the term, without `request_id`
+    an id is made.
+    """
 
     session_id: str
     action_type: str
@@ -47,9 +51,9 @@ class Question:
 def open_request(
     question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
 ) -> tuple[ApprovalRequest, bool]:
-    """Do what `services.open_request` says, which asks Redis for the id first."""
+    """Open a request as `services.open_request` says, which looks in Redis for the id first."""
     now = now or timezone.now()
-    is_owner = not (origin == Origin.REST and _is_an_agents(question.session_id))
+    is_owner = not (origin == Origin.REST and _is_used_by_an_agent(question.session_id))
     try:
         with transaction.atomic():
             is_owner = is_owner and sessions.claim_session(
@@ -60,28 +64,28 @@ def open_request(
     except IntegrityError:
         # Another transaction took the id first, in another session.
         with transaction.atomic():
-            return _standing(question, actor)
+            return _existing_request(question, actor)
     with transaction.atomic():
         record.write(AuditEvent.SESSION_REFUSED, actor, now, session_id=question.session_id)
     raise errors.SessionNotFound
 
 
-def _is_an_agents(session_id: str) -> bool:
+def _is_used_by_an_agent(session_id: str) -> bool:
     """Say whether an agent on Redis uses a session that the database does not know yet.
 
-    Whoever opened a request there would answer that agent.
+    A request that somebody else opened in that session would answer the agent.
     """
-    known = SessionOwner.objects.filter(session_id=session_id)
-    if known.exists() or wakeup.is_paused():
+    owners = SessionOwner.objects.filter(session_id=session_id)
+    if owners.exists() or wakeup.is_paused():
         return False
-    try:
-        is_used = redis_requests.waiting_request(session_id) is not None
-    except ResponseError:
-        is_used = True  # a key of another kind is no key of ours
-    except (RedisError, OSError, ValueError):  # ValueError: an unusable REDIS_URL
-        return False
+    is_used = False
+    with wakeup.redis_may_be_away("redis_away"):
+        try:
+            is_used = redis_requests.waiting_request(session_id) is not None
+        except ResponseError:
+            is_used = True  # Redis answers, and a key of another kind is no key of ours
     # The key may be that of an opening of ours that has just been committed.
-    return is_used and not known.exists()
+    return is_used and not owners.exists()
 
 
 def _open(
@@ -91,7 +95,7 @@ def _open(
         question.request_id is not None
         and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
     ):
-        return _standing(question, actor)
+        return _existing_request(question, actor)
     policy = rules.applying(actor.tenant_id, question.action_type)
     last = sessions.latest_opened_at([question.session_id])[question.session_id]
     request = ApprovalRequest.objects.create(
@@ -116,65 +120,66 @@ def _open(
         **rules.policy_details(request),
     }
     record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
-    transaction.on_commit(lambda: _announce(request), robust=True)
+    after_commit.run(lambda: _announce(request))
     after_commit.notify_desk(request)
     return request, True
 
 
 def _term(question: Question, policy: Policy | None) -> int:
-    """Return for how many seconds the question waits: as the asker wishes or by default, and
-    no longer than a policy says."""
-    most = policy.timeout_seconds if policy else None
-    wished = question.timeout_seconds or most or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
-    return min(wished, most) if most else wished
+    """Return the term in seconds: the question's or the default, at most the policy's
+    (wire.md, 3.6)."""
+    ceiling = policy.timeout_seconds if policy else None
+    requested = question.timeout_seconds or ceiling or int(settings.HITL_DEFAULT_TIMEOUT_SECONDS)
+    return min(requested, ceiling) if ceiling else requested
 
 
 def _announce(request: ApprovalRequest) -> None:
-    """Tell Redis of a request that has just been committed.
+    """Write a request that has just been committed to Redis.
 
-    Where that fails, a publication for the session's question before may still be on its way,
-    checked against a database that did not know this request. It is invalid after a moment;
-    until then nobody is told that this request is open, so no agent listens for its answer.
+    If that fails, a publication for the session's earlier request may still be on its way: it
+    was checked before this request was committed, and lapses `commands.VALID_SECONDS` after
+    that. Until then the caller waits, so that no agent listens for the answer to this request
+    and takes the other one for it.
     """
     committed_at = time.monotonic()
-    try:
+    with wakeup.redis_may_be_away("redis_away") as call:
         commands.announce(request)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        logger.warning("redis_away", error=str(exc))
-        wakeup.pause()
+    if call.has_failed:
         resync.mark_missed(request)
         if _has_one_before(request):
             time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))
 
 
 def announce_again(request_id: str) -> None:
-    """Tell Redis once more of a request that still waits: whoever opened it may have died
-    before Redis was told."""
+    """Write a pending request to Redis again: its process may have died before it did."""
     request = ApprovalRequest.objects.filter(request_id=request_id, status=Status.PENDING).first()
     if request is not None:
         _announce(request)
 
 
 def _has_one_before(request: ApprovalRequest) -> bool:
-    before = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
+    earlier = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     try:
-        return before.exists()
+        return earlier.exists()
     except DATABASE_AWAY:
-        return True  # better a moment too long
+        return True  # waiting in vain is better than a wrong answer
 
 
-def _standing(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
-    """Return what stands under the question's id if it is the same question."""
+def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
+    """Return the existing request of the question's id, and False for not new.
+
+    Raises `RequestIdTaken` unless it is the same question of the same person.
+    """
     request = ApprovalRequest.objects.get(request_id=question.request_id)
-    same = (request.tenant_id, request.body_digest) == (
+    is_same = (request.tenant_id, request.body_digest) == (
         actor.tenant_id,
         _body_digest(question, actor),
     )
-    if not same:
+    if not is_same:
         raise errors.RequestIdTaken
     if request.status == Status.PENDING:
         # Whoever opened it may have died before Redis was told, or still be waiting there.
-        transaction.on_commit(lambda: _announce(request), robust=True)
+        after_commit.run(lambda: _announce(request))
     return request, False
 
 

@@ -1,4 +1,4 @@
-"""Decisions that were refused, as the audit keeps them."""
+"""Audits decisions that were refused (wire.md, 3.6)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# What is kept; the first that fits says why.
+# The refusals that are audited, and the `why` of each: the first that fits.
 _WHY: tuple[tuple[type[DwpError], str], ...] = (
     (errors.RequesterMayNotApprove, "own request"),
     (errors.MayNotDecide, "wrong role"),
@@ -29,10 +29,12 @@ _WHY: tuple[tuple[type[DwpError], str], ...] = (
     (errors.ReasonRequired, "reason missing"),
     (errors.RequestNotFound, "wrong tenant"),
 )
-# The same refusal of the same person again within this is no news, as far as the newest records
-# of the request tell: nobody fills the book by pressing a button.
-_ONCE_IN = timedelta(minutes=1)
-_LOOKED_AT = 50
+# The same refusal of the same person is recorded once in this time (wire.md, 3.6), so that nobody
+# fills the audit by pressing a button.
+_REPEAT_WINDOW = timedelta(minutes=1)
+# Chosen: how many of a request's newest records are compared. Were more written within the window,
+# a refusal would be recorded twice, which harms nobody.
+_RECORDS_COMPARED = 50
 
 
 def record_refusal(
@@ -43,12 +45,13 @@ def record_refusal(
     *,
     tried: str,
     shown_digest: str | None = None,
-    more: Mapping[str, Any] | None = None,
+    extra: Mapping[str, Any] | None = None,
 ) -> None:
-    """Keep that `actor` tried to decide `request` and was refused, in their tenant's chain.
+    """Record in the actor's chain that they tried to decide the request and were refused.
 
-    In a transaction of its own, since nothing else has changed. Never raises: what was refused
-    stays refused for its own reason.
+    `tried` is `approve`, `reject` or `cancel`; `extra` are further audit details. Writes in a
+    transaction of its own, since nothing else has changed. Never raises: the caller raises the
+    refusal itself, whatever happens here.
     """
     why = next((why for kind, why in _WHY if isinstance(refusal, kind)), None)
     if why is None:
@@ -57,7 +60,7 @@ def record_refusal(
         "why": why,
         "tried": tried,
         **rules.policy_details(request),
-        **(more or {}),
+        **(extra or {}),
     }
     if isinstance(refusal, errors.RoleRequired):
         details["requiredRole"] = refusal.role
@@ -66,40 +69,43 @@ def record_refusal(
     event = AuditEvent.DECISION_REFUSED
     try:
         with transaction.atomic():
-            if not _is_known(request, actor, why, tried, now):
+            if not _is_repeated(request, actor, why, tried, now):
                 audit_record.write(event, actor, now, request=request, details=details)
     except Exception:
         logger.exception("refusal_not_recorded", request_id=request.request_id, why=why)
 
 
 def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
-    """Keep that `actor` tried to decide another tenant's request, if that is what it is.
+    """Record that the actor tried to decide another tenant's request, if the id is of one.
 
-    In the deployment's own chain: in a tenant's, a record would tell that there is such an id.
+    The record is in the deployment's own chain: in the actor's, it would reveal that there is
+    such a request (wire.md, 3.6).
     """
     if not ID_PATTERN.fullmatch(request_id):
         return
-    named = ApprovalRequest.objects.filter(request_id=request_id)
-    if named.exclude(tenant_id=actor.tenant_id).exists():
-        nothing_else = ApprovalRequest(request_id=request_id)
-        stranger = replace(actor, tenant_id="")
-        told = {"tenant": actor.tenant_id} if actor.tenant_id else {}
+    requests = ApprovalRequest.objects.filter(request_id=request_id)
+    if requests.exclude(tenant_id=actor.tenant_id).exists():
+        only_its_id = ApprovalRequest(request_id=request_id)
+        deployment_actor = replace(actor, tenant_id="")
+        extra = {"tenant": actor.tenant_id} if actor.tenant_id else {}
         record_refusal(
-            errors.RequestNotFound(), nothing_else, stranger, now, tried=tried, more=told
+            errors.RequestNotFound(), only_its_id, deployment_actor, now, tried=tried, extra=extra
         )
 
 
-def _is_known(request: ApprovalRequest, actor: Actor, why: str, tried: str, now: datetime) -> bool:
+def _is_repeated(
+    request: ApprovalRequest, actor: Actor, why: str, tried: str, now: datetime
+) -> bool:
     newest = AuditRecord.objects.filter(request_id=request.request_id).order_by("-id")
     return any(
-        (known.tenant_id, known.event, known.actor, known.channel)
+        (record.tenant_id, record.event, record.actor, record.channel)
         == (actor.tenant_id, AuditEvent.DECISION_REFUSED, actor.id, actor.channel)
-        and known.at > now - _ONCE_IN
-        and _says(known.details, why, tried)
-        for known in newest[:_LOOKED_AT]
+        and record.at > now - _REPEAT_WINDOW
+        and _is_about(record.details, why, tried)
+        for record in newest[:_RECORDS_COMPARED]
     )
 
 
-def _says(details: str, why: str, tried: str) -> bool:
-    told = parse(details)
-    return (told.get("why"), told.get("tried")) == (why, tried)
+def _is_about(details: str, why: str, tried: str) -> bool:
+    members = parse(details)
+    return (members.get("why"), members.get("tried")) == (why, tried)

@@ -1,7 +1,7 @@
-"""The yeses of several people, where a policy wants more than one.
+"""The votes of several people, where a policy needs more than one (wire.md, 3.6).
 
-A part of `hitl.services`: the update that counts a vote is also what keeps it from coming
-after the request's end.
+A part of `hitl.services`: the update that counts a vote also refuses it once the request has
+ended.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ from hitl.actors import Actor, person_key
 from hitl.models import ApprovalRequest, Vote
 
 
-class VotedBefore(Exception):
-    """This person has said yes already; whoever raises it has undone what they began."""
+class AlreadyVoted(Exception):
+    """This person has voted already; the transaction must be rolled back."""
 
 
 def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
-    """Say whether `actor` has said yes to the request: one person has one vote in it."""
+    """Say whether the actor has voted for the request: one person has one vote in it."""
     return request.approvals > 0 and request.votes.filter(person=person_key(actor.id)).exists()
 
 
-def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
-    """Add the actor's yes to a request that is pending as it was read; say whether it was.
+def add(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
+    """Add the actor's vote if the request still is pending as it was read; say whether it was.
 
-    Needs a transaction: the row stays locked until that ends, so any number of votes are
-    counted one after the other. Raises `VotedBefore` for the second of two that the same
-    person sends in the same moment; the transaction must then be undone.
+    Needs a transaction: the row stays locked until that ends, so votes are counted one after
+    the other. Raises `AlreadyVoted` for the second of two that the same person sends in the same
+    moment; the transaction must then be rolled back.
     """
-    still = ApprovalRequest.objects.undecided_at(now).filter(pk=request.pk)
-    if not still.filter(escalated_at=request.escalated_at).update(approvals=F("approvals") + 1):
+    pending = ApprovalRequest.objects.undecided_at(now).filter(pk=request.pk)
+    if not pending.filter(escalated_at=request.escalated_at).update(approvals=F("approvals") + 1):
         return False
     _, is_new = Vote.objects.get_or_create(
         request=request,
@@ -45,12 +45,12 @@ def count(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
         },
     )
     if not is_new:
-        raise VotedBefore
+        raise AlreadyVoted
     request.refresh_from_db(fields=["approvals"])
     return True
 
 
 def vote_details(request: ApprovalRequest) -> dict[str, Any]:
-    """Return what audit records say of the votes so far."""
+    """Return the votes so far as audit details."""
     voters = list(request.votes.values_list("user_id", flat=True))
     return {"approvals": len(voters), "votes": voters} if voters else {}

@@ -1,4 +1,4 @@
-"""Who may read which chain of the audit, and in what name they do."""
+"""Says which chains an operator may read and sign, and names the operator as their actor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def readable_chains(operator: Operator) -> list[str]:
 
 
 def signable_chains(operator: Operator) -> list[str]:
-    """Return the tenants for whose chain the operator may have a checkpoint made."""
+    """Return the tenants whose chain the operator may sign: those they administer. Superusers
+    have the deployment's own ('') as well."""
     return [*operator.administers, *([""] if operator.is_superuser else [])]
 
 

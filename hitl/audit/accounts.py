@@ -1,19 +1,22 @@
-"""Writes down what happens to people: sign-ins, memberships, accounts.
+"""Records sign-ins and changes of memberships and accounts.
 
-Changes commit with their record or not at all. A sign-in that cannot be recorded is refused,
-with an error that is logged. A refusal or a sign-out stands even if it cannot be recorded: that
-is logged, and nobody is let in or kept in by it.
+A change of a membership commits with its record or not at all. So does a change of an account
+wherever a transaction is open, as on the desk and in the commands; an account that is saved
+outside one is committed already, and is recorded right after. A sign-in that cannot be recorded
+is refused, with an error that is logged. A refusal or a sign-out stands even if it cannot be
+recorded, and an error is logged: neither lets anybody in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.contrib.auth import signals as auth_signals
 from django.contrib.auth.models import User
 from django.db import DatabaseError, transaction
 from django.db.models import signals as model_signals
+from django.dispatch import Signal
 from django.http import HttpRequest
 from django.utils import timezone
 from structlog.stdlib import get_logger
@@ -28,159 +31,184 @@ from hitl.states import ActorKind, AuditEvent, Channel
 
 logger = get_logger(__name__)
 
-_MOST_NAME = 150
+# The length of Django's column `username`: a longer name is nobody's.
+_MAX_NAME_LENGTH = 150
+# The length of every tenant column.
+_MAX_TENANT_LENGTH = 255
 _FLAGS = {"is_active": "isActive", "is_staff": "isStaff", "is_superuser": "isSuperuser"}
 
 
 def connect() -> None:
-    """Begin to hear. Called once, when the apps are ready."""
-    for signal, receiver in (
-        (signals.logged_in, _logged_in),
-        (signals.login_refused, _login_refused),
-        (signals.sign_in_refused, _sign_in_refused),
-        (signals.membership_added, _membership_added),
-        (signals.membership_changed, _membership_changed),
-        (signals.membership_removed, _membership_removed),
-        (auth_signals.user_logged_in, _signed_in),
-        (auth_signals.user_logged_out, _signed_out),
-        (auth_signals.user_login_failed, _sign_in_failed),
-    ):
-        signal.connect(receiver, dispatch_uid=f"hitl.{receiver.__name__}")
-    model_signals.pre_save.connect(_account_to_be_saved, User, dispatch_uid="hitl.account")
-    model_signals.post_save.connect(_account_saved, User, dispatch_uid="hitl.account")
-    model_signals.pre_delete.connect(_account_removed, User, dispatch_uid="hitl.account")
-    # Django tells of a saved account when it is committed already, unless somebody has begun a
-    # transaction: then the change could stand without its record.
-    User.save = transaction.atomic(User.save)  # type: ignore[method-assign]
+    """Connect every receiver of this module; called once, when the apps are ready."""
+    receivers: tuple[tuple[Signal, Callable[..., None], type[User] | None], ...] = (
+        (signals.logged_in, _record_login, None),
+        (signals.login_refused, _record_refused_login, None),
+        (signals.sign_in_refused, _record_refused_sign_in, None),
+        (signals.membership_added, _record_added_membership, None),
+        (signals.membership_changed, _record_changed_membership, None),
+        (signals.membership_removed, _record_removed_membership, None),
+        (auth_signals.user_logged_in, _record_sign_in, None),
+        (auth_signals.user_logged_out, _record_sign_out, None),
+        (auth_signals.user_login_failed, _record_failed_sign_in, None),
+        (model_signals.pre_save, _read_account_before_save, User),
+        (model_signals.post_save, _record_saved_account, User),
+        (model_signals.pre_delete, _record_removed_account, User),
+    )
+    for signal, receiver, sender in receivers:
+        signal.connect(receiver, sender, dispatch_uid=f"hitl.{receiver.__name__}")
 
 
 # --- sign-ins ---------------------------------------------------------------------------
 
 
-def _logged_in(
+def _record_login(
     request: HttpRequest, username: str, tenant_id: str, role: str, **kwargs: Any
 ) -> None:
-    who = _person(request, username, tenant_id, Channel.REST, role)
-    _write([who], AuditEvent.SIGNED_IN)
+    actor = _person(request, username, tenant_id, Channel.REST, role)
+    _write([actor], AuditEvent.SIGNED_IN)
 
 
-def _login_refused(
+def _record_refused_login(
     request: HttpRequest, username: str, tenant_id: str, is_member: bool, **kwargs: Any
 ) -> None:
-    # One record in any case: how long a refusal takes must not tell who is a member. A tenant
-    # that nobody of that name belongs to is not believed: anybody may write any name there.
-    who = _person(request, username, tenant_id if is_member else "", Channel.REST)
-    told = {"tenant": _printable(tenant_id, 255)}
-    _write_if_possible([who], AuditEvent.SIGN_IN_FAILED, told)
+    # Always one record, so that the time a refusal takes does not reveal who is a member. The
+    # tenant is used only if the person belongs to it: anybody may send any name there.
+    actor = _person(request, username, tenant_id if is_member else "", Channel.REST)
+    details = {"tenant": _printable(tenant_id, _MAX_TENANT_LENGTH)}
+    _write_if_possible([actor], AuditEvent.SIGN_IN_FAILED, details)
 
 
-def _signed_in(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+def _record_sign_in(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
     if _is_page(request):
         assert request is not None
-        _write(_in_every_tenant(request, user.get_username()), AuditEvent.SIGNED_IN)
+        _write(_person_in_each_tenant(request, user.get_username()), AuditEvent.SIGNED_IN)
 
 
-def _signed_out(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
+def _record_sign_out(request: HttpRequest | None, user: Any, **kwargs: Any) -> None:
     if _is_page(request) and user is not None:
         assert request is not None
-        people = _in_every_tenant(request, user.get_username())
+        people = _person_in_each_tenant(request, user.get_username())
         _write_if_possible(people, AuditEvent.SIGNED_OUT)
 
 
-def _sign_in_failed(
+def _record_failed_sign_in(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
-    # Over REST the same check of a password is told by `login_refused`, with its tenant.
+    # A failed login over REST is recorded by `_record_refused_login`, which knows its tenant.
     if _is_page(request):
         assert request is not None
-        _refused(request, str(credentials.get("username") or ""))
+        _record_no_sign_in(request, str(credentials.get("username") or ""))
 
 
-def _sign_in_refused(request: HttpRequest, username: str, **kwargs: Any) -> None:
-    _refused(request, username, {"why": "not staff"})
+def _record_refused_sign_in(request: HttpRequest, username: str, **kwargs: Any) -> None:
+    _record_no_sign_in(request, username, {"why": "not staff"})
 
 
-def _refused(request: HttpRequest, username: str, details: dict[str, Any] | None = None) -> None:
-    people = _in_every_tenant(request, username)
+def _record_no_sign_in(
+    request: HttpRequest, username: str, details: dict[str, Any] | None = None
+) -> None:
+    people = _person_in_each_tenant(request, username)
     _write_if_possible(people, AuditEvent.SIGN_IN_FAILED, details)
 
 
 # --- memberships and accounts -----------------------------------------------------------
 
 
-def _membership_added(membership: dict[str, str], **kwargs: Any) -> None:
-    told = {"user": membership["username"], "memberRole": membership["role"]}
-    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_ADDED, told)
+def _record_added_membership(membership: dict[str, str], **kwargs: Any) -> None:
+    details = {"user": membership["username"], "memberRole": membership["role"]}
+    _write([_current_actor(membership["tenant_id"])], AuditEvent.MEMBERSHIP_ADDED, details)
 
 
-def _membership_removed(membership: dict[str, str], **kwargs: Any) -> None:
-    told = {"user": membership["username"], "memberRole": membership["role"]}
-    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_REMOVED, told)
+def _record_removed_membership(membership: dict[str, str], **kwargs: Any) -> None:
+    details = {"user": membership["username"], "memberRole": membership["role"]}
+    _write([_current_actor(membership["tenant_id"])], AuditEvent.MEMBERSHIP_REMOVED, details)
 
 
-def _membership_changed(membership: dict[str, str], before: dict[str, str], **kwargs: Any) -> None:
-    same = ("username", "tenant_id")
-    if any(membership[name] != before[name] for name in same):
-        # Somebody else's, or of another tenant: what was is gone, and something else is there.
-        _membership_removed(before)
-        _membership_added(membership)
+def _record_changed_membership(
+    membership: dict[str, str], before: dict[str, str], **kwargs: Any
+) -> None:
+    if any(membership[name] != before[name] for name in ("username", "tenant_id")):
+        # It belongs to another user or tenant now: one membership ended, another began.
+        _record_removed_membership(before)
+        _record_added_membership(membership)
         return
-    told = {
+    details = {
         "user": membership["username"],
         "memberRole": membership["role"],
         "memberRoleBefore": before["role"],
     }
-    _write([_whoever(membership["tenant_id"])], AuditEvent.MEMBERSHIP_CHANGED, told)
+    _write([_current_actor(membership["tenant_id"])], AuditEvent.MEMBERSHIP_CHANGED, details)
 
 
-def _account_to_be_saved(
-    instance: User, update_fields: Iterable[str] | None = None, **kwargs: Any
+def _read_account_before_save(
+    instance: User, raw: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
 ) -> None:
+    if raw:
+        return  # `loaddata` restores rows, it does not change accounts
     if update_fields is not None and not {"username", "password", *_FLAGS} & set(update_fields):
-        return  # the time of the last sign-in, a name
-    kept = User.objects.select_for_update().filter(pk=instance.pk) if instance.pk else None
+        return  # no column that is audited, as the time of the last sign-in
+    if not instance.pk:
+        return
+    account = User.objects.filter(pk=instance.pk)
+    if transaction.get_connection().in_atomic_block:
+        account = account.select_for_update()
     names = ("username", "password", *_FLAGS)
-    instance._kept = kept.values(*names).first() if kept else None  # type: ignore[attr-defined]
+    instance._before = account.values(*names).first()  # type: ignore[attr-defined]
 
 
-def _account_saved(
-    instance: User, created: bool, update_fields: Iterable[str] | None = None, **kwargs: Any
+def _record_saved_account(
+    instance: User,
+    created: bool,
+    raw: bool,
+    update_fields: Iterable[str] | None = None,
+    **kwargs: Any,
 ) -> None:
-    kept = instance.__dict__.pop("_kept", None) or {}
-    saved = set(update_fields) if update_fields is not None else {"username", "password", *_FLAGS}
-    told: dict[str, Any] = {"user": instance.get_username()}
+    if raw:
+        return
+    before = instance.__dict__.pop("_before", None) or {}
+    columns = set(update_fields) if update_fields is not None else {"username", "password", *_FLAGS}
     changes: dict[str, Any] = {
         name: getattr(instance, column)
         for column, name in _FLAGS.items()
-        if column in saved and getattr(instance, column) != kept.get(column)
+        if column in columns and getattr(instance, column) != before.get(column)
     }
     if created:
         changes["created"] = True
     else:
-        if "username" in saved and kept.get("username") != instance.get_username():
-            changes["userBefore"] = kept.get("username")
-        if "password" in saved and kept.get("password") != instance.password:
-            # Django saves the same password anew when it hashes it more strongly, at a sign-in.
-            is_new = getattr(instance, "_password", None) is not None or saved != {"password"}
-            changes["password"] = "changed" if is_new else "hashed anew"
+        if "username" in columns and before.get("username") != instance.get_username():
+            changes["userBefore"] = before.get("username")
+        if "password" in columns and before.get("password") != instance.password:
+            # A sign-in saves the column alone when it hashes the same password more strongly.
+            is_change = getattr(instance, "_password", None) is not None or columns != {"password"}
+            changes["password"] = "changed" if is_change else "hashed anew"
     if changes:
-        _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, {**told, **changes})
+        _write_account_change(instance, {"user": instance.get_username(), **changes})
 
 
-def _account_removed(instance: User, **kwargs: Any) -> None:
-    # Before its memberships go: they say where it is written down.
-    told = {"user": instance.get_username(), "removed": True}
-    _write(_whoever_in_tenants_of(instance), AuditEvent.USER_CHANGED, told)
+def _write_account_change(account: User, details: dict[str, Any]) -> None:
+    try:
+        _write(_current_actor_in_tenants_of(account), AuditEvent.USER_CHANGED, details)
+    except DatabaseError as exc:
+        if not transaction.get_connection().in_atomic_block:
+            # The account is committed already, so that the missing record has to be noticed.
+            logger.error("audit_write_failed", event_missed=AuditEvent.USER_CHANGED, exc_info=exc)
+        raise
 
 
-# --- who, and where it is written -------------------------------------------------------
+def _record_removed_account(instance: User, **kwargs: Any) -> None:
+    # Before its memberships are deleted: they say which chains the record belongs to.
+    details = {"user": instance.get_username(), "removed": True}
+    _write(_current_actor_in_tenants_of(instance), AuditEvent.USER_CHANGED, details)
+
+
+# --- actors, and the chains they are recorded in ----------------------------------------
 
 
 def _write(
     people: Iterable[Actor], event: AuditEvent, details: dict[str, Any] | None = None
 ) -> None:
-    """Write one record for each actor, in their tenants' order: so no two writers wait for
-    each other in a circle."""
+    """Write one record for each actor, in the order of their tenants: two writers that lock
+    several chains lock them in the same order, and cannot deadlock."""
     now = timezone.now()
     with transaction.atomic():
         for actor in sorted(people, key=lambda actor: actor.tenant_id):
@@ -200,24 +228,25 @@ def _is_page(request: HttpRequest | None) -> bool:
     return request is not None and request.path_info.startswith(PAGES)
 
 
-def _in_every_tenant(request: HttpRequest, username: str) -> list[Actor]:
-    """Return the person as actor in each of their tenants, or in the deployment's own chain."""
-    name = _printable(username, _MOST_NAME)
-    mine = tenants_of(name) if name == username else []
-    return [_person(request, username, tenant, Channel.ADMIN) for tenant in mine or [""]]
+def _person_in_each_tenant(request: HttpRequest, username: str) -> list[Actor]:
+    """Return the person as actor in each of their tenants; without any, in the deployment."""
+    name = _printable(username, _MAX_NAME_LENGTH)
+    tenants = tenants_of(name) if name == username else []
+    return [_person(request, username, tenant, Channel.ADMIN) for tenant in tenants or [""]]
 
 
 def _person(
     request: HttpRequest, username: str, tenant_id: str, channel: Channel, role: str = ""
 ) -> Actor:
-    name = _printable(username, _MOST_NAME)
+    name = _printable(username, _MAX_NAME_LENGTH)
     if channel is Channel.ADMIN:
         return operator_actor(name, tenant_id, role, request)
     return Actor(name, tenant_id, ActorKind.USER, channel, role, **client_details(request))
 
 
-def _whoever(tenant_id: str) -> Actor:
-    """Return who is signed in where this happens, or the system, as actor in a tenant."""
+def _current_actor(tenant_id: str) -> Actor:
+    """Return who is signed in to the page that is answered now, or the system, as actor in a
+    tenant."""
     request = current_request()
     user = getattr(request, "user", None)
     if request is None or not getattr(user, "is_authenticated", False) or not _is_page(request):
@@ -227,11 +256,12 @@ def _whoever(tenant_id: str) -> Actor:
     return _person(request, username, tenant_id, Channel.ADMIN, role)
 
 
-def _whoever_in_tenants_of(account: User) -> list[Actor]:
-    # Not `tenants_of`: an account that is switched off still belongs to them.
-    found = Membership.objects.filter(user_id=account.pk).values_list("tenant_id", flat=True)
-    return [_whoever(tenant) for tenant in list(found) or [""]]
+def _current_actor_in_tenants_of(account: User) -> list[Actor]:
+    # Not `tenants_of`, which leaves out accounts that are switched off.
+    memberships = Membership.objects.filter(user_id=account.pk)
+    tenants = memberships.values_list("tenant_id", flat=True)
+    return [_current_actor(tenant) for tenant in list(tenants) or [""]]
 
 
-def _printable(text: str, most: int) -> str:
-    return "".join(c if c.isprintable() else "?" for c in text[:most])
+def _printable(text: str, max_length: int) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text[:max_length])

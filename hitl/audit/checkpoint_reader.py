@@ -1,4 +1,4 @@
-"""What signed checkpoints, in the database and outside it, say of a chain."""
+"""Reads what the signed checkpoints in the database and in the files say of a chain."""
 
 from __future__ import annotations
 
@@ -17,47 +17,47 @@ from hitl.models import AuditCheckpoint
 class SignedHeads:
     """What signed checkpoints say of one chain."""
 
-    # Record number to the statements about it; no two differ in an honest deployment.
-    said: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
-    # A statement that does not carry the signature of the known key it names, if any.
+    # Statements by record number; several of one number if their hashes differ.
+    statements: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
+    # Record number and place of the first statement that the trusted key it names did not sign.
     forged: tuple[int, str] | None = None
     in_database: int = 0
     in_files: int = 0
     by_unknown_keys: int = 0
     unreadable_lines: int = 0
-    # Why the files could not be read, if they could not.
-    files_away: str = ""
+    # Why the files could not be read; empty if they could.
+    files_error: str = ""
 
     @property
     def last(self) -> int:
         """The highest record number that is vouched for."""
-        return max(self.said, default=0)
+        return max(self.statements, default=0)
 
 
-def of(tenant_id: str) -> SignedHeads:
-    """Return what the checkpoints in the database and those outside it say of a chain."""
-    found, keys = SignedHeads(), signing.trusted_keys()
+def read_signed_heads(tenant_id: str) -> SignedHeads:
+    """Return what the checkpoints of a chain say, in the database and in its file."""
+    heads, keys = SignedHeads(), signing.trusted_keys()
     rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
     for row in rows.iterator(chunk_size=1000):
-        _take(found, tenant_id, row.statement, row.signature, keys)
-        found.in_database += 1
+        _add_statement(heads, tenant_id, row.statement, row.signature, keys)
+        heads.in_database += 1
         statement = checkpoint_statement.read(row.statement)
         if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
-            found.forged = found.forged or (row.sequence, _("the database"))
+            heads.forged = heads.forged or (row.sequence, _("the database"))
     try:
         for line in checkpoint_files.lines(tenant_id):
             if line is None:
-                found.unreadable_lines += 1
+                heads.unreadable_lines += 1
             else:
-                _take(found, tenant_id, *line, keys, is_outside=True)
-                found.in_files += 1
+                _add_statement(heads, tenant_id, *line, keys, is_outside=True)
+                heads.in_files += 1
     except OSError as exc:
-        found.files_away = str(exc)
-    return found
+        heads.files_error = str(exc)
+    return heads
 
 
-def _take(
-    found: SignedHeads,
+def _add_statement(
+    heads: SignedHeads,
     tenant_id: str,
     text: str,
     signature: str,
@@ -67,31 +67,31 @@ def _take(
 ) -> None:
     statement = checkpoint_statement.read(text)
     if statement is None or statement.tenant_id != tenant_id:
-        found.unreadable_lines += 1
+        heads.unreadable_lines += 1
         return
-    match signing.judge(statement.key_id, text.encode(), signature, keys):
+    match signing.signature_trust(statement.key_id, text.encode(), signature, keys):
         case Trust.KNOWN:
-            said = found.said.setdefault(statement.sequence, [])
-            if all(statement.hash != other.hash for other in said):
-                said.append(statement)
+            statements = heads.statements.setdefault(statement.sequence, [])
+            if all(statement.hash != other.hash for other in statements):
+                statements.append(statement)
         case Trust.UNKNOWN:
-            found.by_unknown_keys += 1
+            heads.by_unknown_keys += 1
         case Trust.FORGED:
             where = _("the files") if is_outside else _("the database")
-            found.forged = found.forged or (statement.sequence, where)
+            heads.forged = heads.forged or (statement.sequence, where)
 
 
 def tenants() -> list[str]:
-    """Return the tenants of whose chains a checkpoint is left."""
-    kept = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
-    return sorted({*kept, *_tenants_of_files()})
+    """Return the tenants of whose chains a checkpoint is left, in the database or in a file."""
+    rows = AuditCheckpoint.objects.order_by().values_list("tenant_id", flat=True).distinct()
+    return sorted({*rows, *_tenants_of_files()})
 
 
 def _tenants_of_files() -> Iterator[str]:
     for path, texts in checkpoint_files.files():
         for text in texts:
             statement = checkpoint_statement.read(text)
-            # A file says of whom it is by its name as well.
+            # The name of the file has to fit the tenant, too.
             if statement is not None and checkpoint_files.file_of(statement.tenant_id) == path:
                 yield statement.tenant_id
                 break

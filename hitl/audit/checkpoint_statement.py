@@ -1,4 +1,4 @@
-"""What a checkpoint states about a chain: the text that is signed, made and read."""
+"""Writes and reads what a checkpoint states about a chain: the text that is signed."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ class CheckpointStatement:
 
 
 def read(text: str) -> CheckpointStatement | None:
-    """Return what a statement's text says, or None if it is none."""
+    """Return what a text states, or None if it is not a statement."""
     try:
-        told: Any = json.loads(text)
+        values: Any = json.loads(text)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or set(told) != _MEMBERS or told["form"] != _FORM:
+    if not isinstance(values, dict) or set(values) != _MEMBERS or values["form"] != _FORM:
         return None
-    texts = [told[name] for name in ("tenant", "hash", "at", "keyId")]
-    if type(told["sequence"]) is not int or not all(isinstance(each, str) for each in texts):
+    texts = [values[name] for name in ("tenant", "hash", "at", "keyId")]
+    if type(values["sequence"]) is not int or not all(isinstance(each, str) for each in texts):
         return None
-    found = CheckpointStatement(
-        told["tenant"], told["sequence"], told["hash"], told["at"], told["keyId"]
+    statement = CheckpointStatement(
+        values["tenant"], values["sequence"], values["hash"], values["at"], values["keyId"]
     )
-    return found if found.text == text else None
+    return statement if statement.text == text else None

@@ -1,4 +1,4 @@
-"""Tells what was done to a chain where it does not hold."""
+"""Says what was done to a chain where it does not hold."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.hashing import facts, hash_of, hash_of_facts
 from hitl.models import AuditChain, AuditRecord
 
-# How far from its place a record is looked for whose number was changed.
-_FAR = 10_000
-# How many records after a break are looked at to tell what it is.
+# Chosen: how far from its place a record whose number was changed is searched for. Each step
+# computes two hashes.
+_MAX_DISTANCE = 10_000
+# Chosen: how many records around a break are read to say what it is.
 _WINDOW = 1000
 
 
@@ -26,9 +27,9 @@ class BreakKind(StrEnum):
     REORDERED = "reordered"
     INSERTED = "inserted"
     TRUNCATED = "truncated"
-    # Edited, inserted or removed, with every later hash made to fit.
+    # Edited, inserted or removed, with every later hash computed again.
     REWRITTEN = "rewritten"
-    # A checkpoint that does not carry the signature it claims to.
+    # A checkpoint that was not signed by the key it names.
     FORGED = "forged"
 
 
@@ -47,27 +48,27 @@ def head_of(tenant_id: str) -> AuditChain:
     return AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
 
 
-def what_was_done(
+def diagnose_record(
     tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain
 ) -> ChainBreak:
-    """Tell why `entry` is not record `expected`, which the walk had come to."""
+    """Say why `entry` stands where record `expected` should."""
 
     def broken(sequence: int, kind: BreakKind, why: str, **names: int) -> ChainBreak:
         return ChainBreak(tenant_id, sequence, kind, why % names)
 
     if entry.sequence > expected:
-        return _gap(tenant_id, expected, entry.sequence - 1)
+        return _diagnose_gap(tenant_id, expected, entry.sequence - 1)
     if entry.hash == hash_of(entry):
-        return _misfit(tenant_id, expected, entry, head)
+        return _diagnose_broken_link(tenant_id, expected, entry, head)
     if _is_of_another_tenant(entry):
         why = _("Record %(at)d was written for another tenant's chain.")
         return broken(expected, BreakKind.INSERTED, why, at=expected)
-    original = _original(entry)
+    original = _original_sequence(entry)
     if original is None:
         why = _("Record %(at)d does not say what it said when it was written.")
         return broken(expected, BreakKind.EDITED, why, at=expected)
     if original > expected:
-        if any(_fits(other, expected) for other in _later(tenant_id, expected, original)):
+        if any(_fits(other, expected) for other in _records_after(tenant_id, expected, original)):
             why = _("Record %(other)d stands in the place of record %(at)d.")
             return broken(expected, BreakKind.REORDERED, why, other=original, at=expected)
         why = _("Record %(at)d was removed and those after it were given new numbers.")
@@ -79,26 +80,28 @@ def what_was_done(
     return broken(original, BreakKind.INSERTED, why, at=original)
 
 
-def _misfit(tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain) -> ChainBreak:
-    """Tell which of two neighbours was rewritten whose hashes fit themselves, not each other."""
-    after = _link_after(tenant_id, expected, head)
+def _diagnose_broken_link(
+    tenant_id: str, expected: int, entry: AuditRecord, head: AuditChain
+) -> ChainBreak:
+    """Say which of two neighbours was rewritten, where each fits its own hash but not the other."""
+    after = _hash_named_after(tenant_id, expected, head)
     at = expected - 1 if after == entry.hash and expected > 1 else expected
     why = _("Record %(at)d was rewritten, with a hash that fits it but not its neighbour.")
     return ChainBreak(tenant_id, at, BreakKind.EDITED, why % {"at": at})
 
 
-def _link_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
-    """Return the hash that the record after this one, or else the head, says this one has."""
+def _hash_named_after(tenant_id: str, sequence: int, head: AuditChain) -> str:
+    """Return the hash that the next record, or the head after the last, names for this one."""
     following = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence + 1).first()
     return following.previous_hash if following else head.last_hash
 
 
-def _gap(tenant_id: str, first: int, last: int) -> ChainBreak:
-    """Tell of records that are not where they should be, with others behind them."""
-    if stray := _outside_that_was(tenant_id, first):
+def _diagnose_gap(tenant_id: str, first: int, last: int) -> ChainBreak:
+    """Say whether records that are missing, with others after them, were moved or removed."""
+    if number := _find_outside_chain(tenant_id, first):
         why = _("Record %(at)d stands at number %(other)d.")
-        told = {"at": first, "other": stray}
-        return ChainBreak(tenant_id, first, BreakKind.REORDERED, why % told)
+        numbers = {"at": first, "other": number}
+        return ChainBreak(tenant_id, first, BreakKind.REORDERED, why % numbers)
     why = (
         _("Record %(at)d is missing.")
         if first == last
@@ -107,49 +110,53 @@ def _gap(tenant_id: str, first: int, last: int) -> ChainBreak:
     return ChainBreak(tenant_id, first, BreakKind.REMOVED, why % {"at": first, "to": last})
 
 
-def cut_short(tenant_id: str, expected: int, previous: str, head: AuditChain) -> ChainBreak | None:
-    """Compare the last record with the chain's head."""
+def find_truncation(
+    tenant_id: str, expected: int, previous: str, head: AuditChain
+) -> ChainBreak | None:
+    """Return a break if the chain ends before its head, or with another record."""
     if expected <= head.last_sequence:
-        if _outside_that_was(tenant_id, expected):
-            return _gap(tenant_id, expected, head.last_sequence)
+        if _find_outside_chain(tenant_id, expected):
+            return _diagnose_gap(tenant_id, expected, head.last_sequence)
         why = _("The chain's end is cut off: records %(at)d to %(to)d are missing.")
-        told = {"at": expected, "to": head.last_sequence}
-        return ChainBreak(tenant_id, expected, BreakKind.TRUNCATED, why % told)
+        numbers = {"at": expected, "to": head.last_sequence}
+        return ChainBreak(tenant_id, expected, BreakKind.TRUNCATED, why % numbers)
     if previous != head.last_hash:
         why = _("The last record, %(at)d, is not the one that the chain's head names.")
         return ChainBreak(tenant_id, expected - 1, BreakKind.EDITED, why % {"at": expected - 1})
     return None
 
 
-def beyond(tenant_id: str, expected: int, known: SignedHeads) -> ChainBreak | None:
-    """Find a checkpoint of a record that the chain no longer has."""
-    if known.last < expected:
+def find_lost_signed_records(
+    tenant_id: str, expected: int, heads: SignedHeads
+) -> ChainBreak | None:
+    """Return a break if a checkpoint vouches for a record that the chain no longer has."""
+    if heads.last < expected:
         return None
-    said = known.said[known.last][0]
+    statement = heads.statements[heads.last][0]
     why = _(
         "The chain's end is cut off: a checkpoint signed at %(time)s vouches for record %(to)d, "
         "and the chain ends at %(last)d."
     )
-    told = {"time": said.at, "to": known.last, "last": expected - 1}
-    return ChainBreak(tenant_id, expected, BreakKind.TRUNCATED, why % told)
+    values = {"time": statement.at, "to": heads.last, "last": expected - 1}
+    return ChainBreak(tenant_id, expected, BreakKind.TRUNCATED, why % values)
 
 
-def not_what_was_signed(entry: AuditRecord, head: AuditChain, known: SignedHeads) -> ChainBreak:
-    """Tell of a record that fits itself and the one before it, and not a checkpoint."""
+def diagnose_signed_record(entry: AuditRecord, head: AuditChain, heads: SignedHeads) -> ChainBreak:
+    """Say why a record that fits its hash and its predecessor differs from its checkpoint."""
     tenant_id, sequence = entry.tenant_id, entry.sequence
-    if _link_after(tenant_id, sequence, head) != entry.hash:
-        return _misfit(tenant_id, sequence, entry, head)
-    before = max((number for number in known.said if number < sequence), default=0)
+    if _hash_named_after(tenant_id, sequence, head) != entry.hash:
+        return _diagnose_broken_link(tenant_id, sequence, entry, head)
+    before = max((number for number in heads.statements if number < sequence), default=0)
     why = _(
         "Record %(at)d is not the one a signed checkpoint vouches for: something after record "
         "%(before)d was changed, and all hashes from there on were made to fit."
     )
-    told = {"at": sequence, "before": before}
-    return ChainBreak(tenant_id, sequence, BreakKind.REWRITTEN, why % told)
+    numbers = {"at": sequence, "before": before}
+    return ChainBreak(tenant_id, sequence, BreakKind.REWRITTEN, why % numbers)
 
 
-def stray(tenant_id: str) -> ChainBreak | None:
-    """Find a record that is not part of its chain, before its first or behind its head."""
+def find_records_outside_chain(tenant_id: str) -> ChainBreak | None:
+    """Return a break if a record stands before the chain's first or behind its head."""
     records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
     first, last = records.first(), records.last()
     # Read after the records: a record and the head that counts it commit together.
@@ -169,50 +176,50 @@ def stray(tenant_id: str) -> ChainBreak | None:
     return ChainBreak(tenant_id, at, BreakKind.INSERTED, why % {"at": at}) if why else None
 
 
-def forged(tenant_id: str, known: SignedHeads) -> ChainBreak | None:
-    """Find a checkpoint whose signature is not good."""
-    if known.forged is None:
+def find_forged_checkpoint(tenant_id: str, heads: SignedHeads) -> ChainBreak | None:
+    """Return a break if a checkpoint is not signed by the trusted key it names."""
+    if heads.forged is None:
         return None
-    sequence, where = known.forged
+    sequence, where = heads.forged
     why = _("The checkpoint of record %(at)d in %(where)s was changed: its signature is not good.")
     return ChainBreak(tenant_id, sequence, BreakKind.FORGED, why % {"at": sequence, "where": where})
 
 
-# --- looking for records elsewhere ------------------------------------------------------
+# --- records at other places ------------------------------------------------------------
 
 
 def _fits(entry: AuditRecord, sequence: int) -> bool:
-    """Say whether the record's hash is right for it under another number."""
+    """Say whether the record has the hash that it would have at another number."""
     return hash_of_facts({**facts(entry), "sequence": sequence}) == entry.hash
 
 
-def _original(entry: AuditRecord) -> int | None:
-    """Return the number the record had when it was hashed, nearest first; None if it was
-    something else that changed."""
-    for distance in range(1, _FAR):
+def _original_sequence(entry: AuditRecord) -> int | None:
+    """Return the nearest number at which the record fits its hash; None if something else than
+    its number was changed."""
+    for distance in range(1, _MAX_DISTANCE):
         for sequence in (entry.sequence + distance, entry.sequence - distance):
             if sequence > 0 and _fits(entry, sequence):
                 return sequence
     return None
 
 
-def _later(tenant_id: str, sequence: int, other: int) -> list[AuditRecord]:
-    """Return the records after this one, first the one that stands at `other`."""
-    found = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    return [*found.filter(sequence=other), *found.filter(sequence__gt=sequence)[:_WINDOW]]
+def _records_after(tenant_id: str, sequence: int, other: int) -> list[AuditRecord]:
+    """Return the record at `other`, and then those after `sequence`."""
+    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    return [*records.filter(sequence=other), *records.filter(sequence__gt=sequence)[:_WINDOW]]
 
 
-def _outside_that_was(tenant_id: str, sequence: int) -> int | None:
-    """Return the number, beyond the chain's ends, at which record `sequence` stands, if any."""
+def _find_outside_chain(tenant_id: str, sequence: int) -> int | None:
+    """Return the number at which record `sequence` stands, near the chain's ends or outside."""
     records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
     ends = [*records.filter(sequence__lt=1)[:_WINDOW], *records.reverse()[:_WINDOW]]
     return next((entry.sequence for entry in ends if _fits(entry, sequence)), None)
 
 
 def _is_of_another_tenant(entry: AuditRecord) -> bool:
-    told = facts(entry)
+    values = facts(entry)
     return any(
-        hash_of_facts({**told, "tenant": other}) == entry.hash
+        hash_of_facts({**values, "tenant": other}) == entry.hash
         for other in record.tenants()
         if other != entry.tenant_id
     )

@@ -1,4 +1,4 @@
-"""Exports a contiguous piece of a chain as a signed file, piece by piece."""
+"""Exports a contiguous part of a chain as a signed file, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ from hitl.audit.hashing import facts
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
-_PIECE = 1000
-# By how many numbers the order of times may differ from the order of records.
-_WAITED = 10_000
-# How many of the checkpoints inside the exported piece go with it, the newest of them.
-_MOST_CHECKPOINTS = 100
+# Chosen: records read at once, which one chunk of the file holds.
+_BATCH_SIZE = 1000
+# Chosen: by how many numbers the order of times may differ from the order of records.
+_MAX_DISORDER = 10_000
+# Chosen: how many checkpoints of exported records go along, so that the manifest stays small
+# (verify_export reads at most 1 MiB of it).
+_MAX_CHECKPOINTS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What is to be written: records `first` to `last`, none if `last` is 0."""
+    """What an export contains: records `first` to `last`, none if `last` is 0."""
 
     tenant_id: str
     form: Format
@@ -47,7 +49,7 @@ class Export:
 
     @property
     def file_name(self) -> str:
-        """A name for the download, of safe characters."""
+        """The name of the downloaded file, of safe characters."""
         stem = checkpoint_files.file_of(self.tenant_id).stem.rsplit("-", 1)[0]
         return f"audit-{stem}-{self.first}-{self.last}.{self.form.value}.zip"
 
@@ -60,13 +62,12 @@ def begin(
     until: datetime | None = None,
     now: datetime | None = None,
 ) -> Export:
-    """Choose what a range of time covers of the actor's chain, and audit that it is exported.
+    """Choose the records of the actor's chain in a range of time, and record the export.
 
-    The piece goes from the lowest to the highest number whose record is of that time, `since`
-    and `until` included, so that it is one stretch of the chain. Nothing is read before the
-    audit record is committed.
+    They go from the lowest to the highest number whose record is in the range, `since` and `until`
+    included, without a gap. No record is read before the record of the export is committed.
     """
-    signing.signing_key()  # a key that cannot be used is told now, not half-way
+    signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
     now = now or timezone.now()
     tenant_id = actor.tenant_id
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
@@ -85,8 +86,8 @@ def begin(
     )
     details = {
         "format": form.value,
-        "from": _moment(since),
-        "to": _moment(until),
+        "from": _iso(since),
+        "to": _iso(until),
         "firstSequence": export.first,
         "lastSequence": export.last,
     }
@@ -98,44 +99,44 @@ def begin(
 def _span(
     tenant_id: str, head: int, since: datetime | None, until: datetime | None
 ) -> tuple[int, int]:
-    """Return the lowest and the highest number of a time, up to the head; zeros if there is none.
+    """Return the lowest and the highest number in a range of time, up to the head; zeros if none.
 
-    Without a beginning or an end in time it is the chain's own, whatever its records say of
-    theirs: a host's clock may have been wrong. Otherwise numbers and times rise together but for
-    those who waited for the chain meanwhile: the record of the earliest time is found by index,
-    and one of a lower number is at most so far from it. An aggregate would read all of the range,
+    Without a beginning or an end in time it is the chain's own, whatever times the records have:
+    a host's clock may have been wrong. Otherwise numbers and times rise together, except for
+    writers who waited for the chain: the record of the earliest time comes from an index, and one
+    with a lower number is at most `_MAX_DISORDER` away. An aggregate would read the whole range,
     or everything before it.
     """
-    found = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
-    found = found.filter(at__gte=since) if since else found
-    found = found.filter(at__lte=until) if until else found
-    numbers = found.values_list("sequence", flat=True)
+    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
+    records = records.filter(at__gte=since) if since else records
+    records = records.filter(at__lte=until) if until else records
+    numbers = records.values_list("sequence", flat=True)
     earliest = numbers.order_by("at", "sequence").first()
     latest = numbers.order_by("-at", "-sequence").first()
     if earliest is None or latest is None:
         return 0, 0
-    before = found.filter(sequence__range=(earliest - _WAITED, earliest)).order_by()
-    after = found.filter(sequence__range=(latest, latest + _WAITED)).order_by()
+    before = records.filter(sequence__range=(earliest - _MAX_DISORDER, earliest)).order_by()
+    after = records.filter(sequence__range=(latest, latest + _MAX_DISORDER)).order_by()
     return (
         before.aggregate(first=Min("sequence"))["first"] if since else 1,
         after.aggregate(last=Max("sequence"))["last"] if until else head,
     )
 
 
-def pieces(export: Export) -> Iterator[bytes]:
-    """Yield the bytes of the file. Each step reads one piece by index and holds no more.
+def zip_chunks(export: Export) -> Iterator[bytes]:
+    """Yield the bytes of the file. Each step reads one batch by index and keeps only that.
 
-    Steps may be made on different threads; between them nothing is open in the database.
+    Steps may run on different threads: nothing stays open in the database between them.
     """
     key = signing.signing_key()
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
         digest, count, last_hash, first_link = sha256(), 0, "", ""
         name = export_format.content_name(export.form)
-        with archive.open(_member(name, export), "w", force_zip64=True) as content:
+        with archive.open(_zip_info(name, export), "w", force_zip64=True) as content:
             digest.update(head := export_format.heading(export.form))
             content.write(head)
-            for records in _read(export):
+            for records in _batches(export):
                 raw = b"".join(
                     export_format.line({**facts(entry), "hash": entry.hash}, export.form)
                     for entry in records
@@ -147,7 +148,7 @@ def pieces(export: Export) -> Iterator[bytes]:
                 yield sink.take()
         manifest = canonical(
             {
-                **_told(export),
+                **_describe(export),
                 "records": count,
                 "sha256": digest.hexdigest(),
                 "previousHash": first_link,
@@ -157,36 +158,36 @@ def pieces(export: Export) -> Iterator[bytes]:
                 "publicKey": base64.b64encode(key.public).decode("ascii"),
             }
         ).encode()
-        archive.writestr(_member(export_format.MANIFEST, export), manifest)
+        archive.writestr(_zip_info(export_format.MANIFEST, export), manifest)
         signature = key.sign(manifest).encode("ascii")
-        archive.writestr(_member(export_format.SIGNATURE, export), signature)
+        archive.writestr(_zip_info(export_format.SIGNATURE, export), signature)
     yield sink.take()
 
 
-def _told(export: Export) -> dict[str, Any]:
+def _describe(export: Export) -> dict[str, Any]:
     return {
         "kind": export_format.KIND,
         "form": export_format.FORM,
         "tenant": export.tenant_id,
         "format": export.form.value,
         "content": export_format.content_name(export.form),
-        "from": _moment(export.since),
-        "to": _moment(export.until),
+        "from": _iso(export.since),
+        "to": _iso(export.until),
         "firstSequence": export.first,
         "lastSequence": export.last,
         "head": {"sequence": export.head_sequence, "hash": export.head_hash},
-        "createdAt": _moment(export.created_at),
+        "createdAt": _iso(export.created_at),
         "createdBy": export.created_by,
     }
 
 
-def _read(export: Export) -> Iterator[list[AuditRecord]]:
+def _batches(export: Export) -> Iterator[list[AuditRecord]]:
     after = export.first - 1
     while after < export.last:
-        found = AuditRecord.objects.filter(
+        rows = AuditRecord.objects.filter(
             tenant_id=export.tenant_id, sequence__gt=after, sequence__lte=export.last
         )
-        records = list(found.order_by("sequence")[:_PIECE])
+        records = list(rows.order_by("sequence")[:_BATCH_SIZE])
         if not records:
             return
         yield records
@@ -195,43 +196,45 @@ def _read(export: Export) -> Iterator[list[AuditRecord]]:
 
 def _checkpoints(export: Export) -> list[dict[str, str]]:
     """Return the newest checkpoints of exported records, and the first one after them."""
-    made = AuditCheckpoint.objects.filter(tenant_id=export.tenant_id, sequence__gte=export.first)
-    inside = made.filter(sequence__lte=export.last).order_by("-sequence")[:_MOST_CHECKPOINTS]
-    after = made.filter(sequence__gt=export.last).order_by("sequence")[:1]
+    checkpoints = AuditCheckpoint.objects.filter(
+        tenant_id=export.tenant_id, sequence__gte=export.first
+    )
+    inside = checkpoints.filter(sequence__lte=export.last).order_by("-sequence")[:_MAX_CHECKPOINTS]
+    after = checkpoints.filter(sequence__gt=export.last).order_by("sequence")[:1]
     return [
         {"statement": row.statement, "signature": row.signature}
         for row in [*reversed(inside), *after]
     ]
 
 
-def _moment(at: datetime | None) -> str | None:
+def _iso(at: datetime | None) -> str | None:
     return at.astimezone(UTC).isoformat(timespec="microseconds") if at else None
 
 
-def _member(name: str, export: Export) -> zipfile.ZipInfo:
-    made = export.created_at.astimezone(UTC)
-    info = zipfile.ZipInfo(name, (max(1980, made.year), *made.timetuple()[1:6]))
+def _zip_info(name: str, export: Export) -> zipfile.ZipInfo:
+    at = export.created_at.astimezone(UTC)
+    info = zipfile.ZipInfo(name, (max(1980, at.year), *at.timetuple()[1:6]))
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o600 << 16
     return info
 
 
 class _Sink(io.RawIOBase):
-    """Collects what the archive writes until it is taken; cannot be read or sought in, so that
-    the archive never needs what has been sent."""
+    """Collects what the archive writes until it is taken. It can be neither read nor sought in,
+    so that the archive never goes back to what was sent."""
 
     def __init__(self) -> None:
-        self._held = bytearray()
+        self._buffer = bytearray()
 
     def writable(self) -> bool:
         return True
 
     def write(self, data: Any) -> int:
-        self._held += data
+        self._buffer += data
         return len(data)
 
     def take(self) -> bytes:
         """Return what was written since the last call."""
-        taken = bytes(self._held)
-        self._held.clear()
+        taken = bytes(self._buffer)
+        self._buffer.clear()
         return taken

@@ -1,6 +1,6 @@
-"""An export's file: a ZIP of records, a manifest and its signature, written and read back.
+"""Writes and reads the records of an export's file, as JSONL or CSV.
 
-Knows neither database nor settings.
+The file is a ZIP of records, a manifest and its signature. Needs no database and no settings.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ FORM = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
 COLUMNS = (*FACTS, "hash")
 _NUMBERS = frozenset({"form", "sequence"})
-# What a spreadsheet takes for the beginning of a formula, full-width forms included, and the
-# mark itself, so that it can be taken off again.
+# Beginnings that a spreadsheet takes for a formula, full-width forms included, and the mark
+# itself, so that removing the mark gives back the cell.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠", "'")
 _MARK = "'"
-# A record holds a reason of at most 10,000 characters, and little else.
-_MOST_LINE = 512 * 1024
-_MOST_DIGITS = 19
+# Chosen: several times the longest record, whose reason has at most 10,000 characters (wire.md, 3).
+_MAX_LINE_BYTES = 512 * 1024
+# The digits of the largest BigIntegerField.
+_MAX_DIGITS = 19
 
 
 class Format(StrEnum):
@@ -35,7 +36,7 @@ class Format(StrEnum):
 
 
 class Unreadable(ValueError):
-    """The file is no export, or not all of one; the message says why."""
+    """The file is no whole, unchanged export; the message says why."""
 
 
 def content_name(form: Format) -> str:
@@ -44,24 +45,24 @@ def content_name(form: Format) -> str:
 
 
 def heading(form: Format) -> bytes:
-    """Return what stands before the first record."""
+    """Return the bytes before the first record: the columns' names in CSV, none in JSONL."""
     return _row(COLUMNS) if form is Format.CSV else b""
 
 
-def line(told: dict[str, Any], form: Format) -> bytes:
-    """Return one record: its facts and `hash`."""
+def line(record: dict[str, Any], form: Format) -> bytes:
+    """Return the line of one record, given as its facts and `hash`."""
     if form is Format.JSONL:
-        return canonical(told).encode() + b"\n"
-    return _row([escaped(str(told.get(name, ""))) for name in COLUMNS])
+        return canonical(record).encode() + b"\n"
+    return _row([escaped(str(record.get(name, ""))) for name in COLUMNS])
 
 
 def escaped(cell: str) -> str:
-    """Return a cell that no spreadsheet runs: one that could be a formula begins with '."""
+    """Return the cell, with ' before it if a spreadsheet could run it as a formula."""
     return _MARK + cell if cell.startswith(_FORMULA) else cell
 
 
 def unescaped(cell: str) -> str:
-    """Return what `escaped` was given."""
+    """Return the cell that `escaped` was called with."""
     return cell.removeprefix(_MARK)
 
 
@@ -73,47 +74,47 @@ def records(file: io.BufferedIOBase, form: Format) -> Iterator[dict[str, Any]]:
 def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
     for raw in _lines(file):
         try:
-            told = json.loads(raw)
+            record = json.loads(raw)
         except (ValueError, RecursionError) as exc:
             raise Unreadable("a line of the records is no JSON") from exc
-        if not isinstance(told, dict):
+        if not isinstance(record, dict):
             raise Unreadable("a line of the records is no object")
-        yield told
+        yield record
 
 
 def _lines(file: io.BufferedIOBase) -> Iterator[bytes]:
-    """Yield lines; raises `Unreadable` for one that no record of ours fills."""
-    while raw := file.readline(_MOST_LINE):
-        if len(raw) == _MOST_LINE and not raw.endswith(b"\n"):
+    """Yield lines; raises `Unreadable` for one that is longer than any record."""
+    while raw := file.readline(_MAX_LINE_BYTES):
+        if len(raw) == _MAX_LINE_BYTES and not raw.endswith(b"\n"):
             raise Unreadable("a line of the records is too long to be one")
         yield raw
 
 
 def _from_csv(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
-    csv.field_size_limit(_MOST_LINE)
+    csv.field_size_limit(_MAX_LINE_BYTES)
     rows = csv.reader(raw.decode() for raw in _lines(file))
     try:
         if tuple(next(rows, ())) != COLUMNS:
             raise Unreadable("the first line of the records does not name the columns")
         for row in rows:
-            yield _told(row)
+            yield _parse_row(row)
     except (csv.Error, UnicodeDecodeError) as exc:
         raise Unreadable("the records are no CSV") from exc
 
 
-def _told(row: list[str]) -> dict[str, Any]:
+def _parse_row(row: list[str]) -> dict[str, Any]:
     if len(row) != len(COLUMNS):
         raise Unreadable("a line of the records has not as many cells as there are columns")
-    told: dict[str, Any] = dict(zip(COLUMNS, map(unescaped, row), strict=True))
+    record: dict[str, Any] = dict(zip(COLUMNS, map(unescaped, row), strict=True))
     for name in _NUMBERS:
-        number = told[name]
-        if not (number.isascii() and number.isdigit() and len(number) <= _MOST_DIGITS):
+        number = record[name]
+        if not (number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS):
             raise Unreadable(f"{name} of a record is no number")
-        told[name] = int(told[name])
-    # Form 1 has no action; an empty one in it was never hashed.
-    if told["form"] == 1 and not told["action"]:
-        del told["action"]
-    return told
+        record[name] = int(record[name])
+    # Form 1 has no action: the empty cell was never hashed.
+    if record["form"] == 1 and not record["action"]:
+        del record["action"]
+    return record
 
 
 def _row(cells: Iterable[str]) -> bytes:

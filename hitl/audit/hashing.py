@@ -1,4 +1,4 @@
-"""What a record's hash is over. Exports are verified by it, without database or settings."""
+"""Computes the hash of a record. Needs no database and no settings: exports are verified by it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from hitl.models import AuditRecord
 
 GENESIS = "0" * 64
-# The form of new records. Form 1 knew no action; what was written in it keeps verifying.
+# The form of new records. Form 1 had no action; records of it still verify.
 FORM = 2
 
 # Names of the hashed facts, in the order in which an export lists them.
@@ -38,8 +38,8 @@ FACTS = (
 
 
 def facts(entry: AuditRecord) -> dict[str, Any]:
-    """Return all that a record says, by the names under which it is hashed."""
-    told: dict[str, Any] = {
+    """Return every value of a record that is hashed, by its name in the hash."""
+    values: dict[str, Any] = {
         "form": entry.form,
         "tenant": entry.tenant_id,
         "sequence": entry.sequence,
@@ -56,15 +56,15 @@ def facts(entry: AuditRecord) -> dict[str, Any]:
         "details": entry.details,
         "previousHash": entry.previous_hash,
     }
-    # Form 1 has none. One that was added to it later is hashed, and so found.
+    # Form 1 has no action. One that somebody added later is hashed, so that the hash differs.
     if entry.form != 1 or entry.action_type:
-        told["action"] = entry.action_type
-    return told
+        values["action"] = entry.action_type
+    return values
 
 
-def hash_of_facts(told: Mapping[str, Any]) -> str:
+def hash_of_facts(values: Mapping[str, Any]) -> str:
     """Return the SHA-256, in hexadecimal, over the canonical JSON of the facts."""
-    return sha256(canonical(told).encode()).hexdigest()
+    return sha256(canonical(values).encode()).hexdigest()
 
 
 def hash_of(entry: AuditRecord) -> str:

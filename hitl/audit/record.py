@@ -20,7 +20,7 @@ __all__ = ["GENESIS", "Fact", "hash_of", "tenants", "write", "write_all"]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """What one record is to tell."""
+    """What one record is to say."""
 
     event: AuditEvent
     actor: Actor
@@ -41,8 +41,8 @@ def write(
 ) -> AuditRecord:
     """Append one record to the chain of the actor's tenant (empty: the deployment's).
 
-    Needs the transaction of the change it tells of and never opens one: raises
-    `RuntimeError` outside. The chain's row stays locked until that commits.
+    The caller opens the transaction, that of the recorded change; raises `RuntimeError` outside
+    one. The chain's row stays locked until it commits.
     """
     return write_all(actor.tenant_id, [Fact(event, actor, at, request, session_id, details)])[0]
 
@@ -52,7 +52,7 @@ def write_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an audit record is written in the transaction of its change")
     chain = _locked_chain(tenant_id)
-    entries = [_next(chain, fact) for fact in facts]
+    entries = [_build_record(chain, fact) for fact in facts]
     AuditRecord.objects.bulk_create(entries)
     chain.save(update_fields=["last_sequence", "last_hash"])
     return entries
@@ -66,8 +66,8 @@ def _locked_chain(tenant_id: str) -> AuditChain:
     return chains.get()
 
 
-def _next(chain: AuditChain, fact: Fact) -> AuditRecord:
-    """Return the record of `fact` that comes next in the chain, whose end it is from now on."""
+def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:
+    """Return the next record of the chain, from `fact`, and advance the chain's head to it."""
     actor, request = fact.actor, fact.request
     if actor.tenant_id != chain.tenant_id:
         raise ValueError("an audit record belongs to the chain of its actor's tenant")
@@ -95,15 +95,15 @@ def _next(chain: AuditChain, fact: Fact) -> AuditRecord:
 
 
 def tenants() -> list[str]:
-    """Return the tenant of every chain, whether known by its head or only by its records."""
+    """Return the tenant of every chain of which a head or a record is left."""
     heads = AuditChain.objects.order_by().values_list("tenant_id", flat=True)
     return sorted({*heads, *_tenants_of_records()})
 
 
 def _tenants_of_records() -> Iterator[str]:
-    """Step from tenant to tenant along the index of chains: a plain DISTINCT reads every record."""
-    found = AuditRecord.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
-    tenant_id = found.first()
+    """Step from tenant to tenant along the index; a plain DISTINCT would read every record."""
+    records = AuditRecord.objects.order_by("tenant_id").values_list("tenant_id", flat=True)
+    tenant_id = records.first()
     while tenant_id is not None:
         yield tenant_id
-        tenant_id = found.filter(tenant_id__gt=tenant_id).first()
+        tenant_id = records.filter(tenant_id__gt=tenant_id).first()

@@ -1,4 +1,4 @@
-"""Finds audit records for people: of one tenant, by index, a page at a time."""
+"""Searches the audit records of one tenant, by index, a page at a time."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ from django.db.models import Q, QuerySet
 
 from hitl.models import AuditRecord
 
+# Chosen: what a person reads on one page.
 PAGE_SIZE = 50
-# Counted no further: counting millions reads millions.
+# Chosen: counting goes no further, because counting millions reads millions.
 MOST_COUNTED = 1000
-# What is asked together is looked for among so many that meet the first of it.
+# Chosen: several conditions are searched among so many records that meet the first one.
 MOST_LOOKED_THROUGH = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """What is looked for; empty is anything."""
+    """The conditions of a search; an empty one matches anything."""
 
     tenant_id: str
     since: datetime | None = None
@@ -27,105 +28,103 @@ class SearchQuery:
     event: str = ""
     action: str = ""
     request_id: str = ""
-    # Records older than this one's number, in the order of the page before.
+    # The next page: records that come after this number in the order of the page before.
     before: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SearchPage:
-    """Some of what was found, newest first."""
+    """Some of the matching records, newest first."""
 
     records: list[AuditRecord]
-    # What `before` is of the next page; None on the last.
+    # `SearchQuery.before` of the next page; None on the last.
     next_before: int | None
     count: int
-    # Only so many were looked through, and older ones may meet what is asked as well.
+    # Only MOST_LOOKED_THROUGH were searched; older records may match as well.
     is_cut: bool = False
 
     @property
     def is_counted(self) -> bool:
-        """Whether `count` is all there are."""
+        """Whether `count` is the number of all matches."""
         return self.count <= MOST_COUNTED
 
 
-def search(wanted: SearchQuery) -> SearchPage:
-    """Return one page of what is wanted, with how many there are in all, up to a limit.
+def search(query: SearchQuery) -> SearchPage:
+    """Return one page of the matching records, and their number up to MOST_COUNTED.
 
-    Whatever is asked, it reads a bounded number of records: a page is the beginning of a stretch
-    of one index. Where several conditions hold together no index has them; then the newest that
-    meet the first are looked through, and the next page goes on behind them.
+    It reads a bounded number of records whatever the conditions are: a page is the beginning of a
+    range of one index. No index serves several conditions together; then the newest records that
+    meet the first one are searched, and the next page goes on behind them.
     """
-    found = AuditRecord.objects.filter(tenant_id=wanted.tenant_id)
-    if wanted.since is not None:
-        found = found.filter(at__gte=wanted.since)
-    if wanted.until is not None:
-        found = found.filter(at__lte=wanted.until)
+    records = AuditRecord.objects.filter(tenant_id=query.tenant_id)
+    if query.since is not None:
+        records = records.filter(at__gte=query.since)
+    if query.until is not None:
+        records = records.filter(at__lte=query.until)
     exact = {
-        "request_id": wanted.request_id,
-        "actor": wanted.actor,
-        "action_type": wanted.action,
-        "event": wanted.event,
+        "request_id": query.request_id,
+        "actor": query.actor,
+        "action_type": query.action,
+        "event": query.event,
     }
-    asked = {name: value for name, value in exact.items() if value}
-    is_by_number = not asked and wanted.since is None and wanted.until is None
+    conditions = {name: value for name, value in exact.items() if value}
+    is_by_number = not conditions and query.since is None and query.until is None
     older = Q()
-    if wanted.before is not None:
-        older = _older(wanted.tenant_id, wanted.before, is_by_number=is_by_number)
+    if query.before is not None:
+        older = _older_than(query.tenant_id, query.before, is_by_number=is_by_number)
     order = ("-sequence",) if is_by_number else ("-at", "-sequence")
-    if len(asked) > 1:
-        return _looked_through(found.filter(older).order_by(*order), asked)
-    found = found.filter(**asked)
-    count = found.order_by()[: MOST_COUNTED + 1].count()
-    records = list(found.filter(older).order_by(*order)[: PAGE_SIZE + 1])
-    has_more = len(records) > PAGE_SIZE
-    return SearchPage(
-        records[:PAGE_SIZE], records[PAGE_SIZE - 1].sequence if has_more else None, count
-    )
+    if len(conditions) > 1:
+        return _search_newest(records.filter(older).order_by(*order), conditions)
+    records = records.filter(**conditions)
+    count = records.order_by()[: MOST_COUNTED + 1].count()
+    page = list(records.filter(older).order_by(*order)[: PAGE_SIZE + 1])
+    has_more = len(page) > PAGE_SIZE
+    return SearchPage(page[:PAGE_SIZE], page[PAGE_SIZE - 1].sequence if has_more else None, count)
 
 
-def _looked_through(found: QuerySet[AuditRecord], asked: dict[str, str]) -> SearchPage:
-    """Return the page of those that meet all that is asked among the newest that meet the first.
+def _search_newest(records: QuerySet[AuditRecord], conditions: dict[str, str]) -> SearchPage:
+    """Return the records that meet all conditions, among the newest that meet the first one.
 
-    In Python: a planner that is asked for them may read everything until it has found enough.
+    Python compares them: a database's planner may read everything until it has enough matches.
     """
-    first, *others = asked
-    window = found.filter(**{first: asked[first]}).values_list("sequence", "pk", *others)
-    seen = list(window[:MOST_LOOKED_THROUGH])
-    wanted = tuple(asked[name] for name in others)
-    met = [(sequence, pk) for sequence, pk, *values in seen if tuple(values) == wanted]
-    is_cut = len(seen) == MOST_LOOKED_THROUGH
-    if len(met) > PAGE_SIZE:
-        next_before: int | None = met[PAGE_SIZE - 1][0]
+    first, *others = conditions
+    window = records.filter(**{first: conditions[first]}).values_list("sequence", "pk", *others)
+    newest = list(window[:MOST_LOOKED_THROUGH])
+    values = tuple(conditions[name] for name in others)
+    matches = [(sequence, pk) for sequence, pk, *rest in newest if tuple(rest) == values]
+    is_cut = len(newest) == MOST_LOOKED_THROUGH
+    if len(matches) > PAGE_SIZE:
+        next_before: int | None = matches[PAGE_SIZE - 1][0]
     else:
-        next_before = seen[-1][0] if is_cut else None
-    records = AuditRecord.objects.in_bulk([pk for _sequence, pk in met[:PAGE_SIZE]])
+        next_before = newest[-1][0] if is_cut else None
+    by_key = AuditRecord.objects.in_bulk([pk for _sequence, pk in matches[:PAGE_SIZE]])
     return SearchPage(
-        [records[pk] for _sequence, pk in met[:PAGE_SIZE]],
+        [by_key[pk] for _sequence, pk in matches[:PAGE_SIZE]],
         next_before,
-        min(len(met), MOST_COUNTED + 1),
+        min(len(matches), MOST_COUNTED + 1),
         is_cut=is_cut,
     )
 
 
-def _older(tenant_id: str, before: int, *, is_by_number: bool) -> Q:
+def _older_than(tenant_id: str, before: int, *, is_by_number: bool) -> Q:
     if is_by_number:
         return Q(sequence__lt=before)
     last = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=before)
     at = last.values_list("at", flat=True).first()
     if at is None:
         return Q(sequence__lt=before)
-    # The first condition is what an index can use; the second is what is meant.
+    # An index can use the first condition; the second one makes it exact.
     return Q(at__lte=at) & (Q(at__lt=at) | Q(sequence__lt=before))
 
 
-def of_request(
+def records_of_request(
     request_id: str, tenant_id: str, *, most: int = 500
 ) -> tuple[list[AuditRecord], bool]:
-    """Return the records of one request, oldest first, and whether all: of more than `most` the
-    first half and the last."""
-    found = AuditRecord.objects.filter(request_id=request_id, tenant_id=tenant_id)
-    first = list(found.order_by("id")[: most + 1])
+    """Return the records of one request, oldest first, and whether they are all: of more than
+    `most` (chosen: what a page shows at once) the first half and the last half."""
+    records = AuditRecord.objects.filter(request_id=request_id, tenant_id=tenant_id)
+    first = list(records.order_by("id")[: most + 1])
     if len(first) <= most:
         return first, True
-    last = list(found.order_by("-id")[: most // 2])
+    last = list(records.order_by("-id")[: most // 2])
     return [*first[: most // 2], *reversed(last)], False

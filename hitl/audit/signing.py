@@ -1,4 +1,4 @@
-"""The deployment's own key, which signs checkpoints and exports, and the keys it believes."""
+"""The deployment's own key, which signs checkpoints and exports, and the keys it trusts."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ from django.core.exceptions import ImproperlyConfigured
 from dwp_project.datadir import secret
 
 GENERATED_NAME = "audit_signing_key"
+# The length of an Ed25519 private key (RFC 8032, 5.1.5).
 _SEED_BYTES = 32
 
 
 class KeyUnusable(ImproperlyConfigured):
-    """A key that is configured cannot be used; the message says which, and never shows it."""
+    """A configured key cannot be used; the message names the setting and never the key."""
 
 
 class Trust(Enum):
-    """What a signature is worth."""
+    """Whether a signature can be trusted."""
 
-    KNOWN = auto()  # made by a key this deployment knows
-    UNKNOWN = auto()  # made by some other key, whose signature may be anybody's
-    FORGED = auto()  # not made by the known key it names
+    KNOWN = auto()  # by a trusted key
+    UNKNOWN = auto()  # by a key that is not trusted here: anybody may have made it
+    FORGED = auto()  # not by the trusted key that it names
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,15 @@ def signing_key() -> SigningKey:
 
 
 def trusted_keys() -> dict[str, bytes]:
-    """Return the public keys whose signatures are believed, by id: those of AUDIT_TRUSTED_KEYS
-    and the present one. Raises `KeyUnusable`."""
-    found = {key_id_of(public): public for public in _named_keys()}
-    present = signing_key()
-    return {**found, present.key_id: present.public}
+    """Return the trusted public keys by id: those of AUDIT_TRUSTED_KEYS and the deployment's own.
+    Raises `KeyUnusable`."""
+    keys = {key_id_of(public): public for public in _configured_public_keys()}
+    own = signing_key()
+    return {**keys, own.key_id: own.public}
 
 
-def judge(key_id: str, message: bytes, signature: str, keys: dict[str, bytes]) -> Trust:
-    """Say what a signature by the key `key_id` is worth where `keys` are believed."""
+def signature_trust(key_id: str, message: bytes, signature: str, keys: dict[str, bytes]) -> Trust:
+    """Say whether a signature by the key `key_id` can be trusted where `keys` are the trusted."""
     if key_id not in keys:
         return Trust.UNKNOWN
     return Trust.KNOWN if is_signed_by(keys[key_id], message, signature) else Trust.FORGED
@@ -106,7 +107,7 @@ def public_key_of(text: bytes, name: str) -> bytes:
 
 
 def public_pem(public: bytes) -> str:
-    """Return a public key as others read it."""
+    """Return a public key in PEM."""
     return (
         Ed25519PublicKey.from_public_bytes(public)
         .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
@@ -115,15 +116,15 @@ def public_pem(public: bytes) -> str:
 
 
 def is_generated() -> bool:
-    """Say whether the key is the one under DATA_DIR, for want of another."""
+    """Say whether no key is configured and the one under DATA_DIR is used."""
     return not (settings.AUDIT_SIGNING_KEY or settings.AUDIT_SIGNING_KEY_FILE)
 
 
 def is_open_to_others() -> bool:
     """Say whether everybody on the machine may read the key's file."""
-    named = settings.AUDIT_SIGNING_KEY_FILE
+    file = settings.AUDIT_SIGNING_KEY_FILE
     try:
-        return bool(named) and bool(Path(named).stat().st_mode & stat.S_IROTH)
+        return bool(file) and bool(Path(file).stat().st_mode & stat.S_IROTH)
     except OSError:
         return False
 
@@ -140,16 +141,16 @@ def _signing_key(text: str, file: str, data_dir: str) -> SigningKey:
     name = "AUDIT_SIGNING_KEY_FILE" if file else "AUDIT_SIGNING_KEY"
     if not text:
         name = GENERATED_NAME
-        text = secret(Path(data_dir), GENERATED_NAME, _fresh)
-    private = _private(text.strip(), name)
+        text = secret(Path(data_dir), GENERATED_NAME, _generate_pem)
+    private = _parse_private_key(text.strip(), name)
     public = private.public_key().public_bytes_raw()
     return SigningKey(private, public, key_id_of(public))
 
 
-def _private(text: str, name: str) -> Ed25519PrivateKey:
+def _parse_private_key(text: str, name: str) -> Ed25519PrivateKey:
     try:
         if "-----BEGIN" in text:
-            # A value of one line, as an environment file holds it, spells its line breaks.
+            # In an environment file the value is one line, with its line breaks written as \\n.
             pem = text.replace("\\n", "\n").encode()
             key = serialization.load_pem_private_key(pem, password=None)
             if isinstance(key, Ed25519PrivateKey):
@@ -160,14 +161,14 @@ def _private(text: str, name: str) -> Ed25519PrivateKey:
                 return Ed25519PrivateKey.from_private_bytes(seed)
     except (ValueError, TypeError, UnsupportedAlgorithm):
         pass
-    # Not quoted: it is a secret.
+    # The message does not quote the text: it is a secret.
     raise KeyUnusable(
         f"{name} holds no Ed25519 key: neither an unencrypted PEM (PKCS 8) nor the base64 of "
         "32 bytes. Make one with: openssl genpkey -algorithm ed25519"
     ) from None
 
 
-def _fresh() -> str:
+def _generate_pem() -> str:
     return (
         Ed25519PrivateKey.generate()
         .private_bytes(
@@ -179,9 +180,9 @@ def _fresh() -> str:
     )
 
 
-def _named_keys() -> Iterator[bytes]:
-    for named in settings.AUDIT_TRUSTED_KEYS:
-        path = Path(named)
+def _configured_public_keys() -> Iterator[bytes]:
+    for name in settings.AUDIT_TRUSTED_KEYS:
+        path = Path(name)
         try:
             files = sorted(path.glob("*.pem")) if path.is_dir() else [path]
             texts = [(file, file.read_bytes()) for file in files]

@@ -1,8 +1,8 @@
 """Triggers that make the audit table append-only, on SQLite and PostgreSQL.
 
-Installed by a migration. A later migration that touches the table must install them again
-as its last step: on SQLite a rebuilt table loses its triggers without a word. A system
-check proves that they exist.
+A migration installs them. A later migration that changes the table must install them again as
+its last step, because SQLite drops the triggers of a table that is rebuilt. A system check
+reports those that are missing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 TABLE = "hitl_auditrecord"
 _REFUSAL = "audit records are append-only"
 
-# Names are constants of this module; none comes from outside.
+# SQL is built from constants of this module only.
 _SQLITE = {
     "audit_no_update": f"""
         CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE}
@@ -41,7 +41,7 @@ _POSTGRESQL = {
 
 
 def install(connection: Any) -> None:
-    """Make the triggers anew on this database connection."""
+    """Create the triggers on this database connection, in place of any that exist."""
     remove(connection)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
@@ -51,7 +51,7 @@ def install(connection: Any) -> None:
 
 
 def remove(connection: Any) -> None:
-    """Drop the triggers; only migrations and the tests' own clean-up do."""
+    """Drop the triggers, for a migration or the clean-up of tests."""
     on_table = f" ON {TABLE}" if connection.vendor == "postgresql" else ""
     with connection.cursor() as cursor:
         for name in _triggers(connection):

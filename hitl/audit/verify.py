@@ -1,6 +1,6 @@
-"""Walks a chain and says whether it holds, or where it does not.
+"""Walks a chain and says whether it holds, or where it breaks.
 
-`hitl.audit.diagnose` says why it does not.
+`hitl.audit.diagnose` says what was done to it there.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from hitl.audit.diagnose import ChainBreak
 from hitl.audit.hashing import GENESIS, hash_of
 from hitl.models import AuditRecord
 
-_PIECE = 2000
-# Called with how many records were walked, and how many there are. May raise to stop the walk.
+# Chosen: records read at once.
+_BATCH_SIZE = 2000
+# Called with the number of records walked so far and in all. May raise to stop the walk.
 Progress = Callable[[int, int], None]
 
 
@@ -39,20 +40,20 @@ def tenants() -> list[str]:
     return sorted({*record.tenants(), *checkpoint_reader.tenants()})
 
 
-def as_json(found: IntactChain | ChainBreak) -> dict[str, Any]:
-    """Return a result for programs."""
-    told = asdict(found)
-    tenant = told.pop("tenant_id")
-    return {"tenant": tenant, "holds": isinstance(found, IntactChain), **told}
+def as_json(result: IntactChain | ChainBreak) -> dict[str, Any]:
+    """Return a result as the JSON object that commands and pages send."""
+    values = asdict(result)
+    tenant = values.pop("tenant_id")
+    return {"tenant": tenant, "holds": isinstance(result, IntactChain), **values}
 
 
 def verify(
     tenant_id: str, *, progress: Progress = lambda done, of: None
 ) -> IntactChain | ChainBreak:
-    """Walk one chain to its head, in bounded pieces, beside its checkpoints; return the first
-    break if any. May run while records are written: those are the next walk's."""
-    # Before the head: no checkpoint is of a record that the head does not count yet.
-    known = checkpoint_reader.of(tenant_id)
+    """Walk one chain to its head, in batches, and compare it with its checkpoints; return the
+    first break, if any. Records that are written meanwhile are left to the next walk."""
+    # Read before the head, so that no checkpoint is of a record that the head does not count.
+    heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
     expected, previous = 1, GENESIS
     for entry in _records(tenant_id, head.last_sequence):
@@ -61,54 +62,54 @@ def verify(
             or entry.previous_hash != previous
             or entry.hash != hash_of(entry)
         ):
-            return diagnose.what_was_done(tenant_id, expected, entry, head)
-        if any(said.hash != entry.hash for said in known.said.get(expected, ())):
-            return diagnose.not_what_was_signed(entry, head, known)
-        if expected % _PIECE == 0:
+            return diagnose.diagnose_record(tenant_id, expected, entry, head)
+        if any(statement.hash != entry.hash for statement in heads.statements.get(expected, ())):
+            return diagnose.diagnose_signed_record(entry, head, heads)
+        if expected % _BATCH_SIZE == 0:
             progress(expected, head.last_sequence)
         expected, previous = expected + 1, entry.hash
     progress(expected - 1, head.last_sequence)
     return (
-        diagnose.cut_short(tenant_id, expected, previous, head)
-        or diagnose.stray(tenant_id)
-        or diagnose.beyond(tenant_id, expected, known)
-        or diagnose.forged(tenant_id, known)
+        diagnose.find_truncation(tenant_id, expected, previous, head)
+        or diagnose.find_records_outside_chain(tenant_id)
+        or diagnose.find_lost_signed_records(tenant_id, expected, heads)
+        or diagnose.find_forged_checkpoint(tenant_id, heads)
         or IntactChain(
-            tenant_id, head.last_sequence, previous, vouched=known.last, notes=_notes(known)
+            tenant_id, head.last_sequence, previous, vouched=heads.last, notes=_notes(heads)
         )
     )
 
 
 def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
-    """Yield records 1 to `last` in order, read in pieces by index: no cursor stays open."""
+    """Yield records 1 to `last` in order, read in batches by index: no cursor stays open."""
     after = 0
     while True:
-        found = AuditRecord.objects.filter(
+        rows = AuditRecord.objects.filter(
             tenant_id=tenant_id, sequence__gt=after, sequence__lte=last
         )
-        piece = list(found.order_by("sequence")[:_PIECE])
-        yield from piece
-        if len(piece) < _PIECE:
+        batch = list(rows.order_by("sequence")[:_BATCH_SIZE])
+        yield from batch
+        if len(batch) < _BATCH_SIZE:
             return
-        after = piece[-1].sequence
+        after = batch[-1].sequence
 
 
-def _notes(known: SignedHeads) -> tuple[str, ...]:
-    """Return what a reader should know of the checkpoints of a chain that holds."""
+def _notes(heads: SignedHeads) -> tuple[str, ...]:
+    """Return remarks on the checkpoints of a chain that holds."""
     notes = []
-    if known.files_away:
+    if heads.files_error:
         notes.append(_("The files outside the database cannot be read: %(why)s"))
-    if not known.said:
+    if not heads.statements:
         notes.append(_("No checkpoint vouches for this chain: a rewritten one would hold, too."))
-    elif not known.in_files:
+    elif not heads.in_files:
         notes.append(_("No checkpoint was found outside the database."))
-    if known.by_unknown_keys:
+    if heads.by_unknown_keys:
         notes.append(_("%(unknown)d checkpoints are signed by keys that are not known here."))
-    if known.unreadable_lines:
+    if heads.unreadable_lines:
         notes.append(_("%(unreadable)d checkpoints cannot be read."))
-    told = {
-        "why": known.files_away,
-        "unknown": known.by_unknown_keys,
-        "unreadable": known.unreadable_lines,
+    values = {
+        "why": heads.files_error,
+        "unknown": heads.by_unknown_keys,
+        "unreadable": heads.unreadable_lines,
     }
-    return tuple(note % told for note in notes)
+    return tuple(note % values for note in notes)

@@ -17,32 +17,34 @@ from hitl.audit import checkpoint_statement, export_format, signing
 from hitl.audit.export_format import Format, Unreadable
 from hitl.audit.hashing import GENESIS, hash_of_facts
 
-_MOST_MANIFEST = 1024 * 1024
+# Chosen: several times a manifest with 101 checkpoints of 2 KiB.
+_MAX_MEMBER_BYTES = 1024 * 1024
+# Chosen: read at once where nobody asks for a line.
+_BLOCK_BYTES = 64 * 1024
 _MEMBERS = {
     "kind", "form", "tenant", "format", "content", "from", "to", "firstSequence",
     "lastSequence", "head", "createdAt", "createdBy", "records", "sha256", "previousHash",
     "lastHash", "checkpoints", "keyId", "publicKey",
 }  # fmt: skip
-# An export without a beginning or an end in time.
+# These may be null: an export without a beginning or an end in time.
 _MAY_BE_OPEN = {"from", "to"}
 
 
 @dataclass(frozen=True, slots=True)
-class Holds:
-    """The file is what was exported."""
+class IntactExport:
+    """An export that holds: signature, digest, hashes, links and count fit."""
 
     manifest: dict[str, Any]
-    # Whether the signing key is one that the verifier brought along.
+    # Whether the signing key is among those that the caller passed.
     is_key_known: bool
-    # The last exported record that a checkpoint by the same or a known key vouches for.
+    # The last exported record that a checkpoint vouches for, by the same key or a known one.
     vouched: int
 
 
-def verify(path: Path, keys: dict[str, bytes]) -> Holds:
-    """Check signature, digest, every record's hash, links and count.
+def verify(path: Path, keys: dict[str, bytes]) -> IntactExport:
+    """Check the signature, the digest, every record's hash, the links and the count of a file.
 
-    `keys` are the public keys that are known, by id. Raises `Unreadable` with the first thing
-    that is wrong.
+    `keys` are the known public keys by id. Raises `Unreadable` with the first fault.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -57,16 +59,16 @@ def verify(path: Path, keys: dict[str, bytes]) -> Holds:
         raise Unreadable(f"a member of the ZIP file is damaged: {exc}") from exc
 
 
-def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> Holds:
+def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
     names = sorted(archive.namelist())
-    raw = _small(archive, export_format.MANIFEST, names)
-    signature = _small(archive, export_format.SIGNATURE, names).decode("ascii", "replace")
-    manifest = _manifest(raw)
+    raw = _read_member(archive, export_format.MANIFEST, names)
+    signature = _read_member(archive, export_format.SIGNATURE, names).decode("ascii", "replace")
+    manifest = _parse_manifest(raw)
     public = _public_key(manifest)
     key_id = signing.key_id_of(public)
     if key_id != manifest["keyId"]:
         raise Unreadable("the manifest's key is not the one it names")
-    # The known key, where there is one of that name: not the one that the file brings along.
+    # Prefer the known key of that id to the one in the file.
     public = keys.get(key_id, public)
     if not signing.is_signed_by(public, raw, signature):
         raise Unreadable("the signature does not fit the manifest: one of them was changed")
@@ -75,34 +77,36 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> Holds:
         [export_format.MANIFEST, export_format.SIGNATURE, export_format.content_name(form)]
     ):
         raise Unreadable("the ZIP file holds other members than an export has")
-    said = _checkpoints(manifest, {**keys, key_id: public})
+    hashes = _signed_hashes(manifest, {**keys, key_id: public})
     with archive.open(export_format.content_name(form)) as content:
-        digested = _Digested(content)
-        vouched = _walk(digested, form, manifest, said)
-        if digested.hexdigest() != manifest["sha256"]:
+        reader = _DigestingReader(content)
+        vouched = _verify_records(reader, form, manifest, hashes)
+        if reader.hexdigest() != manifest["sha256"]:
             raise Unreadable("the records are not those that were signed: their digest differs")
-    return Holds(manifest, is_key_known=key_id in keys, vouched=vouched)
+    return IntactExport(manifest, is_key_known=key_id in keys, vouched=vouched)
 
 
-def _walk(content: _Digested, form: Format, manifest: dict[str, Any], said: dict[int, str]) -> int:
-    """Follow the chain through the records; return the last number that is vouched for."""
+def _verify_records(
+    content: _DigestingReader, form: Format, manifest: dict[str, Any], hashes: dict[int, str]
+) -> int:
+    """Check each record and its link; return the last number that a checkpoint vouches for."""
     expected, count, vouched = manifest["firstSequence"], 0, 0
     previous, head = manifest["previousHash"], manifest["head"]
     if expected == 1 and previous != GENESIS:
         raise Unreadable("record 1 does not begin a chain")
-    for told in export_format.records(content, form):
-        stated = told.pop("hash", None)
-        if told.get("sequence") != expected:
+    for record in export_format.records(content, form):
+        stated = record.pop("hash", None)
+        if record.get("sequence") != expected:
             raise Unreadable(f"record {expected} is missing or out of its place")
-        if told.get("tenant") != manifest["tenant"]:
+        if record.get("tenant") != manifest["tenant"]:
             raise Unreadable(f"record {expected} belongs to another tenant")
-        if told.get("previousHash") != previous:
+        if record.get("previousHash") != previous:
             raise Unreadable(f"record {expected} does not follow the one before it")
-        if hash_of_facts(told) != stated:
+        if hash_of_facts(record) != stated:
             raise Unreadable(f"record {expected} does not say what it said: its hash differs")
-        if said.get(expected, stated) != stated:
+        if hashes.get(expected, stated) != stated:
             raise Unreadable(f"record {expected} is not the one a checkpoint vouches for")
-        vouched = expected if expected in said else vouched
+        vouched = expected if expected in hashes else vouched
         expected, count, previous = expected + 1, count + 1, stated
     if count != manifest["records"] or (count and expected - 1 != manifest["lastSequence"]):
         raise Unreadable(f"it holds {count} records; the manifest says {manifest['records']}")
@@ -115,24 +119,24 @@ def _walk(content: _Digested, form: Format, manifest: dict[str, Any], said: dict
     return vouched
 
 
-def _manifest(raw: bytes) -> dict[str, Any]:
+def _parse_manifest(raw: bytes) -> dict[str, Any]:
     try:
-        told = json.loads(raw)
+        manifest = json.loads(raw)
     except (ValueError, RecursionError) as exc:
         raise Unreadable("the manifest is no JSON") from exc
-    if not isinstance(told, dict) or told.get("kind") != export_format.KIND:
+    if not isinstance(manifest, dict) or manifest.get("kind") != export_format.KIND:
         raise Unreadable("it is not an export of audit records")
-    if told.get("form") != export_format.FORM or _MEMBERS - set(told):
+    if manifest.get("form") != export_format.FORM or _MEMBERS - set(manifest):
         raise Unreadable("its manifest is of a form that this version does not know")
     whole = ("firstSequence", "lastSequence", "records")
     shapes: dict[str, type] = dict.fromkeys(_MEMBERS, str) | dict.fromkeys(whole, int)
     shapes |= {"form": int, "checkpoints": list, "head": dict}
-    odd = [name for name, shape in shapes.items() if type(told[name]) is not shape]
-    if [name for name in odd if not (name in _MAY_BE_OPEN and told[name] is None)]:
+    wrong = [name for name, shape in shapes.items() if type(manifest[name]) is not shape]
+    if [name for name in wrong if not (name in _MAY_BE_OPEN and manifest[name] is None)]:
         raise Unreadable("its manifest is of a form that this version does not know")
-    if told["format"] not in set(Format):
+    if manifest["format"] not in set(Format):
         raise Unreadable("its manifest is of a form that this version does not know")
-    return told
+    return manifest
 
 
 def _public_key(manifest: dict[str, Any]) -> bytes:
@@ -145,44 +149,44 @@ def _public_key(manifest: dict[str, Any]) -> bytes:
     return raw
 
 
-def _checkpoints(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, str]:
-    """Return hash by record number of the checkpoints that carry a good signature."""
-    found: dict[int, str] = {}
+def _signed_hashes(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, str]:
+    """Return the hashes by record number of the checkpoints that one of `keys` signed."""
+    hashes: dict[int, str] = {}
     for number, row in enumerate(manifest["checkpoints"]):
         try:
             text, signature = str(row["statement"]), str(row["signature"])
         except (TypeError, KeyError) as exc:
             raise Unreadable(f"checkpoint {number + 1} cannot be read") from exc
-        told = checkpoint_statement.read(text)
-        if told is None:
+        statement = checkpoint_statement.read(text)
+        if statement is None:
             raise Unreadable(f"checkpoint {number + 1} cannot be read")
-        match signing.judge(told.key_id, text.encode(), signature, keys):
+        match signing.signature_trust(statement.key_id, text.encode(), signature, keys):
             case signing.Trust.FORGED:
                 raise Unreadable(f"the signature of checkpoint {number + 1} is not good")
-            case signing.Trust.KNOWN if told.tenant_id == manifest["tenant"]:
-                found[told.sequence] = told.hash
-    return found
+            case signing.Trust.KNOWN if statement.tenant_id == manifest["tenant"]:
+                hashes[statement.sequence] = statement.hash
+    return hashes
 
 
-def _small(archive: zipfile.ZipFile, name: str, names: list[str]) -> bytes:
+def _read_member(archive: zipfile.ZipFile, name: str, names: list[str]) -> bytes:
     if name not in names:
         raise Unreadable(f"it holds no {name}")
     with archive.open(name) as file:
-        raw = file.read(_MOST_MANIFEST + 1)
-    if len(raw) > _MOST_MANIFEST:
+        raw = file.read(_MAX_MEMBER_BYTES + 1)
+    if len(raw) > _MAX_MEMBER_BYTES:
         raise Unreadable(f"its {name} is too large to be one")
     return raw
 
 
-class _Digested(io.BufferedIOBase):
-    """A file that is read once, from its beginning to its end, and digested on the way."""
+class _DigestingReader(io.BufferedIOBase):
+    """Reads a file once, from beginning to end, and digests what it reads."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file, self._digest = file, sha256()
 
     def hexdigest(self) -> str:
-        """Return the digest of all of it."""
-        while self.read(64 * 1024):
+        """Read the rest, and return the digest of the whole file."""
+        while self.read(_BLOCK_BYTES):
             pass
         return self._digest.hexdigest()
 
@@ -195,7 +199,7 @@ class _Digested(io.BufferedIOBase):
         return raw
 
     def read1(self, size: int = -1, /) -> bytes:
-        return self.read(64 * 1024 if size < 0 else size)
+        return self.read(_BLOCK_BYTES if size < 0 else size)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         raw = self._file.readline(-1 if size is None else size)

@@ -1,4 +1,4 @@
-"""Walks a chain for somebody who watches: one walk at a time in each process."""
+"""Verifies a chain while somebody watches on a page: one job at a time in each process."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# A walk that nobody has looked at for so long ends: whoever wanted it has gone.
+# Chosen: twenty times the half second between two looks of a page. A job nobody looks at ends.
 _UNWATCHED_SECONDS = 10.0
 
 
 class Busy(Exception):
-    """This process walks another chain now."""
+    """This process verifies another chain now."""
 
 
 class _Stopped(Exception):
-    """The walk was told to end."""
+    """The job is to end without a result."""
 
 
 @dataclass(slots=True)
 class VerifyJob:
-    """A walk and how far it is. Written by its own thread, read by any number of watchers."""
+    """A running verification and its progress. One thread writes it, any number of pages read."""
 
     actor: Actor
     done: int = 0
-    of: int = 0
+    total: int = 0
     result: dict[str, Any] | None = None
     is_over: bool = False
     is_stopped: bool = False
     _watched_at: float = field(default_factory=time.monotonic)
 
     def watch(self) -> dict[str, Any]:
-        """Return how far it is."""
+        """Return the progress, and note that somebody watches."""
         self._watched_at = time.monotonic()
-        return {"done": self.done, "of": self.of}
+        return {"done": self.done, "of": self.total}
 
     def stop(self) -> None:
-        """Have the walk end soon, without a result."""
+        """Ask the job to end without a result."""
         self.is_stopped = True
 
-    def tell(self, done: int, of: int) -> None:
-        """Note how far it is; ends the walk if it is stopped, or nobody watches."""
-        self.done, self.of = done, of
+    def report_progress(self, done: int, of: int) -> None:
+        """Note the progress; raise `_Stopped` if the job is stopped or nobody watches it."""
+        self.done, self.total = done, of
         if self.is_stopped or time.monotonic() - self._watched_at > _UNWATCHED_SECONDS:
             raise _Stopped
 
@@ -63,8 +63,8 @@ _current: VerifyJob | None = None
 
 
 def begin(actor: Actor) -> tuple[VerifyJob, bool]:
-    """Return the walk of the actor's chain that is under way here, or a new one, and whether it
-    is new: whoever began it calls `run`. Raises `Busy`."""
+    """Return the running job of the actor's chain, or a new one, and whether it is new. The
+    caller of a new one calls `run`. Raises `Busy`."""
     global _current  # noqa: PLW0603 - one for each process
     with _lock:
         if _current is not None and not _current.is_over:
@@ -75,30 +75,32 @@ def begin(actor: Actor) -> tuple[VerifyJob, bool]:
         return _current, True
 
 
-def _unprotected(missing: list[str]) -> str:
+def _missing_triggers_message(missing: list[str]) -> str:
     return _("The audit table has lost its trigger %(names)s: it can be changed.") % {
         "names": ", ".join(missing)
     }
 
 
-def run(walk: VerifyJob) -> None:
-    """Walk to the end and audit what was found."""
+def run(job: VerifyJob) -> None:
+    """Verify the chain and record the result in the audit."""
     try:
-        found = verify.verify(walk.actor.tenant_id, progress=walk.tell)
-        told = verify.as_json(found)
+        result = verify.verify(job.actor.tenant_id, progress=job.report_progress)
+        values = verify.as_json(result)
         if missing := triggers.missing(connection):
-            # Beside a break, not instead of it.
-            why = " ".join([*([told["why"]] if "why" in told else []), _unprotected(missing)])
-            told |= {"holds": False, "kind": told.get("kind", "unprotected"), "why": why}
-        kept = ("holds", "records", "kind", "sequence")
-        details: dict[str, Any] = {name: told[name] for name in kept if name in told}
+            # A break that was found is reported as well.
+            why = " ".join(
+                [*([values["why"]] if "why" in values else []), _missing_triggers_message(missing)]
+            )
+            values |= {"holds": False, "kind": values.get("kind", "unprotected"), "why": why}
+        recorded = ("holds", "records", "kind", "sequence")
+        details: dict[str, Any] = {name: values[name] for name in recorded if name in values}
         details |= {"triggersMissing": missing} if missing else {}
         with transaction.atomic():
-            record.write(AuditEvent.AUDIT_VERIFIED, walk.actor, timezone.now(), details=details)
-        walk.result = told
+            record.write(AuditEvent.AUDIT_VERIFIED, job.actor, timezone.now(), details=details)
+        job.result = values
     except _Stopped:
         pass
     except Exception as exc:
-        logger.error("audit_walk_failed", tenant=walk.actor.tenant_id, exc_info=exc)
+        logger.error("audit_walk_failed", tenant=job.actor.tenant_id, exc_info=exc)
     finally:
-        walk.is_over = True
+        job.is_over = True

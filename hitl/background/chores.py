@@ -1,4 +1,4 @@
-"""Work that is due now and then, done once per due time however many processes run."""
+"""Does work that is due now and then, once per due time however many processes run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """`work` is called every `interval`, by whichever process comes first; it returns how much
+    """Work for every `interval`, done by whichever process comes first; `work` returns how much
     it did, for the log."""
 
     name: str
@@ -25,7 +25,7 @@ class Chore:
 
 
 def do(chore: Chore, *, now: datetime | None = None) -> bool:
-    """Do the chore if it is due and no other process has taken this turn; say whether.
+    """Do the chore if it is due and no other process has taken this turn; say whether it was done.
 
     The turn is over once taken: if `work` fails it is due again after the interval.
     """

@@ -1,4 +1,4 @@
-"""What happens because time has passed: overdue requests expire, chores come due."""
+"""Does what is due because time has passed: overdue requests expire, chores are done."""
 
 from __future__ import annotations
 
@@ -19,30 +19,31 @@ from hitl.background.chores import Chore
 
 logger = get_logger(__name__)
 
+# An overdue request expires at most this late (delivery.md).
 TICK_SECONDS = 1.0
-# How often to look whether a chore is due.
+# How often to look whether a chore is due. Chosen: chores come hourly.
 _CHORES_SECONDS = 30.0
 CHORES = (
     Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),
-    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.make_due),
+    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.sign_moved_heads),
 )
 
 
 async def run(also: Sequence[Chore] = ()) -> None:
     """Expire what is due, every second, and do chores, until cancelled.
 
-    Outlives a database that is away. Any number of processes may run this: each request
-    expires in one of them, and one takes each turn of a chore.
+    Goes on when a database that was away is back. Any number of processes may run this: each
+    request expires in one of them, and one of them takes each turn of a chore.
     """
-    looked_at = -math.inf
+    chores_at = -math.inf
     while True:
         try:
             while await run_background(services.expire_overdue):
                 pass
         except Exception as exc:
             logger.warning("clock_waits", error=str(exc).strip())
-        if time.monotonic() - looked_at >= _CHORES_SECONDS:
-            looked_at = time.monotonic()
+        if time.monotonic() - chores_at >= _CHORES_SECONDS:
+            chores_at = time.monotonic()
             await _do_chores((*CHORES, *also))
         await asyncio.sleep(TICK_SECONDS)
 

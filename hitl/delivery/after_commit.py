@@ -1,62 +1,56 @@
-"""What is done once a change of a request is committed, and never turns it into an error."""
+"""What follows the commit of a change, and never turns a committed change into an error."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from django.db import transaction
-from redis.exceptions import RedisError
+from django.dispatch import Signal
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
-from hitl.delivery import commands, live, resync
+from hitl.delivery import commands, resync
 from hitl.models import ApprovalRequest
 
 logger = get_logger(__name__)
 
+# A signal of Django's, not an agent's: a change of `request` is committed. The desk listens.
+request_changed = Signal()
+
 
 def run(step: Callable[[], object]) -> None:
-    """Have `step` done when the transaction has committed; where it fails, that is logged."""
-    transaction.on_commit(quietly(step))
+    """Run `step` when the transaction has committed; if it fails, log that and go on."""
 
-
-def refresh(request: ApprovalRequest) -> None:
-    """Have the request's copy in Redis brought up to date when the change is committed."""
-    run(lambda: _refresh(request))
-
-
-def _refresh(request: ApprovalRequest) -> None:
-    if wakeup.is_paused():
-        return resync.mark_missed(request)
-    try:
-        commands.refresh(request)
-    except (RedisError, OSError):
-        resync.mark_missed(request)
-        raise
-    resync.clear_missed(request)
-
-
-def notify_desk(request: ApprovalRequest) -> None:
-    """Have the operators' pages told of the change when it is committed.
-
-    Called last of all: what an agent waits for comes first.
-    """
-    run(lambda: live.tell(request))
-
-
-def quietly(step: Callable[[], object]) -> Callable[[], None]:
-    """Return `step` for after the commit: what is committed never becomes an error answer."""
-
-    def run() -> None:
+    def run_quietly() -> None:
         try:
-            step()
-        except (RedisError, OSError) as exc:
-            wakeup.pause()
-            logger.warning("redis_away", error=str(exc))
+            with wakeup.redis_may_be_away("redis_away"):
+                step()
         except DATABASE_AWAY as exc:
             logger.warning("database_away", error=str(exc).strip())
         except Exception:
             logger.exception("after_commit_failed")
 
-    return run
+    transaction.on_commit(run_quietly)
+
+
+def refresh(request: ApprovalRequest) -> None:
+    """Bring the request's copy in Redis up to date after the commit."""
+    run(lambda: _refresh(request))
+
+
+def _refresh(request: ApprovalRequest) -> None:
+    if not wakeup.is_paused():
+        with wakeup.redis_may_be_away("redis_away") as call:
+            commands.refresh(request)
+        if not call.has_failed:
+            return resync.clear_missed(request)
+    resync.mark_missed(request)
+
+
+def notify_desk(request: ApprovalRequest) -> None:
+    """Tell the operators' pages of the change after the commit.
+
+    Called last of all: what an agent waits for comes first.
+    """
+    run(lambda: request_changed.send(ApprovalRequest, request=request))

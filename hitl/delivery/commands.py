@@ -1,5 +1,8 @@
-"""What agents are told through Redis: requests, signals, and what they held before it lost its
-memory (docs/reference/wire.md, 5)."""
+"""What Redis is asked to do, each change of it one atomic script (docs/reference/wire.md, 5).
+
+In the order of a request's life: it is announced, its signal is published, published again, its
+copy refreshed, an older signal removed. Then what is read.
+"""
 
 from __future__ import annotations
 
@@ -12,30 +15,95 @@ from redis.exceptions import ResponseError
 from dwp_project.jsontext import InvalidJSON, compact
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
-from hitl.delivery import scripts
+from hitl.delivery.keys import NAMED_BY, Script
 from hitl.delivery.wire import document
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
-# How long a publication may take from what the database said to its execution in Redis. A
-# script that was held up, by a frozen link say, would be executed on a state that is gone.
+# How long a publication may take from reading the database to its execution in Redis: a script
+# that a frozen link held back longer would act on a state that is gone (wire.md, 5.3; ADR 0023).
 VALID_SECONDS = 0.9
 
 
-class Superseded(Exception):
-    """The session waits for another request: `named`, as its key says."""
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Redis has published the signal, and `receivers` connections received it."""
 
-    def __init__(self, named: str) -> None:
-        super().__init__(named)
-        self.named = named
+    receivers: int
 
 
-class TooLate(Exception):
-    """Redis executed the publication when it was no longer valid, and so did nothing."""
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """Nothing was published: the session waits for the request `named` in its key."""
+
+    named: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Nothing was published: Redis executed the script after `VALID_SECONDS`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing was published: a key of another kind, say, or a context changed by hand."""
+
+    error: str
+
+
+Publication = Published | Superseded | TooLate | Refused
+
+# Whether the value of a request's key says that this request has ended.
+_HAS_ENDED = """
+local function has_ended(text, id)
+  if not text then return false end
+  local ok, body = pcall(cjson.decode, text)
+  return ok and type(body) == 'table' and body.requestId == id
+    and body.status ~= nil and body.status ~= 'pending'
+end
+"""
+
+# Whether Redis's own time is past a moment, in seconds.
+_IS_PAST = """
+local function is_past(moment)
+  local now = redis.call('TIME')
+  return tonumber(now[1]) + tonumber(now[2]) / 1000000 > tonumber(moment)
+end
+"""
+
+
+# Two openings may reach Redis in the wrong order: newest_key keeps when the newest was opened. A
+# session's key without it was written by an agent, which would take the answer for its own.
+# An opening that comes late does not make a request pending again that has ended meanwhile.
+_ANNOUNCE = Script(
+    NAMED_BY
+    + _HAS_ENDED
+    + """
+if not has_ended(redis.call('GET', request_key), request_id) then
+  redis.call('SET', request_key, request, 'EX', request_ttl)
+end
+local named = named_by(redis.call('GET', session_key))
+local newest = redis.call('GET', newest_key)
+if instead_of ~= '' and named ~= instead_of then return 0 end
+if instead_of == '' and named and named ~= request_id and not newest then return 0 end
+if newest and tonumber(newest) > tonumber(opened_at) then return 0 end
+redis.call('SET', newest_key, opened_at, 'EX', session_ttl + 60)
+redis.call('SET', session_key, session, 'EX', session_ttl)
+local signal = redis.call('GET', signal_key)
+if signal and not is_of(signal, request_id) then redis.call('DEL', signal_key) end
+return 1
+""",
+    keys=("request_key", "session_key", "signal_key", "newest_key"),
+    arguments=(
+        *("request", "session", "request_id", "opened_at"),
+        *("request_ttl", "session_ttl", "instead_of"),
+    ),
+)
 
 
 def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
-    """Make a newly opened request known to agents; raises `redis.RedisError`.
+    """Make a newly opened request known to agents as the one its session waits for, and remove
+    an older request's signal; raises `redis.RedisError`.
 
     With `instead_of`, the session's key changes only if it still names that request.
     """
@@ -45,165 +113,206 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
         "userId": request.user_id,
         "tenantId": request.tenant_id,
     }
-    redis_keys.call(
-        scripts.ANNOUNCE,
-        [
-            redis_keys.request_key(request.request_id),
-            redis_keys.session_key(request.session_id),
-            redis_keys.signal_key(request.session_id),
-            redis_keys.newest_key(request.session_id),
-        ],
-        [
-            compact(document(request)),
-            compact(session),
-            request.request_id,
-            str(int(request.created_at.timestamp() * 1_000_000)),
-            str(redis_keys.REQUEST_TTL),
-            str(redis_keys.SESSION_TTL),
-            instead_of,
-        ],
+    _ANNOUNCE.run(
+        request_key=redis_keys.request_key(request.request_id),
+        session_key=redis_keys.session_key(request.session_id),
+        signal_key=redis_keys.signal_key(request.session_id),
+        newest_key=redis_keys.newest_key(request.session_id),
+        request=compact(document(request)),
+        session=compact(session),
+        request_id=request.request_id,
+        opened_at=str(int(request.created_at.timestamp() * 1_000_000)),
+        request_ttl=str(redis_keys.REQUEST_TTL),
+        session_ttl=str(redis_keys.SESSION_TTL),
+        instead_of=instead_of,
     )
 
 
-def clock() -> float:
-    """Return Redis's own time in seconds; raises `redis.RedisError`.
-
-    Asked before the database is, it bounds how long that answer may be acted on.
-    """
-    seconds, microseconds = redis_client().time()
-    return float(seconds + microseconds / 1_000_000)
-
-
-@dataclass(frozen=True, slots=True)
-class Memory:
-    """Which Redis this is, for how many seconds it has run, and whether it is the one that
-    `remember` was last told of: if not, what was in it may be gone."""
-
-    run_id: str
-    uptime: float
-    is_known: bool
-
-
-def memory() -> Memory:
-    """Return what Redis says of itself; raises `redis.RedisError`."""
-    pipeline = redis_client().pipeline(transaction=False)
-    pipeline.info("server")
-    pipeline.get(redis_keys.MEMORY)
-    told, known = pipeline.execute()
-    run_id = str(told["run_id"])
-    return Memory(
-        run_id,
-        float(told["uptime_in_seconds"]),
-        known is not None and redis_keys.text_of(known) == run_id,
-    )
+# The request's own key is always brought up to date; key and channel of the session only in time,
+# and only if the session waits for nothing or for this very request. An agent subscribes late and
+# takes whatever comes first, so a late or repeated signal must never reach a newer question.
+_PUBLISH = Script(
+    NAMED_BY
+    + _IS_PAST
+    + """
+if redis.call('GET', request_key) ~= request then
+  redis.call('SET', request_key, request, 'EX', request_ttl)
+end
+if is_past(valid_until) then return -1 end
+local named = named_by(redis.call('GET', session_key))
+if named and named ~= request_id then return named end
+redis.call('SET', signal_key, signal, 'EX', signal_ttl)
+return redis.call('PUBLISH', channel, signal)
+""",
+    keys=("request_key", "session_key", "signal_key", "channel"),
+    arguments=("request", "signal", "request_id", "signal_ttl", "request_ttl", "valid_until"),
+)
 
 
-def remember(run_id: str) -> None:
-    """Keep in Redis which Redis it is; raises `redis.RedisError`."""
-    redis_client().set(redis_keys.MEMORY, run_id)
-
-
-def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> int:
-    """Set the signal's key for `seconds` and publish `signal`, in one atomic step; return how
-    many subscribers received it.
+def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> Publication:
+    """Set the signal's key for `seconds` and publish `signal`, in one atomic step.
 
     `asked_at` is what `clock` returned before the database said that no newer request is
-    known. Raises `Superseded` when the session waits for another request, `TooLate` when
-    `VALID_SECONDS` have passed since `asked_at`, `InvalidJSON` when the stored context is none,
-    and `redis.RedisError`.
+    known. Raises `redis.RedisError` if Redis cannot be reached.
     """
-    keys, arguments = _publication(request, signal, seconds, asked_at)
-    return _receivers(redis_keys.call(scripts.PUBLISH, keys, arguments))
+    try:
+        return _outcome(_PUBLISH.run(**_publication(request, signal, seconds, asked_at)))
+    except (ResponseError, InvalidJSON) as exc:
+        # Redis is there: this signal's trouble, and no other's.
+        return Refused(str(exc))
 
 
 def publish_all(
     publications: Sequence[tuple[ApprovalRequest, str, int]], *, asked_at: float
-) -> list[int | Exception]:
-    """Do what `publish` does for many in one round trip, each by itself; return what each would
-    have returned or raised. Raises `redis.RedisError` if Redis cannot be reached."""
-    readable: list[tuple[list[str], list[str]]] = []
-    unreadable: dict[int, Exception] = {}
+) -> list[Publication]:
+    """Do what `publish` does for many in one round trip, each independent of the others.
+
+    `publications` gives request, signal and seconds.
+    """
+    calls: list[dict[str, str]] = []
+    unreadable: dict[int, Publication] = {}
     for number, (request, signal, seconds) in enumerate(publications):
         try:
-            readable.append(_publication(request, signal, seconds, asked_at))
+            calls.append(_publication(request, signal, seconds, asked_at))
         except InvalidJSON as exc:
-            unreadable[number] = exc
-    answers = iter(redis_keys.call_all(scripts.PUBLISH, readable))
+            unreadable[number] = Refused(str(exc))
+    answers = iter(_PUBLISH.run_all(calls))
     return [
         unreadable.get(number) or _outcome(next(answers)) for number in range(len(publications))
     ]
 
 
-def repeat_all(told: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[int | Exception]:
-    """Publish signals again that their sessions' keys hold, in one round trip; return what
-    `publish` would have for each, and 0 where the key holds something else by now.
-
-    `told` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be reached.
-    """
-    until = f"{asked_at + VALID_SECONDS:.6f}"
-    calls = [
-        (
-            [
-                redis_keys.session_key(session_id),
-                redis_keys.signal_key(session_id),
-                redis_keys.channel_of(session_id),
-            ],
-            [signal, request_id, until],
-        )
-        for session_id, request_id, signal in told
-    ]
-    return [_outcome(answer) for answer in redis_keys.call_all(scripts.REPEAT, calls)]
-
-
-def _outcome(answer: Any) -> int | Exception:
-    if isinstance(answer, ResponseError):
-        return answer
-    try:
-        return _receivers(answer)
-    except (Superseded, TooLate) as refused:
-        return refused
-
-
-def _receivers(answer: Any) -> int:
-    if isinstance(answer, bytes):
-        raise Superseded(answer.decode("utf-8", "replace"))
-    if answer < 0:
-        raise TooLate
-    return int(answer)
-
-
 def _publication(
     request: ApprovalRequest, signal: str, seconds: int, asked_at: float
-) -> tuple[list[str], list[str]]:
-    keys = [
-        redis_keys.request_key(request.request_id),
-        redis_keys.session_key(request.session_id),
-        redis_keys.signal_key(request.session_id),
-        redis_keys.channel_of(request.session_id),
+) -> dict[str, str]:
+    return {
+        "request_key": redis_keys.request_key(request.request_id),
+        "session_key": redis_keys.session_key(request.session_id),
+        "signal_key": redis_keys.signal_key(request.session_id),
+        "channel": redis_keys.channel_of(request.session_id),
+        "request": compact(document(request)),
+        "signal": signal,
+        "request_id": request.request_id,
+        "signal_ttl": str(seconds),
+        "request_ttl": str(redis_keys.REQUEST_TTL),
+        "valid_until": f"{asked_at + VALID_SECONDS:.6f}",
+    }
+
+
+def _outcome(answer: Any) -> Publication:
+    """Return what a script's answer means: it is the receivers, -1, or the name in the key."""
+    if isinstance(answer, ResponseError):
+        return Refused(str(answer))
+    if isinstance(answer, bytes):
+        return Superseded(answer.decode("utf-8", "replace"))
+    return TooLate() if answer < 0 else Published(int(answer))
+
+
+# Nothing is written: the key keeps the life that it was given when the signal was sent first.
+_REPEAT = Script(
+    NAMED_BY
+    + _IS_PAST
+    + """
+if redis.call('GET', signal_key) ~= signal then return 0 end
+if is_past(valid_until) then return -1 end
+local named = named_by(redis.call('GET', session_key))
+if named and named ~= request_id then return named end
+return redis.call('PUBLISH', channel, signal)
+""",
+    keys=("session_key", "signal_key", "channel"),
+    arguments=("signal", "request_id", "valid_until"),
+)
+
+
+def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[Publication]:
+    """Publish signals again that their sessions' keys hold, in one round trip; `Published(0)`
+    where the key holds something else by now.
+
+    `signals` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be
+    reached.
+    """
+    valid_until = f"{asked_at + VALID_SECONDS:.6f}"
+    calls = [
+        {
+            "session_key": redis_keys.session_key(session_id),
+            "signal_key": redis_keys.signal_key(session_id),
+            "channel": redis_keys.channel_of(session_id),
+            "signal": signal,
+            "request_id": request_id,
+            "valid_until": valid_until,
+        }
+        for session_id, request_id, signal in signals
     ]
-    arguments = [
-        compact(document(request)),
-        signal,
-        request.request_id,
-        str(seconds),
-        str(redis_keys.REQUEST_TTL),
-        f"{asked_at + VALID_SECONDS:.6f}",
-    ]
-    return keys, arguments
+    return [_outcome(answer) for answer in _REPEAT.run_all(calls)]
+
+
+# A request that still waits is not written over its own end, which may have been committed and
+# sent to Redis meanwhile.
+_REFRESH = Script(
+    _HAS_ENDED
+    + """
+if has_ended(redis.call('GET', request_key), request_id) then return 0 end
+redis.call('SET', request_key, request, 'EX', request_ttl)
+return 1
+""",
+    keys=("request_key",),
+    arguments=("request", "request_id", "request_ttl"),
+)
 
 
 def refresh(request: ApprovalRequest) -> None:
-    """Bring the request's own key up to date; raises `redis.RedisError`.
-
-    A request that still waits is not written over its own end.
-    """
+    """Bring the request's own key up to date, after a vote, an escalation or its end; raises
+    `redis.RedisError`."""
     key, text = redis_keys.request_key(request.request_id), compact(document(request))
     if request.status == Status.PENDING:
-        redis_keys.call(
-            scripts.REFRESH, [key], [text, request.request_id, str(redis_keys.REQUEST_TTL)]
+        _REFRESH.run(
+            request_key=key,
+            request=text,
+            request_id=request.request_id,
+            request_ttl=str(redis_keys.REQUEST_TTL),
         )
     else:
         redis_client().set(key, text, ex=redis_keys.REQUEST_TTL)
+
+
+# If the session waits for another request already, the signal may be that one's.
+_FORGET = Script(
+    NAMED_BY
+    + """
+local named = named_by(redis.call('GET', session_key))
+if named and named ~= request_id then return 0 end
+local signal = redis.call('GET', signal_key)
+if not signal or is_of(signal, request_id) then return 0 end
+return redis.call('DEL', signal_key)
+""",
+    keys=("signal_key", "session_key"),
+    arguments=("request_id",),
+)
+
+
+def forget_other_signals(requests: Sequence[ApprovalRequest]) -> None:
+    """Remove the signal of each adopted request's session unless it is this request's, or the
+    session waits for yet another; raises `redis.RedisError`."""
+    calls = [
+        {
+            "signal_key": redis_keys.signal_key(request.session_id),
+            "session_key": redis_keys.session_key(request.session_id),
+            "request_id": request.request_id,
+        }
+        for request in requests
+    ]
+    for answer in _FORGET.run_all(calls):
+        if isinstance(answer, ResponseError):
+            raise answer
+
+
+def clock() -> float:
+    """Return Redis's own time in seconds; raises `redis.RedisError`.
+
+    Read before the database, it bounds how long the database's answer may be acted on.
+    """
+    seconds, microseconds = redis_client().time()
+    return float(seconds + microseconds / 1_000_000)
 
 
 def current_signal(session_id: str) -> str | None:
@@ -212,7 +321,7 @@ def current_signal(session_id: str) -> str | None:
     return None if raw is None else raw.decode("utf-8", "replace")
 
 
-def held(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
+def signals_and_listeners(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
     """Return each session's signal and how many listen on its channel; raises
     `redis.RedisError`."""
     pipeline = redis_client().pipeline(transaction=False)
@@ -229,16 +338,30 @@ def held(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
     ]
 
 
-def forget_other_signals(requests: Sequence[ApprovalRequest]) -> None:
-    """Remove the signal of each request's session unless it is this request's, or the session
-    waits for yet another; raises `redis.RedisError`."""
-    calls = [
-        (
-            [redis_keys.signal_key(request.session_id), redis_keys.session_key(request.session_id)],
-            [request.request_id],
-        )
-        for request in requests
-    ]
-    for answer in redis_keys.call_all(scripts.FORGET, calls):
-        if isinstance(answer, ResponseError):
-            raise answer
+@dataclass(frozen=True, slots=True)
+class RedisRun:
+    """One run of a Redis server: its id, for how many seconds it has run, and whether it is the
+    one that `remember_run` stored. If not, it may have lost what the run before held."""
+
+    run_id: str
+    uptime: float
+    is_known: bool
+
+
+def current_run() -> RedisRun:
+    """Return the run of the Redis that answers now; raises `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=False)
+    pipeline.info("server")
+    pipeline.get(redis_keys.LAST_RUN)
+    info, stored = pipeline.execute()
+    run_id = str(info["run_id"])
+    return RedisRun(
+        run_id,
+        float(info["uptime_in_seconds"]),
+        stored is not None and redis_keys.text_of(stored) == run_id,
+    )
+
+
+def remember_run(run_id: str) -> None:
+    """Store in Redis which run of it has every signal; raises `redis.RedisError`."""
+    redis_client().set(redis_keys.LAST_RUN, run_id)

@@ -1,22 +1,26 @@
-"""The only code that knows the names of Redis keys (docs/reference/wire.md, 5)."""
+"""The names of Redis keys, and the scripts that take them by name (docs/reference/wire.md, 5).
+
+No other module names a key.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dwp_project.wakeup import redis_client
 
+# How many seconds a key lives (wire.md, 5.1).
 REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
-# Says which run of Redis it was that was given every signal so far.
-MEMORY = "dwp:hitl:memory"
+# Holds the id of the Redis run that has been given every signal so far.
+LAST_RUN = "dwp:hitl:memory"
 
 
 def request_key(request_id: str) -> str:
-    """Return the key of a request: what is asked, as JSON."""
+    """Return the key of a request: the question, as JSON."""
     return f"hitl:request:{request_id}"
 
 
@@ -36,7 +40,7 @@ def signal_key(session_id: str) -> str:
 
 
 def newest_key(session_id: str) -> str:
-    """Return the key of our own that tells when the session's newest request was opened."""
+    """Return our own key that says when the session's newest request was opened."""
     return f"dwp:hitl:newest:{session_id}"
 
 
@@ -45,18 +49,62 @@ def text_of(value: bytes | str) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
 
 
-def call(script: str, keys: list[str], arguments: list[str]) -> Any:
-    """Run a script; raises `redis.RedisError`."""
-    # register_script sends the digest and falls back to the text where Redis lacks it.
-    return redis_client().register_script(script)(keys=keys, args=arguments)
+class Script:
+    """A Lua script, which Redis runs in one atomic step.
+
+    Its body refers to keys and arguments by the names that are declared here, and callers pass
+    them by the same names.
+    """
+
+    def __init__(
+        self, body: str, *, keys: tuple[str, ...], arguments: tuple[str, ...] = ()
+    ) -> None:
+        self._keys, self._arguments = keys, arguments
+        declared = [
+            *(f"local {name} = KEYS[{number}]" for number, name in enumerate(keys, start=1)),
+            *(f"local {name} = ARGV[{number}]" for number, name in enumerate(arguments, start=1)),
+        ]
+        self.text = "\n".join([*declared, body])
+
+    def run(self, **values: str) -> Any:
+        """Run the script; raises `redis.RedisError`."""
+        keys, arguments = self._in_order(values)
+        # register_script sends the digest and falls back to the text where Redis lacks it.
+        return redis_client().register_script(self.text)(keys=keys, args=arguments)
+
+    def run_all(self, calls: Iterable[Mapping[str, str]]) -> list[Any]:
+        """Run the script once for each call's values, in one round trip; return what each
+        answered, or the `redis.ResponseError` it met. Raises `redis.RedisError` if Redis cannot
+        be reached."""
+        pipeline = redis_client().pipeline(transaction=False)
+        for values in calls:
+            keys, arguments = self._in_order(values)
+            # The text itself: asking whether Redis knows its digest takes another round trip.
+            pipeline.eval(self.text, len(keys), *keys, *arguments)
+        return pipeline.execute(raise_on_error=False)
+
+    def _in_order(self, values: Mapping[str, str]) -> tuple[list[str], list[str]]:
+        if values.keys() != {*self._keys, *self._arguments}:
+            raise TypeError(f"the script takes {self._keys} and {self._arguments}")
+        return [values[name] for name in self._keys], [values[name] for name in self._arguments]
 
 
-def call_all(script: str, calls: Iterable[tuple[Sequence[str], Sequence[str]]]) -> list[Any]:
-    """Run a script once for each pair of keys and arguments, in one round trip; return what each
-    answered, or the `redis.ResponseError` it met. Raises `redis.RedisError` if Redis cannot be
-    reached."""
-    pipeline = redis_client().pipeline(transaction=False)
-    for keys, arguments in calls:
-        # The text itself: to ask first whether Redis knows its digest takes another round trip.
-        pipeline.eval(script, len(keys), *keys, *arguments)
-    return pipeline.execute(raise_on_error=False)
+# named_by: the request that the value of a session's key names: JSON with a requestId, a JSON
+# string, or a bare id. JSON of any other shape names nothing that is known: ''.
+# is_of: whether a JSON text belongs to that request.
+NAMED_BY = """
+local function named_by(waiting)
+  if not waiting then return nil end
+  local ok, named = pcall(cjson.decode, waiting)
+  if ok and type(named) == 'table' then
+    if type(named.requestId) == 'number' then return string.format('%.0f', named.requestId) end
+    return type(named.requestId) == 'string' and named.requestId or ''
+  end
+  if ok and type(named) == 'string' then return named end
+  return waiting
+end
+local function is_of(text, id)
+  local ok, body = pcall(cjson.decode, text)
+  return ok and type(body) == 'table' and body.requestId == id
+end
+"""

@@ -1,4 +1,5 @@
-"""Publishes signals through the guarded script (docs/reference/wire.md, 5.3)."""
+"""Publishes signals from the outbox through the guarded script, and records what became of each
+(docs/reference/wire.md, 5.3)."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
-from redis.exceptions import RedisError, ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON
+from dwp_project.wakeup import redis_may_be_away
 from hitl.delivery import commands, outbox
 from hitl.delivery import keys as redis_keys
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
@@ -19,80 +20,97 @@ from hitl.states import DeliveryOutcome, Origin
 logger = get_logger(__name__)
 
 
-class Sent(NamedTuple):
+class SendResult(NamedTuple):
     """Whether any entry must be sent again, whether Redis could not be reached, and whether it
     took so long that some were not published any more."""
 
-    is_owed: bool
+    is_incomplete: bool
     is_away: bool
     is_late: bool
 
 
-def send(entries: Sequence[OutboxEntry]) -> Sent:
-    """Publish entries through the guarded script and note what became of each.
+class KeyState(NamedTuple):
+    """Whether the session's key holds the signal, and how many listen on its channel."""
 
-    With Redis away they stay pending; nothing is raised for that: a committed decision is
-    never turned into an error.
+    has_signal: bool
+    listeners: int
+
+
+def send(entries: Sequence[OutboxEntry]) -> SendResult:
+    """Publish entries through the guarded script and record what became of each.
+
+    If Redis is away they stay pending. That raises nothing: a committed decision is never
+    turned into an error.
     """
-    attempts = {
-        entry.pk: outbox.Attempt(_unless_received(entry, DeliveryOutcome.UNHEARD))
+    results = {
+        entry.pk: outbox.AttemptResult(_final_outcome(entry, DeliveryOutcome.UNHEARD))
         for entry in entries
-        if _left(entry) <= 0
+        if _seconds_left(entry) <= 0
     }
-    timely = [entry for entry in entries if entry.pk not in attempts]
-    error = ""
-    try:
+    timely = [entry for entry in entries if entry.pk not in results]
+    with redis_may_be_away("signals_not_published", due=len(timely)) as call:
         if timely:
-            _attempt_all(timely, attempts)
-    except (RedisError, OSError, ValueError) as exc:  # ValueError: an unusable REDIS_URL
-        error = str(exc) or type(exc).__name__
-        logger.warning("signals_not_published", count=len(entries) - len(attempts), error=error)
-    away = outbox.Attempt(DeliveryOutcome.PENDING, error=error, is_away=True)
-    noted = [(entry, attempts.get(entry.pk, away)) for entry in entries]
-    outbox.note(noted)
-    return Sent(
-        is_owed=any(attempt.outcome is DeliveryOutcome.PENDING for _, attempt in noted),
-        is_away=bool(error),
-        is_late=any(attempt.is_late for _, attempt in noted),
+            _send_timely(timely, results)
+    away = outbox.AttemptResult(DeliveryOutcome.PENDING, error=call.error, is_away=True)
+    attempts = [(entry, results.get(entry.pk, away)) for entry in entries]
+    outbox.record_attempts(attempts)
+    return SendResult(
+        is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in attempts),
+        is_away=call.has_failed,
+        is_late=any(result.is_late for _, result in attempts),
     )
 
 
-def _attempt_all(entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Attempt]) -> None:
-    """Put what came of each entry into `attempts`, as far as Redis can be reached."""
-    # In this order: what the database says now may be acted on for a moment from here.
+def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]) -> None:
+    """Send entries whose time is not over; put what came of each into `results`, as far as Redis
+    can be reached."""
+    # Redis's time first: what the database says next may be acted on for a moment from then.
     asked_at = commands.clock()
-    outdated, standing = _outdated(entries), _standing(entries)
-    idle = {pk for pk, (is_held, listeners) in standing.items() if is_held and not listeners}
+    outdated, states = _outdated(entries), _key_states(entries)
+    idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
     idle -= outdated
-    _repeat([entry for entry in entries if entry.pk in idle], attempts, asked_at)
+    _repeat([entry for entry in entries if entry.pk in idle], results, asked_at)
     lost = []
-    for entry in outbox.loaded([entry for entry in entries if entry.pk not in idle]):
+    for entry in outbox.load_requests([entry for entry in entries if entry.pk not in idle]):
         if entry.pk in outdated:
             _refresh(entry)
-            attempts[entry.pk] = outbox.Attempt(_unless_received(entry, DeliveryOutcome.SUPERSEDED))
-        elif entry.pk in standing and not standing[entry.pk].listeners:
+            outcome = _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
+            results[entry.pk] = outbox.AttemptResult(outcome)
+        elif entry.pk in states and not states[entry.pk].listeners:
             lost.append(entry)
         else:
-            attempts[entry.pk] = _judged(entry, _published(entry, asked_at))
-    # What a Redis that came back empty has lost, all of it in one go: nobody listens for it yet.
+            publication = commands.publish(
+                entry.request, entry.signal, seconds=_ttl(entry), asked_at=asked_at
+            )
+            results[entry.pk] = _result_of(entry, publication)
+    # What a Redis that came back empty has lost, in one round trip: nobody listens for it yet.
     if lost:
-        publications = [(entry.request, entry.signal, _seconds(entry)) for entry in lost]
-        answers = commands.publish_all(publications, asked_at=asked_at)
-        for entry, answer in zip(lost, answers, strict=True):
-            attempts[entry.pk] = _judged(entry, answer)
+        publications = commands.publish_all(
+            [(entry.request, entry.signal, _ttl(entry)) for entry in lost], asked_at=asked_at
+        )
+        for entry, publication in zip(lost, publications, strict=True):
+            results[entry.pk] = _result_of(entry, publication)
 
 
 def _repeat(
-    entries: Sequence[OutboxEntry], attempts: dict[int, outbox.Attempt], asked_at: float
+    entries: Sequence[OutboxEntry],
+    results: dict[int, outbox.AttemptResult],
+    asked_at: float,
 ) -> None:
-    """Publish again what Redis holds, all of it in one go: nobody is counted as a listener, but
-    one that hears by pattern, or at a replica, is never counted."""
+    """Publish again what Redis holds, in one round trip: no listener is counted for these, but
+    one that subscribes by pattern, or at a replica, is never counted."""
     if not entries:
         return
-    told = [(entry.request.session_id, entry.request.request_id, entry.signal) for entry in entries]
-    for entry, answer in zip(entries, commands.repeat_all(told, asked_at=asked_at), strict=True):
-        [whole] = [entry] if isinstance(answer, int) else outbox.loaded([entry])
-        attempts[entry.pk] = _judged(whole, answer)
+    signals = [
+        (entry.request.session_id, entry.request.request_id, entry.signal) for entry in entries
+    ]
+    publications = commands.repeat_all(signals, asked_at=asked_at)
+    for entry, publication in zip(entries, publications, strict=True):
+        if isinstance(publication, commands.Published):
+            results[entry.pk] = _result_of(entry, publication)
+        else:
+            [loaded] = outbox.load_requests([entry])
+            results[entry.pk] = _result_of(loaded, publication)
 
 
 def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
@@ -104,26 +122,19 @@ def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
     newer = ApprovalRequest.objects.filter(session_id=OuterRef("request__session_id")).filter(
         Q(created_at__gt=opened_at) | Q(created_at=opened_at, pk__gt=row)
     )
-    found = OutboxEntry.objects.filter(Exists(newer), pk__in=[entry.pk for entry in entries])
-    return set(found.values_list("pk", flat=True))
+    outdated = OutboxEntry.objects.filter(Exists(newer), pk__in=[entry.pk for entry in entries])
+    return set(outdated.values_list("pk", flat=True))
 
 
-class Standing(NamedTuple):
-    """Whether Redis holds the signal, and how many listen for it."""
-
-    is_held: bool
-    listeners: int
-
-
-def _standing(entries: Sequence[OutboxEntry]) -> dict[int, Standing]:
-    """Return how each entry stands that is not sent for the first time, by its key."""
+def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
+    """Return what Redis holds for each entry that is not sent for the first time, by its key."""
     again = [entry for entry in entries if entry.attempts]
     if not again:
         return {}
-    held = commands.held([entry.request.session_id for entry in again])
+    states = commands.signals_and_listeners([entry.request.session_id for entry in again])
     return {
-        entry.pk: Standing(signal == entry.signal, listeners)
-        for entry, (signal, listeners) in zip(again, held, strict=True)
+        entry.pk: KeyState(signal == entry.signal, listeners)
+        for entry, (signal, listeners) in zip(again, states, strict=True)
     }
 
 
@@ -134,56 +145,48 @@ def _refresh(entry: OutboxEntry) -> None:
         logger.error("request_unreadable", request_id=entry.request.request_id, error=str(exc))
 
 
-def _published(entry: OutboxEntry, asked_at: float) -> int | Exception:
-    try:
-        return commands.publish(
-            entry.request, entry.signal, seconds=_seconds(entry), asked_at=asked_at
-        )
-    except (commands.TooLate, commands.Superseded, ResponseError, InvalidJSON) as refused:
-        return refused
-
-
-def _judged(entry: OutboxEntry, answer: int | Exception) -> outbox.Attempt:
-    """Return what a publication's answer, or its refusal, means."""
-    match answer:
+def _result_of(entry: OutboxEntry, publication: commands.Publication) -> outbox.AttemptResult:
+    """Return what a publication means for its entry."""
+    match publication:
+        case commands.Published(receivers):
+            outcome = DeliveryOutcome.DELIVERED if receivers else DeliveryOutcome.PENDING
+            return outbox.AttemptResult(outcome, receivers)
+        case commands.Superseded(named):
+            outcome = _outcome_if_superseded(entry, named)
+            return outbox.AttemptResult(outcome, is_withheld=outcome is DeliveryOutcome.PENDING)
         case commands.TooLate():
-            return outbox.Attempt(DeliveryOutcome.PENDING, is_late=True)
-        case commands.Superseded():
-            outcome = _unless_told_late(entry, answer.named)
-            return outbox.Attempt(outcome, is_withheld=outcome is DeliveryOutcome.PENDING)
-        case Exception():
-            # A key of another kind, a context changed by hand: its own trouble, and no other's.
-            return outbox.Attempt(DeliveryOutcome.PENDING, error=str(answer))
-    return outbox.Attempt(DeliveryOutcome.DELIVERED if answer else DeliveryOutcome.PENDING, answer)
+            return outbox.AttemptResult(DeliveryOutcome.PENDING, is_late=True)
+        case commands.Refused(error):
+            return outbox.AttemptResult(DeliveryOutcome.PENDING, error=error)
 
 
-def _seconds(entry: OutboxEntry) -> int:
-    return max(1, round(_left(entry)))
-
-
-def _left(entry: OutboxEntry) -> float:
-    """Return for how many more seconds the signal may be sent."""
-    return redis_keys.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()
-
-
-def _unless_received(entry: OutboxEntry, outcome: DeliveryOutcome) -> DeliveryOutcome:
-    """Return how an entry ends: what somebody has received stays received, even if Redis has
-    forgotten it since."""
-    return DeliveryOutcome.DELIVERED if entry.receivers else outcome
-
-
-def _unless_told_late(entry: OutboxEntry, named: str) -> DeliveryOutcome:
-    """Return what a refusal means: the session's key names another request than this one.
+def _outcome_if_superseded(entry: OutboxEntry, named: str) -> DeliveryOutcome:
+    """Return what it means that the session's key names another request than this one.
 
     If the database knows that one as older, its session has not heard of this one yet. An
-    agent on Redis is about to write it; an opening of ours that Redis missed is told now,
+    agent on Redis is about to write it; an opening of ours that Redis missed is announced now,
     unless the key has changed meanwhile. Either way the signal is sent again.
     """
     request = entry.request
     older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
-    # Asked only what can be an id: PostgreSQL takes no NUL.
+    # Only what can be an id is looked up: PostgreSQL takes no NUL.
     if not (ID_PATTERN.fullmatch(named) and older.filter(request_id=named).exists()):
-        return _unless_received(entry, DeliveryOutcome.SUPERSEDED)
+        return _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
     if request.origin != Origin.REDIS:
         commands.announce(request, instead_of=named)
     return DeliveryOutcome.PENDING
+
+
+def _final_outcome(entry: OutboxEntry, outcome: DeliveryOutcome) -> DeliveryOutcome:
+    """Return how an entry ends: a signal that was received once stays delivered, even if Redis
+    has lost it since."""
+    return DeliveryOutcome.DELIVERED if entry.receivers else outcome
+
+
+def _ttl(entry: OutboxEntry) -> int:
+    return max(1, round(_seconds_left(entry)))
+
+
+def _seconds_left(entry: OutboxEntry) -> float:
+    """Return for how many more seconds the signal may be sent."""
+    return redis_keys.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()

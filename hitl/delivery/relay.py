@@ -1,4 +1,4 @@
-"""Publishes what the fast path did not: any number of these run at once."""
+"""Repeats: sends what the first publication did not deliver. Any number of relays may run."""
 
 from __future__ import annotations
 
@@ -15,18 +15,22 @@ from hitl.delivery import commands, outbox, publisher, resync
 
 logger = get_logger(__name__)
 
-# At most so many at once that what the database said of them holds until the last is published.
+# Entries that are sent together. What the database says of them must hold until the last is
+# published (`commands.VALID_SECONDS`); chosen, and halved where that took too long.
 _BATCH = 50
 _batch = _BATCH
-# Then somebody else may have the thread.
+# After so many batches another task may have the thread. Chosen.
 _BATCHES = 100
-# Between looks at the outbox: soon when something is due; else until told, at most this long.
+# Seconds between looks at the outbox: soon if something is due, else until woken up. Chosen.
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 0.02, 1.0
+
+# When the Redis run that is known last answered this process.
+_alive_at: datetime | None = None
 
 
 async def run() -> None:
-    """Send what is due until cancelled; outlives a database or a Redis that is away."""
-    async with hub().subscribe(outbox.TOPIC) as told:
+    """Send what is due until cancelled; goes on when a database or a Redis that is away is back."""
+    async with hub().subscribe(outbox.TOPIC) as wakeups:
         while True:
             try:
                 pause = await run_background(send_due)
@@ -34,20 +38,21 @@ async def run() -> None:
                 logger.warning("relay_waits", error=str(exc).strip())
                 await asyncio.sleep(_LONGEST_SLEEP / 2)
             else:
-                await told.next(pause)
+                await wakeups.next(pause)
 
 
 def send_due() -> float:
     """Send every entry that is due; return the seconds until it is worth looking again.
 
-    While this process cannot reach Redis it takes none: another's link may be whole. Raises
-    `redis.RedisError` then.
+    If this process cannot reach Redis it takes none, since another's link may be whole, and
+    raises `redis.RedisError`.
     """
     try:
-        _restore_memory()
+        _requeue_after_restart()
         resync.send_missed()
     except (RedisError, OSError) as exc:
-        outbox.hold_up(str(exc))
+        # Raised on: the loop then sleeps and ignores wake-ups, which would only fail again.
+        outbox.note_redis_away(str(exc))
         raise
     global _batch  # noqa: PLW0603 - one relay for each process
     for _ in range(_BATCHES):
@@ -57,7 +62,7 @@ def send_due() -> float:
         sent = publisher.send(entries)
         if sent.is_away:
             return _LONGEST_SLEEP / 2
-        # Where processors are scarce, what comes too late would come too late again.
+        # On a machine this slow even a single entry would be too late again.
         if sent.is_late and len(entries) == 1:
             break
         _batch = max(1, len(entries) // 2) if sent.is_late else min(_BATCH, 2 * _batch)
@@ -68,20 +73,16 @@ def send_due() -> float:
     return min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP)
 
 
-# When the Redis that is known last answered here.
-_alive_at: datetime | None = None
+def _requeue_after_restart() -> None:
+    """Have the signals that a restarted Redis lost sent again; raises `redis.RedisError`.
 
-
-def _restore_memory() -> None:
-    """Give a Redis that has begun anew what it held before; raises `redis.RedisError`.
-
-    Of several relays that see it, each may do this: what is owed is owed once.
+    Several relays may notice the restart and each do this: an entry is requeued once.
     """
     global _alive_at  # noqa: PLW0603 - one Redis for each process
     asked_at = timezone.now()
-    memory = commands.memory()
-    if not memory.is_known:
-        count = outbox.owe_again(asked_at - timedelta(seconds=memory.uptime), _alive_at)
-        commands.remember(memory.run_id)
+    redis_run = commands.current_run()
+    if not redis_run.is_known:
+        count = outbox.requeue_lost(asked_at - timedelta(seconds=redis_run.uptime), _alive_at)
+        commands.remember_run(redis_run.run_id)
         logger.info("redis_began_anew", owed_again=count)
     _alive_at = asked_at

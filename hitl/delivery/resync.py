@@ -1,8 +1,8 @@
-"""What Redis has missed of a request: its opening, its adoption, or an end without a decision,
-because Redis was away or the process that did it died before it could tell.
+"""Resyncs: sends what Redis missed besides signals, an opening, an adoption, or an end without a
+decision, because Redis was away or the process died before it sent it.
 
-A decision is the outbox's. But a session's key may hold the answer to the question before, and
-a request's key may say `pending`, until Redis is told; a relay makes up for it.
+Until Redis has it, a session's key may hold the answer to the question before, and a request's
+key may say `pending`. A decision is not marked here: it is in the outbox.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
-# How many are made up for before somebody else may have the thread.
+# After so many requests another task may have the thread. Chosen.
 _AT_ONCE = 100
 
 
 def mark_missed(request: ApprovalRequest) -> None:
-    """Have a relay tell Redis as soon as it can; never raises."""
+    """Have a relay send the request to Redis as soon as it can; never raises."""
     try:
         ApprovalRequest.objects.filter(pk=request.pk).update(is_missed_by_redis=True)
     except DATABASE_AWAY as exc:
@@ -33,19 +33,19 @@ def mark_missed(request: ApprovalRequest) -> None:
 
 
 def clear_missed(*requests: ApprovalRequest) -> None:
-    """Take back that Redis has missed anything of the requests, as they were when that was told:
-    what has become of one since may be owed anew."""
-    told = Q()
+    """Record that Redis has the requests in the state in which they are given: a change that was
+    made since is missed by Redis still."""
+    sent = Q()
     for request in requests:
         if request.is_missed_by_redis:
-            told |= Q(
+            sent |= Q(
                 pk=request.pk,
                 status=request.status,
                 approvals=request.approvals,
                 escalated_at=request.escalated_at,
             )
-    if told:
-        ApprovalRequest.objects.filter(told).update(is_missed_by_redis=False)
+    if sent:
+        ApprovalRequest.objects.filter(sent).update(is_missed_by_redis=False)
 
 
 def drop_older_signals(*requests: ApprovalRequest) -> None:
@@ -53,34 +53,35 @@ def drop_older_signals(*requests: ApprovalRequest) -> None:
     `redis.RedisError`."""
     newest = sessions.latest_opened_at([request.session_id for request in requests])
     commands.forget_other_signals(
-        [one for one in requests if newest.get(one.session_id) == one.created_at]
+        [request for request in requests if newest.get(request.session_id) == request.created_at]
     )
 
 
 def send_missed() -> None:
-    """Tell Redis what it has missed, as it stands now; raises `redis.RedisError`.
+    """Send Redis what it has missed, in its present state; raises `redis.RedisError`.
 
     Any number of processes may do this at once.
     """
     missed = ApprovalRequest.objects.filter(is_missed_by_redis=True)
     for request in missed.order_by("pk")[:_AT_ONCE]:
         try:
-            _tell(request)
+            _send(request)
         except ResponseError as exc:
+            # Redis answers, and refuses this one request's keys: the others are sent all the same.
             logger.warning("redis_refuses", request_id=request.request_id, error=str(exc))
             if "WRONGTYPE" not in str(exc):
-                continue  # out of memory, read-only: it takes this when it is itself again
-            # A key of another kind is no key of ours.
+                continue  # out of memory or read-only, which ends: send it again then
+            # A key of another kind is no key of ours: nothing is sent to it again.
         except InvalidJSON as exc:
-            # Changed by hand: there is nothing to tell, and all others are told none the less.
+            # The row was changed by hand: it cannot be sent, and the others are all the same.
             logger.error("request_unreadable", request_id=request.request_id, error=str(exc))
         clear_missed(request)
 
 
-def _tell(request: ApprovalRequest) -> None:
+def _send(request: ApprovalRequest) -> None:
     if request.origin != Origin.REDIS:
         return commands.announce(request)
-    # Its session's key is its agent's own, and so is its text while nothing has come of it.
+    # Its session's key is its agent's own, and so is its text until something has changed here.
     if request.status != Status.PENDING or request.approvals or request.escalated_at:
         commands.refresh(request)
     drop_older_signals(request)

@@ -52,7 +52,7 @@ class AuditPageConsumer(OperatorConsumer):
         """Send the headers of an answer that no cache stores and no proxy buffers."""
         fixed = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = HttpResponse(headers={**headers, **fixed})
-        await self.start(200, self.edge_headers(response))
+        await self.start(200, self.response_headers(response))
 
 
 class VerifyConsumer(AuditPageConsumer):
@@ -110,7 +110,7 @@ class ExportConsumer(AuditPageConsumer):
         await self.start_uncached(
             **{"Content-Type": "application/zip", "Content-Disposition": disposition}
         )
-        pieces = audit_export.pieces(export)
+        pieces = audit_export.zip_chunks(export)
         checked_at = time.monotonic()
         while (piece := await run_sync(next, pieces, None)) is not None:
             if piece:

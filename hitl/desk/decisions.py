@@ -80,7 +80,7 @@ def decide_with_message(
     """Decide one request, and leave a message with its new state or why it was not decided."""
     result = decide(request, approval_request, make_decision)
     messages.add_message(request, result.level, result.text)
-    if result.is_done and outbox.is_held_up(approval_request.request_id):
+    if result.is_done and outbox.is_waiting_for_redis(approval_request.request_id):
         text = _("Redis is away: an agent outside this server is told when it is back.")
         messages.warning(request, text)
     return result

@@ -13,10 +13,11 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
+from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
-from hitl.policies.rules import may_approve, may_reject, rule_of
+from hitl.policies.rules import rule_of
 from hitl.states import Status
 from hitl.text import json_html, redact, sanitize
 
@@ -33,7 +34,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
     rule = rule_of(request)
     votes = list(request.votes.all())
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
-    refusal = may_approve(actor, request)
+    refusal = why_not_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
     return {
         "request": request,
@@ -51,7 +52,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "has_voted": has_voted,
         "rule": rule,
         "may_approve": is_pending and refusal is None and not has_voted,
-        "may_reject": is_pending and may_reject(actor, request) is None,
+        "may_reject": is_pending and why_not_reject(actor, request) is None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
@@ -90,7 +91,8 @@ def next_to_decide(operator: Operator, pk: int) -> int | None:
         actor = operator_actor(
             operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
         )
-        if request.pk != pk and None in (may_approve(actor, request), may_reject(actor, request)):
+        refusals = (why_not_approve(actor, request), why_not_reject(actor, request))
+        if request.pk != pk and None in refusals:
             return request.pk
     return None
 

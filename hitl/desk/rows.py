@@ -7,6 +7,7 @@ from typing import Any
 from django.template.loader import render_to_string
 
 from dwp_project.gateway.operators import Operator
+from hitl.approvals.permissions import decides_in
 from hitl.desk import wording
 from hitl.desk.inbox import Inbox
 from hitl.models import ApprovalRequest
@@ -23,7 +24,7 @@ def render(inbox: Inbox, operator: Operator) -> dict[int, str]:
             {
                 **row_context(request),
                 "has_voted": request.pk in inbox.voted,
-                "may_decide": request.tenant_id in operator.decides_in,
+                "may_decide": request.tenant_id in decides_in(operator),
                 "is_many": is_many,
             },
         )

@@ -10,9 +10,9 @@ from django.template.loader import render_to_string
 
 from dwp_project.gateway.operators import Operator
 from hitl import services
+from hitl.approvals import permissions
 from hitl.desk import inbox as inboxes
 from hitl.desk import one, rows
-from hitl.models import ApprovalRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def of_inbox(operator: Operator) -> Snapshot:
 
 def of_request(operator: Operator, pk: int) -> Snapshot | None:
     """Return a snapshot of one request, or None if the operator's tenants have no such request."""
-    visible = ApprovalRequest.objects.filter(pk=pk, tenant_id__in=operator.tenants)
+    visible = permissions.visible_to(operator).filter(pk=pk)
     request = visible.select_related("policy").first()
     if request is None:
         return None

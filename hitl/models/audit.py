@@ -1,4 +1,4 @@
-"""The auditor's book: records in chains, and signed checkpoints of the chains' heads."""
+"""The audit: records in chains, and signed checkpoints of the chains' heads."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hitl.states import ActorKind, AuditEvent, Channel
 
 
 class AuditChain(models.Model):
-    """The head of one tenant's chain; its row lock puts the records in one order.
+    """The head of one tenant's chain. Writers lock its row, so that records have one order.
 
     `tenant_id` is empty for the deployment's own chain.
     """
@@ -23,7 +23,7 @@ class AuditChain(models.Model):
 
 
 class AuditRecord(models.Model):
-    """One fact, linked to the one before it by its hash. Written once, never changed.
+    """One fact, linked to the record before it by that one's hash. Written once, never changed.
 
     `hitl.audit.record` is the only writer; triggers in the database refuse UPDATE, DELETE,
     TRUNCATE and SQLite's INSERT OR REPLACE.
@@ -43,12 +43,12 @@ class AuditRecord(models.Model):
     user_agent = models.CharField(_("user agent"), max_length=255, blank=True)
     context_digest = models.CharField(_("context digest"), max_length=64, blank=True)
     # Which facts the hash is over (hitl.audit.hashing); older records keep their form.
-    # Defaults of the database: processes of the version before go on writing during an update.
+    # Defaults in the database, because processes of the last version write during an update.
     form = models.PositiveSmallIntegerField(default=1, db_default=1)
     action_type = models.CharField(
         _("action"), max_length=128, blank=True, default="", db_default=""
     )
-    # Canonical JSON of what else the event is about (a reason, a session's owner).
+    # Canonical JSON of further facts, as a reason or a session's owner.
     details = models.TextField(_("details"), default="{}")
     previous_hash = models.CharField(_("hash before"), max_length=64)
     hash = models.CharField(_("hash"), max_length=64)
@@ -62,7 +62,7 @@ class AuditRecord(models.Model):
         ]
         indexes = [
             models.Index(fields=["request_id", "id"], name="audit_of_request"),
-            # A page is the beginning of a stretch of one of these, with a range of time or without.
+            # A page of a search is the beginning of a range of one of these.
             models.Index(fields=["tenant_id", "-at", "-sequence"], name="audit_by_time"),
             models.Index(fields=["tenant_id", "event", "-at", "-sequence"], name="audit_by_event"),
             models.Index(fields=["tenant_id", "actor", "-at", "-sequence"], name="audit_by_actor"),
@@ -76,7 +76,7 @@ class AuditRecord(models.Model):
 
 
 class AuditCheckpoint(models.Model):
-    """A chain's head at some time, signed: what came before it cannot be cut off unseen.
+    """A signed head of a chain: records up to it cannot be changed or removed unnoticed.
 
     `signature` is over `statement`, the canonical JSON of the other columns, as it is written
     outside the database too.

@@ -1,4 +1,4 @@
-"""What is kept for a while: turns of chores, answers to repeated requests."""
+"""Rows of the background: turns of chores, and answers to requests that may be repeated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Chore(models.Model):
-    """When work that is due now and then is due next; one process takes each turn."""
+    """When a chore is due next; one process takes each turn."""
 
     name = models.CharField(max_length=64, unique=True)
     due_at = models.DateTimeField()
@@ -16,7 +16,7 @@ class Chore(models.Model):
 
 
 class KeptAnswer(models.Model):
-    """The answer to a request that carried an Idempotency-Key; `status` 0 while it is made."""
+    """The answer to a request that carried an Idempotency-Key; `status` is 0 until it is there."""
 
     tenant_id = models.CharField(max_length=255)
     user_id = models.CharField(max_length=255)

@@ -1,4 +1,4 @@
-"""Signals on their way to agents."""
+"""The outbox: signals that must reach agents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class OutboxQuerySet(models.QuerySet["OutboxEntry"]):
 
 
 class OutboxEntry(models.Model):
-    """A signal that must reach an agent, committed with the decision it tells of."""
+    """A signal that must reach an agent, committed together with its decision."""
 
     request = models.OneToOneField(
         ApprovalRequest, on_delete=models.PROTECT, related_name="outbox_entry"
@@ -37,9 +37,9 @@ class OutboxEntry(models.Model):
         default=DeliveryOutcome.PENDING,
     )
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
-    # When the agent had the decision without it, because this house runs the agent itself.
+    # When the built-in agent had the decision without the signal.
     heard_at = models.DateTimeField(null=True, blank=True)
-    # When a relay may take it up; a relay that does so moves it on before it sends.
+    # When a relay may take the entry; the relay that takes it sets a later time before it sends.
     due_at = models.DateTimeField(_("next attempt at"))
     # Why the last attempt did not reach Redis; empty if it did.
     error = models.CharField(_("last error"), max_length=255, blank=True)

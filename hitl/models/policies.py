@@ -1,4 +1,4 @@
-"""The rules of tenants: who may decide what, how many must agree, and for how long it waits."""
+"""Policies: who decides on an action, how many must agree, and the term; and rejection reasons."""
 
 from __future__ import annotations
 
@@ -9,8 +9,14 @@ from django.utils.translation import gettext_lazy as _
 from dwp_project.gateway.roles import Role
 from hitl.states import OnTimeout
 
+# Characters of an action type, and so of a pattern (wire.md, 3.5).
+MAX_ACTION_LENGTH = 128
+# Chosen: more people than this are a meeting, not an approval.
 MOST_APPROVALS = 5
+# The longest term, of a request (wire.md, 3.5) and of a policy alike: 30 days.
 MOST_SECONDS = 30 * 24 * 3600
+# Chosen: one line that is picked from a list.
+MAX_PRESET_LENGTH = 500
 _ROLES = [(Role.APPROVER.value, Role.APPROVER.label), (Role.ADMIN.value, Role.ADMIN.label)]
 _SECONDS = [MinValueValidator(1), MaxValueValidator(MOST_SECONDS)]
 
@@ -21,12 +27,15 @@ class PolicyQuerySet(models.QuerySet["Policy"]):
 
 
 class Policy(models.Model):
-    """One version of one rule. A row is never changed but for `is_current`, which the next
-    version takes over; requests point at the version they were opened under."""
+    """One version of a tenant's rule for the actions that its pattern matches.
+
+    Only `is_current` of a row ever changes: the next version takes it over. Requests point at
+    the version they were opened under. `hitl.policies.changes` writes them.
+    """
 
     tenant_id = models.CharField(_("tenant"), max_length=255)
     # An action type in which `*` stands for any text.
-    pattern = models.CharField(_("action pattern"), max_length=128)
+    pattern = models.CharField(_("action pattern"), max_length=MAX_ACTION_LENGTH)
     version = models.PositiveIntegerField(_("version"))
     min_approvals = models.PositiveSmallIntegerField(
         _("approvals needed"),
@@ -36,7 +45,7 @@ class Policy(models.Model):
     forbid_requester = models.BooleanField(_("requester may not approve"), default=False)
     # Empty: the requester, an approver or an admin.
     required_role = models.CharField(_("required role"), max_length=16, choices=_ROLES, blank=True)
-    # None: what the asker wants, or else the deployment's default.
+    # None: as the question says, or else the deployment's default.
     timeout_seconds = models.PositiveIntegerField(
         _("seconds to decide"), null=True, blank=True, validators=_SECONDS
     )
@@ -52,7 +61,7 @@ class Policy(models.Model):
     )
     reason_required = models.BooleanField(_("a rejection needs a reason"), default=False)
     is_current = models.BooleanField(_("current"), default=True)
-    # The last version of a rule that no longer applies.
+    # True of the last version of a policy that no longer applies.
     is_retired = models.BooleanField(_("retired"), default=False)
     created_at = models.DateTimeField(_("since"))
     created_by = models.CharField(_("by"), max_length=255)
@@ -82,7 +91,7 @@ class RejectionReason(models.Model):
     """A reason that a tenant's operators pick instead of writing it."""
 
     tenant_id = models.CharField(_("tenant"), max_length=255)
-    text = models.CharField(_("reason"), max_length=500)
+    text = models.CharField(_("reason"), max_length=MAX_PRESET_LENGTH)
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Approval requests, the votes on them, and whose session is whose."""
+"""Approval requests, their votes, and the owners of sessions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.jsontext import digest, parse
-from hitl.models.policies import Policy
+from hitl.models.policies import MAX_ACTION_LENGTH, Policy
 from hitl.states import DECIDED, Channel, Origin, Status
 
 # Ids of requests and sessions (docs/reference/wire.md, 3.5).
@@ -32,7 +32,7 @@ class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
 
 
 class ApprovalRequest(models.Model):
-    """One question of one agent, and its answer.
+    """One question of one agent, and the decision on it.
 
     `status` changes only in `hitl.services`, from `pending` to one final state.
     """
@@ -43,13 +43,13 @@ class ApprovalRequest(models.Model):
     user_id = models.CharField(_("requester"), max_length=255)
     origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
     agent_id = models.CharField(_("agent"), max_length=255, blank=True)
-    action_type = models.CharField(_("action"), max_length=128)
+    action_type = models.CharField(_("action"), max_length=MAX_ACTION_LENGTH)
     message = models.TextField(_("message"), blank=True)
-    # JSON text, not a JSON column: what was decided on stays what it was, to the order of its
-    # members, on every database.
+    # JSON text, not a JSON column: every database keeps the text as it was, to the order of its
+    # members.
     context_text = models.TextField(_("context"))
     context_digest = models.CharField(_("context digest"), max_length=64)
-    # Tells the same request sent again from another one under its id.
+    # Tells the same question sent again from another one under its id.
     body_digest = models.CharField(max_length=64)
     status = models.CharField(
         _("status"), max_length=16, choices=Status.choices, default=Status.PENDING
@@ -62,9 +62,9 @@ class ApprovalRequest(models.Model):
         _("decided in"), max_length=8, choices=Channel.choices, blank=True
     )
     reason = models.TextField(_("reason"), blank=True)
-    # Redis has not heard of its opening, or of its end without a decision: hitl.delivery.resync.
+    # Redis was not told of its opening, or of its end without a decision: `hitl.delivery.resync`.
     is_missed_by_redis = models.BooleanField(default=False, db_default=False)
-    # The rule that held when it was opened, of that version; none where no policy applied.
+    # The version of the policy that applied when it was opened; None if none did.
     policy = models.ForeignKey(
         Policy,
         verbose_name=_("policy"),
@@ -73,7 +73,7 @@ class ApprovalRequest(models.Model):
         blank=True,
         related_name="requests",
     )
-    # How many have said yes so far; its update orders the votes of any number of processes.
+    # The number of votes; updating it puts the votes of all processes in an order.
     approvals = models.PositiveSmallIntegerField(_("approvals"), default=0, db_default=0)
     escalated_at = models.DateTimeField(_("escalated at"), null=True, blank=True)
 
@@ -124,8 +124,8 @@ class ApprovalRequest(models.Model):
 
     @property
     def stored_digest(self) -> str:
-        """The digest of the context as it is stored now: another than `context_digest` if
-        somebody has changed it in the database."""
+        """The digest of the stored context; differs from `context_digest` if somebody has
+        changed the context in the database."""
         return digest(self.context)
 
     @property
@@ -134,11 +134,11 @@ class ApprovalRequest(models.Model):
 
 
 class Vote(models.Model):
-    """One person's yes, where a policy wants several. A no needs no vote: one rejects."""
+    """One person's approval where a policy needs several. A rejection is no vote: one is enough."""
 
     request = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="votes")
     user_id = models.CharField(_("user"), max_length=255)
-    # Who that is, however an issuer spells it: `hitl.actors.person`.
+    # The key of the person, however an issuer spells the id: `hitl.actors.person_key`.
     person = models.CharField(max_length=1024)
     role = models.CharField(_("role"), max_length=255, blank=True)
     channel = models.CharField(_("channel"), max_length=8, choices=Channel.choices)
@@ -157,9 +157,9 @@ class Vote(models.Model):
 
 
 class SessionOwner(models.Model):
-    """Who used a session first, and so owns it (docs/reference/wire.md, 3.5).
+    """The owner of a session: whoever used it first (docs/reference/wire.md, 3.5).
 
-    Redis keys carry no tenant: whoever may open a request in a session answers its agent.
+    Redis keys carry no tenant, so whoever may open a request in a session could answer its agent.
     """
 
     session_id = models.CharField(_("session"), max_length=128, unique=True)

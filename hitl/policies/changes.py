@@ -1,4 +1,7 @@
-"""How policies come, change and go: by admins of their tenant, a version at a time, audited."""
+"""Creates, changes and retires policies: admins only, a version at a time, audited.
+
+The only writer of policies. What a policy may say is checked here.
+"""
 
 from __future__ import annotations
 
@@ -17,29 +20,28 @@ from hitl import errors
 from hitl.actors import Actor
 from hitl.audit import record
 from hitl.models import Policy
-from hitl.models.policies import MOST_APPROVALS, MOST_SECONDS
+from hitl.models.policies import MAX_ACTION_LENGTH, MOST_APPROVALS, MOST_SECONDS
 from hitl.policies.patterns import ANY
 from hitl.policies.rules import Rule, rule_as_of
 from hitl.states import AuditEvent, OnTimeout
 
-MOST_PATTERN = 128
 _ROLES = (Role.APPROVER.value, Role.ADMIN.value)
 
 
 def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = None) -> Policy:
-    """Make a policy of the actor's tenant; one that was retired comes back as its next version.
+    """Create a policy of the actor's tenant; a retired one comes back as its next version.
 
     Raises `MayNotChangePolicies`, `InvalidPolicy`, `PolicyExists`.
     """
     _authorise(actor)
     check(pattern, rule)
-    known = Policy.objects.filter(tenant_id=actor.tenant_id, pattern=pattern, is_current=True)
+    current = Policy.objects.filter(tenant_id=actor.tenant_id, pattern=pattern, is_current=True)
     try:
         with transaction.atomic():
-            before = known.first()
+            before = current.first()
             if before is None:
                 return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, None, now)
-            if before.is_retired and _displace(before):
+            if before.is_retired and _supersede(before):
                 return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, before, now)
     except IntegrityError as exc:  # somebody else made it in the same moment
         raise errors.PolicyExists from exc
@@ -49,49 +51,50 @@ def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = Non
 def change(
     actor: Actor, pattern: str, rule: Rule, *, version: int, now: datetime | None = None
 ) -> Policy:
-    """Make the next version of the policy that was read in `version`, and return it.
+    """Create the next version of the policy that was read in `version`, and return it.
 
-    Requests keep the version they were opened under. Raises `MayNotChangePolicies`,
+    Requests keep the version they were opened under. A rule that is the same makes no version:
+    the current one is returned. Raises `MayNotChangePolicies`,
     `InvalidPolicy`, `PolicyOutdated`.
     """
     _authorise(actor)
     check(pattern, rule)
     with transaction.atomic():
-        before = _read_in(actor, pattern, version)
-        if _same(rule_as_of(before), rule):
+        before = _read_version(actor, pattern, version)
+        if _is_same(rule_as_of(before), rule):
             return before
-        if not _displace(before):
+        if not _supersede(before):
             raise errors.PolicyOutdated
         return _write(actor, AuditEvent.POLICY_CHANGED, pattern, rule, before, now)
 
 
 def retire(actor: Actor, pattern: str, *, version: int, now: datetime | None = None) -> Policy:
-    """Let the policy that was read in `version` no longer apply to what is opened from now on.
+    """Retire the policy that was read in `version`: it applies to no request opened from now on.
 
-    Raises `MayNotChangePolicies`, `PolicyOutdated`.
+    Returns the version that says so. Raises `MayNotChangePolicies`, `PolicyOutdated`.
     """
     _authorise(actor)
     with transaction.atomic():
-        before = _read_in(actor, pattern, version)
-        if not _displace(before):
+        before = _read_version(actor, pattern, version)
+        if not _supersede(before):
             raise errors.PolicyOutdated
         rule = rule_as_of(before)
         return _write(actor, AuditEvent.POLICY_RETIRED, pattern, rule, before, now)
 
 
 def check(pattern: str, rule: Rule) -> None:
-    """Raise `InvalidPolicy` for what no policy may say."""
-    for is_wrong, field, text in _complaints(pattern, rule):
+    """Raise `InvalidPolicy` for a pattern or a rule that no policy may have."""
+    for is_wrong, field, text in _problems(pattern, rule):
         if is_wrong:
             raise errors.InvalidPolicy(field, text)
 
 
-def _complaints(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]:
+def _problems(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]:
     escalates = rule.on_timeout == OnTimeout.ESCALATE
     further = (rule.escalate_to_role, rule.escalate_seconds)
     return [
         (
-            not (0 < len(pattern) <= MOST_PATTERN and pattern.isprintable()),
+            not (0 < len(pattern) <= MAX_ACTION_LENGTH and pattern.isprintable()),
             "pattern",
             _("A pattern is 1 to 128 printable characters."),
         ),
@@ -159,16 +162,16 @@ def _authorise(actor: Actor) -> None:
         raise errors.MayNotChangePolicies
 
 
-def _read_in(actor: Actor, pattern: str, version: int) -> Policy:
-    known = Policy.objects.current().filter(tenant_id=actor.tenant_id, pattern=pattern)
-    found = known.filter(version=version).first()
-    if found is None:
+def _read_version(actor: Actor, pattern: str, version: int) -> Policy:
+    current = Policy.objects.current().filter(tenant_id=actor.tenant_id, pattern=pattern)
+    policy = current.filter(version=version).first()
+    if policy is None:
         raise errors.PolicyOutdated
-    return found
+    return policy
 
 
-def _displace(before: Policy) -> bool:
-    """Make room for the next version; of any number who do this, one does."""
+def _supersede(before: Policy) -> bool:
+    """Take `is_current` from a version; of any number of transactions, one gets True."""
     return bool(Policy.objects.filter(pk=before.pk, is_current=True).update(is_current=False))
 
 
@@ -182,31 +185,31 @@ def _write(
 ) -> Policy:
     now = now or timezone.now()
     is_retired = event is AuditEvent.POLICY_RETIRED
-    made = Policy.objects.create(
+    policy = Policy.objects.create(
         tenant_id=actor.tenant_id,
         pattern=pattern,
         version=before.version + 1 if before else 1,
         is_retired=is_retired,
         created_at=now,
         created_by=actor.id,
-        **_asked(rule),
+        **_rule_members(rule),
     )
-    known = before if before and not before.is_retired else None
+    replaced = before if before and not before.is_retired else None
     details = {
-        "policy": {"pattern": pattern, "version": made.version},
-        "before": _asked(rule_as_of(known)) if known else None,
-        "after": None if is_retired else _asked(rule),
+        "policy": {"pattern": pattern, "version": policy.version},
+        "before": _rule_members(rule_as_of(replaced)) if replaced else None,
+        "after": None if is_retired else _rule_members(rule),
     }
     record.write(event, actor, now, details=details)
-    return made
+    return policy
 
 
-def _asked(rule: Rule) -> Mapping[str, Any]:
-    """Return what the rule asks, without the version that says so."""
-    asked = asdict(rule)
-    del asked["version"]
-    return asked
+def _rule_members(rule: Rule) -> Mapping[str, Any]:
+    """Return the rule's columns, without the version that it came from."""
+    members = asdict(rule)
+    del members["version"]
+    return members
 
 
-def _same(one: Rule, other: Rule) -> bool:
-    return replace(one, version="") == replace(other, version="")
+def _is_same(first: Rule, other: Rule) -> bool:
+    return replace(first, version="") == replace(other, version="")

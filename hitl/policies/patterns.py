@@ -1,4 +1,4 @@
-"""Which action types a policy's pattern means, and which of several patterns means most."""
+"""Which action types a policy's pattern matches, and which of several patterns comes first."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ ANY = "*"
 
 
 def matches(pattern: str, action_type: str) -> bool:
-    """Say whether `action_type` is `pattern`, in which each `*` stands for any text or none.
+    """Say whether the pattern matches the action type; each `*` stands for any text or none.
 
-    Nothing else is special, and case counts. Each piece between stars is sought once, from
-    where the last one ended: no pattern makes this try anything twice.
+    No other character is special, and case counts. Each piece between stars is searched for
+    once, from the end of the last one, so no pattern makes this slow.
     """
     first, *more = pattern.split(ANY)
     if not more:
@@ -21,10 +21,10 @@ def matches(pattern: str, action_type: str) -> bool:
         return False
     at, end = len(first), len(action_type) - len(last)
     for piece in middle:
-        found = action_type.find(piece, at, end)
-        if found < 0:
+        start = action_type.find(piece, at, end)
+        if start < 0:
             return False
-        at = found + len(piece)
+        at = start + len(piece)
     return True
 
 
@@ -34,12 +34,12 @@ def literals(pattern: str) -> int:
 
 
 def stars(pattern: str) -> int:
-    """Return how often the pattern stands for any text."""
+    """Return how many `*` the pattern has."""
     return pattern.count(ANY)
 
 
 def rank(pattern: str) -> tuple[int, int, str]:
-    """Return what sorts patterns: who comes first decides.
+    """Return the sort key of a pattern: of those that match, the first one applies.
 
     Most literal characters, then fewest stars, then the order of their characters' numbers,
     which is the same on every database.

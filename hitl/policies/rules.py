@@ -1,6 +1,7 @@
-"""Which policy applies to an action, and what it asks of those who decide.
+"""Which policy applies to an action, and what it asks of a request (wire.md, 3.6).
 
-`hitl.policies.changes` writes policies; requests point at the version they were opened under.
+`hitl.policies.changes` writes policies, `hitl.approvals.permissions` says who satisfies them.
+Requests point at the version they were opened under.
 """
 
 from __future__ import annotations
@@ -9,42 +10,32 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.roles import DECIDERS, Role
-from hitl import errors
-from hitl.actors import Actor, person_key
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
 from hitl.states import OnTimeout
 
-# What each required role is held by.
-_HOLDERS: dict[str, frozenset[str]] = {
-    Role.APPROVER.value: DECIDERS,
-    Role.ADMIN.value: frozenset({Role.ADMIN.value}),
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """What a policy asks; by default, what holds where no policy applies."""
+    """What a policy asks; the defaults are what applies without a policy. Times are in seconds."""
 
     min_approvals: int = 1
     forbid_requester: bool = False
     # Empty: the requester, an approver or an admin.
     required_role: str = ""
-    # None: what the asker wants, or else the deployment's default.
+    # None: as the question says, or else the deployment's default.
     timeout_seconds: int | None = None
     on_timeout: str = OnTimeout.EXPIRE.value
     escalate_to_role: str = ""
     escalate_seconds: int | None = None
     reason_required: bool = False
-    # Which policy in which version, for people; empty where none applies.
+    # The policy and its version in words; empty without a policy.
     version: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyMatch:
-    """A policy whose pattern means the action, whether it applies, and why."""
+    """A policy whose pattern matches an action, whether it applies, and why or why not."""
 
     policy: Policy
     applies: bool
@@ -52,24 +43,24 @@ class PolicyMatch:
 
 
 def applying(tenant_id: str, action_type: str) -> Policy | None:
-    """Return the policy that applies to an action in a tenant, in its current version."""
+    """Return the current version of the policy that applies to an action in a tenant, if any."""
     return applying_to_each(tenant_id, [action_type])[action_type]
 
 
 def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str, Policy | None]:
-    """Return the policy that applies to each action, asking once for all."""
+    """Return the policy that applies to each action, if any; one query for all."""
     current = _current(tenant_id)
     return {action: next(iter(_matching(current, action)), None) for action in action_types}
 
 
 def explain(tenant_id: str, action_type: str) -> list[PolicyMatch]:
-    """Return every current policy that means the action, the one that applies first."""
-    found = _matching(_current(tenant_id), action_type)
-    return [_judged(found, place) for place in range(len(found))]
+    """Return every current policy whose pattern matches the action; the first one applies."""
+    policies = _matching(_current(tenant_id), action_type)
+    return [_match_at(policies, place) for place in range(len(policies))]
 
 
 def rule_as_of(policy: Policy | None) -> Rule:
-    """Return what one version of a policy asks; without one, the default."""
+    """Return what this version of a policy asks; without a policy, the default."""
     if policy is None:
         return Rule()
     return Rule(
@@ -86,7 +77,7 @@ def rule_as_of(policy: Policy | None) -> Rule:
 
 
 def rule_of(request: ApprovalRequest) -> Rule:
-    """Return what holds for a request: its policy's rule as of the version it was opened under.
+    """Return the rule of a request: that of the version of the policy it was opened under.
 
     Once it has escalated, the required role is the one it escalated to.
     """
@@ -97,47 +88,10 @@ def rule_of(request: ApprovalRequest) -> Rule:
 
 
 def policy_details(request: ApprovalRequest) -> dict[str, Any]:
-    """Return what audit records say of the request's policy: pattern and version, or nothing."""
+    """Return the request's policy as audit details: pattern and version, or nothing."""
     if request.policy is None:
         return {}
     return {"policy": {"pattern": request.policy.pattern, "version": request.policy.version}}
-
-
-def may_approve(actor: Actor, request: ApprovalRequest) -> DwpError | None:
-    """Return why `actor` may not approve `request`, or None if they may."""
-    rule = rule_of(request)
-    if refused := _lacks_role(actor, request, rule):
-        return refused
-    if rule.forbid_requester and person_key(actor.id) == person_key(request.user_id):
-        return errors.RequesterMayNotApprove()
-    return None
-
-
-def may_reject(actor: Actor, request: ApprovalRequest) -> DwpError | None:
-    """Return why `actor` may not reject `request`, or None if they may.
-
-    Who asked may always say no: that only ends what they asked for themselves.
-    """
-    if may_cancel(actor, request) is None and actor.id == request.user_id:
-        return None
-    return _lacks_role(actor, request, rule_of(request))
-
-
-def may_cancel(actor: Actor, request: ApprovalRequest) -> DwpError | None:
-    """Return why `actor` may not withdraw `request`, or None if they may.
-
-    To withdraw is no decision: policies say nothing about it (docs/reference/wire.md, 3.5).
-    """
-    return None if actor.may_decide_for(request.user_id) else errors.MayNotDecide()
-
-
-def _lacks_role(actor: Actor, request: ApprovalRequest, rule: Rule) -> DwpError | None:
-    # Who decides nothing in this tenant hears that first, whatever the policy wants.
-    if refused := may_cancel(actor, request):
-        return refused
-    if not rule.required_role or actor.role in _HOLDERS[rule.required_role]:
-        return None
-    return errors.RoleRequired(rule.required_role)
 
 
 def _current(tenant_id: str) -> list[Policy]:
@@ -145,23 +99,23 @@ def _current(tenant_id: str) -> list[Policy]:
 
 
 def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
-    found = [policy for policy in current if patterns.matches(policy.pattern, action_type)]
-    return sorted(found, key=lambda policy: patterns.rank(policy.pattern))
+    policies = [policy for policy in current if patterns.matches(policy.pattern, action_type)]
+    return sorted(policies, key=lambda policy: patterns.rank(policy.pattern))
 
 
-def _judged(found: Sequence[Policy], place: int) -> PolicyMatch:
-    policy, first = found[place], found[0]
-    if len(found) == 1:
+def _match_at(policies: Sequence[Policy], place: int) -> PolicyMatch:
+    policy, first = policies[place], policies[0]
+    if len(policies) == 1:
         why = "no other pattern matches"
     elif place == 0:
-        why = _lost_to(found[1], first)[1]
+        why = _comparison(policies[1], first)[1]
     else:
-        why = _lost_to(policy, first)[0]
+        why = _comparison(policy, first)[0]
     return PolicyMatch(policy, place == 0, why)
 
 
-def _lost_to(loser: Policy, winner: Policy) -> tuple[str, str]:
-    """Return why one lost to the other, and why that one won."""
+def _comparison(loser: Policy, winner: Policy) -> tuple[str, str]:
+    """Return why the loser does not apply, and why the winner does."""
     lost, won = patterns.literals(loser.pattern), patterns.literals(winner.pattern)
     if lost != won:
         return (

@@ -11,6 +11,8 @@ from django.utils.module_loading import import_string
 from streaming.agents.base import Agent
 
 DEFAULT = "default"
+# A deployment may name the demo agent by its former path; it takes the same options.
+_MOVED = {"streaming.agents.builtin.BuiltinAgent": "streaming.agents.demo.DemoAgent"}
 
 
 @cache
@@ -18,7 +20,8 @@ def agent(alias: str = DEFAULT) -> Agent:
     """Return the agent configured under `alias`; raises `ImproperlyConfigured`."""
     try:
         configured = settings.DWP_AGENTS[alias]
-        backend = import_string(configured["BACKEND"])
+        path = configured["BACKEND"]
+        backend = import_string(_MOVED.get(path, path))
     except KeyError as exc:
         raise ImproperlyConfigured(
             f"DWP_AGENTS[{alias!r}] needs a BACKEND: the dotted path of an Agent class."

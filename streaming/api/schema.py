@@ -75,7 +75,7 @@ _start: dict[str, Any] = {
         )
     },
 }
-# A foreign X-User-ID is told in the stream (wire.md, 4.6).
+# A foreign X-User-ID gets an error event in the stream instead (wire.md, 4.6).
 _IDENTIFIED = [failure for failure in IDENTIFIED if not isinstance(failure, UserMismatch)]
 
 start = extend_schema_view(

@@ -88,15 +88,15 @@ def _event(name: str, **fields: Any) -> Step:
 
 def _transcript(steps: Iterable[Step], *, first: int = 1, wait_after: str = "") -> str:
     """Return the bytes of a stream as text, with comments after the event `wait_after`."""
-    sent = frames.CONNECTED
+    text = frames.CONNECTED
     for sequence, (name, fields) in enumerate(steps, start=first):
         payload = events.payload(
             name, fields, session_id=SESSION_ID, timestamp=_STARTED_AT + sequence
         )
-        sent += frames.event(event_id(sequence), name, payload)
+        text += frames.event(event_id(sequence), name, payload)
         if name == wait_after:
-            sent += frames.HEARTBEAT * 2
-    return (sent + frames.DONE).decode()
+            text += frames.HEARTBEAT * 2
+    return (text + frames.DONE).decode()
 
 
 def _foreign_user() -> str:

@@ -1,4 +1,4 @@
-"""Cancelling a session; the stream's own paths, whose GET and POST a consumer serves."""
+"""Cancels a session; describes the paths of the stream, which consumers serve."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from streaming.api import schema
 @schema.cancel
 class CancelView(EnvelopeView):
     def post(self, request: Request, session_id: str) -> Response:
-        self.body(request, Serializer)  # nothing is expected in it, but it must be readable
+        self.body(request, Serializer)  # it needs no member, but must be a JSON object
         actor = caller(request._request, self.identity(request))
         session, was_running = sessions.cancel(session_id, actor)
         status = "cancelled" if was_running else str(session.status)

@@ -71,10 +71,10 @@ async def fail(scope: Scope, receive: Receive, send: Send) -> None:
     if path == "/silent":
         return
     if path == "/context":
-        found = LEFT_BEHIND.get()
+        inherited = LEFT_BEHIND.get()
         LEFT_BEHIND.set(b"something")
         await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": found})
+        await send({"type": "http.response.body", "body": inherited})
         return
     if path == "/in-flight":
         await asyncio.sleep(1.5)

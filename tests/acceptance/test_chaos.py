@@ -56,11 +56,11 @@ def test_no_fault_loses_doubles_or_misdelivers_a_decision() -> None:
 
 def counted(output: str, name: str) -> int:
     """Return how often the report counts that violation."""
-    found = re.search(rf"^  {re.escape(name)} +([0-9]+)$", output, re.MULTILINE)
-    return int(found[1]) if found else 0
+    match = re.search(rf"^  {re.escape(name)} +([0-9]+)$", output, re.MULTILINE)
+    return int(match[1]) if match else 0
 
 
 def woken_late(output: str) -> float:
     """Return how many seconds late the harness itself was woken, at worst."""
-    found = re.search(r"^  this process woken late .* ([0-9.]+)$", output, re.MULTILINE)
-    return float(found[1]) if found else 0.0
+    match = re.search(r"^  this process woken late .* ([0-9.]+)$", output, re.MULTILINE)
+    return float(match[1]) if match else 0.0

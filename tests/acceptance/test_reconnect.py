@@ -21,13 +21,13 @@ def come_back(
 ) -> list[Frame]:
     """Return the frames a client gets that saw `last_event_id` last, up to hitl or the end."""
     headers = {**server.headers(**who), "Last-Event-ID": str(last_event_id)}
-    found = []
+    frames = []
     with start(server, form, prompt, headers, context={"rebuilt": True}) as stream:
         for frame in stream.events():
-            found.append(frame)
+            frames.append(frame)
             if frame.event == "hitl":
                 break
-    return found
+    return frames
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +134,6 @@ def test_another_persons_session_is_not_found(
 
 
 def _without_time(body: bytes) -> dict[str, object]:
-    told = json.loads(body)
-    told.pop("timestamp")
-    return dict(told)
+    members = json.loads(body)
+    members.pop("timestamp")
+    return dict(members)

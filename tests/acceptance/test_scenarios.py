@@ -18,12 +18,12 @@ def test_scenario_stream_runs_to_its_end_without_a_question(
 ) -> None:
     with start(server, form, "test") as stream:
         frames = list(stream.events())
-    told = names(frames)
+    event_names = names(frames)
     assert stream.ended == "clean"
-    assert told[0] == "start"
-    assert {"thought", "plan_step", "content"} <= set(told)
-    assert "hitl" not in told
-    assert told[-3:] == ["content", "end", "[DONE]"]
+    assert event_names[0] == "start"
+    assert {"thought", "plan_step", "content"} <= set(event_names)
+    assert "hitl" not in event_names
+    assert event_names[-3:] == ["content", "end", "[DONE]"]
     assert frames[-2].json()["status"] == "completed"
 
 
@@ -42,13 +42,13 @@ def test_scenario_approval_resumes_the_agent(server: RunningServer, form: str) -
         "sessionId": asked["sessionId"],
         "status": "approved",
     }
-    told = names(after)
+    event_names = names(after)
     assert stream.ended == "clean"
-    assert "tool_execution" in told
-    assert told.index("tool_execution") < told.index("content")
-    assert told[-3:] == ["content", "end", "[DONE]"]
-    standing = read_request(server, asked["requestId"])
-    assert (standing["status"], standing["approvedBy"]) == ("approved", "user123")
+    assert "tool_execution" in event_names
+    assert event_names.index("tool_execution") < event_names.index("content")
+    assert event_names[-3:] == ["content", "end", "[DONE]"]
+    request = read_request(server, asked["requestId"])
+    assert (request["status"], request["approvedBy"]) == ("approved", "user123")
 
 
 @FORMS
@@ -80,11 +80,11 @@ def test_two_actions_ask_twice(server: RunningServer) -> None:
         for _ in range(2):
             asked.append(stream.until("hitl")[-1].json())
             assert decide(server, "approve", asked[-1]["requestId"]).status == 200
-        told = names(list(stream.events()))
+        event_names = names(list(stream.events()))
     assert asked[0]["actionType"] == "delete_mail"
     assert asked[1]["actionType"].startswith("send_")
     assert asked[0]["requestId"] != asked[1]["requestId"]
-    assert told[-2:] == ["end", "[DONE]"]
+    assert event_names[-2:] == ["end", "[DONE]"]
 
 
 def test_rejecting_the_second_action_keeps_the_first(server: RunningServer) -> None:
@@ -94,9 +94,9 @@ def test_rejecting_the_second_action_keeps_the_first(server: RunningServer) -> N
         between = stream.until("hitl")
         second = between[-1].json()["requestId"]
         decide(server, "reject", second)
-        told = names(list(stream.events()))
+        event_names = names(list(stream.events()))
     assert "tool_execution" in names(between)
-    assert told == ["error", "[DONE]"]
+    assert event_names == ["error", "[DONE]"]
     assert read_request(server, first)["status"] == "approved"
     assert read_request(server, second)["status"] == "rejected"
 
@@ -125,5 +125,5 @@ def test_decision_reaches_a_subscribed_agent_as_exactly_the_signal(server: Runni
         "status": "rejected",
         "reason": "no",
     }
-    told = server.get(f"/api/aura/hitl/signals/{session_id}", server.headers()).json()
-    assert (told["message"], told["data"]) == ("Signal retrieved", key)
+    envelope = server.get(f"/api/aura/hitl/signals/{session_id}", server.headers()).json()
+    assert (envelope["message"], envelope["data"]) == ("Signal retrieved", key)

@@ -31,9 +31,9 @@ def taken_port() -> Iterator[int]:
 
 
 def password_in(output: str) -> str:
-    found = re.search(r"password  (\S+)", output)
-    assert found, output
-    return found[1]
+    match = re.search(r"password  (\S+)", output)
+    assert match, output
+    return match[1]
 
 
 def test_serve_answers_on_every_port_with_and_without_prefix(server: RunningServer) -> None:
@@ -66,8 +66,8 @@ def test_serve_makes_an_operator_who_can_log_in(server: RunningServer) -> None:
     }
     answer = server.request("POST", "/api/auth/login", body=credentials)
     assert answer.status == 200, answer.body
-    kept = server.data_dir / "operator.json"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    file = server.data_dir / "operator.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_serve_refuses_when_its_first_port_is_taken(own_server: Maker) -> None:
@@ -194,8 +194,8 @@ def test_serve_finds_what_was_kept_and_changed_since_yesterday(own_server: Maker
 
 def test_serve_outside_development_prints_no_secret(own_server: Maker) -> None:
     server = own_server(env={"DWP_ENVIRONMENT": "production"}).start()
-    kept = json.loads((server.data_dir / "operator.json").read_text(encoding="utf-8"))
-    assert kept["password"] not in server.output
+    credentials = json.loads((server.data_dir / "operator.json").read_text(encoding="utf-8"))
+    assert credentials["password"] not in server.output
     assert "Bearer" not in server.output
 
 

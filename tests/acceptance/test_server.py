@@ -98,10 +98,10 @@ def _connected(sockets: list[socket.socket]) -> int:
     poller = select.poll()
     for one in sockets:
         poller.register(one, select.POLLOUT)
-    found: set[int] = set()
+    descriptors: set[int] = set()
     deadline = time.monotonic() + 3
-    while len(found) < len(sockets) and time.monotonic() < deadline:
+    while len(descriptors) < len(sockets) and time.monotonic() < deadline:
         for descriptor, _ in poller.poll(100):
-            found.add(descriptor)
+            descriptors.add(descriptor)
             poller.unregister(descriptor)
-    return len(found)
+    return len(descriptors)

@@ -49,9 +49,9 @@ def test_serve_sends_its_clients_elsewhere_on_sigterm(
 
     pauses = set()
     for stream, rest in zip(streams, rests, strict=True):
-        found = re.fullmatch(rb"retry: ([0-9]+)\n\n", rest[-1].raw)
-        assert found
-        pauses.add(int(found[1]))
+        match = re.fullmatch(rb"retry: ([0-9]+)\n\n", rest[-1].raw)
+        assert match
+        pauses.add(int(match[1]))
         assert not [frame for frame in rest if frame.is_done]
         assert stream.ended == "cut"
     assert all(0 < pause <= 10_000 for pause in pauses)

@@ -41,9 +41,10 @@ def test_overloaded_server_refuses_answers_health_and_forgets_who_left(
 ) -> None:
     server = own_server().start()
     before = threads(server)
-    # Whoever writes waits for this, and keeps its thread.
-    with closing(sqlite3.connect(server.data_dir / "dwp.sqlite3", isolation_level=None)) as held:
-        held.execute("BEGIN IMMEDIATE")
+    # A request that writes waits for this transaction, and keeps its thread.
+    file = server.data_dir / "dwp.sqlite3"
+    with closing(sqlite3.connect(file, isolation_level=None)) as database:
+        database.execute("BEGIN IMMEDIATE")
         first = [asking(server, f"first-{number}") for number in range(REQUEST_THREADS)]
         time.sleep(1)
         leavers = [asking(server, f"left-{number}") for number in range(20)]
@@ -57,7 +58,7 @@ def test_overloaded_server_refuses_answers_health_and_forgets_who_left(
         assert threads(server) <= before + REQUEST_THREADS + 8
         refused = [answered(connection) for connection in last]
         assert time.monotonic() - begun < REFUSED_SECONDS
-        held.execute("ROLLBACK")
+        database.execute("ROLLBACK")
 
     for answer in refused:
         assert (answer.status, answer.json()["errorCode"]) == (503, "E5003")

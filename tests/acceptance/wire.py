@@ -142,8 +142,8 @@ class Response:
 def _join_chunks(raw: bytes) -> tuple[bytes, bool]:
     body = b""
     while True:
-        line, found, raw = raw.partition(b"\r\n")
-        if not found:
+        line, separator, raw = raw.partition(b"\r\n")
+        if not separator:
             return body, False
         size = int(line, 16)
         if size == 0:

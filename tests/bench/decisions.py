@@ -51,10 +51,10 @@ async def backlog(bench: Bench) -> None:
     async with Redis(port=bench.cluster.redis_port) as redis:
         while sent < _BACKLOG and time.monotonic() - began < _SECONDS:
             pattern = f"hitl:signal:backlog-{mark}-*"
-            found = len([key async for key in redis.scan_iter(pattern, count=10_000)])
-            if found > sent:
+            count = len([key async for key in redis.scan_iter(pattern, count=10_000)])
+            if count > sent:
                 last = time.monotonic() - began
-                first, sent = first or last, found
+                first, sent = first or last, count
             await asyncio.sleep(0.01)
     print(f"\nrelay of a backlog, two processes\n  {sent} of {_BACKLOG} signals")
     print(f"  first {first:.2f} s after Redis was back, last {last:.2f} s")

@@ -40,10 +40,10 @@ def main() -> int:
         print(report.text(result))
         print(report.complaints(cluster))
         passed = not result.verdict.violations
-        kept = None if passed and not keep else _keep(result, cluster)
+        folder = None if passed and not keep else _keep(result, cluster)
         print(f"\n{'PASSED' if passed else 'FAILED'}; again: {report.replay(result)}")
-        if kept is not None:
-            print(f"Logs and outages are in {kept}")
+        if folder is not None:
+            print(f"Logs and outages are in {folder}")
     except KeyboardInterrupt:
         print("\nInterrupted; everything was ended.")
     finally:

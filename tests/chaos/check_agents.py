@@ -24,13 +24,13 @@ def check(history: History, stored: Stored, verdict: Verdict) -> None:
         if question.origin is Origin.OUTSIDE:
             _check_adoption(question, stored.requests.get(question.request_id), history, verdict)
     received = {
-        listening.question.request_id: listening.heard_at
+        listening.question.request_id: listening.received_at
         for listening in history.listenings
-        if listening.heard_at and _is_own(listening)
+        if listening.received_at and _is_own(listening)
     }
     for listening in history.listenings:
         row = stored.requests.get(listening.question.request_id)
-        if listening.heard is not None:
+        if listening.message is not None:
             _check_message(listening, row, received, history, verdict)
         if row is not None and row.status in DECIDED:
             _check_hearing(listening, row, history, verdict)
@@ -39,8 +39,10 @@ def check(history: History, stored: Stored, verdict: Verdict) -> None:
 
 
 def _is_own(listening: Listening) -> bool:
-    heard = listening.heard or ""
-    return not signals.fault(heard) and (signals.request_of(heard) == listening.question.request_id)
+    message = listening.message or ""
+    return not signals.fault(message) and (
+        signals.request_of(message) == listening.question.request_id
+    )
 
 
 def _check_adoption(
@@ -72,12 +74,16 @@ def _check_message(
     verdict: Verdict,
 ) -> None:
     """What the agent took for its answer is the decision on its own question."""
-    question, heard, at = listening.question, listening.heard or "", listening.heard_at or 0.0
+    question, message, at = (
+        listening.question,
+        listening.message or "",
+        listening.received_at or 0.0,
+    )
     verdict.counts["messages heard by agents"] += 1
-    if fault := signals.fault(heard):
-        verdict.violate(Broken.SHAPE, f"{question.request_id} heard what {fault}: {heard}", at)
+    if fault := signals.fault(message):
+        verdict.violate(Broken.SHAPE, f"{question.request_id} heard what {fault}: {message}", at)
         return
-    if (named := signals.request_of(heard)) != question.request_id:
+    if (named := signals.request_of(message)) != question.request_id:
         # What an agent had received before Redis' last moments, it is never sent again: not
         # after that wipe, nor after any that follows.
         known = received.get(named or "", at)
@@ -87,11 +93,11 @@ def _check_message(
         if is_unseen and is_owed and history.outages.wiped(question.asked_at, at):
             verdict.counts["another's answer after a wipe before adoption"] += 1
             return
-        verdict.violate(Broken.MISDELIVERED, f"{question.request_id} heard {heard}", at)
-    elif row is None or signals.status_of(heard) != row.status:
+        verdict.violate(Broken.MISDELIVERED, f"{question.request_id} heard {message}", at)
+    elif row is None or signals.status_of(message) != row.status:
         status = row and row.status
         verdict.violate(
-            Broken.DISAGREE, f"{question.request_id} heard {heard}; the row is {status}", at
+            Broken.DISAGREE, f"{question.request_id} heard {message}; the row is {status}", at
         )
 
 
@@ -99,14 +105,14 @@ def _check_hearing(
     listening: Listening, row: StoredRequest, history: History, verdict: Verdict
 ) -> None:
     """No subscription outlasts the promised delay, counted while what it needs was there."""
-    if listening.heard is None and listening.abandoned_at is not None:
+    if listening.message is None and listening.abandoned_at is not None:
         verdict.counts["superseded: the agent asked again first"] += 1
     decided = row.ended_at or 0.0
     for subscription in listening.subscriptions:
         start = max(subscription.began, decided)
-        until = subscription.ended or listening.heard_at or history.ended_at
-        is_heard = listening.heard_at is not None and listening.heard_at <= until
-        stop = min(until, listening.heard_at or until)
+        until = subscription.ended or listening.received_at or history.ended_at
+        is_heard = listening.received_at is not None and listening.received_at <= until
+        stop = min(until, listening.received_at or until)
         healthy = history.outages.longest_healthy(start, stop, redis=True)
         if is_heard:
             calm = not history.outages.between(start - 5, stop)

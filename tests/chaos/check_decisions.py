@@ -37,14 +37,15 @@ def _check_answer(attempt: Attempt, row: StoredRequest | None, verdict: Verdict)
     """What one person was told is what the database says."""
     verdict.counts[f"answered {attempt.status}"] += 1
     verdict.counts["tries that broke"] += attempt.broken
-    said = f"{attempt.person} was told {attempt.status} {attempt.standing} of {attempt.request_id}"
+    answer = f"{attempt.status} {attempt.answered_status}"
+    said = f"{attempt.person} was told {answer} of {attempt.request_id}"
     at = attempt.answered_at
     match attempt.status:
         case 200 | 409 if row is None:
             verdict.violate(Broken.LOST, f"{said}; there is no such row", at)
-        case 200 | 409 if row is not None and row.status != attempt.standing:
+        case 200 | 409 if row is not None and row.status != attempt.answered_status:
             verdict.violate(Broken.LOST, f"{said}; the row is {row.status}", at)
-        case 200 if attempt.standing != _STATUS_OF[attempt.verb]:
+        case 200 if attempt.answered_status != _STATUS_OF[attempt.verb]:
             verdict.violate(Broken.LOST, f"{said} after {attempt.verb}", at)
         case 410 if row is None or row.status not in ("expired", "cancelled"):
             verdict.violate(Broken.LOST, f"{said}; the row is {row and row.status}", at)
@@ -123,8 +124,8 @@ def _check_signals(stored: Stored, verdict: Verdict) -> None:
     """`hitl:signal` holds the decision on its session's newest request, or is not there."""
     newest: dict[str, StoredRequest] = {}
     for request in stored.requests.values():
-        held = newest.get(request.session_id)
-        if held is None or held.number < request.number:
+        known = newest.get(request.session_id)
+        if known is None or known.number < request.number:
             newest[request.session_id] = request
     for session_id, text in stored.signals.items():
         if fault := signals.fault(text):

@@ -33,15 +33,15 @@ def check(history: History, stored: Stored, verdict: Verdict) -> None:
 def _check_stream(stream: Stream, stored: Stored, verdict: Verdict) -> None:
     """The client saw every event of one session once, in order, then `[DONE]`."""
     verdict.counts["reconnects of streams"] += max(0, stream.connections - 1)
-    told = [frame for frame in stream.frames if frame.id is not None]
+    frames = [frame for frame in stream.frames if frame.id is not None]
     name = f"{stream.user}'s stream"
-    if not told:
+    if not frames:
         verdict.violate(Broken.STREAM, f"{name} has no event")
         return
-    first = told[0].id or 0
+    first = frames[0].id or 0
     number = first >> _SEQUENCE_BITS
     expected = (number << _SEQUENCE_BITS) + 1
-    for frame in told:
+    for frame in frames:
         assert frame.id is not None
         if frame.id >> _SEQUENCE_BITS != number:
             was = f"session {number}, then {frame.id >> _SEQUENCE_BITS}"
@@ -58,7 +58,7 @@ def _check_stream(stream: Stream, stored: Stored, verdict: Verdict) -> None:
     if session is None:
         verdict.violate(Broken.STREAM, f"{name}: there is no session {number}")
     elif stream.ended:
-        _check_same(told, session, name, verdict)
+        _check_same(frames, session, name, verdict)
 
 
 def _check_end(stream: Stream, name: str, verdict: Verdict) -> None:
@@ -73,14 +73,14 @@ def _check_end(stream: Stream, name: str, verdict: Verdict) -> None:
         verdict.counts["streams seen to their end"] += 1
 
 
-def _check_same(told: list[Frame], session: StoredSession, name: str, verdict: Verdict) -> None:
+def _check_same(frames: list[Frame], session: StoredSession, name: str, verdict: Verdict) -> None:
     """The client's events are the database's, to the byte."""
-    kept = [(event.name, event.payload) for event in session.events]
-    seen = [(frame.event, frame.data) for frame in told]
-    if len(kept) > len(seen):
-        missing = f"{len(seen)} of {len(kept)} events before [DONE]"
+    stored_events = [(event.name, event.payload) for event in session.events]
+    seen = [(frame.event, frame.data) for frame in frames]
+    if len(stored_events) > len(seen):
+        missing = f"{len(seen)} of {len(stored_events)} events before [DONE]"
         verdict.violate(Broken.GAP, f"{name} of {session.session_id}: {missing}")
-    elif seen != kept:
+    elif seen != stored_events:
         verdict.violate(Broken.STREAM, f"{name} differs from the events of {session.session_id}")
 
 
@@ -93,21 +93,23 @@ def _check_session(session: StoredSession, asked: list[StoredRequest], verdict: 
     if session.status == "running":
         verdict.violate(Broken.STREAM, f"{name} still runs, {len(session.events)} events")
         return
-    told = [(event.name, json.loads(event.payload)) for event in session.events]
-    shown = [payload["requestId"] for kind, payload in told if kind == "hitl"]
-    if shown != [request.request_id for request in asked]:
-        verdict.violate(Broken.DISAGREE, f"{name} shows the questions {shown}, not its requests")
-    steps = Counter(payload.get("stepId") for kind, payload in told if kind == "hitl")
+    payloads = [(event.name, json.loads(event.payload)) for event in session.events]
+    question_ids = [payload["requestId"] for kind, payload in payloads if kind == "hitl"]
+    if question_ids != [request.request_id for request in asked]:
+        verdict.violate(
+            Broken.DISAGREE, f"{name} shows the questions {question_ids}, not its requests"
+        )
+    steps = Counter(payload.get("stepId") for kind, payload in payloads if kind == "hitl")
     if any(times > 1 for times in steps.values()):
         verdict.violate(Broken.DOUBLED, f"{name} asked twice about {dict(steps)}")
-    _check_deeds(name, told, asked, verdict)
-    _check_ending(session, told, asked, verdict)
+    _check_deeds(name, payloads, asked, verdict)
+    _check_ending(session, payloads, asked, verdict)
 
 
 def _check_deeds(
-    name: str, told: list[tuple[str, Any]], asked: list[StoredRequest], verdict: Verdict
+    name: str, payloads: list[tuple[str, Any]], asked: list[StoredRequest], verdict: Verdict
 ) -> None:
-    done = [p for kind, p in told if kind == "tool_execution" and p["status"] == "success"]
+    done = [p for kind, p in payloads if kind == "tool_execution" and p["status"] == "success"]
     again = [tool for tool, n in Counter(p["toolName"] for p in done).items() if n > 1]
     if again:
         verdict.violate(Broken.DOUBLED, f"{name} executed {again} more than once")
@@ -118,15 +120,15 @@ def _check_deeds(
 
 def _check_ending(
     session: StoredSession,
-    told: list[tuple[str, Any]],
+    payloads: list[tuple[str, Any]],
     asked: list[StoredRequest],
     verdict: Verdict,
 ) -> None:
-    errors = {payload["errorType"] for kind, payload in told if kind == "error"}
+    errors = {payload["errorType"] for kind, payload in payloads if kind == "error"}
     wanted = {_ERROR_OF[request.status] for request in asked if request.status in _ERROR_OF}
     if session.status == "cancelled":
         wanted = {"CancelledError"}  # whatever became of its questions before
-    ends = {payload["status"] for kind, payload in told if kind == "end"}
+    ends = {payload["status"] for kind, payload in payloads if kind == "end"}
     # A rejection ends without `end`, all else with one.
     expected = {"completed"} if not wanted else set() if "RejectionError" in wanted else {"failed"}
     if errors != wanted or ends != expected:

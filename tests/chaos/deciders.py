@@ -48,8 +48,8 @@ async def operator(world: World, tenant: str) -> None:
             answer = await world.call("GET", path, headers)
             if answer is None or answer.status != 200:
                 break
-            found = [world.history.questions.get(i["requestId"]) for i in answer.data["items"]]
-            for question in found:
+            questions = [world.history.questions.get(i["requestId"]) for i in answer.data["items"]]
+            for question in questions:
                 if question is not None and question.fate is Fate.LISTED:
                     await _race(world, question, rng)
             cursor = answer.data.get("nextCursor", "")
@@ -106,7 +106,7 @@ async def _decide(
             attempt.broken += 1
         elif answer.status != 404 or not _may_be_unknown(question, attempt, world):
             attempt.status, attempt.answered_at = answer.status, time.time()
-            attempt.standing = answer.member("status")
+            attempt.answered_status = answer.member("status")
             if answer.status == 200 and verb != "cancel":
                 world.decisions += 1
             elif answer.status not in (200, 404, 409, 410):

@@ -17,19 +17,19 @@ def write(result: Result, file: Path) -> None:
     Times are in seconds since the run began.
     """
     history, stored = result.history, result.stored
-    told: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(list))
+    records: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(list))
     for question in history.questions.values():
-        told[question.request_id]["question"] = question
+        records[question.request_id]["question"] = question
     for attempt in history.attempts:
-        told[attempt.request_id]["attempts"].append(attempt)
+        records[attempt.request_id]["attempts"].append(attempt)
     for listening in history.listenings:
-        told[listening.question.request_id]["listenings"].append(listening)
+        records[listening.question.request_id]["listenings"].append(listening)
     for wait in history.waits:
-        told[wait.question.request_id]["waits"].append(wait)
+        records[wait.question.request_id]["waits"].append(wait)
     for request in stored.requests.values():
-        told[request.request_id]["stored"] = request
+        records[request.request_id]["stored"] = request
     with file.open("w", encoding="utf-8") as output:
-        for request_id, all_ in sorted(told.items()):
+        for request_id, all_ in sorted(records.items()):
             plain = _plain({"request": request_id, **all_}, history.began_at)
             output.write(json.dumps(plain, ensure_ascii=False) + "\n")
 

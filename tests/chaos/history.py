@@ -54,8 +54,8 @@ class Attempt:
     sent_at: float
     answered_at: float | None = None
     status: int | None = None
-    # The standing decision in the answer's data.
-    standing: str | None = None
+    # The decision in the answer's data.
+    answered_status: str | None = None
     # Tries that broke: their answer, whatever it was, is not known.
     broken: int = 0
 
@@ -75,9 +75,9 @@ class Listening:
     question: Question
     subscriptions: list[Subscription] = field(default_factory=list)
     # The first message, whatever it says: an agent takes it for its answer.
-    heard: str | None = None
-    heard_at: float | None = None
-    # When the agent asked something else instead, without having heard.
+    message: str | None = None
+    received_at: float | None = None
+    # When the agent asked something else instead, without an answer.
     abandoned_at: float | None = None
 
 

@@ -61,7 +61,7 @@ async def _subscribed(world: World, redis: Redis, listening: Listening, deadline
                 subscription = Subscription(time.time())
                 listening.subscriptions.append(subscription)
             elif message["type"] == "message":
-                listening.heard, listening.heard_at = message["data"], time.time()
+                listening.message, listening.received_at = message["data"], time.time()
                 return True
         return False
     finally:

@@ -29,7 +29,7 @@ async def agent(world: World, number: int) -> None:
         seconds = rng.uniform(0.0, 0.4) if is_first_given_up else _WAIT * world.patience
         listening = await _ask(world, number, session_id, 1, rng)
         await _wait(world, listening, seconds, rng, is_late=not is_first_given_up)
-        if listening.heard is None:
+        if listening.message is None:
             listening.abandoned_at = time.time()
             if not is_first_given_up:
                 return

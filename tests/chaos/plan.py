@@ -93,5 +93,7 @@ def _free(
     faults: list[Fault], at: float, servers: int, kinds: frozenset[Kind] = OF_SERVERS
 ) -> list[int]:
     """Return the servers that no fault of these kinds holds at this moment."""
-    held = {f.target for f in faults if f.kind in kinds and at < f.at + f.seconds + _START_SECONDS}
-    return [number for number in range(servers) if number not in held]
+    affected = {
+        f.target for f in faults if f.kind in kinds and at < f.at + f.seconds + _START_SECONDS
+    }
+    return [number for number in range(servers) if number not in affected]

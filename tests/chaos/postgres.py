@@ -42,15 +42,15 @@ class Postgres:
 
     def end(self) -> None:
         """Stop it if it runs; for the end of a run, whatever state it is in."""
-        kept = self._folder / "postmaster.pid"
-        if not kept.exists():
+        pid_file = self._folder / "postmaster.pid"
+        if not pid_file.exists():
             return
         try:
             self._control("-m", "immediate", "-t", "60", "stop")
         except CalledProcessError:
             # It is ending already, or does not hear pg_ctl.
             with suppress(OSError, ValueError, IndexError):
-                os.kill(int(kept.read_text(encoding="ascii").split()[0]), signal.SIGKILL)
+                os.kill(int(pid_file.read_text(encoding="ascii").split()[0]), signal.SIGKILL)
 
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, autocommit=True)

@@ -46,8 +46,8 @@ def text(result: Result) -> str:
         if values:
             figures = "".join(f"{percentile(values, p):8.2f}" for p in (50, 99, 100))
             lines.append(f"  {name:44}{len(values):7d}{figures}")
-    found = Counter(violation.broken for violation in verdict.violations)
-    lines += _table("violations", [(broken, found[broken]) for broken in _PROMISES])
+    counts = Counter(violation.broken for violation in verdict.violations)
+    lines += _table("violations", [(broken, counts[broken]) for broken in _PROMISES])
     return "\n".join([*lines, violations(result, _SHOWN)])
 
 
@@ -81,15 +81,15 @@ def outages(result: Result) -> str:
 
 def complaints(cluster: Cluster) -> str:
     """Return how often the servers logged what; a run that passes may still have something."""
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for server in cluster.servers:
         for line in server.log.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 entry = json.loads(line)
-                found[f"{entry.get('level', '?')} {str(entry.get('event', '?'))[:60]}"] += 1
+                counts[f"{entry.get('level', '?')} {str(entry.get('event', '?'))[:60]}"] += 1
             except (ValueError, AttributeError):
                 continue
-    return "\n".join(_table("server logs", found.most_common(20)))
+    return "\n".join(_table("server logs", counts.most_common(20)))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -14,19 +14,19 @@ _MEMBERS = {
 def fault(text: str) -> str | None:
     """Return what keeps `text` from being a signal (wire.md, 5.2), or None."""
     try:
-        told = json.loads(text)
+        members = json.loads(text)
     except ValueError:
         return "is no JSON"
-    if not isinstance(told, dict) or told.get("type") not in _STATUS:
+    if not isinstance(members, dict) or members.get("type") not in _STATUS:
         return "has no known type"
-    kind = told["type"]
-    if set(told) != _MEMBERS[kind]:
-        return f"has the members {sorted(told)}"
-    if told["status"] != _STATUS[kind]:
-        return f"is a {kind} that says {told['status']!r}"
-    if type(told["timestamp"]) is not int:
-        return f"has the timestamp {told['timestamp']!r}"
-    if not isinstance(told["requestId"], str) or not isinstance(told.get("reason", ""), str):
+    kind = members["type"]
+    if set(members) != _MEMBERS[kind]:
+        return f"has the members {sorted(members)}"
+    if members["status"] != _STATUS[kind]:
+        return f"is a {kind} that says {members['status']!r}"
+    if type(members["timestamp"]) is not int:
+        return f"has the timestamp {members['timestamp']!r}"
+    if not isinstance(members["requestId"], str) or not isinstance(members.get("reason", ""), str):
         return "has a member that is no text"
     return None
 

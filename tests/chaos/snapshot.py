@@ -56,8 +56,8 @@ def is_settled(cluster: Cluster) -> bool:
     Agents on Redis may leave theirs for five minutes.
     """
     with cluster.postgres.connect() as connection:
-        found = connection.execute(_UNSETTLED).fetchone()
-    return found is not None and not found[0]
+        row = connection.execute(_UNSETTLED).fetchone()
+    return row is not None and not row[0]
 
 
 async def read(cluster: Cluster) -> Stored:

@@ -88,5 +88,5 @@ class Stored:
 
     def in_session(self, session_id: str) -> list[StoredRequest]:
         """Return a session's requests, oldest first."""
-        found = [r for r in self.requests.values() if r.session_id == session_id]
-        return sorted(found, key=lambda r: r.number)
+        requests = [r for r in self.requests.values() if r.session_id == session_id]
+        return sorted(requests, key=lambda r: r.number)

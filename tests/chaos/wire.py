@@ -36,8 +36,8 @@ class Answer:
 
     def member(self, name: str) -> str | None:
         """Return a text member of `data` where that is an object."""
-        found = self.data.get(name) if isinstance(self.data, dict) else None
-        return found if isinstance(found, str) else None
+        value = self.data.get(name) if isinstance(self.data, dict) else None
+        return value if isinstance(value, str) else None
 
 
 async def exchange(

@@ -26,9 +26,9 @@ class Answer:
     @property
     def body(self) -> dict[str, Any]:
         """The envelope."""
-        found = json.loads(self.content)
-        assert isinstance(found, dict)
-        return found
+        members = json.loads(self.content)
+        assert isinstance(members, dict)
+        return members
 
     @property
     def data(self) -> Any:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.conf import settings as configured
@@ -15,7 +13,7 @@ from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
 from dwp_project import logs
-from dwp_project.wakeup import hub
+from dwp_project.wakeup import client, hub
 from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
@@ -30,9 +28,6 @@ logs.configure({"level": "WARNING", "format": "json"})
 # Every flush would make content types and permissions anew, which no test asks for.
 post_migrate.disconnect(create_contenttypes)
 post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
-
-# The module: the package offers its function under the same name.
-_publish: Any = importlib.import_module("dwp_project.wakeup.publish")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -100,4 +95,4 @@ def agents_reset() -> Iterator[None]:
 def _no_pause_after_failures() -> Iterator[None]:
     """Let the next test publish, even if this one's Redis failed a moment ago."""
     yield
-    _publish._paused_until = 0.0
+    client._paused_until = 0.0

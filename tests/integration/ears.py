@@ -24,11 +24,11 @@ class Ear:
     def arrived(self) -> list[str]:
         """Return what came since the last call: for certain all that was published before it."""
         self._pubsub.ping()
-        found: list[str] = []
+        messages: list[str] = []
         while (message := self._pubsub.get_message(timeout=5)) is not None:
             if message["type"] != "message":
-                return found  # the answer to the ping
-            found.append(str(message["data"]))
+                return messages  # the answer to the ping
+            messages.append(str(message["data"]))
         raise AssertionError("Redis does not answer")
 
     def close(self) -> None:

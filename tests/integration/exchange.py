@@ -103,10 +103,10 @@ class Exchange:
 
     async def rest(self, within: float = 15.0) -> bytes:
         """Return all of the body that is left."""
-        found = b""
+        received = b""
         while not self.is_complete:
-            found += await self.piece(within)
-        return found
+            received += await self.piece(within)
+        return received
 
     async def _message(self, within: float) -> dict[str, Any]:
         async with asyncio.timeout(within):

@@ -92,7 +92,7 @@ def made() -> Foreign:
     with transaction.atomic():
         audit_record.write(AuditEvent.SIGN_IN_FAILED, decider, timezone.now(), details={"x": MARK})
     with override_settings(AUDIT_SIGNING_KEY=SIGNING_KEY):
-        checkpoint = checkpoints.make(TENANT)
+        checkpoint = checkpoints.sign_head(TENANT)
     assert checkpoint is not None
     entry = LogEntry.objects.create(
         user=admin,

@@ -25,23 +25,23 @@ class Frame:
 def frames_of(text: bytes) -> list[Frame]:
     """Return the events in `text`; whatever is neither event, comment nor `[DONE]` fails."""
     assert text.endswith(b"\n\n")
-    found: list[Frame] = []
+    frames: list[Frame] = []
     for block in text.decode().removesuffix("\n\n").split("\n\n"):
         if block.startswith(": ") or block == "data: [DONE]":
             continue
         parts = _EVENT.fullmatch(block)
         assert parts, block
-        found.append(Frame(int(parts[1]), parts[2], json.loads(parts[3])))
-    return found
+        frames.append(Frame(int(parts[1]), parts[2], json.loads(parts[3])))
+    return frames
 
 
 async def take(sse: Exchange, *, until: str) -> list[Frame]:
     """Return the events up to and with the first named `until`."""
-    found: list[Frame] = []
-    while not found or found[-1].event != until:
-        found += frames_of(await sse.piece())
-        assert len(found) < 1000
-    return found
+    frames: list[Frame] = []
+    while not frames or frames[-1].event != until:
+        frames += frames_of(await sse.piece())
+        assert len(frames) < 1000
+    return frames
 
 
 async def whole(

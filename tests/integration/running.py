@@ -7,8 +7,10 @@ import json
 from typing import Any
 
 from dwp_project.offload import run_sync
+from hitl import services
 from hitl.models import ApprovalRequest
 from streaming.models import Event, Session
+from tests import factories
 from tests.integration.polling import until
 from tests.integration.small_agents import names
 
@@ -36,3 +38,12 @@ async def fields(session: Session, name: str) -> dict[str, Any]:
     data = json.loads(event.payload)["data"]
     assert isinstance(data, dict)
     return data
+
+
+async def approve_all(task: asyncio.Task[None]) -> None:
+    """Say yes to every question until the session is over."""
+    async with asyncio.timeout(SOON):
+        while not task.done():
+            for request in await run_sync(lambda: list(ApprovalRequest.objects.pending())):
+                await run_sync(services.approve, request.request_id, factories.actor())
+            await asyncio.sleep(0.02)

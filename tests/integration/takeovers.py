@@ -148,7 +148,7 @@ async def stops(task: asyncio.Task[None], within: float = SOON) -> None:
     assert done, "it goes on"
 
 
-def told(session: Session) -> list[tuple[str, dict[str, Any]]]:
+def events_of(session: Session) -> list[tuple[str, dict[str, Any]]]:
     """Return name and fields of the session's events, without what differs in every run."""
     return [
         (
@@ -165,6 +165,6 @@ def told(session: Session) -> list[tuple[str, dict[str, Any]]]:
 
 def payload(session: Session, name: str) -> dict[str, Any]:
     """Return the payload of the session's one event of that name."""
-    found = json.loads(session.events.get(name=name).payload)
-    assert isinstance(found, dict)
-    return found
+    members = json.loads(session.events.get(name=name).payload)
+    assert isinstance(members, dict)
+    return members

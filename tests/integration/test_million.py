@@ -194,7 +194,7 @@ def _inbox(tenants: list[str]) -> Any:
 
 
 def _first_pieces(export: audit_export.Export) -> None:
-    pieces = audit_export.pieces(export)
+    pieces = audit_export.zip_chunks(export)
     for _ in range(3):
         next(pieces, None)
 
@@ -211,19 +211,19 @@ def _walked() -> None:
     walk = verify._records(BIG, 1_800_000)
     for _ in range(5_000):
         next(walk)
-    diagnose._outside_that_was(BIG, 7)
-    diagnose.stray(BIG)
+    diagnose._find_outside_chain(BIG, 7)
+    diagnose.find_records_outside_chain(BIG)
 
 
 def _delivered() -> None:
     now = timezone.now()
     outbox.take_due(now, 50)
     outbox.next_due()
-    outbox.hold_up("away")
-    outbox.owe_again(now)
+    outbox.note_redis_away("away")
+    outbox.requeue_lost(now)
     entry = OutboxEntry.objects.order_by("-id").select_related("request")[0]
     outbox.outcome_of(entry.request.request_id)
-    outbox.is_held_up(entry.request.request_id)
+    outbox.is_waiting_for_redis(entry.request.request_id)
     outbox.current_signal(entry.request.session_id)
     outbox.mark_heard(entry.request)
 
@@ -256,7 +256,7 @@ WORK: dict[str, Callable[[], object]] = {
     "an export of what is to come": lambda: _exported(-1, None),
     "a timeline": _timeline,
     "old events": lambda: retention._remove_batch(timezone.now() - timedelta(days=300)),
-    "a request's records": lambda: search.of_request("req_500001", BIG),
+    "a request's records": lambda: search.records_of_request("req_500001", BIG),
 }
 
 

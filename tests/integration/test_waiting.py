@@ -89,7 +89,7 @@ async def test_waiter_is_woken_through_redis(redis_client: redis.Redis) -> None:
         assert (await task).decided_by == "elsewhere"
 
 
-async def test_waiter_that_no_call_reaches_reads_again(
+async def test_waiter_that_no_wake_up_reaches_reads_again(
     redis_client: redis.Redis, rereads_within: float
 ) -> None:
     request = await opened()
@@ -127,7 +127,7 @@ async def test_waiter_survives_a_killed_link(redis_client: redis.Redis) -> None:
         assert (await task).decided_by == "elsewhere"
 
 
-async def test_waiter_finds_what_ended_before_it_came(redis_client: redis.Redis) -> None:
+async def test_waiter_returns_a_request_that_ended_before(redis_client: redis.Redis) -> None:
     request = await opened()
     await run_sync(services.reject, request.request_id, factories.actor())
 
@@ -148,17 +148,17 @@ async def test_wait_with_a_limit_returns_what_is_pending(redis_client: redis.Red
     request = await opened()
 
     async with asyncio.timeout(SOON):
-        found = await waiting.until_ended(request.request_id, seconds=0.3)
+        current = await waiting.until_ended(request.request_id, seconds=0.3)
 
-    assert found.status == "pending"
+    assert current.status == "pending"
 
 
-async def test_wait_for_nothing_raises(redis_client: redis.Redis) -> None:
+async def test_wait_for_an_unknown_request_raises(redis_client: redis.Redis) -> None:
     with pytest.raises(ApprovalRequest.DoesNotExist):
         await waiting.until_ended("req-none")
 
 
-async def test_waiter_outlives_a_database_that_is_away(redis_client: redis.Redis) -> None:
+async def test_waiter_goes_on_after_the_database_was_away(redis_client: redis.Redis) -> None:
     request = await opened()
     task = await begun(request)
 

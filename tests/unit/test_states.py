@@ -1,4 +1,4 @@
-"""The states of a request, who may decide, and what each side shows of it."""
+"""The states of a request, and what each side shows of it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dwp_project.gateway.roles import DECIDERS, USER, Role
 from hitl.actors import Actor, clock_actor
 from hitl.audit import triggers
 from hitl.delivery import wire
@@ -33,37 +32,6 @@ def test_every_way_out_of_pending_has_an_audit_event() -> None:
         status: str(event) for status, event in EVENT_OF.items()
     }
     assert all(":" in event for event in AuditEvent.values)
-
-
-def test_approvers_and_admins_decide_and_nobody_else() -> None:
-    assert Role.values == ["viewer", "approver", "admin"]
-    assert {"approver", "admin"} == DECIDERS
-    assert USER == "user"
-
-
-@pytest.mark.parametrize(
-    ("kind", "role", "for_others", "for_oneself"),
-    [
-        (ActorKind.USER, "user", False, True),
-        (ActorKind.USER, "", False, True),
-        (ActorKind.USER, "viewer", False, True),
-        (ActorKind.USER, "Admin", False, True),
-        (ActorKind.USER, "approver", True, True),
-        (ActorKind.USER, "admin", True, True),
-        (ActorKind.OPERATOR, "", False, False),
-        (ActorKind.OPERATOR, "viewer", False, False),
-        (ActorKind.OPERATOR, "approver", True, True),
-        (ActorKind.AGENT, "user", False, False),
-        (ActorKind.CLOCK, "", False, False),
-    ],
-)
-def test_actor_decides_by_role_or_as_requester(
-    kind: ActorKind, role: str, for_others: bool, for_oneself: bool
-) -> None:
-    actor = Actor("kim", "tenant1", kind, Channel.REST, role)
-
-    assert actor.may_decide_for("lee") is for_others
-    assert actor.may_decide_for("kim") is for_oneself
 
 
 def test_actor_records_what_the_caller_said_and_no_empty_text() -> None:

@@ -1,7 +1,7 @@
-"""Building blocks of the API description: what all endpoints share.
+"""Building blocks of the API description.
 
-What an endpoint takes and answers is told beside its view, in a `schema` module, with the
-names below. They are taken from the tables that the code itself answers from.
+A `schema` module beside the views describes each endpoint with the names below. These derive from
+the same tables from which the code answers.
 """
 
 from dwp_project.gateway.openapi.components import (

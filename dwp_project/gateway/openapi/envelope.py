@@ -12,7 +12,7 @@ from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import DwpError, ErrorCode
 from dwp_project.gateway.openapi.components import Schema, component, member, record
 
-# When every example happened.
+# The time of every example.
 TIMESTAMP = "2026-01-16T12:00:00.123456"
 
 

@@ -10,7 +10,8 @@ from hitl.audit import signing
 
 
 class Command(BaseCommand):
-    # Its output makes a file among the trusted keys, which the checks read: empty at first.
+    # The shell creates the output file, perhaps among the trusted keys, before the command runs,
+    # and the checks would refuse an empty key.
     requires_system_checks = ()
     help = "Print the public key that checkpoints and exports are signed with, in PEM."
 

@@ -16,21 +16,21 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", help="only this tenant's chain ('' is the deployment's)")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        named = options["tenant"]
+        chosen = options["tenant"]
         failed = []
-        for tenant in record.tenants() if named is None else [named]:
+        for tenant in record.tenants() if chosen is None else [chosen]:
             name = tenant or "(deployment)"
             try:
-                made = checkpoints.make(tenant)
+                checkpoint = checkpoints.sign_head(tenant)
             except checkpoints.ChainDiffers as exc:
                 failed.append(f"{name}: {exc}")
                 continue
             self.stdout.write(
-                f"{name}: record {made.sequence} signed by key {made.key_id}"
-                if made
+                f"{name}: record {checkpoint.sequence} signed by key {checkpoint.key_id}"
+                if checkpoint
                 else f"{name}: nothing new to sign"
             )
-            if not checkpoints.is_written_outside(tenant):
+            if not checkpoints.is_newest_in_file(tenant):
                 failed.append(f"{name}: not written outside the database; the log says why")
         if failed:
             raise CommandError("\n".join(failed))

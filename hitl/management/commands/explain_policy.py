@@ -10,11 +10,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
+from hitl.models.policies import MAX_ACTION_LENGTH
 from hitl.policies import rules
 from hitl.policies.rules import PolicyMatch, Rule
 from hitl.states import OnTimeout
 
-_NOT_SHOWN = ("version",)
+_LEFT_OUT = ("version",)
 
 
 class Command(BaseCommand):
@@ -29,25 +30,25 @@ class Command(BaseCommand):
         tenant, action = options["tenant"], options["action"]
         if not is_identifier(tenant):
             raise CommandError("A tenant id is printable text without spaces around it.")
-        if not (0 < len(action) <= 128 and action.isprintable()):
+        if not (0 < len(action) <= MAX_ACTION_LENGTH and action.isprintable()):
             raise CommandError("An action type is 1 to 128 printable characters.")
-        judged = rules.explain(tenant, action)
+        matches = rules.explain(tenant, action)
         if options["json"]:
-            self.stdout.write(canonical(_as_json(tenant, action, judged)))
+            self.stdout.write(canonical(_as_json(tenant, action, matches)))
             return
-        for line in _as_text(tenant, action, judged):
+        for line in _as_text(tenant, action, matches):
             self.stdout.write(line)
 
 
-def _as_text(tenant: str, action: str, judged: list[PolicyMatch]) -> list[str]:
-    asked = "Asked for now, it would ask this:"
-    if not judged:
-        lines = [f"No policy of {tenant} matches {action}: the default applies.", asked]
+def _as_text(tenant: str, action: str, matches: list[PolicyMatch]) -> list[str]:
+    heading = "Asked for now, it would ask this:"
+    if not matches:
+        lines = [f"No policy of {tenant} matches {action}: the default applies.", heading]
         return [*lines, *_in_words(Rule())]
-    first, *others = judged
+    first, *others = matches
     lines = [
         f"{first.policy} of {tenant} applies to {action}: {first.why}.",
-        asked,
+        heading,
         *_in_words(rules.rule_as_of(first.policy)),
     ]
     if others:
@@ -63,7 +64,7 @@ def _in_words(rule: Rule) -> list[str]:
         "admin": "an admin decides",
     }
     default = settings.HITL_DEFAULT_TIMEOUT_SECONDS
-    told = [
+    lines = [
         who[rule.required_role],
         f"{rule.min_approvals} {'person' if rule.min_approvals == 1 else 'people'} must approve, "
         "1 rejects",
@@ -76,23 +77,23 @@ def _in_words(rule: Rule) -> list[str]:
         if rule.on_timeout == OnTimeout.ESCALATE
         else "then it expires",
     ]
-    return [f"  {line}" for line in told if line]
+    return [f"  {line}" for line in lines if line]
 
 
-def _as_json(tenant: str, action: str, judged: list[PolicyMatch]) -> dict[str, Any]:
-    applies = judged[0].policy if judged else None
+def _as_json(tenant: str, action: str, matches: list[PolicyMatch]) -> dict[str, Any]:
+    applies = matches[0].policy if matches else None
     rule = asdict(rules.rule_as_of(applies))
     return {
         "tenant": tenant,
         "action": action,
-        "rule": {name: value for name, value in rule.items() if name not in _NOT_SHOWN},
+        "rule": {name: value for name, value in rule.items() if name not in _LEFT_OUT},
         "policies": [
             {
-                "pattern": found.policy.pattern,
-                "version": found.policy.version,
-                "applies": found.applies,
-                "why": found.why,
+                "pattern": match.policy.pattern,
+                "version": match.policy.version,
+                "applies": match.applies,
+                "why": match.why,
             }
-            for found in judged
+            for match in matches
         ],
     }

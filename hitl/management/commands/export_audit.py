@@ -27,8 +27,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         path = Path(options["file"])
-        since = _moment(options["since"], "--from")
-        until = _moment(options["until"], "--to", is_end=True)
+        since = _parse_time(options["since"], "--from")
+        until = _parse_time(options["until"], "--to", is_end=True)
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as exc:
@@ -37,15 +37,15 @@ class Command(BaseCommand):
             export = audit_export.begin(
                 system_actor(options["tenant"]), Format(options["format"]), since=since, until=until
             )
-            for piece in audit_export.pieces(export):
-                file.write(piece)
+            for chunk in audit_export.zip_chunks(export):
+                file.write(chunk)
             file.flush()
             os.fsync(file.fileno())
-        told = f"records {export.first} to {export.last}" if export.last else "no records"
-        self.stdout.write(f"{path}: {told}")
+        records = f"records {export.first} to {export.last}" if export.last else "no records"
+        self.stdout.write(f"{path}: {records}")
 
 
-def _moment(text: str | None, name: str, *, is_end: bool = False) -> datetime | None:
+def _parse_time(text: str | None, name: str, *, is_end: bool = False) -> datetime | None:
     try:
         return dates.parse(text or "", is_end=is_end)
     except ValueError as exc:

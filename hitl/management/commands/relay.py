@@ -20,10 +20,10 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        shutdown.run_until_told(_run)
+        shutdown.run_until_signal(_run)
         self.stdout.write("Stopped.")
         if getattr(self, "_called_from_command_line", False):
-            shutdown.end_at_last()
+            shutdown.force_exit_soon()
 
 
 async def _run() -> None:

@@ -1,4 +1,4 @@
-"""Walk the audit chains and say where one does not hold."""
+"""Verify the audit chains and say where one breaks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="one JSON object for each chain")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        named = options["tenant"]
-        walked = [
-            self._walk(tenant, is_json=options["json"])
-            for tenant in (verify.tenants() if named is None else [named])
+        chosen = options["tenant"]
+        results = [
+            self._verify(tenant, is_json=options["json"])
+            for tenant in (verify.tenants() if chosen is None else [chosen])
         ]
-        broken = [found for found in walked if isinstance(found, diagnose.ChainBreak)]
+        broken = [result for result in results if isinstance(result, diagnose.ChainBreak)]
         wrong = []
         if broken:
             first = broken[0]
@@ -38,22 +38,24 @@ class Command(BaseCommand):
         if wrong:
             raise CommandError(" ".join(wrong))
         if not options["json"]:
-            total = sum(found.records for found in walked if isinstance(found, verify.IntactChain))
+            total = sum(
+                result.records for result in results if isinstance(result, verify.IntactChain)
+            )
             self.stdout.write(f"Every chain holds: {total} records.")
 
-    def _walk(self, tenant: str, *, is_json: bool) -> verify.IntactChain | diagnose.ChainBreak:
-        found = verify.verify(tenant)
+    def _verify(self, tenant: str, *, is_json: bool) -> verify.IntactChain | diagnose.ChainBreak:
+        result = verify.verify(tenant)
         name = tenant or "(deployment)"
         if is_json:
-            told = json.dumps(verify.as_json(found), ensure_ascii=False)
-            self.stdout.write(told)
-        elif isinstance(found, diagnose.ChainBreak):
-            self.stdout.write(f"{name}: {found.kind} at record {found.sequence}. {found.why}")
+            line = json.dumps(verify.as_json(result), ensure_ascii=False)
+            self.stdout.write(line)
+        elif isinstance(result, diagnose.ChainBreak):
+            self.stdout.write(f"{name}: {result.kind} at record {result.sequence}. {result.why}")
         else:
-            vouched = f"signed up to {found.vouched}" if found.vouched else "not signed"
+            vouched = f"signed up to {result.vouched}" if result.vouched else "not signed"
             self.stdout.write(
-                f"{name}: {found.records} records hold, head {found.head[:16]}…, {vouched}"
+                f"{name}: {result.records} records hold, head {result.head[:16]}…, {vouched}"
             )
-            for note in found.notes:
+            for note in result.notes:
                 self.stdout.write(f"  {note}")
-        return found
+        return result

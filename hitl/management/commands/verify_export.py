@@ -11,7 +11,7 @@ from hitl.audit import signing, verify_export
 from hitl.audit.export_format import Unreadable
 from hitl.text import sanitize
 
-# The file holds, and nobody vouches for the key that signed it.
+# The exit code if the file holds but the key that signed it is not known.
 _KEY_UNKNOWN = 2
 
 
@@ -31,35 +31,35 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         path, keys = Path(options["file"]), {}
         if options["public_key"]:
-            named = Path(options["public_key"])
+            key_file = Path(options["public_key"])
             try:
-                public = signing.public_key_of(named.read_bytes(), str(named))
+                public = signing.public_key_of(key_file.read_bytes(), str(key_file))
             except (OSError, signing.KeyUnusable) as exc:
                 raise CommandError(str(exc)) from exc
             keys = {signing.key_id_of(public): public}
         try:
-            found = verify_export.verify(path, keys)
+            export = verify_export.verify(path, keys)
         except OSError as exc:
             raise CommandError(f"{path} cannot be read: {exc.strerror}") from exc
         except Unreadable as exc:
             raise CommandError(f"{path} does not hold: {exc}.") from exc
-        # Whoever made the file wrote this: nothing in it may move the cursor or hide.
-        told = {
+        # The file may come from anybody: control characters must not reach the terminal.
+        manifest = {
             name: sanitize.plain(value) if isinstance(value, str) else value
-            for name, value in found.manifest.items()
+            for name, value in export.manifest.items()
         }
         self.stdout.write(
-            f"tenant {told['tenant'] or '(deployment)'}, {told['records']} records, "
-            f"{told['firstSequence']} to {told['lastSequence']}\n"
-            f"from {told['from'] or 'the beginning'} to {told['to'] or 'the end'}, exported "
-            f"{told['createdAt']} by {told['createdBy']}\n"
-            f"checkpoints in it vouch for records up to {found.vouched or 'none'}"
+            f"tenant {manifest['tenant'] or '(deployment)'}, {manifest['records']} records, "
+            f"{manifest['firstSequence']} to {manifest['lastSequence']}\n"
+            f"from {manifest['from'] or 'the beginning'} to {manifest['to'] or 'the end'}, "
+            f"exported {manifest['createdAt']} by {manifest['createdBy']}\n"
+            f"checkpoints in it vouch for records up to {export.vouched or 'none'}"
         )
-        if found.is_key_known:
-            self.stdout.write(f"It holds. Signed by the key you named, {told['keyId']}.")
+        if export.is_key_known:
+            self.stdout.write(f"It holds. Signed by the key you named, {manifest['keyId']}.")
             return
         self.stdout.write(
-            f"It holds in itself. It is signed by key {told['keyId']}, which is known from the "
+            f"It holds in itself. It is signed by key {manifest['keyId']}, which is known from the "
             "file alone: anybody can make such a file. Name the deployment's key with --public-key."
         )
         raise CommandError(

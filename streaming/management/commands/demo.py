@@ -17,6 +17,7 @@ from hitl.audit import verify
 from hitl.models import AuditRecord
 from streaming import demo
 
+# Chosen: the first start, with migrations, on a slow machine.
 _START_SECONDS = 60
 
 
@@ -64,11 +65,11 @@ class Command(BaseCommand):
                 f"  #{entry.sequence} {entry.at:%H:%M:%S} {entry.event:<18} {entry.request_id} "
                 f"by {entry.actor} ({entry.actor_kind}, {entry.channel}) {entry.hash[:12]}…"
             )
-        told = [entry.event for entry in records]
+        audited = [entry.event for entry in records]
         expected = ["request:opened", "request:approved", "request:opened", "request:rejected"]
         demo.expect(
-            told == expected,
-            f"the audit trail in this DATA_DIR's database reads {told}. "
+            audited == expected,
+            f"the audit trail in this DATA_DIR's database reads {audited}. "
             "Does the server use another DATA_DIR or DATABASE_URL?",
         )
         verified = verify.verify(demo.TENANT)

@@ -18,8 +18,7 @@ from pytest_django import Settings
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.audit import record as audit_record
-from hitl.audit import search, verify, verify_job
-from hitl.audit.search import SearchQuery
+from hitl.audit import search
 from hitl.models import AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 from tests import factories
@@ -144,19 +143,6 @@ def test_time_that_cannot_be_read_is_said() -> None:
     assert "A time looks like" in shown(signed_in(), **{"from": "32 January"})
 
 
-def test_range_of_time_is_paged_in_its_own_order() -> None:
-    hourly(60)
-    wanted = SearchQuery("tenant1", since=NOON, until=NOON + timedelta(hours=55))
-    first = search.search(wanted)
-    second = search.search(
-        SearchQuery("tenant1", since=wanted.since, until=wanted.until, before=first.next_before)
-    )
-
-    found = [entry.sequence for page in (first, second) for entry in page.records]
-    assert found == list(range(56, 0, -1))
-    assert (first.count, second.next_before) == (56, None)
-
-
 def test_list_counts_no_further_than_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(search, "MOST_COUNTED", 10)
     chain_of(11)
@@ -272,39 +258,6 @@ def test_page_says_that_a_checkpoint_is_not_outside(settings: Settings, tmp_path
     # Leaving the block waits for the answer to end, and fails if it does not.
 
 
-def test_one_chain_is_walked_at_a_time_and_watched_by_many() -> None:
-    chain_of(1)
-    actor, other = factories.actor(), factories.actor(OUTSIDER)
-    walk, is_new = verify_job.begin(actor)
-    try:
-        assert is_new
-        assert verify_job.begin(actor) == (walk, False)
-        with pytest.raises(verify_job.Busy):
-            verify_job.begin(other)
-    finally:
-        verify_job.run(walk)
-    assert walk.result is not None
-    following, is_new = verify_job.begin(other)
-    assert is_new
-    verify_job.run(following)
-
-
-def test_walk_that_is_stopped_or_unwatched_ends_without_a_result(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(verify, "_PIECE", 1)
-    chain_of(3)
-    for end in ("stop", "leave"):
-        walk, _is_new = verify_job.begin(factories.actor())
-        if end == "stop":
-            walk.stop()
-        else:
-            monkeypatch.setattr(verify_job, "_UNWATCHED_SECONDS", -1.0)
-        verify_job.run(walk)
-        assert (walk.is_over, walk.result) == (True, None)
-    assert AuditRecord.objects.count() == 3
-
-
 def test_conditions_together_are_looked_for_piece_by_piece(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -342,14 +295,14 @@ async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
                     details={"number": number},
                 )
         services.approve(asked.request_id, factories.actor())
-        whole = search.of_request(asked.request_id, "tenant1", most=8)
+        whole = search.records_of_request(asked.request_id, "tenant1", most=8)
         assert (len(whole[0]), whole[1]) == (8, True)
-        kept, is_whole = search.of_request(asked.request_id, "tenant1", most=4)
+        kept, is_whole = search.records_of_request(asked.request_id, "tenant1", most=4)
         assert not is_whole
         assert (kept[0].event, kept[-1].event) == ("request:opened", "request:approved")
         assert len(kept) == 4
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(search.of_request, "__kwdefaults__", {"most": 4})
+            patch.setattr(search.records_of_request, "__kwdefaults__", {"most": 4})
             path = f"/admin/hitl/auditrecord/request/{asked.request_id}/"
             return str(signed_in().get(path).content.decode())
 

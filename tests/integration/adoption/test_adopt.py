@@ -71,9 +71,9 @@ def test_agents_request_is_adopted_as_it_is_decided(
     if verb == "cancel":
         assert ear.hears_nothing()
     else:
-        heard = ear.hear()
-        assert heard is not None
-        assert json.loads(heard)["requestId"] == request_id
+        message = ear.hear()
+        assert message is not None
+        assert json.loads(message)["requestId"] == request_id
         assert OutboxEntry.objects.get().outcome == "delivered"
     ear.close()
 
@@ -128,16 +128,16 @@ def test_decision_made_before_the_agent_subscribed_still_reaches_it(
     OutboxEntry.objects.update(due_at=timezone.now())
     relay.send_due()
 
-    heard = ear.hear()
-    assert heard is not None
-    assert json.loads(heard)["requestId"] == request_id
+    message = ear.hear()
+    assert message is not None
+    assert json.loads(message)["requestId"] == request_id
     ear.close()
 
 
 # --- its age ------------------------------------------------------------------------------
 
 
-def test_age_is_what_the_key_has_lost_of_its_life(redis_client: redis.Redis) -> None:
+def test_age_is_the_keys_full_life_less_its_ttl(redis_client: redis.Redis) -> None:
     now = timezone.now()
     young = redis_agents.asks(redis_client, "s-young", age=100, createdAt=99_999_999_999_999)
     due = redis_agents.asks(redis_client, "s-due", age=301)
@@ -162,12 +162,12 @@ def test_question_of_unknown_age_is_not_newer_than_the_one_its_session_waits_for
     for request_id in ids:
         redis_client.persist(f"hitl:request:{request_id}")
 
-    adopt.look_at(ids[1])
+    adopt.adopt_or_raise(ids[1])
     time.sleep(later)
-    adopt.look_at(ids[0])
+    adopt.adopt_or_raise(ids[0])
 
-    asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
-    assert list(asked) == ids
+    in_order = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
+    assert list(in_order) == ids
 
 
 def test_deciding_keeps_the_requests_key_for_another_1800_seconds(
@@ -240,7 +240,7 @@ MALFORMED: dict[str, bytes | str] = {
 }
 
 
-def test_malformed_value_is_as_good_as_unknown(
+def test_malformed_value_is_treated_as_unknown(
     api: Api, redis_client: redis.Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     unknown = api.get("/aura/hitl/requests/req-none", REQUESTER).facts
@@ -260,7 +260,7 @@ def test_malformed_value_is_as_good_as_unknown(
     assert not AuditRecord.objects.exists()
 
 
-def test_value_of_another_kind_is_as_good_as_unknown(api: Api, redis_client: redis.Redis) -> None:
+def test_key_of_another_kind_is_treated_as_unknown(api: Api, redis_client: redis.Redis) -> None:
     redis_client.hset("hitl:request:req-hash", "a", "b")
     redis_client.rpush("hitl:request:req-list", "a")
     redis_client.xadd("hitl:request:req-stream", {"a": "b"})
@@ -270,7 +270,9 @@ def test_value_of_another_kind_is_as_good_as_unknown(api: Api, redis_client: red
     assert redis_client.type("hitl:request:req-hash") == "hash"
 
 
-def test_session_key_of_another_kind_stops_no_adoption(api: Api, redis_client: redis.Redis) -> None:
+def test_session_key_of_another_kind_does_not_stop_an_adoption(
+    api: Api, redis_client: redis.Redis
+) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     redis_client.delete(f"hitl:session:{SESSION}")
     redis_client.hset(f"hitl:session:{SESSION}", "a", "b")
@@ -278,7 +280,7 @@ def test_session_key_of_another_kind_stops_no_adoption(api: Api, redis_client: r
     assert api.get(f"/aura/hitl/requests/{request_id}", REQUESTER).status == 200
 
 
-def test_bounds_are_just_readable(api: Api, redis_client: redis.Redis) -> None:
+def test_values_at_their_bounds_are_adopted(api: Api, redis_client: redis.Redis) -> None:
     at_the_bounds: dict[str, Any] = {
         "actionType": "x" * 128,
         "message": "x" * 10_000,
@@ -340,7 +342,7 @@ def test_contradiction_is_audited_once_and_changes_nothing(
     assert services.approve(request_id, factories.actor()).status == "approved"
 
 
-def test_contradiction_met_by_many_at_once_is_audited_once(redis_client: redis.Redis) -> None:
+def test_contradiction_seen_by_many_at_once_is_audited_once(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     adopt.adopt_request(request_id)
     odd = redis_agents.body(SESSION, request_id, context={})
@@ -351,7 +353,7 @@ def test_contradiction_met_by_many_at_once_is_audited_once(redis_client: redis.R
     assert events(request_id) == ["request:adopted", "request:contradicted"]
 
 
-def test_what_was_adopted_is_no_contradiction(redis_client: redis.Redis) -> None:
+def test_adopted_value_is_no_contradiction(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     for _ in range(2):
         adopt.adopt_request(request_id)
@@ -404,9 +406,9 @@ def test_adoption_by_many_at_once_makes_one_request(redis_client: redis.Redis) -
     before = counted(metrics.adopted_requests)
     ids = [redis_agents.asks(redis_client, SESSION) for _ in range(3)]
 
-    found = together([lambda n=n: adopt.adopt_request(ids[n % 3]) for n in range(12)])  # type: ignore[misc]
+    requests = together([lambda n=n: adopt.adopt_request(ids[n % 3]) for n in range(12)])  # type: ignore[misc]
 
-    assert {request.request_id for request in found if request} == set(ids)
+    assert {request.request_id for request in requests if request} == set(ids)
     assert ApprovalRequest.objects.count() == 3
     assert AuditRecord.objects.filter(event="request:adopted").count() == 3
     assert counted(metrics.adopted_requests) == before + 3
@@ -423,7 +425,7 @@ def test_one_of_many_decisions_on_a_request_nobody_knew_stands(redis_client: red
     assert events(request_id) == ["request:adopted", "request:approved"]
 
 
-def test_request_adopted_and_decided_between_two_looks_is_not_missing(
+def test_request_adopted_and_decided_between_two_reads_is_not_missing(
     api: Api, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second person's answer comes as the database has been asked and Redis has not, or the
@@ -440,16 +442,14 @@ def test_request_adopted_and_decided_between_two_looks_is_not_missing(
 
         return first
 
-    monkeypatch.setattr(insert, "known", then_decided(insert.known))
-    monkeypatch.setattr(
-        redis_requests, "written_requests", then_decided(redis_requests.written_requests)
-    )
+    monkeypatch.setattr(insert, "known_requests", then_decided(insert.known_requests))
+    monkeypatch.setattr(redis_requests, "read_values", then_decided(redis_requests.read_values))
 
     assert api.post(f"/aura/hitl/approve/{request_id}", APPROVER).status == 409
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_newest_is_what_was_asked_last_in_whatever_order_adopted(
+def test_question_asked_last_is_the_newest_in_any_order_of_adoption(
     redis_client: redis.Redis, order: tuple[int, int]
 ) -> None:
     for turn in range(20):
@@ -464,18 +464,18 @@ def test_newest_is_what_was_asked_last_in_whatever_order_adopted(
         assert newest.request_id == ids[1]
 
 
-def test_newest_is_what_was_asked_last_however_slow_redis_answers(
+def test_question_asked_last_is_the_newest_however_slowly_redis_answers(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first, second = (redis_agents.asks(redis_client, SESSION) for _ in range(2))
-    answered = redis_requests.written_requests
+    answered = redis_requests.read_values
 
-    def slowly(request_ids: Sequence[str]) -> list[redis_requests.Written | None]:
+    def slowly(request_ids: Sequence[str]) -> list[redis_requests.RedisValue | None]:
         time.sleep(0.1)
         return answered(request_ids)
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis_requests, "written_requests", slowly)
+        patch.setattr(redis_requests, "read_values", slowly)
         adopt.adopt_request(second)
     adopt.adopt_request(first)
 
@@ -489,13 +489,13 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
 ) -> None:
     first = redis_agents.asks(redis_client, SESSION)
     answered = redis_requests.waiting_requests
-    asked: list[str] = []
+    newer_ids: list[str] = []
     adopting: list[threading.Thread] = []
 
     def just_before(session_ids: Sequence[str]) -> list[str | None]:
         named = answered(session_ids)
-        if not asked:
-            asked.append(redis_agents.asks(redis_client, SESSION))
+        if not newer_ids:
+            newer_ids.append(redis_agents.asks(redis_client, SESSION))
             adopting.append(threading.Thread(target=together, args=[[adopt_the_second]]))
             adopting[0].start()
             # Time enough to be done, unless it has to wait until the first is.
@@ -503,7 +503,7 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
         return named
 
     def adopt_the_second() -> object:
-        return adopt.adopt_request(asked[0])
+        return adopt.adopt_request(newer_ids[0])
 
     monkeypatch.setattr(redis_requests, "waiting_requests", just_before)
     adopt.adopt_request(first)
@@ -511,10 +511,10 @@ def test_question_asked_while_the_one_before_is_adopted_is_the_newest(
 
     newest = ApprovalRequest.objects.newest_first().first()
     assert newest is not None
-    assert newest.request_id == asked[0]
+    assert newest.request_id == newer_ids[0]
 
 
-def test_older_signal_goes_when_a_newer_request_is_adopted(
+def test_older_signal_is_removed_when_a_newer_request_is_adopted(
     api: Api, redis_client: redis.Redis
 ) -> None:
     key = f"hitl:signal:{SESSION}"
@@ -528,22 +528,24 @@ def test_older_signal_goes_when_a_newer_request_is_adopted(
     assert api.get(f"/aura/hitl/signals/{SESSION}", REQUESTER).body.get("data") is None
 
 
-def test_older_request_met_late_takes_no_newer_answer_away(redis_client: redis.Redis) -> None:
+def test_older_request_adopted_late_does_not_remove_a_newer_answer(
+    redis_client: redis.Redis,
+) -> None:
     older = redis_agents.asks(redis_client, SESSION, age=20)
     newer = redis_agents.asks(redis_client, SESSION, age=10)
     services.approve(newer, factories.actor())
-    kept = redis_client.get(f"hitl:signal:{SESSION}")
-    assert kept is not None
+    stored_signal = redis_client.get(f"hitl:signal:{SESSION}")
+    assert stored_signal is not None
 
     adopt.adopt_request(older)
 
-    assert redis_client.get(f"hitl:signal:{SESSION}") == kept
+    assert redis_client.get(f"hitl:signal:{SESSION}") == stored_signal
     services.approve(older, factories.actor())
-    assert redis_client.get(f"hitl:signal:{SESSION}") == kept
+    assert redis_client.get(f"hitl:signal:{SESSION}") == stored_signal
     assert OutboxEntry.objects.get(request__request_id=older).outcome == "superseded"
 
 
-def test_newest_answer_is_not_taken_away_by_an_adoption_that_is_late(
+def test_late_adoption_does_not_remove_the_newest_answer(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next question is asked and answered between an adoption and its last step."""
@@ -591,7 +593,7 @@ def test_huge_value_is_refused_without_being_read(api: Api, redis_client: redis.
     redis_client.setrange("hitl:request:req-huge", 64 * 1024 * 1024, "x")
 
     assert api.get("/aura/hitl/requests/req-huge", REQUESTER).status == 404
-    (written,) = redis_requests.written_requests(["req-huge"])
+    (written,) = redis_requests.read_values(["req-huge"])
     assert written is not None
     assert len(written.text) == redis_requests.MOST_BYTES + 1
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from hitl import services, sessions
 from hitl.adoption import adopt, insert, redis_requests
-from hitl.adoption.parser import Found
+from hitl.adoption.parser import WrittenRequest
 from hitl.adoption.scanner import Scanner
 from hitl.audit import record as audit_record
 from hitl.audit import verify
@@ -37,20 +37,20 @@ def ask_many(client: redis.Redis, count: int, name: str = "s") -> list[str]:
     return [redis_agents.asks(client, f"session-{name}-{number}") for number in range(count)]
 
 
-def test_many_cost_the_database_no_more_questions_than_one(redis_client: redis.Redis) -> None:
-    Scanner().look_at(ask_many(redis_client, 1, "first"))
+def test_adopting_many_takes_as_many_queries_as_adopting_one(redis_client: redis.Redis) -> None:
+    Scanner().adopt_written(ask_many(redis_client, 1, "first"))
     one, many = ask_many(redis_client, 1, "one"), ask_many(redis_client, 20, "many")
 
     with CaptureQueriesContext(connection) as asked_for_one:
-        Scanner().look_at(one)
+        Scanner().adopt_written(one)
     with CaptureQueriesContext(connection) as asked_for_many:
-        Scanner().look_at(many)
+        Scanner().adopt_written(many)
 
     assert ApprovalRequest.objects.count() == 22
     assert len(asked_for_many) == len(asked_for_one)
 
 
-def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redis.Redis) -> None:
+def test_requests_adopted_together_end_up_as_if_adopted_alone(redis_client: redis.Redis) -> None:
     factories.opened("session-ours")
     known = redis_agents.asks(redis_client, "session-known")
     adopt.adopt_request(known)
@@ -75,35 +75,35 @@ def test_each_of_many_becomes_what_it_would_have_become_alone(redis_client: redi
     names = list(ids.values())
     random.Random(1).shuffle(names)
 
-    found = adopt.look_at_all(names)
+    requests = adopt.adopt_all(names)
 
     adopted = {"known", "contradicts", "older", "newer", "theirs"}
-    assert found.keys() == {ids[name] for name in adopted}
-    assert {name: one.request_id for name, one in found.items()} == {n: n for n in found}
+    assert requests.keys() == {ids[name] for name in adopted}
+    assert {name: one.request_id for name, one in requests.items()} == {n: n for n in requests}
     stored = ApprovalRequest.objects.filter(origin=Origin.REDIS)
-    assert {request.pk for request in found.values()} == {request.pk for request in stored}
-    assert found[ids["theirs"]].tenant_id == OUTSIDER.tenant_id
+    assert {request.pk for request in requests.values()} == {request.pk for request in stored}
+    assert requests[ids["theirs"]].tenant_id == OUTSIDER.tenant_id
     newest = ApprovalRequest.objects.filter(session_id="session-twice").newest_first().first()
     assert newest is not None
     assert newest.request_id == newer
-    told = AuditRecord.objects.filter(event="request:contradicted")
-    assert [record.request_id for record in told] == [ids["contradicts"]]
+    contradictions = AuditRecord.objects.filter(event="request:contradicted")
+    assert [record.request_id for record in contradictions] == [ids["contradicts"]]
     assert AuditRecord.objects.get(event="session:refused").session_id == "session-ours"
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
-    assert adopt.look_at_all(names).keys() == found.keys()
+    assert adopt.adopt_all(names).keys() == requests.keys()
 
 
 def test_more_than_are_read_together_are_all_adopted(redis_client: redis.Redis) -> None:
     ids = ask_many(redis_client, 2 * redis_requests.MOST_AT_ONCE + 5)
 
-    assert Scanner().look_at(ids) == len(ids)
+    assert Scanner().adopt_written(ids) == len(ids)
     adopted = ApprovalRequest.objects.filter(request_id__in=ids)
     # Redis has been told of each.
     assert adopted.filter(is_missed_by_redis=False).count() == len(ids)
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
+def test_question_that_its_session_waits_for_is_the_newest_of_two_adopted_together(
     redis_client: redis.Redis, order: tuple[int, int]
 ) -> None:
     ids = [
@@ -113,47 +113,47 @@ def test_question_its_session_waits_for_is_the_newest_of_two_adopted_together(
     # Of unknown age, it is taken for new.
     redis_client.persist(f"hitl:request:{ids[0]}")
 
-    adopt.look_at_all([ids[number] for number in order])
+    adopt.adopt_all([ids[number] for number in order])
 
-    asked = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
-    assert list(asked) == ids
+    in_order = ApprovalRequest.objects.order_by("created_at").values_list("request_id", flat=True)
+    assert list(in_order) == ids
 
 
-def test_answers_to_older_questions_of_many_sessions_go(redis_client: redis.Redis) -> None:
+def test_answers_to_older_questions_of_many_sessions_are_removed(redis_client: redis.Redis) -> None:
     answered = ask_many(redis_client, 3)
-    adopt.look_at_all(answered)
+    adopt.adopt_all(answered)
     for name in answered:
         services.approve(name, factories.actor())
     keys = [f"hitl:signal:session-s-{number}" for number in range(3)]
     assert redis_client.exists(*keys) == 3
     again = ask_many(redis_client, 2)
 
-    adopt.look_at_all(again)
+    adopt.adopt_all(again)
 
     assert [redis_client.exists(key) for key in keys] == [0, 0, 1]
 
 
-def test_processes_that_find_the_same_adopt_each_once_and_never_block_each_other(
+def test_processes_that_meet_the_same_requests_adopt_each_once_without_a_deadlock(
     redis_client: redis.Redis,
 ) -> None:
     for turn in range(5):
         ids = ask_many(redis_client, 20, f"turn-{turn}")
         # Some sessions are known already.
-        adopt.look_at_all(ids[::4])
+        adopt.adopt_all(ids[::4])
         more = [
             redis_agents.asks(redis_client, f"session-turn-{turn}-{n}") for n in range(0, 20, 4)
         ]
         orders = [random.Random(turn * 10 + seed).sample(ids + more, 20) for seed in range(6)]
 
-        found = together([lambda names=names: adopt.look_at_all(names) for names in orders])  # type: ignore[misc]
+        answers = together([lambda names=names: adopt.adopt_all(names) for names in orders])  # type: ignore[misc]
 
-        assert [one.keys() for one in found] == [set(names) for names in orders]
+        assert [one.keys() for one in answers] == [set(names) for names in orders]
     adopted = AuditRecord.objects.filter(event="request:adopted").values_list("request_id")
     assert len(adopted) == len(set(adopted)) == ApprovalRequest.objects.count()
     assert isinstance(verify.verify("tenant1"), verify.IntactChain)
 
 
-def test_sessions_claimed_in_any_order_are_waited_for_without_a_deadlock() -> None:
+def test_sessions_are_claimed_in_any_order_without_a_deadlock() -> None:
     names = [f"session-{number:02}" for number in range(12)]
 
     def claim(seed: int) -> Mapping[str, str]:
@@ -173,34 +173,34 @@ def test_sessions_claimed_in_any_order_are_waited_for_without_a_deadlock() -> No
 
 
 @pytest.mark.parametrize("too_early", [2, 3])
-def test_id_that_is_taken_in_another_session_meanwhile_keeps_no_other_from_being_adopted(
+def test_id_that_is_taken_in_another_session_meanwhile_does_not_stop_the_others(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, too_early: int
 ) -> None:
     """It is taken after the database was asked for the last time, once and again."""
     factories.opened("session-other", request_id="req-taken")
     ids = [redis_agents.asks(redis_client, "session", "req-taken"), *ask_many(redis_client, 2)]
-    known, asked = insert.known, []
+    known, calls = insert.known_requests, []
 
     def known_by_then(names: Iterable[str]) -> dict[str, ApprovalRequest]:
-        asked.append(names)
-        return known(names) if len(asked) > too_early else {}
+        calls.append(names)
+        return known(names) if len(calls) > too_early else {}
 
-    monkeypatch.setattr(insert, "known", known_by_then)
+    monkeypatch.setattr(insert, "known_requests", known_by_then)
 
-    found = adopt.look_at_all(ids)
+    requests = adopt.adopt_all(ids)
 
-    assert found.keys() == set(ids)
-    assert found[ids[0]].session_id == "session-other"
+    assert requests.keys() == set(ids)
+    assert requests[ids[0]].session_id == "session-other"
     assert AuditRecord.objects.filter(event="request:adopted").count() == 2
 
 
-def as_read(name: str, session_id: str) -> insert.Asked:
+def as_read(name: str, session_id: str) -> insert.NewRequest:
     """Return what an agent asks in a session under a name, as Redis has just told it."""
-    found = Found(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
-    return insert.Asked(found, redis_requests.Written(b"{}", 0.0, timezone.now(), True))
+    written = WrittenRequest(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
+    return insert.NewRequest(written, redis_requests.RedisValue(b"{}", 0.0, timezone.now(), True))
 
 
-def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
+def test_ids_in_different_sessions_are_adopted_without_a_deadlock(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The keys are written over between two processes' looks at them."""
@@ -220,26 +220,26 @@ def test_ids_that_stand_in_different_sessions_are_taken_without_a_deadlock(
 
         def take(seed: int, ids: list[str] = ids) -> set[str]:
             mine = random.Random(seed).sample(ids, len(ids))
-            return set(insert.take([as_read(name, f"s-{seed}-{name}") for name in mine]))
+            return set(insert.adopt_new([as_read(name, f"s-{seed}-{name}") for name in mine]))
 
         assert together([lambda n=n: take(n) for n in range(6)]) == [set(ids)] * 6  # type: ignore[misc]
     assert ApprovalRequest.objects.count() == 100
 
 
-def test_large_questions_are_taken_in_a_few_at_a_time(
+def test_large_requests_are_adopted_a_few_at_a_time(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     large = {"text": "x" * 200_000}
     ids = [redis_agents.asks(redis_client, f"session-{n}", context=large) for n in range(12)]
-    take, taken = insert.take, []
+    take, taken = insert.adopt_new, []
 
-    def counted(questions: list[insert.Asked]) -> dict[str, ApprovalRequest]:
+    def counted(questions: list[insert.NewRequest]) -> dict[str, ApprovalRequest]:
         taken.append(len(questions))
         return take(questions)
 
-    monkeypatch.setattr(insert, "take", counted)
+    monkeypatch.setattr(insert, "adopt_new", counted)
 
-    assert adopt.look_at_all(ids).keys() == set(ids)
+    assert adopt.adopt_all(ids).keys() == set(ids)
     assert taken == [5, 5, 2]
 
 
@@ -254,7 +254,7 @@ def test_questions_of_one_session_expire_as_they_were_written(
         return claim(*args)
 
     monkeypatch.setattr(sessions, "claim_sessions", slowly)
-    adopted = adopt.look_at_all(ids).values()
+    adopted = adopt.adopt_all(ids).values()
 
     terms = [(request.expires_at - request.created_at).total_seconds() for request in adopted]
     # As of one look into Redis: however slow the machine is, they do not differ by what it took.
@@ -262,7 +262,7 @@ def test_questions_of_one_session_expire_as_they_were_written(
     assert max(terms) > 299
 
 
-def test_tenants_chain_is_not_locked_while_redis_is_asked(
+def test_tenants_chain_is_not_locked_during_a_call_of_redis(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if connection.vendor == "sqlite":
@@ -279,11 +279,11 @@ def test_tenants_chain_is_not_locked_while_redis_is_asked(
 
     monkeypatch.setattr(redis_requests, "waiting_requests", meanwhile)
 
-    assert adopt.look_at_all(ids).keys() == {ids[1]}
+    assert adopt.adopt_all(ids).keys() == {ids[1]}
     assert AuditRecord.objects.filter(event="session:refused").count() == 1
 
 
-def test_what_fails_again_and_again_is_looked_at_apart_from_what_is_new(
+def test_values_that_keep_failing_are_adopted_apart_from_new_ones(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
@@ -292,13 +292,13 @@ def test_what_fails_again_and_again_is_looked_at_apart_from_what_is_new(
     failing = ask_many(redis_client, 3)
     one = Scanner()
     one.scan()
-    look, together_with = adopt.look_at_all, []
+    look, together_with = adopt.adopt_all, []
 
     def noted(names: list[str]) -> dict[str, ApprovalRequest]:
         together_with.append(set(names))
         return look(names)
 
-    monkeypatch.setattr(adopt, "look_at_all", noted)
+    monkeypatch.setattr(adopt, "adopt_all", noted)
     theirs = redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER)
 
     assert one.scan() == 1

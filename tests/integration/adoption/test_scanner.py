@@ -36,10 +36,10 @@ FOUND = 6.0
 @pytest.fixture
 def silent_redis(redis_client: redis.Redis) -> Iterator[redis.Redis]:
     """Return a Redis that tells of nothing written."""
-    told = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
+    flags = redis_client.config_get("notify-keyspace-events")["notify-keyspace-events"] or ""
     redis_client.config_set("notify-keyspace-events", "")
     yield redis_client
-    redis_client.config_set("notify-keyspace-events", told)
+    redis_client.config_set("notify-keyspace-events", flags)
 
 
 @asynccontextmanager
@@ -59,7 +59,7 @@ def is_known(*ids: str) -> bool:
     return ApprovalRequest.objects.filter(request_id__in=ids).count() == len(ids)
 
 
-async def test_request_is_found_when_redis_tells_of_it(
+async def test_request_is_adopted_when_redis_notifies_of_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scans: list[int] = []
@@ -81,7 +81,7 @@ async def test_request_is_found_when_redis_tells_of_it(
     assert len(scans) == 1
 
 
-async def test_request_is_found_where_redis_tells_nothing(silent_redis: redis.Redis) -> None:
+async def test_request_is_adopted_without_notifications(silent_redis: redis.Redis) -> None:
     async with finding():
         await asyncio.sleep(0.5)
         request_id = redis_agents.asks(silent_redis, "s1", bare=True)
@@ -89,7 +89,7 @@ async def test_request_is_found_where_redis_tells_nothing(silent_redis: redis.Re
         await until(lambda: is_known(request_id), within=FOUND)
 
 
-async def test_request_is_found_where_redis_tells_nothing_of_its_settings(
+async def test_request_is_adopted_if_redis_refuses_to_show_its_settings(
     silent_redis: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refused(*args: object) -> None:
@@ -103,13 +103,15 @@ async def test_request_is_found_where_redis_tells_nothing_of_its_settings(
         await until(lambda: is_known(request_id), within=FOUND)
 
 
-async def test_request_written_before_the_finder_came_is_found(redis_client: redis.Redis) -> None:
+async def test_request_written_before_the_scanner_started_is_adopted(
+    redis_client: redis.Redis,
+) -> None:
     request_id = redis_agents.asks(redis_client, "s1")
     async with finding():
         await until(lambda: is_known(request_id), within=FOUND)
 
 
-async def test_request_written_while_the_link_was_cut_is_found(redis_client: redis.Redis) -> None:
+async def test_request_written_while_the_link_was_cut_is_adopted(redis_client: redis.Redis) -> None:
     async with finding():
         first = redis_agents.asks(redis_client, "s1")
         await until(lambda: is_known(first), within=FOUND)
@@ -120,7 +122,7 @@ async def test_request_written_while_the_link_was_cut_is_found(redis_client: red
         await until(lambda: is_known(second), within=FOUND)
 
 
-async def test_finder_outlives_redis_and_the_database(
+async def test_scanner_goes_on_after_redis_and_the_database_were_away(
     redis_client: redis.Redis, settings: Settings
 ) -> None:
     with no_redis(settings):
@@ -139,7 +141,7 @@ async def test_finder_outlives_redis_and_the_database(
         await hub().close()
 
 
-def test_request_among_thousands_of_other_keys_is_found(redis_client: redis.Redis) -> None:
+def test_request_among_thousands_of_other_keys_is_adopted(redis_client: redis.Redis) -> None:
     with redis_client.pipeline(transaction=False) as pipeline:
         for number in range(3000):
             pipeline.set(f"other:{number}", "x")
@@ -160,14 +162,14 @@ def test_scan_is_bounded_and_the_next_goes_on(
     ids = [redis_agents.asks(redis_client, f"s{number}") for number in range(60)]
     one = Scanner()
 
-    found = [one.scan() for _ in range(8)]
+    counts = [one.scan() for _ in range(8)]
 
-    assert found[0] < 60
-    assert sum(found) == 60
+    assert counts[0] < 60
+    assert sum(counts) == 60
     assert is_known(*ids)
 
 
-def test_what_is_no_request_is_counted_once_and_keeps_nothing_from_being_found(
+def test_malformed_value_is_counted_once_and_does_not_hide_requests(
     redis_client: redis.Redis,
 ) -> None:
     before = metrics.malformed_requests._value.get()
@@ -197,33 +199,33 @@ def test_what_is_no_request_is_counted_once_and_keeps_nothing_from_being_found(
     assert metrics.malformed_requests._value.get() - before == len(odd)
 
 
-def test_what_was_malformed_is_looked_at_again_when_it_is_written_again(
+def test_malformed_value_is_read_again_when_it_is_written_again(
     redis_client: redis.Redis,
 ) -> None:
     redis_agents.writes(redis_client, "req-1", "nonsense")
     one = Scanner()
-    assert one.look_at(["req-1"]) == 0
+    assert one.adopt_written(["req-1"]) == 0
 
     redis_agents.asks(redis_client, "s1", "req-1")
 
     assert one.scan() == 0
-    assert one.look_at(["req-1"]) == 1
+    assert one.adopt_written(["req-1"]) == 1
 
 
-def test_what_stays_refused_is_read_again_and_not_looked_at_again(
+def test_value_that_stays_malformed_is_compared_and_not_parsed_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
     redis_agents.writes(redis_client, "req-1", "nonsense")
     redis_client.hset("hitl:request:req-hash", "a", "b")
     looked_at: list[str] = []
-    look = redis_requests.written_requests
+    look = redis_requests.read_values
 
-    def noted(names: Sequence[str]) -> list[redis_requests.Written | None]:
+    def noted(names: Sequence[str]) -> list[redis_requests.RedisValue | None]:
         looked_at.extend(names)
         return look(names)
 
-    monkeypatch.setattr(redis_requests, "written_requests", noted)
+    monkeypatch.setattr(redis_requests, "read_values", noted)
     one = Scanner()
 
     for _ in range(5):
@@ -236,7 +238,7 @@ def test_what_stays_refused_is_read_again_and_not_looked_at_again(
 
 
 @pytest.mark.parametrize("failure", [redis.TimeoutError("the link froze"), ValueError("a chain")])
-def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
+def test_value_whose_adoption_failed_is_tried_again_unchanged(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, failure: Exception
 ) -> None:
     monkeypatch.setattr(Scanner, "_AGAIN_SECONDS", 0.0)
@@ -247,7 +249,7 @@ def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
         raise failure
 
     with monkeypatch.context() as patch:
-        patch.setattr(adopt, "look_at_all", fail)
+        patch.setattr(adopt, "adopt_all", fail)
         for _ in range(3):
             with contextlib.suppress(redis.TimeoutError):
                 one.scan()
@@ -256,7 +258,7 @@ def test_what_failed_for_another_reason_is_looked_at_again_as_it_is(
     assert one.scan() == 1
 
 
-def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
+def test_request_that_redis_did_not_return_is_adopted_by_the_next_scan(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request_id = redis_agents.asks(redis_client, "s1")
@@ -266,7 +268,7 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
         raise redis.TimeoutError("the link froze")
 
     with monkeypatch.context() as patch:
-        patch.setattr(redis_requests, "written_requests", fail)
+        patch.setattr(redis_requests, "read_values", fail)
         with pytest.raises(redis.TimeoutError):
             one.scan()
     assert not is_known(request_id)
@@ -276,22 +278,22 @@ def test_request_that_redis_did_not_hand_out_is_found_by_the_next_scan(
     assert is_known(request_id)
 
 
-def test_contradiction_that_redis_tells_of_is_audited_without_being_asked_for(
+def test_contradiction_that_redis_notifies_of_is_audited_at_once(
     redis_client: redis.Redis,
 ) -> None:
     one = Scanner()
     request_id = redis_agents.asks(redis_client, "s1")
-    one.look_at([request_id])
+    one.adopt_written([request_id])
     redis_agents.asks(redis_client, "s1", request_id, by=OUTSIDER)
 
     for _ in range(2):
-        one.look_at([request_id])
+        one.adopt_written([request_id])
 
     assert AuditRecord.objects.filter(event="request:contradicted").count() == 1
     assert ApprovalRequest.objects.get().tenant_id == "tenant1"
 
 
-def test_our_own_requests_are_looked_at_by_nobody(
+def test_our_own_requests_are_never_read_from_redis(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = factories.opened("s1")
@@ -300,13 +302,13 @@ def test_our_own_requests_are_looked_at_by_nobody(
     def fail(request_ids: Sequence[str]) -> None:
         raise AssertionError("it is ours")
 
-    monkeypatch.setattr(redis_requests, "written_requests", fail)
+    monkeypatch.setattr(redis_requests, "read_values", fail)
 
     assert Scanner().scan() == 0
-    assert Scanner().look_at([request.request_id]) == 0
+    assert Scanner().adopt_written([request.request_id]) == 0
 
 
-def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
+def test_decided_requests_are_not_queried_by_every_scan(
     redis_client: redis.Redis,
 ) -> None:
     decided, waiting = (redis_agents.asks(redis_client, name) for name in ("s1", "s2"))
@@ -317,11 +319,11 @@ def test_what_is_decided_is_not_asked_of_the_database_by_every_scan(
 
     with CaptureQueriesContext(connection) as queries:
         one.scan()
-        one.look_at([decided])
+        one.adopt_written([decided])
 
-    asked = [query["sql"] for query in queries]
-    assert waiting in asked[0]
-    assert not [sql for sql in asked if decided in sql]
+    statements = [query["sql"] for query in queries]
+    assert waiting in statements[0]
+    assert not [sql for sql in statements if decided in sql]
 
 
 def test_every_refused_value_has_its_turn_to_be_read_again(
@@ -340,7 +342,7 @@ def test_every_refused_value_has_its_turn_to_be_read_again(
         assert sum(one.scan() for _ in range(5)) == 1
 
 
-async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
+async def test_scanner_meets_all_keys_again_when_notifications_begin(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanner_module, "_KEYS_PER_CALL", 20)
@@ -358,7 +360,7 @@ async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
         cursors[is_told[0]].append(self._cursor)
         return scan(self)
 
-    monkeypatch.setattr(redis_requests, "notifies", notifies)
+    monkeypatch.setattr(redis_requests, "is_notifying", notifies)
     monkeypatch.setattr(Scanner, "scan", noted)
     async with finding():
         await until(lambda: len(cursors[False]) >= 2, within=10)
@@ -369,7 +371,7 @@ async def test_finder_that_begins_to_be_told_meets_all_keys_anew(
     assert cursors[True][0] == 0
 
 
-def test_what_the_finder_remembers_is_bounded(
+def test_memory_of_the_scanner_is_bounded(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Scanner, "_REMEMBERED", 10)
@@ -383,7 +385,7 @@ def test_what_the_finder_remembers_is_bounded(
     assert len(one._refused) == 10
 
 
-async def test_operators_list_shows_what_was_found(redis_client: redis.Redis) -> None:
+async def test_operators_list_shows_adopted_requests(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, "s1")
     async with finding():
         await until(lambda: is_known(request_id), within=FOUND)
@@ -391,7 +393,7 @@ async def test_operators_list_shows_what_was_found(redis_client: redis.Redis) ->
     assert (request.status, json.loads(request.context_text)["count"]) == ("pending", 3)
 
 
-async def test_value_that_was_no_request_is_found_when_it_has_become_one(
+async def test_value_that_has_become_a_request_is_adopted(
     silent_redis: redis.Redis,
 ) -> None:
     redis_agents.writes(silent_redis, "req-late", "{")
@@ -402,7 +404,7 @@ async def test_value_that_was_no_request_is_found_when_it_has_become_one(
         await until(lambda: is_known("req-late"), within=FOUND)
 
 
-async def test_burst_in_a_large_keyspace_is_found_though_the_queue_overflows(
+async def test_burst_in_a_large_keyspace_is_adopted_even_if_the_queue_overflows(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(scanner_module, "_CALLS_PER_SCAN", 1)
@@ -414,7 +416,7 @@ async def test_burst_in_a_large_keyspace_is_found_though_the_queue_overflows(
         await until(lambda: is_known(*ids), within=60)
 
 
-def test_chain_that_takes_no_record_holds_up_no_other_tenants_adoption(
+def test_chain_that_takes_no_record_does_not_stop_other_tenants_adoptions(
     redis_client: redis.Redis,
 ) -> None:
     factories.opened()

@@ -17,10 +17,6 @@ from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
 
 pytestmark = pytest.mark.django_db
 
-BYSTANDER = Person("bystander", REQUESTER.tenant_id, "user")
-VIEWER = Person("viewer1", REQUESTER.tenant_id, "viewer")
-ADMIN = Person("admin1", REQUESTER.tenant_id, "admin")
-
 
 def decide(api: Api, verb: str, request_id: str, by: Person, body: Any = b"") -> Answer:
     return api.post(f"/aura/hitl/{verb}/{request_id}", by, body)
@@ -83,11 +79,11 @@ def test_reject_without_a_reason_says_user_rejected(api: Api, body: Any) -> None
 
 @pytest.mark.parametrize("first", ["approve", "reject"])
 @pytest.mark.parametrize("second", ["approve", "reject"])
-def test_second_decision_is_told_which_one_stands(api: Api, first: str, second: str) -> None:
+def test_second_decision_is_answered_with_the_first(api: Api, first: str, second: str) -> None:
     request = factories.opened()
-    stands = decide(api, first, request.request_id, REQUESTER, {"reason": "first"}).data
+    first_decision = decide(api, first, request.request_id, REQUESTER, {"reason": "first"}).data
     if first == "reject":
-        assert stands["reason"] == "first"
+        assert first_decision["reason"] == "first"
 
     answer = decide(api, second, request.request_id, APPROVER, {"reason": "second"})
 
@@ -95,7 +91,7 @@ def test_second_decision_is_told_which_one_stands(api: Api, first: str, second: 
     assert answer.body["status"] == "SUCCESS"
     assert answer.body["success"] is True
     assert answer.body["message"] == "Request was already processed (idempotent)"
-    assert answer.data == stands
+    assert answer.data == first_decision
     assert "errorCode" not in answer.body
 
 
@@ -142,33 +138,6 @@ def test_decision_on_an_unknown_request_is_not_found(api: Api, verb: str) -> Non
     assert api.post(f"/aura/hitl/{path}", REQUESTER).refusal == (404, "E1004")
 
 
-@pytest.mark.parametrize(
-    "person", [REQUESTER, APPROVER, ADMIN], ids=["requester", "approver", "admin"]
-)
-def test_decision_is_for_requester_approver_and_admin(api: Api, person: Person) -> None:
-    request = factories.opened()
-
-    assert decide(api, "approve", request.request_id, person).status == 200
-
-
-@pytest.mark.parametrize("verb", ["approve", "reject"])
-@pytest.mark.parametrize("person", [BYSTANDER, VIEWER], ids=["user", "viewer"])
-def test_decision_is_for_nobody_else(api: Api, verb: str, person: Person) -> None:
-    request = factories.opened()
-
-    assert decide(api, verb, request.request_id, person).refusal == (403, "E2001")
-
-    request.refresh_from_db()
-    assert request.status == Status.PENDING
-
-
-def test_permission_is_judged_before_state(api: Api) -> None:
-    request = factories.opened()
-    decide(api, "approve", request.request_id, REQUESTER)
-
-    assert decide(api, "approve", request.request_id, BYSTANDER).refusal == (403, "E2001")
-
-
 @pytest.mark.parametrize("verb", ["approve", "reject"])
 @pytest.mark.parametrize("person", [REQUESTER, APPROVER], ids=["requester", "approver"])
 def test_nobody_decides_in_anothers_name(api: Api, verb: str, person: Person) -> None:
@@ -180,7 +149,7 @@ def test_nobody_decides_in_anothers_name(api: Api, verb: str, person: Person) ->
     assert ApprovalRequest.objects.get().status == Status.PENDING
 
 
-def test_body_is_judged_before_the_request_is_looked_up(api: Api) -> None:
+def test_body_is_checked_before_the_request_is_looked_up(api: Api) -> None:
     assert decide(api, "approve", "req_unknown", REQUESTER, b"{").refusal == (400, "E4000")
     assert decide(api, "approve", "req_unknown", REQUESTER, {"userId": "else"}).refusal == (
         403,

@@ -45,12 +45,12 @@ def test_cancel_signals_nothing(api: Api, redis_client: redis.Redis) -> None:
 
     assert not OutboxEntry.objects.exists()
     assert redis_client.get(f"hitl:signal:{request.session_id}") is None
-    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
-    assert kept["status"] == "cancelled"
+    document = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+    assert document["status"] == "cancelled"
 
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])
-def test_cancel_of_a_decided_request_tells_the_decision(api: Api, verb: str) -> None:
+def test_cancel_of_a_decided_request_answers_the_decision(api: Api, verb: str) -> None:
     request = factories.opened()
     stands = api.post(f"/aura/hitl/{verb}/{request.request_id}", APPROVER).data
 

@@ -78,21 +78,21 @@ def test_list_of_pending_shows_nothing_that_is_overdue(api: Api) -> None:
 
 
 def test_list_of_120_is_read_in_pages(api: Api) -> None:
-    made = [factories.opened().request_id for _ in range(120)]
-    found: list[str] = []
+    opened = [factories.opened().request_id for _ in range(120)]
+    listed: list[str] = []
     cursors: list[str] = []
     cursor = ""
 
     while True:
         page = api.get(f"{PATH}?cursor={quote(cursor)}" if cursor else PATH, APPROVER).data
-        found += [item["requestId"] for item in page["items"]]
+        listed += [item["requestId"] for item in page["items"]]
         if not (cursor := page.get("nextCursor", "")):
             break
         cursors.append(cursor)
         if len(cursors) == 1:
             factories.opened()  # a new request shifts no page
 
-    assert found == made[::-1]
+    assert listed == opened[::-1]
     assert len(cursors) == 2
 
 

@@ -153,9 +153,9 @@ def test_signal_is_for_its_requester_and_those_who_may_decide(
     request = factories.opened()
     services.approve(request.request_id, factories.actor())
     bystander = Person("bystander", "tenant1", "user")
-    told = {
+    has_signal = {
         person.user_id: "data" in api.get(f"/aura/hitl/signals/{request.session_id}", person).body
         for person in (REQUESTER, APPROVER, bystander)
     }
 
-    assert told == {"user123": True, "approver1": True, "bystander": False}
+    assert has_signal == {"user123": True, "approver1": True, "bystander": False}

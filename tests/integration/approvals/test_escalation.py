@@ -35,15 +35,15 @@ def at(seconds: float) -> datetime:
     return OPENED_AT + timedelta(seconds=seconds)
 
 
-def an_escalating_request(**asked: Any) -> ApprovalRequest:
+def an_escalating_request(**rule: Any) -> ApprovalRequest:
     """Open a request that waits 10 s for anybody and 60 s more for an admin."""
-    a_policy(**{"timeout_seconds": 10, **ESCALATING, **asked})
+    a_policy(**{"timeout_seconds": 10, **ESCALATING, **rule})
     return factories.opened(now=OPENED_AT)
 
 
 def events_of(request: ApprovalRequest) -> list[str]:
-    found = AuditRecord.objects.filter(request_id=request.request_id).order_by("sequence")
-    return list(found.values_list("event", flat=True))
+    records = AuditRecord.objects.filter(request_id=request.request_id).order_by("sequence")
+    return list(records.values_list("event", flat=True))
 
 
 def test_request_escalates_at_its_time_and_stays_pending(redis_client: redis.Redis) -> None:
@@ -65,13 +65,16 @@ def test_request_escalates_at_its_time_and_stays_pending(redis_client: redis.Red
     assert not OutboxEntry.objects.exists()
 
 
-def test_redis_is_told_of_the_further_term(redis_client: redis.Redis) -> None:
+def test_redis_has_the_end_of_the_further_term(redis_client: redis.Redis) -> None:
     request = an_escalating_request()
 
     services.expire_overdue(now=at(10))
 
-    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
-    assert (kept["status"], kept["expiresAt"]) == ("pending", int(at(70).timestamp() * 1000))
+    document = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+    assert (document["status"], document["expiresAt"]) == (
+        "pending",
+        int(at(70).timestamp() * 1000),
+    )
     assert redis_client.get(f"hitl:signal:{request.session_id}") is None
 
 
@@ -136,7 +139,7 @@ def test_stale_reader_follows_what_others_have_done(redis_client: redis.Redis) -
     assert services.settle(read_before, now=at(71)).status == "expired"
 
 
-def test_votes_given_before_it_escalated_stay_given(redis_client: redis.Redis) -> None:
+def test_votes_stay_when_the_request_escalates(redis_client: redis.Redis) -> None:
     request = an_escalating_request(min_approvals=2)
     services.approve(request.request_id, factories.actor(), now=at(1))
 
@@ -150,28 +153,28 @@ def test_votes_given_before_it_escalated_stay_given(redis_client: redis.Redis) -
     assert not AuditRecord.objects.filter(event="decision:refused").exists()
 
 
-def test_vote_judged_before_it_escalated_is_judged_again(
+def test_vote_checked_before_the_escalation_is_checked_again(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between judging and counting, the clock gives the request to another role."""
+    """Between the check and the vote, the clock gives the request to another role."""
     every: list[dict[str, Any]] = [{"min_approvals": 2}, {"min_approvals": 1}]
-    for asked in every:
-        pattern = f"*{asked['min_approvals']}"
-        a_policy(pattern, timeout_seconds=10, **ESCALATING, **asked)
-        asked_for = factories.question(action_type=f"pay{asked['min_approvals']}")
+    for rule in every:
+        pattern = f"*{rule['min_approvals']}"
+        a_policy(pattern, timeout_seconds=10, **ESCALATING, **rule)
+        question = factories.question(action_type=f"pay{rule['min_approvals']}")
         request, _ = services.open_request(
-            asked_for, factories.actor(REQUESTER), Origin.REST, now=OPENED_AT
+            question, factories.actor(REQUESTER), Origin.REST, now=OPENED_AT
         )
-        judge = ProposedDecision.judge
+        check = ProposedDecision.check
 
-        def judge_too_early(attempt: Any, read: Any, now: datetime, judge: Any = judge) -> None:
-            judge(attempt, read, now)
+        def check_too_early(proposed: Any, read: Any, now: datetime, check: Any = check) -> None:
+            check(proposed, read, now)
             services.expire_overdue(now=at(10))
 
-        monkeypatch.setattr(ProposedDecision, "judge", judge_too_early)
+        monkeypatch.setattr(ProposedDecision, "check", check_too_early)
         with pytest.raises(errors.RoleRequired):
             services.approve(request.request_id, factories.actor(), now=at(9))
-        monkeypatch.setattr(ProposedDecision, "judge", judge)
+        monkeypatch.setattr(ProposedDecision, "check", check)
 
         request.refresh_from_db()
         assert (request.status, request.approvals) == ("pending", 0)
@@ -179,7 +182,9 @@ def test_vote_judged_before_it_escalated_is_judged_again(
 
 
 @pytest.mark.parametrize("round_", range(3))
-def test_it_escalates_once_whoever_does_it(redis_client: redis.Redis, round_: int) -> None:
+def test_request_escalates_once_however_many_processes_do_it(
+    redis_client: redis.Redis, round_: int
+) -> None:
     request = an_escalating_request()
 
     together([lambda: services.expire_overdue(now=at(10))] * 8)
@@ -213,14 +218,14 @@ def test_decisions_that_race_escalation_are_made_before_it_or_refused(
     ends = together([*jobs, escalate, escalate])
 
     request.refresh_from_db()
-    told = events_of(request)
+    events = events_of(request)
     if request.status == "approved":
-        assert "request:escalated" not in told or request.escalated_at is None
+        assert "request:escalated" not in events or request.escalated_at is None
         assert ends.count("approved") == 1
     else:
         assert (request.status, request.escalated_at) == ("pending", at(10))
         assert ends.count("approved") == 0
-        after = told[told.index("request:escalated") + 1 :]
+        after = events[events.index("request:escalated") + 1 :]
         assert "request:voted" not in after
     assert request.approvals == Vote.objects.count()
 

@@ -88,8 +88,8 @@ def test_expiry_keeps_the_requests_key_up_to_date(redis_client: redis.Redis) -> 
 
     services.expire_overdue(now=request.expires_at)
 
-    kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
-    assert kept["status"] == "expired"
+    document = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+    assert document["status"] == "expired"
 
 
 def test_expiry_is_never_a_rejection(redis_client: redis.Redis) -> None:

@@ -73,7 +73,7 @@ def test_refusal_leaves_the_key_unused(api: Api) -> None:
     assert api.post(approve(factories.opened()), APPROVER, headers=KEY).status == 200
 
 
-def test_standing_decision_is_answered_409_and_not_kept(api: Api) -> None:
+def test_earlier_decision_is_answered_409_and_not_stored(api: Api) -> None:
     request = factories.opened()
     api.post(approve(request), REQUESTER)
 

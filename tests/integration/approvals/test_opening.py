@@ -50,7 +50,7 @@ def test_opening_answers_the_object(api: Api) -> None:
     }
 
 
-def test_opening_waits_300_seconds_unless_told(api: Api) -> None:
+def test_opening_waits_300_seconds_unless_the_question_says_otherwise(api: Api) -> None:
     data = api.post(PATH, REQUESTER, body()).data
 
     assert data["expiresAt"] - data["createdAt"] == 300_000
@@ -71,7 +71,7 @@ def test_opening_again_answers_the_same_object(api: Api) -> None:
     assert AuditRecord.objects.filter(event="request:opened").count() == 1
 
 
-def test_opening_again_after_the_decision_answers_what_stands(api: Api) -> None:
+def test_opening_again_after_the_decision_answers_the_decided_request(api: Api) -> None:
     sent = body(requestId="req-1")
     api.post(PATH, REQUESTER, sent)
     services.reject("req-1", factories.actor(), reason="no")
@@ -162,7 +162,7 @@ def test_opening_records_who_and_from_where(api: Api) -> None:
     assert '"callerType":"AGENT"' in record.details
 
 
-def test_opening_records_frontend_and_user_unless_told(api: Api) -> None:
+def test_opening_without_headers_is_recorded_as_frontend_and_user(api: Api) -> None:
     api.post(PATH, REQUESTER, body())
 
     assert '"callerType":"USER"' in AuditRecord.objects.get().details

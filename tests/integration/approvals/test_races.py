@@ -35,7 +35,7 @@ def test_one_of_32_decisions_stands(redis_client: redis.Redis) -> None:
         ear.subscribe(f"hitl:channel:{request.session_id}")
         ear.get_message(timeout=5)
         answers = together([lambda n=n: decide(n) for n in range(DECIDERS)])  # type: ignore[misc]
-        heard = [ear.get_message(timeout=3), ear.get_message(timeout=0.3)]
+        published = [ear.get_message(timeout=3), ear.get_message(timeout=0.3)]
 
     assert Counter(answer.status for answer in answers) == {200: 1, 409: DECIDERS - 1}
     [stands] = [answer.data for answer in answers if answer.status == 200]
@@ -46,8 +46,8 @@ def test_one_of_32_decisions_stands(redis_client: redis.Redis) -> None:
     events = AuditRecord.objects.filter(request_id=request.request_id).order_by("sequence")
     assert [record.event for record in events] == ["request:opened", f"request:{stands['status']}"]
     assert OutboxEntry.objects.count() == 1
-    assert heard[0] is not None
-    assert heard[1] is None
+    assert published[0] is not None
+    assert published[1] is None
 
 
 @pytest.mark.parametrize("round_", range(4))
@@ -107,9 +107,9 @@ def test_same_opening_at_once_makes_one_request(redis_client: redis.Redis) -> No
 
 def test_one_id_opened_in_many_sessions_at_once_is_one_request(redis_client: redis.Redis) -> None:
     def open_in(number: int) -> str:
-        asked = factories.question(f"session-{number}", request_id="req-a")
+        question = factories.question(f"session-{number}", request_id="req-a")
         try:
-            services.open_request(asked, factories.actor(REQUESTER), Origin.REST)
+            services.open_request(question, factories.actor(REQUESTER), Origin.REST)
         except RequestIdTaken:
             return "taken"
         return "opened"

@@ -29,8 +29,8 @@ def refused() -> list[AuditRecord]:
 
 
 def details(record: AuditRecord) -> dict[str, Any]:
-    found: dict[str, Any] = parse(record.details)
-    return found
+    members: dict[str, Any] = parse(record.details)
+    return members
 
 
 def approve(
@@ -41,7 +41,7 @@ def approve(
 
 
 @pytest.mark.parametrize(
-    ("asked", "by", "verb", "body", "why"),
+    ("rule", "by", "verb", "body", "why"),
     [
         ({}, BYSTANDER, "approve", {}, "wrong role"),
         ({}, BYSTANDER, "reject", {}, "wrong role"),
@@ -52,9 +52,9 @@ def approve(
     ],
 )
 def test_refused_decision_is_recorded_with_its_reason(
-    redis_client: redis.Redis, asked: Any, by: Person, verb: str, body: Any, why: str
+    redis_client: redis.Redis, rule: Any, by: Person, verb: str, body: Any, why: str
 ) -> None:
-    a_policy(**asked)
+    a_policy(**rule)
     request = factories.opened()
 
     assert approve(request, by, body, verb).status in (400, 403, 409)
@@ -65,11 +65,11 @@ def test_refused_decision_is_recorded_with_its_reason(
         request.request_id,
         request.context_digest,
     )
-    told = details(record)
-    assert (told["why"], told["tried"]) == (why, verb)
-    assert told["policy"] == {"pattern": "delete_*", "version": 1}
-    assert told.get("shownDigest") == body.get("contextDigest")
-    assert told.get("requiredRole") == asked.get("required_role")
+    members = details(record)
+    assert (members["why"], members["tried"]) == (why, verb)
+    assert members["policy"] == {"pattern": "delete_*", "version": 1}
+    assert members.get("shownDigest") == body.get("contextDigest")
+    assert members.get("requiredRole") == rule.get("required_role")
     request.refresh_from_db()
     assert request.status == "pending"
 
@@ -83,7 +83,7 @@ def test_refused_withdrawal_is_recorded(redis_client: redis.Redis) -> None:
     assert details(record)["tried"] == "cancel"
 
 
-def test_decision_in_another_tenant_is_in_no_tenants_book_and_answered_as_ever(
+def test_decision_in_another_tenant_is_in_no_tenants_chain_and_answered_as_ever(
     redis_client: redis.Redis,
 ) -> None:
     request = factories.opened()
@@ -95,8 +95,8 @@ def test_decision_in_another_tenant_is_in_no_tenants_book_and_answered_as_ever(
     # In the chain of whoever attacks, it would tell them that there is such a request.
     assert (record.tenant_id, record.actor) == ("", "outsider1")
     assert record.request_id == request.request_id
-    told = details(record)
-    assert (told["why"], told["tenant"]) == ("wrong tenant", OTHER_TENANT)
+    members = details(record)
+    assert (members["why"], members["tenant"]) == ("wrong tenant", OTHER_TENANT)
     # Nothing of it but the id that was sent.
     assert (record.session_id, record.context_digest, record.action_type) == ("", "", "")
     assert not AuditRecord.objects.filter(tenant_id=TENANT).exclude(event="request:opened").exists()
@@ -175,7 +175,7 @@ def test_another_digest_each_time_is_the_same_refusal(redis_client: redis.Redis)
     assert len(refused()) == 1
 
 
-def test_refusal_is_kept_under_an_idempotency_key(redis_client: redis.Redis) -> None:
+def test_refusal_is_recorded_under_an_idempotency_key(redis_client: redis.Redis) -> None:
     request = factories.opened()
 
     answer = approve(request, BYSTANDER, headers={"Idempotency-Key": "k"})
@@ -184,7 +184,7 @@ def test_refusal_is_kept_under_an_idempotency_key(redis_client: redis.Redis) -> 
     assert len(refused()) == 1
 
 
-def test_book_that_cannot_be_written_leaves_the_refusal_what_it_is(
+def test_refusal_that_cannot_be_recorded_is_answered_as_ever(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = factories.opened()

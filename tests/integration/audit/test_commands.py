@@ -26,7 +26,7 @@ def output_of(*words: str) -> str:
 # --- verify_audit -------------------------------------------------------------------------
 
 
-def test_verify_audit_tells_every_chain() -> None:
+def test_verify_audit_prints_every_chain() -> None:
     request = factories.opened()
     services.approve(request.request_id, factories.actor())
     factories.opened(by=OUTSIDER)

@@ -12,10 +12,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F, QuerySet
 
-from hitl.audit import diagnose, triggers, verify
+from hitl.audit import checkpoints, diagnose, triggers, verify
 from hitl.audit import record as audit_record
 from hitl.audit.diagnose import BreakKind
-from hitl.models import AuditChain, AuditRecord
+from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from tests.integration.audit.signed_chains import broken
 from tests.integration.chains import chain_of, record
 from tests.people import OUTSIDER
 
@@ -28,7 +29,7 @@ def unlocked() -> QuerySet[AuditRecord]:
     return AuditRecord.objects.all()
 
 
-def found(tenant_id: str = "tenant1") -> tuple[BreakKind, int]:
+def diagnosis(tenant_id: str = "tenant1") -> tuple[BreakKind, int]:
     """Return what verification says was done, and to which record."""
     broken = verify.verify(tenant_id)
     assert isinstance(broken, diagnose.ChainBreak), broken
@@ -49,34 +50,6 @@ def shift(first: int, by: int) -> None:
     for direction in (1, -1):
         moved = AuditRecord.objects.filter(sequence__gte=first if direction == 1 else 1000 + first)
         moved.update(sequence=F("sequence") + direction * 1000 + (by if direction == 1 else 0))
-
-
-def test_verify_of_an_untouched_chain_tells_its_length_and_head() -> None:
-    *_, last = chain_of(5)
-
-    holds = verify.verify("tenant1")
-
-    assert isinstance(holds, verify.IntactChain)
-    assert (holds.records, holds.head, holds.vouched) == (5, last.hash, 0)
-    assert len(holds.notes) == 1  # no checkpoint vouches for it
-
-
-def test_verify_of_an_empty_chain_holds() -> None:
-    holds = verify.verify("nobody")
-
-    assert isinstance(holds, verify.IntactChain)
-    assert (holds.records, holds.head) == (0, audit_record.GENESIS)
-
-
-def test_verify_reads_in_pieces_and_tells_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "_PIECE", 2)
-    chain_of(5)
-    told: list[tuple[int, int]] = []
-
-    holds = verify.verify("tenant1", progress=lambda done, of: told.append((done, of)))
-
-    assert isinstance(holds, verify.IntactChain)
-    assert told == [(2, 5), (4, 5), (5, 5)]
 
 
 # One change of every column that the hash covers.
@@ -102,11 +75,11 @@ EDITS: dict[str, object] = {
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("column", EDITS)
 def test_verify_finds_an_edited_column(column: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(diagnose, "_FAR", 100)
+    monkeypatch.setattr(diagnose, "_MAX_DISTANCE", 100)
     chain_of(4)
     unlocked().filter(sequence=2).update(**{column: EDITS[column]})
 
-    assert found() == (BreakKind.EDITED, 2)
+    assert diagnosis() == (BreakKind.EDITED, 2)
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 4])
@@ -116,7 +89,7 @@ def test_verify_finds_an_edit_whose_hash_was_made_to_fit(sequence: int) -> None:
     edited.actor = "somebody else"
     rehash(edited)
 
-    assert found() == (BreakKind.EDITED, sequence)
+    assert diagnosis() == (BreakKind.EDITED, sequence)
 
 
 def test_verify_finds_a_link_that_was_made_to_fit() -> None:
@@ -125,7 +98,7 @@ def test_verify_finds_a_link_that_was_made_to_fit() -> None:
     edited.previous_hash = "0" * 64
     rehash(edited)
 
-    assert found() == (BreakKind.EDITED, 3)
+    assert diagnosis() == (BreakKind.EDITED, 3)
 
 
 @pytest.mark.parametrize("sequence", [1, 2, 3])
@@ -133,7 +106,7 @@ def test_verify_finds_a_removed_record(sequence: int) -> None:
     chain_of(4)
     unlocked().filter(sequence=sequence).delete()
 
-    assert found() == (BreakKind.REMOVED, sequence)
+    assert diagnosis() == (BreakKind.REMOVED, sequence)
 
 
 def test_verify_finds_a_removed_record_whose_gap_was_closed() -> None:
@@ -142,7 +115,7 @@ def test_verify_finds_a_removed_record_whose_gap_was_closed() -> None:
     shift(3, by=-1)
     AuditChain.objects.update(last_sequence=4)
 
-    assert found() == (BreakKind.REMOVED, 2)
+    assert diagnosis() == (BreakKind.REMOVED, 2)
 
 
 def test_verify_finds_a_number_left_out_though_every_link_fits() -> None:
@@ -152,7 +125,7 @@ def test_verify_finds_a_number_left_out_though_every_link_fits() -> None:
     rehash(moved)
     AuditChain.objects.update(last_sequence=4, last_hash=moved.hash)
 
-    assert found() == (BreakKind.REMOVED, 3)
+    assert diagnosis() == (BreakKind.REMOVED, 3)
 
 
 @pytest.mark.parametrize("left", [0, 2, 3])
@@ -160,14 +133,14 @@ def test_verify_finds_a_chain_cut_off_at_its_end(left: int) -> None:
     chain_of(4)
     unlocked().filter(sequence__gt=left).delete()
 
-    assert found() == (BreakKind.TRUNCATED, left + 1)
+    assert diagnosis() == (BreakKind.TRUNCATED, left + 1)
 
 
 def test_verify_finds_a_chain_whose_head_was_removed() -> None:
     chain_of(4)
     AuditChain.objects.all().delete()
 
-    assert found()[0] is BreakKind.INSERTED
+    assert diagnosis()[0] is BreakKind.INSERTED
     assert "tenant1" in verify.tenants()
 
 
@@ -175,7 +148,7 @@ def test_verify_finds_a_head_that_was_set_back() -> None:
     _, second, *_ = chain_of(4)
     AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
 
-    assert found() == (BreakKind.INSERTED, 3)
+    assert diagnosis() == (BreakKind.INSERTED, 3)
 
 
 @pytest.mark.parametrize("sequence", [5, 0, -1])
@@ -188,7 +161,7 @@ def test_verify_finds_a_record_outside_the_chain(sequence: int) -> None:
     forged.hash = audit_record.hash_of(forged)
     forged.save(force_insert=True)
 
-    assert found() == (BreakKind.INSERTED, sequence)
+    assert diagnosis() == (BreakKind.INSERTED, sequence)
 
 
 def test_verify_finds_a_record_put_between_two() -> None:
@@ -202,7 +175,7 @@ def test_verify_finds_a_record_put_between_two() -> None:
     forged.save(force_insert=True)
     AuditChain.objects.update(last_sequence=5)
 
-    assert found() == (BreakKind.INSERTED, 3)
+    assert diagnosis() == (BreakKind.INSERTED, 3)
 
 
 def test_verify_finds_a_copied_record() -> None:
@@ -213,7 +186,7 @@ def test_verify_finds_a_copied_record() -> None:
     copied.save(force_insert=True)
     AuditChain.objects.update(last_sequence=4)
 
-    assert found() == (BreakKind.INSERTED, 4)
+    assert diagnosis() == (BreakKind.INSERTED, 4)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +200,7 @@ def test_verify_finds_records_in_another_order(order: tuple[tuple[int, int], ...
     for sequence, other in order:
         records.filter(sequence=sequence).update(sequence=other)
 
-    assert found() == (BreakKind.REORDERED, 2)
+    assert diagnosis() == (BreakKind.REORDERED, 2)
 
 
 def test_verify_finds_a_record_moved_to_another_tenant() -> None:
@@ -236,8 +209,8 @@ def test_verify_finds_a_record_moved_to_another_tenant() -> None:
     unlocked().filter(tenant_id="tenant1", sequence=2).update(tenant_id="tenant2")
     AuditChain.objects.filter(tenant_id="tenant2").update(last_sequence=2)
 
-    assert found("tenant1") == (BreakKind.TRUNCATED, 2)
-    assert found("tenant2") == (BreakKind.INSERTED, 2)
+    assert diagnosis("tenant1") == (BreakKind.TRUNCATED, 2)
+    assert diagnosis("tenant2") == (BreakKind.INSERTED, 2)
 
 
 # --- the command ------------------------------------------------------------------------
@@ -254,7 +227,7 @@ def with_triggers(change: Callable[[QuerySet[AuditRecord]], object]) -> None:
     triggers.install(connection)
 
 
-def test_command_says_which_record_and_ends_with_1() -> None:
+def test_command_names_the_first_broken_record_and_exits_with_1() -> None:
     chain_of(3)
     record(OUTSIDER)
     with_triggers(lambda records: records.filter(tenant_id="tenant1", sequence=2).delete())
@@ -277,8 +250,8 @@ def test_command_prints_json_for_programs() -> None:
     out = StringIO()
     with pytest.raises(CommandError):
         call_command("verify_audit", "--json", "--tenant", "tenant1", stdout=out)
-    told = json.loads(out.getvalue())
-    assert (told["holds"], told["kind"], told["sequence"]) == (False, "removed", 2)
+    result = json.loads(out.getvalue())
+    assert (result["holds"], result["kind"], result["sequence"]) == (False, "removed", 2)
 
 
 def test_verify_finds_two_records_that_changed_places_far_apart(
@@ -290,15 +263,58 @@ def test_verify_finds_two_records_that_changed_places_far_apart(
     for old, new in ((2, 1002), (8, 2), (1002, 8)):
         AuditRecord.objects.filter(sequence=old).update(sequence=new)
 
-    assert found() == (BreakKind.REORDERED, 2)
+    assert diagnosis() == (BreakKind.REORDERED, 2)
 
 
-def test_lost_trigger_is_told_beside_what_was_done() -> None:
+def test_missing_trigger_is_reported_beside_a_break() -> None:
     chain_of(3)
     unlocked().filter(sequence=2).update(actor="somebody else")
-    told = StringIO()
+    out = StringIO()
 
     with pytest.raises(CommandError, match=r"breaks at record 2.*has lost its trigger"):
-        call_command("verify_audit", json=True, stdout=told)
+        call_command("verify_audit", json=True, stdout=out)
 
-    assert json.loads(told.getvalue())["kind"] == "edited"
+    assert json.loads(out.getvalue())["kind"] == "edited"
+
+
+# --- beside checkpoints -----------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("folder")
+def test_rewritten_chain_is_found() -> None:
+    chain_of(5)
+    checkpoints.sign_head("tenant1")
+    triggers.remove(connection)
+    previous = audit_record.GENESIS
+    for entry in AuditRecord.objects.order_by("sequence"):
+        entry.actor, entry.previous_hash = "somebody else", previous
+        entry.hash = previous = audit_record.hash_of(entry)
+        entry.save()
+    AuditChain.objects.update(last_hash=previous)
+    AuditCheckpoint.objects.all().delete()
+
+    assert broken() == (BreakKind.REWRITTEN, 5)
+
+
+@pytest.mark.usefixtures("folder")
+def test_verify_finds_a_head_that_was_set_back_before_a_checkpoint() -> None:
+    _, second, *_ = chain_of(4)
+    checkpoints.sign_head("tenant1")
+    AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
+
+    assert broken() == (BreakKind.INSERTED, 3)
+
+
+@pytest.mark.usefixtures("folder")
+def test_verify_finds_an_edited_record_that_a_checkpoint_vouches_for() -> None:
+    chain_of(3)
+    checkpoints.sign_head("tenant1")
+    chain_of(2)
+    triggers.remove(connection)
+    edited = AuditRecord.objects.get(sequence=3)
+    edited.actor = "somebody else"
+    edited.hash = audit_record.hash_of(edited)
+    edited.save()
+    triggers.install(connection)
+
+    assert broken() == (BreakKind.EDITED, 3)

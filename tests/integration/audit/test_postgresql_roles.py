@@ -30,9 +30,10 @@ ROLES = ("dwp_app", "dwp_owner")
 FLOW = """
 from django.conf import settings
 from django.db import connection
-from hitl import checkpoints, export_verifying, exporting, services, signing, verifying
-from hitl.actors import the_system
-from hitl.export_format import Format
+from hitl import services
+from hitl.actors import system_actor
+from hitl.audit import checkpoints, export, signing, verify, verify_export
+from hitl.audit.export_format import Format
 from hitl.states import Origin
 from tests import factories
 from tests.people import APPROVER, REQUESTER
@@ -46,14 +47,14 @@ services.approve(request.request_id, factories.actor(APPROVER))
 other, _ = services.open_request(
     factories.question(), factories.actor(REQUESTER), Origin.REST)
 services.cancel(other.request_id, factories.actor(APPROVER))
-assert checkpoints.make("tenant1").sequence == 4
-found = verifying.verify("tenant1")
-assert isinstance(found, verifying.Verified) and found.vouched == 4, found
+assert checkpoints.sign_head("tenant1").sequence == 4
+result = verify.verify("tenant1")
+assert isinstance(result, verify.IntactChain) and result.vouched == 4, result
 path = settings.DATA_DIR / "out.zip"
 with path.open("wb") as file:
-    for piece in exporting.pieces(exporting.begin(the_system("tenant1"), Format.CSV)):
-        file.write(piece)
-assert export_verifying.verify(path, signing.trusted_keys()).manifest["records"] == 4
+    for chunk in export.zip_chunks(export.begin(system_actor("tenant1"), Format.CSV)):
+        file.write(chunk)
+assert verify_export.verify(path, signing.trusted_keys()).manifest["records"] == 4
 print("the flow went through")
 """
 
@@ -61,10 +62,12 @@ print("the flow went through")
 def connect(role: str | None = None, database: str = DATABASE) -> psycopg.Connection:
     """Connect to the test's own database as one of its roles, or as the superuser."""
     params = connection.get_connection_params()
-    kept = {name: params[name] for name in ("host", "port", "user", "password") if params.get(name)}
+    connection_params = {
+        name: params[name] for name in ("host", "port", "user", "password") if params.get(name)
+    }
     if role:
-        kept["user"] = role
-    return psycopg.connect(**{**kept, "dbname": database}, autocommit=True)
+        connection_params["user"] = role
+    return psycopg.connect(**{**connection_params, "dbname": database}, autocommit=True)
 
 
 def environment(role: str, data_dir: Path) -> dict[str, str]:
@@ -109,8 +112,8 @@ def data_dir(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) ->
         superuser.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
     try:
         # As before the roles: the superuser, or whoever it was, made the tables.
-        made = manage(str(connection.get_connection_params()["user"]), folder, "migrate")
-        assert made.returncode == 0, made.stderr
+        migrated = manage(str(connection.get_connection_params()["user"]), folder, "migrate")
+        assert migrated.returncode == 0, migrated.stderr
         apply_grants()
         yield folder
     finally:
@@ -142,8 +145,8 @@ def test_application_role_serves(data_dir: Path, tmp_path: Path) -> None:
     try:
         server.start()
         body = {"sessionId": "s-roles", "actionType": "pay", "message": "May I?", "context": {}}
-        asked = server.request("POST", "/aura/hitl/requests", server.headers(), body).json()
-        path = f"/aura/hitl/approve/{asked['data']['requestId']}"
+        opened = server.request("POST", "/aura/hitl/requests", server.headers(), body).json()
+        path = f"/aura/hitl/approve/{opened['data']['requestId']}"
         headers = server.headers("approver1", role="approver")
         assert server.request("POST", path, headers, {}).status == 200
         assert server.stop() == 0, server.output

@@ -123,7 +123,7 @@ def complaints() -> list[str]:
     return [str(message.id) for message in run_checks(databases=["default"])]
 
 
-def test_check_is_content_while_every_trigger_exists() -> None:
+def test_check_passes_while_every_trigger_exists() -> None:
     assert triggers.missing(connection) == []
     assert "hitl.E001" not in complaints()
 
@@ -134,9 +134,9 @@ def test_check_names_a_missing_trigger(trigger: str) -> None:
     run(f"DROP TRIGGER {trigger}{on_table}")
 
     assert triggers.missing(connection) == [trigger]
-    [found] = [message for message in run_checks(databases=["default"]) if message.id]
-    assert found.id == "hitl.E001"
-    assert trigger in found.msg
+    [error] = [message for message in run_checks(databases=["default"]) if message.id]
+    assert error.id == "hitl.E001"
+    assert trigger in error.msg
     with pytest.raises(CommandError, match=trigger):
         call_command("verify_audit")
 

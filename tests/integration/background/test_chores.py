@@ -80,7 +80,7 @@ def test_chore_is_not_done_before_it_is_due() -> None:
     assert work.times == 2
 
 
-def test_chore_that_nobody_did_for_long_is_done_once() -> None:
+def test_chore_that_is_long_overdue_is_done_once() -> None:
     work = Counted()
     chore, now = Chore("sweep", timedelta(hours=1), work), timezone.now()
     chores.do(chore, now=now)
@@ -105,7 +105,7 @@ def test_chore_that_failed_is_done_at_its_next_turn() -> None:
     assert chores.do(chore, now=now + timedelta(hours=1))
 
 
-def test_chores_do_not_stand_in_each_others_way() -> None:
+def test_chores_do_not_block_each_other() -> None:
     one, other = Counted(), Counted()
 
     assert chores.do(Chore("one", timedelta(hours=1), one))
@@ -116,8 +116,8 @@ async def test_clocks_do_each_chore_once_between_them(redis_client: redis.Redis)
     work = Counted()
     also = [Chore("sweep", timedelta(hours=1), work)]
     old = timezone.now() - timedelta(hours=25)
-    kept = {"tenant_id": "t", "user_id": "u", "endpoint": "approve", "payload_digest": "x"}
-    await run_sync(lambda: KeptAnswer.objects.create(key="k", created_at=old, **kept))
+    row = {"tenant_id": "t", "user_id": "u", "endpoint": "approve", "payload_digest": "x"}
+    await run_sync(lambda: KeptAnswer.objects.create(key="k", created_at=old, **row))
     overdue = await run_sync(factories.opened, now=timezone.now() - timedelta(seconds=400))
 
     clocks = [asyncio.create_task(clock.run(also)) for _ in range(4)]
@@ -136,7 +136,7 @@ async def test_clocks_do_each_chore_once_between_them(redis_client: redis.Redis)
     assert await run_sync(records.count) == 1
 
 
-async def test_chore_that_fails_keeps_the_clock_from_nothing(redis_client: redis.Redis) -> None:
+async def test_chore_that_fails_does_not_stop_the_clock(redis_client: redis.Redis) -> None:
     def fail() -> int:
         raise LookupError
 
@@ -155,7 +155,7 @@ def test_keeping_answers_is_a_chore() -> None:
 
 
 def test_signing_the_audit_is_a_chore_of_every_hour() -> None:
-    [chore] = [chore for chore in clock.CHORES if chore.work == checkpoints.make_due]
+    [chore] = [chore for chore in clock.CHORES if chore.work == checkpoints.sign_moved_heads]
     assert chore.interval == timedelta(hours=1)
 
 
@@ -216,10 +216,10 @@ def test_end_that_races_expiry_is_one_and_told_alike(redis_client: redis.Redis, 
             "audit": [f"request:{end}"],
             "outbox": [end] if is_signalled else [],
         }
-        kept = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
-        assert kept["status"] == end
-        heard = [json.loads(message)["status"] for message in ear.arrived()]
-        assert heard == ([end] if is_signalled else [])
+        copy = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
+        assert copy["status"] == end
+        statuses = [json.loads(message)["status"] for message in ear.arrived()]
+        assert statuses == ([end] if is_signalled else [])
         signal = redis_client.get(f"hitl:signal:{request.session_id}")
         assert (signal is not None) == is_signalled
         ear.close()

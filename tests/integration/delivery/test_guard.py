@@ -113,12 +113,12 @@ def test_decision_on_an_older_request_is_stored_and_not_signalled(
     assert ear.hears_nothing()
     assert outcome_of(older) == "superseded"
     services.reject(newer.request_id, factories.actor())
-    heard = ear.hear()
-    assert heard is not None
-    assert json.loads(heard)["requestId"] == newer.request_id
+    message = ear.hear()
+    assert message is not None
+    assert json.loads(message)["requestId"] == newer.request_id
 
 
-def test_older_request_is_not_signalled_even_where_redis_has_forgotten_the_newer(
+def test_older_request_is_not_signalled_even_if_redis_lost_the_newer(
     redis_client: redis.Redis, ear: Ear
 ) -> None:
     older, _ = factories.opened(SESSION), factories.opened(SESSION)
@@ -130,7 +130,7 @@ def test_older_request_is_not_signalled_even_where_redis_has_forgotten_the_newer
     assert outcome_of(older) == "superseded"
 
 
-def test_opening_a_newer_request_takes_the_older_answer_away(redis_client: redis.Redis) -> None:
+def test_opening_a_newer_request_removes_the_older_answer(redis_client: redis.Redis) -> None:
     older = factories.opened(SESSION)
     services.approve(older.request_id, factories.actor())
     assert redis_client.get(f"hitl:signal:{SESSION}") is not None
@@ -141,7 +141,7 @@ def test_opening_a_newer_request_takes_the_older_answer_away(redis_client: redis
 
 
 @pytest.mark.parametrize("odd", ["no json", "[]", "12", '{"requestId":null}', "{}"])
-def test_opening_takes_an_odd_signal_away(redis_client: redis.Redis, odd: str) -> None:
+def test_opening_removes_an_odd_signal(redis_client: redis.Redis, odd: str) -> None:
     redis_client.set(f"hitl:signal:{SESSION}", odd)
 
     factories.opened(SESSION)
@@ -218,7 +218,7 @@ def test_announcements_in_the_wrong_order_keep_the_newest(redis_client: redis.Re
     assert redis_client.get(f"hitl:request:{older.request_id}") is not None
 
 
-def test_late_announcement_takes_no_newer_answer_away(redis_client: redis.Redis) -> None:
+def test_late_announcement_does_not_remove_a_newer_answer(redis_client: redis.Redis) -> None:
     older, newer = factories.opened(SESSION), factories.opened(SESSION)
     services.approve(newer.request_id, factories.actor())
     signal = redis_client.get(f"hitl:signal:{SESSION}")

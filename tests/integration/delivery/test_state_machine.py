@@ -32,6 +32,7 @@ from hypothesis.stateful import (
 
 from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
+from dwp_project.wakeup import client as wakeup_client
 from hitl import services
 from hitl.adoption import redis_requests
 from hitl.adoption.scanner import Scanner
@@ -56,7 +57,7 @@ MOST_STEPS = 24
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
     *((commands, name) for name in ("announce", "clock", "publish", "refresh")),
-    *((redis_requests, name) for name in ("written_requests", "waiting_requests")),
+    *((redis_requests, name) for name in ("read_values", "waiting_requests")),
     *((redis_requests, name) for name in ("waiting_request", "request_ids")),
     (commands, "forget_other_signals"),
 ]
@@ -64,10 +65,10 @@ OF_THE_REST = [
     (audit_record, "write_all"),
     (outbox, "enqueue"),
     (publisher, "_outdated"),
-    (outbox, "note"),
+    (outbox, "record_attempts"),
     (outbox, "take_due"),
     (wakeup, "publish"),
-    (services, "_send"),
+    (services, "_publish_signal"),
 ]
 
 # No crash three times out of four: otherwise hardly anything is ever done to its end.
@@ -92,8 +93,8 @@ class Delivery(RuleBasedStateMachine):
         self.is_away = self.has_died = False
         self.ids: list[str] = []
         self.ear: Ear | None = None
-        self.heard: Counter[str] = Counter()
-        self.standing: dict[str, tuple[str, str]] = {}
+        self.received: Counter[str] = Counter()
+        self.decisions: dict[str, tuple[str, str]] = {}
         for module, name in OF_REDIS + OF_THE_REST:
             step = self._step(getattr(module, name), fails=(module, name) in OF_REDIS)
             self._patch.setattr(module, name, step)
@@ -135,7 +136,7 @@ class Delivery(RuleBasedStateMachine):
             newest = OutboxEntry.objects.filter(request__request_id=self.ids[-1]).first()
             assert newest is not None, "heard before the newest question was decided"
             assert message == newest.signal
-            self.heard[self.ids[-1]] += 1
+            self.received[self.ids[-1]] += 1
 
     # --- what happens ---------------------------------------------------------------------
 
@@ -185,13 +186,13 @@ class Delivery(RuleBasedStateMachine):
                 decide(request_id, factories.actor())
             except (DwpError, AlreadyDecided):
                 # Decided already, or written to Redis alone while that is away.
-                assert self.is_away or request_id in self.standing
+                assert self.is_away or request_id in self.decisions
 
         self._process(work, crash)
         request = ApprovalRequest.objects.filter(request_id=request_id).first()
-        if request is not None and request.is_decided and request_id not in self.standing:
+        if request is not None and request.is_decided and request_id not in self.decisions:
             entry = OutboxEntry.objects.get(request=request)
-            self.standing[request_id] = (request.status, entry.signal)
+            self.decisions[request_id] = (request.status, entry.signal)
 
     @rule(crash=crashes)
     def relay(self, crash: int | None) -> None:
@@ -218,6 +219,8 @@ class Delivery(RuleBasedStateMachine):
     @rule(is_away=st.sampled_from([True, False, False]))
     def lose_or_regain_redis(self, is_away: bool) -> None:
         self.is_away = is_away
+        # Nobody is spared the next call: what happens within a second of a failure is tried too.
+        wakeup_client._paused_until = 0.0
 
     @rule(seconds=st.sampled_from([1, 30, 299, 301]))
     def time_passes(self, seconds: int) -> None:
@@ -228,7 +231,7 @@ class Delivery(RuleBasedStateMachine):
 
     @invariant()
     def a_decision_stands_and_is_recorded_once(self) -> None:
-        for request_id, (status, signal) in self.standing.items():
+        for request_id, (status, signal) in self.decisions.items():
             assert ApprovalRequest.objects.get(request_id=request_id).status == status
             assert OutboxEntry.objects.get(request__request_id=request_id).signal == signal
             records = AuditRecord.objects.filter(request_id=request_id, event__in=_DECISIONS)
@@ -238,8 +241,8 @@ class Delivery(RuleBasedStateMachine):
     def nothing_else_is_recorded(self) -> None:
         decided = ApprovalRequest.objects.filter(session_id=self.session_id, status__in=_DECIDED)
         entries = OutboxEntry.objects.filter(request__session_id=self.session_id)
-        assert set(decided.values_list("request_id", flat=True)) == set(self.standing)
-        assert entries.count() == len(self.standing)
+        assert set(decided.values_list("request_id", flat=True)) == set(self.decisions)
+        assert entries.count() == len(self.decisions)
 
     @invariant()
     def the_outcome_tells_what_was_heard(self) -> None:
@@ -249,7 +252,7 @@ class Delivery(RuleBasedStateMachine):
             request_id = entry.request.request_id
             match entry.outcome:
                 case "delivered":
-                    assert self.heard[request_id]
+                    assert self.received[request_id]
                 case "superseded":
                     assert request_id != self.ids[-1]
                 case "unheard":
@@ -284,7 +287,7 @@ class Delivery(RuleBasedStateMachine):
         self._hear_the_newest()
 
     def _hear_the_newest(self) -> None:
-        if not self.heard[self.ids[-1]]:
+        if not self.received[self.ids[-1]]:
             self.subscribe()
         self.decide(len(self.ids) - 1, True, None)
         for _ in range(3):

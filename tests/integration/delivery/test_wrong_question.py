@@ -11,7 +11,6 @@ import json
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from itertools import permutations
 from typing import Any
 
@@ -36,16 +35,18 @@ from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Publish = Callable[..., int]
+Publish = Callable[..., commands.Publication]
 guarded: Publish = commands.publish
 
 
-def unguarded(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> int:
+def unguarded(
+    request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float
+) -> commands.Publication:
     """Publish as would be obvious: set the key, send the message."""
     pipeline = product_client().pipeline(transaction=True)
     pipeline.set(f"hitl:signal:{request.session_id}", signal, ex=seconds)
     pipeline.publish(f"hitl:channel:{request.session_id}", signal)
-    return int(pipeline.execute()[1])
+    return commands.Published(int(pipeline.execute()[1]))
 
 
 def ask(client: redis.Redis, kind: str, session_id: str) -> str:
@@ -68,7 +69,7 @@ class Talk:
         self.session_id = factories.a_session_id()
         self.ids: list[str] = []
         self.ears: dict[int, Ear] = {}
-        self.heard: dict[int, list[str]] = {0: [], 1: []}
+        self.received: dict[int, list[str]] = {0: [], 1: []}
         self.wrong: list[str] = []
         self._held: list[Callable[[], object]] = []
 
@@ -87,7 +88,7 @@ class Talk:
     def listen(self, after: str) -> None:
         for number, ear in self.ears.items():
             for message in ear.arrived():
-                self.heard[number].append(message)
+                self.received[number].append(message)
                 if json.loads(message)["requestId"] != self.ids[-1]:
                     self.wrong.append(f"after {after}: ear {number + 1} heard {message}")
 
@@ -99,19 +100,18 @@ class Talk:
     def hold(self, publish: Publish) -> None:
         """Have the first publication held up on its way, as by a frozen link."""
 
-        def held(request: ApprovalRequest, *args: Any, **kwargs: Any) -> int:
+        def hold_first(request: ApprovalRequest, *args: Any, **kwargs: Any) -> commands.Publication:
             if request.request_id != self.ids[0] or self._held:
                 return publish(request, *args, **kwargs)
             self._held.append(lambda: publish(request, *args, **kwargs))
             raise RedisTimeout("the link froze")
 
-        self.patch.setattr(commands, "publish", held)
+        self.patch.setattr(commands, "publish", hold_first)
 
     def let_go(self) -> None:
         """Have what was held up carried out now."""
         for late in self._held:
-            with suppress(commands.Superseded, commands.TooLate):
-                late()
+            late()
         self._held = [lambda: None] if self._held else []
         self.listen("the late publication")
 
@@ -128,12 +128,12 @@ class Talk:
         settled = dict(OutboxEntry.objects.values_list("request__request_id", "outcome"))
         for number, request_id in enumerate(self.ids):
             signal = OutboxEntry.objects.get(request__request_id=request_id).signal
-            told = [m for heard in self.heard.values() for m in heard if m == signal]
-            expected = "delivered" if told else "superseded"
+            answers = [m for messages in self.received.values() for m in messages if m == signal]
+            expected = "delivered" if answers else "superseded"
             if settled[request_id] != expected:
-                self.wrong.append(f"question {number + 1} was heard {told}: {settled}")
-            if number == 1 and not told:
-                self.wrong.append(f"the newest question's answer was lost: {self.heard}")
+                self.wrong.append(f"question {number + 1} was heard {answers}: {settled}")
+            if number == 1 and not answers:
+                self.wrong.append(f"the newest question's answer was lost: {self.received}")
         for ear in self.ears.values():
             ear.close()
         OutboxEntry.objects.all().delete()
@@ -204,15 +204,17 @@ def test_every_order_is_tried() -> None:
 
 
 @pytest.mark.parametrize(("kind", "mishap"), MISHAPS)
-def test_no_order_lets_one_answer_be_read_as_the_others(
+def test_no_order_of_events_gives_one_question_the_others_answer(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch, kind: str, mishap: str
 ) -> None:
     if mishap == "opening missed":
         monkeypatch.setattr(commands, "VALID_SECONDS", 0.05)
 
-    found = {order: wrong for order, wrong in talks(redis_client, kind, mishap, guarded) if wrong}
+    wrong_orders = {
+        order: wrong for order, wrong in talks(redis_client, kind, mishap, guarded) if wrong
+    }
 
-    assert found == {}
+    assert wrong_orders == {}
 
 
 @pytest.mark.parametrize(
@@ -225,12 +227,12 @@ def test_no_order_lets_one_answer_be_read_as_the_others(
         ("stream", "publication held up"),
     ],
 )
-def test_unguarded_publication_would_be_read_as_the_others(
+def test_unguarded_publication_would_give_one_question_the_others_answer(
     redis_client: redis.Redis, kind: str, mishap: str
 ) -> None:
-    found = (wrong for _, wrong in talks(redis_client, kind, mishap, unguarded))
+    mistakes = (wrong for _, wrong in talks(redis_client, kind, mishap, unguarded))
 
-    assert any("heard" in text for wrong in found for text in wrong)
+    assert any("heard" in text for wrong in mistakes for text in wrong)
 
 
 # --- really at once -----------------------------------------------------------------------
@@ -245,7 +247,7 @@ def answers_to_the_second(client: redis.Redis, kind: str, publish: Publish) -> s
     session_id = factories.a_session_id()
     first = ask(client, kind, session_id)
 
-    def slowly(*args: Any, **kwargs: Any) -> int:
+    def slowly(*args: Any, **kwargs: Any) -> commands.Publication:
         time.sleep(0.02)  # after the database was asked, before Redis is
         return publish(*args, **kwargs)
 
@@ -265,18 +267,18 @@ def answers_to_the_second(client: redis.Redis, kind: str, publish: Publish) -> s
     assert ear is not None
     OutboxEntry.objects.pending().update(due_at=timezone.now())
     relay.send_due()
-    heard = "".join(ear.arrived())
+    messages = "".join(ear.arrived())
     ear.close()
-    return heard
+    return messages
 
 
 @pytest.mark.parametrize("kind", ["redis", "rest"])
 def test_decision_that_races_the_next_question_never_answers_it(
     redis_client: redis.Redis, kind: str
 ) -> None:
-    heard = [answers_to_the_second(redis_client, kind, guarded) for _ in range(ROUNDS)]
+    answers = [answers_to_the_second(redis_client, kind, guarded) for _ in range(ROUNDS)]
 
-    assert heard == [""] * ROUNDS
+    assert answers == [""] * ROUNDS
 
 
 def test_unguarded_decision_that_races_the_next_question_would_answer_it(
@@ -320,14 +322,14 @@ def test_opening_in_anothers_session_is_refused_and_answers_nobody(
     ear.close()
 
 
-def test_session_that_an_agent_takes_as_somebody_opens_in_it_is_not_overwritten(
+def test_session_key_that_an_agent_writes_during_an_opening_is_not_overwritten(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The agent writes between the opening's commit and its announcement."""
-    announce, asked = commands.announce, []
+    announce, written = commands.announce, []
 
     def late(request: ApprovalRequest, **kwargs: Any) -> None:
-        asked.append(redis_agents.asks(redis_client, "session-wanted"))
+        written.append(redis_agents.asks(redis_client, "session-wanted"))
         announce(request, **kwargs)
 
     with monkeypatch.context() as patch:
@@ -340,11 +342,13 @@ def test_session_that_an_agent_takes_as_somebody_opens_in_it_is_not_overwritten(
     relay.send_due()
 
     assert ear.arrived() == []
-    assert json.loads(str(redis_client.get("hitl:session:session-wanted")))["requestId"] == asked[0]
+    assert (
+        json.loads(str(redis_client.get("hitl:session:session-wanted")))["requestId"] == written[0]
+    )
     ear.close()
 
 
-def test_opening_whose_process_died_is_told_when_the_client_asks_again(
+def test_opening_whose_process_died_is_announced_when_the_client_repeats_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
@@ -358,7 +362,7 @@ def test_opening_whose_process_died_is_told_when_the_client_asks_again(
     assert named["requestId"] == "req-died"
 
 
-def test_session_that_its_owner_opened_a_moment_ago_is_no_agents(
+def test_session_that_its_owner_has_just_opened_is_not_taken_for_an_agents(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two openings are the session's first: the other is told between this one's two looks."""

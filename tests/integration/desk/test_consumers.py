@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from channels.layers import get_channel_layer
 from django.contrib.auth.models import User
 from django.contrib.sessions.models import Session
-from django.test import Client
 
 from dwp_project.gateway.models import Membership
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.delivery import live
-from hitl.desk import consumers
+from hitl.desk import consumers, live
 from hitl.models import ApprovalRequest
-from streaming import events, sessions
-from streaming.models import Event
 from tests import factories
-from tests.integration.exchange import Exchange, call
+from tests.integration.exchange import call
+from tests.integration.watching import cookie, watching
 from tests.people import OUTSIDER
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.anyio]
@@ -40,43 +36,6 @@ async def _flushed(_quick: None) -> AsyncIterator[None]:
     yield
     layer: Any = get_channel_layer()
     await layer.flush()
-
-
-def cookie(username: str = "desk", role: str | None = "approver", **user: Any) -> dict[str, str]:
-    """Make an operator and return the header of their browser."""
-    client = Client()
-    client.force_login(factories.user(username, role=role, **{"is_staff": True, **user}))
-    return {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
-
-
-class Watching:
-    """A page's end of a live stream."""
-
-    def __init__(self, exchange: Exchange) -> None:
-        self.exchange = exchange
-        self.seen = b""
-
-    async def next(self, name: str = "standing", within: float = 15.0) -> dict[str, Any]:
-        """Return the data of the next event of this name."""
-        while True:
-            while b"\n\n" in self.seen:
-                frame, _, self.seen = self.seen.partition(b"\n\n")
-                lines = dict(line.split(": ", 1) for line in frame.decode().split("\n"))
-                if lines.get("event") == name:
-                    found = json.loads(lines["data"])
-                    assert isinstance(found, dict)
-                    return found
-            assert not self.exchange.is_complete, "the stream has ended"
-            self.seen += await self.exchange.piece(within)
-
-
-@asynccontextmanager
-async def watching(path: str, headers: dict[str, str]) -> AsyncIterator[Watching]:
-    async with Exchange("GET", path, headers=headers) as exchange:
-        status, answered = await exchange.start()
-        assert status == 200
-        assert answered["content-type"] == "text/event-stream"
-        yield Watching(exchange)
 
 
 async def opened(**fields: Any) -> ApprovalRequest:
@@ -212,91 +171,9 @@ async def test_what_is_told_is_what_the_channel_layer_hears() -> None:
     request = await opened()
     channel = await layer.new_channel()
     await layer.group_add(live.group_of(request.tenant_id), channel)
-    heard = None
-    while heard is None:  # a subscription stands a moment after it was asked for
+    message = None
+    while message is None:  # a subscription stands a moment after it was asked for
         await run_sync(live.tell, request)
-        heard = await layer.receive(channel)
+        message = await layer.receive(channel)
 
-    assert heard == live.MESSAGE
-
-
-# --- the timeline -----------------------------------------------------------------------------
-
-
-def a_session() -> Any:
-    session = sessions.begin(
-        sessions.Prompt("Delete 3 mails"), tenant_id="tenant1", user_id="user123"
-    )
-    tool = {
-        "toolName": "pay",
-        "toolArgs": {"api_key": "sk-1"},
-        "status": "success",
-        "result": {"deep": [{"password": "p-1"}]},
-        "error": None,
-        "requiresApproval": True,
-    }
-    told: list[tuple[str, dict[str, Any]]] = [
-        ("start", {"message": "Session <b>started</b>"}),
-        ("tool_execution", tool),
-        ("content", {"content": "It is ", "chunk": True}),
-    ]
-    for sequence, (name, fields) in enumerate(told, start=1):
-        payload = events.payload(name, fields, session_id=session.session_id, timestamp=1)
-        Event.objects.create(
-            session=session, sequence=sequence, name=name, payload=payload,
-            created_at=session.created_at,
-        )  # fmt: skip
-    session.last_sequence = 3
-    session.save()
-    return session
-
-
-@pytest.mark.usefixtures("fresh_hub")
-async def test_timeline_tells_a_sessions_events_in_words_without_secrets() -> None:
-    desk = await run_sync(cookie)
-    session = await run_sync(a_session)
-    path = f"/admin/streaming/session/{session.session_id}/timeline/"
-
-    async with watching(path, desk) as page:
-        begun, tool, content = [await page.next("happened") for _ in range(3)]
-
-    assert "Begins:" in begun["html"]
-    assert "<b>started" not in begun["html"]
-    assert "Tool pay:" in tool["html"]
-    assert "masked by HITL_REDACT" in tool["html"]
-    assert "sk-1" not in tool["html"]
-    assert "p-1" not in tool["html"]
-    assert (content["kind"], "It is " in content["piece"]) == ("content", True)
-    async with watching(f"{path}?after=2", desk) as page:
-        assert (await page.next("happened"))["kind"] == "content"
-
-
-@pytest.mark.usefixtures("fresh_hub")
-async def test_timeline_of_another_tenant_is_not_there() -> None:
-    outsider = factories.user
-    client = Client()
-    user = await run_sync(outsider, "out", role="admin", tenant_id="tenant2", is_staff=True)
-    await run_sync(client.force_login, user)
-    headers = {"Cookie": f"sessionid={client.cookies['sessionid'].value}"}
-    session = await run_sync(a_session)
-
-    found = await call(
-        "GET", f"/admin/streaming/session/{session.session_id}/timeline/", headers=headers
-    )
-    unknown = await call("GET", "/admin/streaming/session/s-none/timeline/", headers=headers)
-
-    assert found.facts == unknown.facts
-    assert found.status == 404
-
-
-async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_back() -> None:
-    desk = await run_sync(cookie)
-    asked = await run_sync(factories.opened)
-    path = f"/admin/streaming/session/{asked.session_id}/timeline/"
-    outside = await run_sync(lambda: factories.opened(by=OUTSIDER))
-
-    found = await call("GET", path, headers=desk)
-
-    assert (found.status, found.content) == (204, b"")
-    other = f"/admin/streaming/session/{outside.session_id}/timeline/"
-    assert (await call("GET", other, headers=desk)).status == 404
+    assert message == live.MESSAGE

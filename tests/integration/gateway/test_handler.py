@@ -64,12 +64,12 @@ async def every_thread_taken() -> AsyncIterator[Work]:
 
 
 @pytest.fixture
-def short_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def short_queue(monkeypatch: pytest.MonkeyPatch) -> None:
     """Send callers away after a fifth of a second in line."""
-    monkeypatch.setattr(handler, "_IN_LINE_SECONDS", 0.2)
+    monkeypatch.setattr(handler, "_QUEUE_SECONDS", 0.2)
 
 
-async def test_a_caller_who_waited_too_long_is_told_to_come_back(short_line: None) -> None:
+async def test_a_caller_who_waited_too_long_is_told_to_come_back(short_queue: None) -> None:
     async with every_thread_taken():
         answer = await call("POST", ASK, REQUESTER, BODY)
 
@@ -81,7 +81,7 @@ async def test_a_caller_who_waited_too_long_is_told_to_come_back(short_line: Non
 
 
 async def test_a_refusal_is_told_in_the_callers_language_and_to_other_origins(
-    short_line: None,
+    short_queue: None,
 ) -> None:
     headers = {"Accept-Language": "ko", "Origin": "http://localhost:4200"}
     async with every_thread_taken():
@@ -91,7 +91,7 @@ async def test_a_refusal_is_told_in_the_callers_language_and_to_other_origins(
     assert answer.headers["access-control-allow-origin"] == headers["Origin"]
 
 
-async def test_people_are_refused_with_a_page(short_line: None) -> None:
+async def test_people_are_refused_with_a_page(short_queue: None) -> None:
     async with every_thread_taken():
         answer = await call("GET", "/admin/")
 
@@ -112,7 +112,7 @@ async def test_probes_are_answered_while_every_thread_is_taken(
     assert answer.status == 200
 
 
-async def test_refusals_are_counted(short_line: None, settings: Settings) -> None:
+async def test_refusals_are_counted(short_queue: None, settings: Settings) -> None:
     settings.METRICS_TOKEN = "monitor"
 
     async def count() -> float:
@@ -157,13 +157,13 @@ async def test_nothing_of_a_call_that_left_the_line_is_kept() -> None:
 
     async with every_thread_taken():
         sent = Sent()
-        kept = weakref.ref(sent)
-        with pytest.raises(offload.Overloaded):
+        reference = weakref.ref(sent)
+        with pytest.raises(offload.NoThreadFree):
             await offload.run_request(sent, seconds=0.05)
         del sent
         gc.collect()
 
-        assert kept() is None
+        assert reference() is None
 
 
 async def test_a_file_is_read_on_the_threads_of_requests() -> None:
@@ -235,7 +235,7 @@ async def test_a_call_that_has_begun_is_finished_after_its_client_has_left(slow:
     await until(ApprovalRequest.objects.filter(request_id="in-line").exists, within=15)
 
 
-async def test_a_call_that_has_begun_is_waited_for(short_line: None, slow: Work) -> None:
+async def test_a_call_that_has_begun_is_waited_for(short_queue: None, slow: Work) -> None:
     answering = asyncio.create_task(call("POST", ASK, REQUESTER, BODY))
     await slow.begun()
     await asyncio.sleep(0.5)

@@ -56,9 +56,9 @@ def test_other_methods_are_refused_in_the_envelope(api: Api, path: str) -> None:
 def test_docs_finds_the_schema_with_and_without_the_prefix(api: Api, prefix: str) -> None:
     script = api.get("/docs/?script=").content.decode()
 
-    found = re.search(r'url: "([^"]+)"', script)
-    assert found
-    address = found[1].encode().decode("unicode_escape")
+    match = re.search(r'url: "([^"]+)"', script)
+    assert match
+    address = match[1].encode().decode("unicode_escape")
     assert urljoin(f"http://testserver{prefix}/docs/", address) == (
         f"http://testserver{prefix}/schema/"
     )
@@ -67,13 +67,13 @@ def test_docs_finds_the_schema_with_and_without_the_prefix(api: Api, prefix: str
 def test_docs_needs_nobody_else(api: Api, client: Client) -> None:
     """Every asset is served from here, and nothing in page or style sheet leads elsewhere."""
     page = api.get("/docs/").content.decode()
-    found = re.findall(r'(?:src|href)="([^"]+)"', page)
+    addresses = re.findall(r'(?:src|href)="([^"]+)"', page)
     script = api.get("/docs/?script=").content.decode()
 
     assert not re.findall(r"https?://|[\"'(]//", page + script)
-    assert found.pop() == "?script="
-    assert len(found) == 5  # icon, two style sheets, two scripts
-    for address in found:
+    assert addresses.pop() == "?script="
+    assert len(addresses) == 5  # icon, two style sheets, two scripts
+    for address in addresses:
         asset = client.get(address)
         content = b"".join(asset)
         asset.close()

@@ -49,20 +49,20 @@ def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
 def test_it_says_so_where_no_policy_applies() -> None:
     a_policy("*", tenant_id=OTHER_TENANT)
 
-    told = explained(TENANT, "delete_mail")
+    text = explained(TENANT, "delete_mail")
 
-    assert told.startswith("No policy of tenant1 matches delete_mail: the default applies.\n")
-    assert "the requester, an approver or an admin decides" in told
-    assert "it waits 300 s, or as long as the asker says" in told
+    assert text.startswith("No policy of tenant1 matches delete_mail: the default applies.\n")
+    assert "the requester, an approver or an admin decides" in text
+    assert "it waits 300 s, or as long as the asker says" in text
 
 
-def test_it_speaks_json() -> None:
+def test_json_output_has_the_rule_and_every_match() -> None:
     a_policy("delete_*", min_approvals=2)
 
-    told = json.loads(explained(TENANT, "delete_mail", "--json"))
+    result = json.loads(explained(TENANT, "delete_mail", "--json"))
 
-    assert told["rule"]["min_approvals"] == 2
-    assert told["policies"] == [
+    assert result["rule"]["min_approvals"] == 2
+    assert result["policies"] == [
         {
             "pattern": "delete_*",
             "version": 1,

@@ -62,14 +62,14 @@ async def test_frames_are_the_bytes_of_the_contract(settings: Settings) -> None:
         text = await sse.rest()
 
     session = await run_sync(Session.objects.get)
-    kept = await run_sync(lambda: list(Event.objects.order_by("sequence")))
+    rows = await run_sync(lambda: list(Event.objects.order_by("sequence")))
     assert text == b"".join(
         [
             b": connected\n\n",
             *(
                 f"id: {(session.pk << 20) | row.sequence}\nevent: {row.name}\n"
                 f"data: {row.payload}\n\n".encode()
-                for row in kept
+                for row in rows
             ),
             b"data: [DONE]\n\n",
         ]
@@ -80,10 +80,10 @@ async def test_frames_are_the_bytes_of_the_contract(settings: Settings) -> None:
 async def test_ids_rise_and_fit(settings: Settings) -> None:
     configure(settings, Talker)
 
-    found = [frame.id for frame in await whole(GET)]
+    ids = [frame.id for frame in await whole(GET)]
 
-    assert found == sorted(set(found))
-    assert max(found) < 2**53
+    assert ids == sorted(set(ids))
+    assert max(ids) < 2**53
 
 
 async def test_idle_stream_carries_comments(settings: Settings) -> None:
@@ -188,3 +188,98 @@ async def test_two_clients_see_the_same_session(settings: Settings) -> None:
 
     assert again[-1] == question
     assert frames_of(rests[0]) == frames_of(rests[1])
+
+
+# --- what starts a stream, and what is refused before one (4.1 and 4.6) ---------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "body"),
+    [
+        ("GET", URL, b""),
+        ("GET", f"{URL}?message=", b""),
+        ("GET", f"{URL}?message=%20%0A", b""),
+        ("GET", f"{URL}?message=a%00b", b""),
+        ("POST", URL, b""),
+        ("POST", URL, b"{}"),
+        ("POST", URL, b"no json"),
+        ("POST", URL, b"[]"),
+        ("POST", URL, b'{"prompt":""}'),
+        ("POST", URL, b'{"prompt":" \\n"}'),
+        ("POST", URL, b'{"prompt":null}'),
+        ("POST", URL, b'{"prompt":["a"]}'),
+        ("POST", URL, b'{"prompt":"a\\u0000"}'),
+        ("POST", URL, b'{"prompt":"\\ud800"}'),
+        ("POST", URL, b'{"prompt":"test","context":[]}'),
+        ("POST", URL, b'{"prompt":"test","thread_id":{}}'),
+        ("POST", URL, b'{"prompt":"test","thread_id":"' + b"x" * 256 + b'"}'),
+        ("POST", URL, b'{"prompt":"test","context":' + b'{"a":' * 999 + b"1" + b"}" * 1000),
+        ("POST", f"{URL}?message=test", b"{}"),
+    ],
+    ids=lambda part: repr(part[-30:]),
+)
+async def test_stream_without_a_usable_prompt_fails_validation(
+    method: str, url: str, body: bytes
+) -> None:
+    assert (await call(method, url, REQUESTER, body)).refusal == (400, "E4000")
+    assert not await run_sync(Session.objects.exists)
+
+
+async def test_stream_checks_identity_in_order() -> None:
+    tenant, junk = {"X-Tenant-ID": "tenant1"}, {"Authorization": "Bearer junk"}
+    other_tenant = {**REQUESTER.headers, "X-Tenant-ID": "tenant2", "X-User-ID": "else"}
+
+    assert (await call("GET", URL)).refusal == (400, "E2006")
+    assert (await call("GET", URL, headers=tenant)).refusal == (401, "E2000")
+    assert (await call("GET", URL, headers=tenant | junk)).refusal == (401, "E2003")
+    assert (await call("GET", URL, headers=other_tenant)).refusal == (403, "E2007")
+
+
+@pytest.mark.parametrize("url", [GET, URL])
+async def test_stream_for_another_user_is_an_error_event(url: str) -> None:
+    headers = {"X-User-ID": "somebody-else", "Origin": "http://localhost:4200"}
+    async with Exchange("GET", url, REQUESTER, headers=headers) as sse:
+        status, answered = await sse.start()
+        text = await sse.rest()
+
+    assert status == 200
+    assert answered["content-type"] == "text/event-stream"
+    assert answered["access-control-allow-origin"] == "http://localhost:4200"
+    [error] = frames_of(text)
+    assert (error.id, error.event, error.data["errorType"]) == (0, "error", "ValidationError")
+    assert text.startswith(b": connected\n\n")
+    assert text.endswith(b"data: [DONE]\n\n")
+    assert not await run_sync(Session.objects.exists)
+
+
+async def test_errors_before_the_stream_are_for_other_origins_too() -> None:
+    headers = {"Origin": "http://localhost:3039", "X-Trace-Id": "t-1"}
+
+    answer = await call("GET", URL, REQUESTER, headers=headers)
+
+    assert answer.headers["access-control-allow-origin"] == "http://localhost:3039"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.body["traceId"] == "t-1"
+
+
+async def test_stream_is_for_other_origins_too(settings: Settings) -> None:
+    configure(settings, Talker)
+    async with Exchange("GET", GET, REQUESTER, headers={"Origin": "http://localhost:3000"}) as sse:
+        _, headers = await sse.start()
+        await sse.rest()
+
+    assert headers["access-control-allow-origin"] == "http://localhost:3000"
+    assert headers["access-control-allow-credentials"] == "true"
+
+
+async def test_session_keeps_what_its_client_said(settings: Settings) -> None:
+    configure(settings, Talker)
+    body = b'{"prompt":" \xea\xb0\x80 ","context":{"b":1,"a":[2]},"thread_id":"thread-1"}'
+    headers = {"X-Agent-ID": "agent-7", "X-DWP-Source": "BATCH"}
+    async with stream(URL, REQUESTER, body, headers=headers) as sse:
+        await sse.rest()
+
+    session = await run_sync(Session.objects.get)
+    assert (session.prompt, session.context_text) == (" 가 ", '{"b":1,"a":[2]}')
+    assert (session.thread_id, session.agent_id) == ("thread-1", "agent-7")
+    assert (session.source, session.caller_type) == ("BATCH", "USER")

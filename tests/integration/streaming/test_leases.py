@@ -46,14 +46,14 @@ def test_forked_process_is_another_owner(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_lease_is_left_alone_until_it_has_run_out() -> None:
     session = begin()
-    assert leases.take_expired(limit=50) == []
+    assert leases.take_over_expired(limit=50) == []
 
     lapse(session)
 
-    [taken] = leases.take_expired(limit=50)
+    [taken] = leases.take_over_expired(limit=50)
     assert (taken.pk, taken.lease_owner, taken.lease_number) == (session.pk, leases.owner(), 2)
     assert lasts(session, leases.TTL_SECONDS - 5)
-    assert leases.take_expired(limit=50) == []
+    assert leases.take_over_expired(limit=50) == []
 
 
 @pytest.mark.parametrize(("moment", "is_over"), [(-0.2, True), (-3.0, True), (3.0, False)])
@@ -62,14 +62,14 @@ def test_lease_runs_out_to_the_fraction_of_a_second(moment: float, is_over: bool
     expires = Now() + timedelta(seconds=moment)
     Session.objects.filter(pk=session.pk).update(lease_expires_at=expires)
 
-    assert bool(leases.take_expired(limit=50)) is is_over
+    assert bool(leases.take_over_expired(limit=50)) is is_over
 
 
 def test_session_from_before_leases_counts_as_run_out() -> None:
     session = begin()
     Session.objects.update(lease_owner="", lease_number=0, lease_expires_at=None)
 
-    assert [taken.lease_number for taken in leases.take_expired(limit=50)] == [1]
+    assert [taken.lease_number for taken in leases.take_over_expired(limit=50)] == [1]
     assert lasts(session, 5)
 
 
@@ -78,8 +78,8 @@ def test_ended_session_is_not_taken() -> None:
     log.append(session.pk, [END], after=0, lease=1, ending=SessionStatus.COMPLETED)
     lapse(session)
 
-    assert leases.take_expired(limit=50) == []
-    assert not leases.take(session.pk, 1)
+    assert leases.take_over_expired(limit=50) == []
+    assert not leases.take_over(session.pk, 1)
     assert not leases.confirm(session.pk, 1)
 
 
@@ -88,7 +88,7 @@ def test_process_that_froze_after_taking_does_not_run_under_anothers_lease(
 ) -> None:
     session = begin()
     lapse(session)
-    take = leases.take
+    take = leases.take_over
 
     def then_frozen(session_pk: int, number: int) -> bool:
         taken = take(session_pk, number)
@@ -96,12 +96,12 @@ def test_process_that_froze_after_taking_does_not_run_under_anothers_lease(
         taken_elsewhere(session)
         return taken
 
-    monkeypatch.setattr(leases, "take", then_frozen)
+    monkeypatch.setattr(leases, "take_over", then_frozen)
 
-    assert leases.take_expired(limit=50) == []
+    assert leases.take_over_expired(limit=50) == []
     session.refresh_from_db()
     assert (session.lease_owner, session.lease_number) == (OTHER, 3)
-    assert not leases.is_under(session, 3)
+    assert not leases.is_leased_here(session, 3)
 
 
 def test_host_whose_clock_is_wrong_takes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +109,7 @@ def test_host_whose_clock_is_wrong_takes_nothing(monkeypatch: pytest.MonkeyPatch
     tomorrow = timezone.now() + timedelta(days=1)
     monkeypatch.setattr(timezone, "now", lambda: tomorrow)
 
-    assert leases.take_expired(limit=50) == []
+    assert leases.take_over_expired(limit=50) == []
 
 
 def test_batch_is_bounded_and_leaves_out_what_it_is_told_to() -> None:
@@ -117,7 +117,7 @@ def test_batch_is_bounded_and_leaves_out_what_it_is_told_to() -> None:
     for session in sessions:
         lapse(session)
 
-    taken = leases.take_expired(limit=3, but=[sessions[0].pk])
+    taken = leases.take_over_expired(limit=3, exclude=[sessions[0].pk])
 
     assert taken == sessions[1:4]
 
@@ -129,9 +129,9 @@ def test_renewing_hundreds_of_sessions_takes_two_queries(
     Session.objects.update(lease_expires_at=Now())
 
     with django_assert_num_queries(2):
-        found = leases.renew([session.pk for session in sessions])
+        renewed = leases.renew([session.pk for session in sessions])
 
-    assert len(found) == 200
+    assert len(renewed) == 200
     assert all(lasts(session, 5) for session in sessions[::50])
 
 
@@ -149,9 +149,9 @@ def test_lease_of_another_is_not_renewed() -> None:
     lapse(session)
     Session.objects.update(lease_number=2)
 
-    found = leases.renew([session.pk])
+    rows = leases.renew([session.pk])
 
-    assert found[session.pk].lease_number == 2
+    assert rows[session.pk].lease_number == 2
     assert not lasts(session, 0)
 
 
@@ -161,7 +161,7 @@ def test_confirming_extends_the_lease() -> None:
 
     assert leases.confirm(session.pk, 1)
 
-    assert not leases.take(session.pk, 1)
+    assert not leases.take_over(session.pk, 1)
     assert not leases.confirm(session.pk, 2)
 
 
@@ -173,7 +173,7 @@ def test_released_lease_is_free_at_once_and_fences_the_last_run() -> None:
 
     with pytest.raises(LeaseLost):
         log.append(session.pk, [START], after=0, lease=1)
-    [taken] = leases.take_expired(limit=50)
+    [taken] = leases.take_over_expired(limit=50)
     assert (taken.pk, taken.lease_number) == (session.pk, 3)
     other.refresh_from_db()
     assert (other.lease_owner, other.lease_number) == (OTHER, 2)
@@ -211,10 +211,10 @@ def test_of_eight_that_take_at_once_each_session_goes_to_one(redis_client: objec
     for session in sessions:
         lapse(session)
 
-    found = together([lambda: leases.take_expired(limit=10) for _ in range(8)])
+    batches = together([lambda: leases.take_over_expired(limit=10) for _ in range(8)])
 
-    taken = [session.pk for some in found for session in some]
-    taken += [session.pk for session in leases.take_expired(limit=50)]
+    taken = [session.pk for batch in batches for session in batch]
+    taken += [session.pk for session in leases.take_over_expired(limit=50)]
     assert sorted(taken) == [session.pk for session in sessions]
     assert set(Session.objects.values_list("lease_number", flat=True)) == {2}
 
@@ -237,7 +237,7 @@ def test_writer_and_taker_agree_on_the_last_event(redis_client: object) -> None:
 
     def take() -> int:
         begun.wait(30)
-        assert leases.take(session.pk, 1)
+        assert leases.take_over(session.pk, 1)
         return Session.objects.get(pk=session.pk).last_sequence
 
     written, seen = together([write, take])

@@ -34,12 +34,12 @@ def test_append_keeps_the_payload_that_is_sent() -> None:
     session = begin()
     log.append(session.pk, [START], after=0, lease=1, now=NOON)
 
-    kept = Event.objects.get()
+    row = Event.objects.get()
 
-    assert kept.payload == events.payload(
+    assert row.payload == events.payload(
         "start", {"message": "go"}, session_id=session.session_id, timestamp=1768564800
     )
-    assert kept.created_at == NOON
+    assert row.created_at == NOON
 
 
 def test_append_with_an_end_closes_the_session() -> None:

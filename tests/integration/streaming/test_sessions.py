@@ -39,7 +39,7 @@ def begin(person: Person = REQUESTER, **members: str) -> Session:
     )
 
 
-def found(
+def session_of(
     cursor: str | None, prompt: str = PROMPT, person: Person = REQUESTER
 ) -> tuple[Session, int] | None:
     return sessions.find_by_cursor(
@@ -65,37 +65,37 @@ def test_begin_makes_the_session_its_users() -> None:
 
 @pytest.mark.parametrize("sequence", [0, 1, 3])
 def test_event_id_leads_to_its_session(session: Session, sequence: int) -> None:
-    assert found(str(events.event_id(session.pk, sequence))) == (session, sequence)
+    assert session_of(str(events.event_id(session.pk, sequence))) == (session, sequence)
 
 
 def test_event_id_leads_to_an_ended_session(session: Session) -> None:
     end = AgentEvent("end", {"message": "", "status": "completed"})
     log.append(session.pk, [end], after=3, lease=1, ending=SessionStatus.COMPLETED)
 
-    assert found(str(events.event_id(session.pk, 4))) == (session, 4)
+    assert session_of(str(events.event_id(session.pk, 4))) == (session, 4)
 
 
 @pytest.mark.parametrize("cursor", [None, "", "3", "event_123", "-1", "9" * 300, "1e9", " 7"])
 def test_id_that_is_none_of_ours_leads_nowhere(session: Session, cursor: str | None) -> None:
-    assert found(cursor) is None
+    assert session_of(cursor) is None
 
 
 def test_id_of_an_event_that_was_never_sent_leads_nowhere(session: Session) -> None:
-    assert found(str(events.event_id(session.pk, 4))) is None
-    assert found(str(events.event_id(session.pk + 1, 1))) is None
+    assert session_of(str(events.event_id(session.pk, 4))) is None
+    assert session_of(str(events.event_id(session.pk + 1, 1))) is None
 
 
 def test_event_id_leads_nobody_elses_client_anywhere(session: Session) -> None:
     cursor = str(events.event_id(session.pk, 1))
 
-    assert found(cursor, person=COLLEAGUE) is None
-    assert found(cursor, person=APPROVER) is None
-    assert found(cursor, person=Person(REQUESTER.user_id, "tenant2", "user")) is None
+    assert session_of(cursor, person=COLLEAGUE) is None
+    assert session_of(cursor, person=APPROVER) is None
+    assert session_of(cursor, person=Person(REQUESTER.user_id, "tenant2", "user")) is None
 
 
 @pytest.mark.parametrize("prompt", ["", PROMPT + " ", "another"])
 def test_event_id_with_another_prompt_leads_nowhere(session: Session, prompt: str) -> None:
-    assert found(str(events.event_id(session.pk, 1)), prompt) is None
+    assert session_of(str(events.event_id(session.pk, 1)), prompt) is None
 
 
 # --- cancelling ---------------------------------------------------------------------------

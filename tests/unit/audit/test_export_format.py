@@ -17,13 +17,13 @@ from hitl.audit.hashing import FACTS, hash_of_facts
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=30)
 
 
-def record(**told: Any) -> dict[str, Any]:
-    found = dict.fromkeys(FACTS, "") | {"form": 2, "sequence": 1, "details": "{}"} | told
-    return {**found, "hash": hash_of_facts(found)}
+def record(**values: Any) -> dict[str, Any]:
+    facts = dict.fromkeys(FACTS, "") | {"form": 2, "sequence": 1, "details": "{}"} | values
+    return {**facts, "hash": hash_of_facts(facts)}
 
 
 def written(records: list[dict[str, Any]], form: Format) -> bytes:
-    lines = [export_format.line(told, form) for told in records]
+    lines = [export_format.line(each, form) for each in records]
     return b"".join([export_format.heading(form), *lines])
 
 
@@ -41,10 +41,10 @@ def test_records_come_back_as_they_were(form: Format, actor: str, agent: str, de
 
 @pytest.mark.parametrize("form", Format)
 def test_record_of_form_1_comes_back_without_an_action(form: Format) -> None:
-    told = record(form=1)
-    del told["action"]
+    old = record(form=1)
+    del old["action"]
 
-    assert read(written([told], form), form) == [told]
+    assert read(written([old], form), form) == [old]
 
 
 @pytest.mark.parametrize(
@@ -53,17 +53,17 @@ def test_record_of_form_1_comes_back_without_an_action(form: Format) -> None:
 def test_cell_that_could_be_a_formula_is_text_and_comes_back(cell: str) -> None:
     raw = written([record(actor=cell)], Format.CSV).decode()
 
-    [shown] = list(csv.DictReader(io.StringIO(raw, newline="")))
-    assert shown["actor"] == f"'{cell}"
+    [row] = list(csv.DictReader(io.StringIO(raw, newline="")))
+    assert row["actor"] == f"'{cell}"
     assert read(raw.encode(), Format.CSV)[0]["actor"] == cell
 
 
 @given(TEXT)
 def test_no_cell_begins_as_a_formula_does(cell: str) -> None:
-    shown = export_format.escaped(cell)
+    escaped = export_format.escaped(cell)
 
-    assert not shown.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
-    assert export_format.unescaped(shown) == cell
+    assert not escaped.startswith(("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"))
+    assert export_format.unescaped(escaped) == cell
 
 
 @pytest.mark.parametrize(

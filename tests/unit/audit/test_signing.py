@@ -110,19 +110,19 @@ def test_trusted_key_of_another_kind_is_refused(settings: Settings, tmp_path: Pa
     assert "rsa.pem holds no Ed25519 public key" in complaint.msg
 
 
-def test_signature_is_judged_by_the_key_it_names(settings: Settings) -> None:
+def test_trust_in_a_signature_depends_on_the_key_it_names(settings: Settings) -> None:
     settings.AUDIT_SIGNING_KEY = SEED
     key = signing.signing_key()
     signature, keys = key.sign(b"said"), {key.key_id: key.public}
 
-    assert signing.judge(key.key_id, b"said", signature, keys) is Trust.KNOWN
-    assert signing.judge(key.key_id, b"other", signature, keys) is Trust.FORGED
-    assert signing.judge(key.key_id, b"said", "no base64!", keys) is Trust.FORGED
-    assert signing.judge("other", b"said", signature, keys) is Trust.UNKNOWN
+    assert signing.signature_trust(key.key_id, b"said", signature, keys) is Trust.KNOWN
+    assert signing.signature_trust(key.key_id, b"other", signature, keys) is Trust.FORGED
+    assert signing.signature_trust(key.key_id, b"said", "no base64!", keys) is Trust.FORGED
+    assert signing.signature_trust("other", b"said", signature, keys) is Trust.UNKNOWN
 
 
 def test_generated_key_is_warned_of_where_it_is_deployed(settings: Settings) -> None:
     assert configured.AUDIT_SIGNING_KEY == ""
-    assert [found.id for found in checks.audit_key_is_named()] == ["hitl.W001"]
+    assert [warning.id for warning in checks.audit_key_is_named()] == ["hitl.W001"]
     settings.AUDIT_SIGNING_KEY = SEED
     assert checks.audit_key_is_named() == []

@@ -36,8 +36,8 @@ END = 1000.0
 def signal(request_id: str, status: str = "approved", **more: object) -> str:
     kind = "approval" if status == "approved" else "rejection"
     reason = {} if status == "approved" else {"reason": "no"}
-    told = {"type": kind, "requestId": request_id, "status": status, **reason, "timestamp": 100}
-    return json.dumps(told | more)
+    members = {"type": kind, "requestId": request_id, "status": status, **reason, "timestamp": 100}
+    return json.dumps(members | more)
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Day:
     def away(self, part: Part, begin: float, end: float, target: int = 0) -> None:
         self.outages.begin(part, target, "made up", begin).ended = end
 
-    def found(self) -> set[Broken]:
+    def violations(self) -> set[Broken]:
         """Return which promises the checks find broken."""
         verdict = judge(Options(decisions=0), self.history, self.stored)
         return {violation.broken for violation in verdict.violations}
@@ -105,7 +105,7 @@ def good_day() -> Day:
         )
         day.stored.requests[name] = _row(number, name)
     listening = Listening(day.history.questions["outside"], [Subscription(50.0, 100.2)])
-    listening.heard, listening.heard_at = signal("outside"), 100.2
+    listening.message, listening.received_at = signal("outside"), 100.2
     day.history.listenings.append(listening)
     day.history.waits.append(Wait(day.history.questions["rest"], 50.0, 100.2, "approved"))
     _add_session(day)
@@ -136,7 +136,7 @@ def _row(number: int, name: str) -> StoredRequest:
 
 
 def _add_session(day: Day) -> None:
-    told: list[tuple[str, dict[str, object], float]] = [
+    rows: list[tuple[str, dict[str, object], float]] = [
         ("start", {}, 49.0),
         ("hitl", {"requestId": "user", "stepId": "step_1"}, 50.0),
         ("tool_execution", tool("success"), 101.0),
@@ -146,7 +146,7 @@ def _add_session(day: Day) -> None:
     ]
     session = StoredSession(SESSION_NUMBER, "session-of-user", "completed")
     stream = Stream("user-1", "tenant1", "Delete 3 emails", connections=2, ended="clean")
-    for sequence, (name, payload, at) in enumerate(told, start=1):
+    for sequence, (name, payload, at) in enumerate(rows, start=1):
         text = json.dumps(payload)
         session.events.append(StoredEvent(sequence, name, text, at))
         stream.frames.append(Frame((SESSION_NUMBER << 20) + sequence, name, text))

@@ -19,29 +19,29 @@ def day() -> Day:
 
 
 def test_another_requests_signal_is_found(day: Day) -> None:
-    day.listening.heard = signal("rest")
-    assert day.found() == {Broken.MISDELIVERED}
+    day.listening.message = signal("rest")
+    assert day.violations() == {Broken.MISDELIVERED}
 
 
 def test_another_requests_signal_after_a_wipe_is_counted_apart(day: Day) -> None:
     del day.stored.requests["outside"]
     day.history.attempts = [a for a in day.history.attempts if a.request_id != "outside"]
-    day.listening.heard = signal("rest")
+    day.listening.message = signal("rest")
     day.away(Part.REDIS, 60.0, 61.0)
-    assert day.found() == set()
+    assert day.violations() == set()
     assert day.counted("another's answer after a wipe before adoption") == 1
     assert day.counted("wiped from Redis before adoption") == 1
 
 
 def test_what_was_received_before_a_wipe_and_comes_again_is_found(day: Day) -> None:
     before = Listening(replace(day.listening.question, request_id="before"))
-    before.heard, before.heard_at = signal("before"), 40.0
+    before.message, before.received_at = signal("before"), 40.0
     day.history.listenings.append(before)
     del day.stored.requests["outside"]
     day.history.attempts = [a for a in day.history.attempts if a.request_id != "outside"]
-    day.listening.heard = signal("before")
+    day.listening.message = signal("before")
     day.away(Part.REDIS, 60.0, 61.0)
-    assert day.found() >= {Broken.MISDELIVERED}
+    assert day.violations() >= {Broken.MISDELIVERED}
 
 
 @pytest.mark.parametrize(("received_at", "is_wrong"), [(40.0, True), (47.0, False)])
@@ -49,19 +49,19 @@ def test_what_was_received_in_redis_last_moments_is_owed_after_the_wipes_that_fo
     day: Day, received_at: float, is_wrong: bool
 ) -> None:
     before = Listening(replace(day.listening.question, request_id="before"))
-    before.heard, before.heard_at = signal("before"), received_at
+    before.message, before.received_at = signal("before"), received_at
     day.history.listenings.append(before)
     del day.stored.requests["outside"]
     day.history.attempts = [a for a in day.history.attempts if a.request_id != "outside"]
-    day.listening.heard = signal("before")
+    day.listening.message = signal("before")
     # One after the other: what the first has made owed is owed still.
     day.away(Part.REDIS, 48.0, 49.0)
     day.away(Part.REDIS, 60.0, 61.0)
-    assert (Broken.MISDELIVERED in day.found()) == is_wrong
+    assert (Broken.MISDELIVERED in day.violations()) == is_wrong
 
 
 @pytest.mark.parametrize(
-    "heard",
+    "message",
     [
         "approved",
         "[]",
@@ -74,49 +74,49 @@ def test_what_was_received_in_redis_last_moments_is_owed_after_the_wipes_that_fo
                     "timestamp": 1}),
     ],
 )  # fmt: skip
-def test_a_message_of_another_shape_is_found(day: Day, heard: str) -> None:
-    day.listening.heard = heard
-    assert day.found() & {Broken.SHAPE, Broken.DISAGREE}
+def test_a_message_of_another_shape_is_found(day: Day, message: str) -> None:
+    day.listening.message = message
+    assert day.violations() & {Broken.SHAPE, Broken.DISAGREE}
 
 
 def test_a_message_that_differs_from_the_row_is_found(day: Day) -> None:
-    day.listening.heard = signal("outside", "rejected")
-    assert day.found() == {Broken.DISAGREE}
+    day.listening.message = signal("outside", "rejected")
+    assert day.violations() == {Broken.DISAGREE}
 
 
 def test_an_agent_that_hears_nothing_is_found(day: Day) -> None:
-    day.listening.heard = day.listening.heard_at = None
+    day.listening.message = day.listening.received_at = None
     day.listening.subscriptions = [Subscription(50.0, 107.0)]
-    assert day.found() == {Broken.UNHEARD}
+    assert day.violations() == {Broken.UNHEARD}
 
 
 def test_an_agent_that_hears_late_is_found(day: Day) -> None:
-    day.listening.heard_at = day.listening.subscriptions[0].ended = 107.0
-    assert day.found() == {Broken.LATE}
+    day.listening.received_at = day.listening.subscriptions[0].ended = 107.0
+    assert day.violations() == {Broken.LATE}
 
 
 def test_time_without_redis_does_not_count_for_agents_elsewhere(day: Day) -> None:
-    day.listening.heard_at = day.listening.subscriptions[0].ended = 107.0
+    day.listening.received_at = day.listening.subscriptions[0].ended = 107.0
     day.away(Part.REDIS, 99.0, 103.0)
-    assert day.found() == set()
+    assert day.violations() == set()
 
 
 def test_time_before_a_late_subscription_does_not_count(day: Day) -> None:
     day.listening.subscriptions = [Subscription(200.0, 201.0)]
-    day.listening.heard_at = 201.0
-    assert day.found() == set()
+    day.listening.received_at = 201.0
+    assert day.violations() == set()
 
 
 def test_a_silent_subscription_before_the_one_that_heard_is_found(day: Day) -> None:
     day.listening.subscriptions = [Subscription(50.0, 120.0), Subscription(121.0, 122.0)]
-    day.listening.heard_at = 122.0
-    assert day.found() == {Broken.UNHEARD}
+    day.listening.received_at = 122.0
+    assert day.violations() == {Broken.UNHEARD}
 
 
 def test_a_question_given_up_is_counted_apart(day: Day) -> None:
     question = day.listening.question
     day.history.listenings[0] = Listening(question, [Subscription(50.0, 51.0)], abandoned_at=51.0)
-    assert day.found() == set()
+    assert day.violations() == set()
     assert day.counted("superseded: the agent asked again first") == 1
 
 
@@ -124,36 +124,36 @@ def test_a_request_that_is_never_adopted_is_found(day: Day) -> None:
     del day.stored.requests["outside"]
     day.history.attempts = [a for a in day.history.attempts if a.request_id != "outside"]
     day.history.listenings.clear()
-    assert day.found() == {Broken.NOT_ADOPTED}
+    assert day.violations() == {Broken.NOT_ADOPTED}
 
 
 def test_a_request_adopted_late_is_found(day: Day) -> None:
     day.row("outside").records[0].at = 53.0
-    assert day.found() == {Broken.LATE}
+    assert day.violations() == {Broken.LATE}
 
 
 def test_a_wait_that_answers_something_else_is_found(day: Day) -> None:
     day.wait.status = "rejected"
-    assert day.found() == {Broken.DISAGREE}
+    assert day.violations() == {Broken.DISAGREE}
 
 
 def test_a_wait_that_answers_late_is_found(day: Day) -> None:
     day.wait.ended_at = 107.0
-    assert day.found() == {Broken.LATE}
+    assert day.violations() == {Broken.LATE}
 
 
 def test_a_wait_that_never_answers_is_found(day: Day) -> None:
     day.wait.ended_at = day.wait.status = None
-    assert day.found() == {Broken.LATE}
+    assert day.violations() == {Broken.LATE}
 
 
 def test_time_without_the_database_does_not_count_for_waits(day: Day) -> None:
     day.wait.ended_at = 107.0
     day.away(Part.DATABASE, 99.0, 103.0)
-    assert day.found() == set()
+    assert day.violations() == set()
 
 
 def test_a_wait_for_a_request_without_row_is_found(day: Day) -> None:
     del day.stored.requests["rest"]
     day.history.attempts = [a for a in day.history.attempts if a.request_id != "rest"]
-    assert day.found() == {Broken.LOST}
+    assert day.violations() == {Broken.LOST}

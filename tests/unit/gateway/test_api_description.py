@@ -74,18 +74,18 @@ def test_document_has_every_path_of_the_url_table_with_its_methods() -> None:
         if path not in {"/", "/metrics"} and not path.removeprefix("/").startswith(PAGES)
     }
 
-    told: dict[str, set[str]] = {}
+    methods: dict[str, set[str]] = {}
     for operation in described.operations():
-        told.setdefault(operation.path, set()).add(operation.method.upper())
+        methods.setdefault(operation.path, set()).add(operation.method.upper())
 
-    assert told == table
+    assert methods == table
 
 
 def test_document_has_the_paths_of_the_wire() -> None:
     """The URL table could lose a path, and the document with it."""
-    told = {str(operation) for operation in described.operations()}
+    operations = {str(operation) for operation in described.operations()}
 
-    assert told >= {
+    assert operations >= {
         "POST /auth/login",
         "GET /auth/me",
         "POST /aura/hitl/approve/{requestId}",
@@ -104,12 +104,12 @@ def test_document_has_the_paths_of_the_wire() -> None:
 def test_operation_tells_what_it_is_for(operation: Operation) -> None:
     tags = {tag["name"] for tag in document()["tags"]}
 
-    assert operation.told["summary"]
-    assert operation.told["description"]
-    assert set(operation.told["tags"]) <= tags
-    for parameter in operation.told.get("parameters", []):
+    assert operation.fields["summary"]
+    assert operation.fields["description"]
+    assert set(operation.fields["tags"]) <= tags
+    for parameter in operation.fields.get("parameters", []):
         assert parameter["description"], parameter["name"]
-    for status, response in operation.told["responses"].items():
+    for status, response in operation.fields["responses"].items():
         assert response["description"], status
 
 
@@ -133,7 +133,7 @@ def test_every_error_code_stands_under_its_own_status(operation: Operation) -> N
             if isinstance(example["value"], dict) and "errorCode" in example["value"]:
                 code = example["value"]["errorCode"]
                 assert statuses[code] == int(status)
-                assert f"`{code}`" in operation.told["responses"][status]["description"]
+                assert f"`{code}`" in operation.fields["responses"][status]["description"]
 
 
 def test_every_error_code_is_some_operations() -> None:
@@ -154,13 +154,13 @@ def test_operation_wants_a_token_or_says_nothing_of_one(operation: Operation) ->
     codes = {
         example["errorCode"]
         for status in ("400", "401", "403")
-        if status in operation.told["responses"]
+        if status in operation.fields["responses"]
         for example in operation.examples(status)
     }
     identity = {"E2006", "E2000", "E2002", "E2003", "E2007"}
 
-    if operation.told.get("security"):
-        assert operation.told["security"] == [{"bearerToken": [], "tenant": []}]
+    if operation.fields.get("security"):
+        assert operation.fields["security"] == [{"bearerToken": [], "tenant": []}]
         assert operation.parameters["X-Tenant-ID"]["required"]
         assert identity <= codes
     else:
@@ -169,15 +169,17 @@ def test_operation_wants_a_token_or_says_nothing_of_one(operation: Operation) ->
 
 @pytest.mark.parametrize("verb", ["approve", "reject"])
 def test_decision_made_before_is_a_409_that_says_success(verb: str) -> None:
-    shown = described.operation("post", f"/aura/hitl/{verb}/{{requestId}}").examples(409)
+    envelopes = described.operation("post", f"/aura/hitl/{verb}/{{requestId}}").examples(409)
 
-    standing = [envelope for envelope in shown if "errorCode" not in envelope]
-    for envelope in standing:
+    successes = [envelope for envelope in envelopes if "errorCode" not in envelope]
+    for envelope in successes:
         assert (envelope["status"], envelope["success"]) == ("SUCCESS", True)
         assert envelope["message"] == "Request was already processed (idempotent)"
-    assert {envelope["data"]["status"] for envelope in standing} == {"approved", "rejected"}
+    assert {envelope["data"]["status"] for envelope in successes} == {"approved", "rejected"}
     # The other 409 comes only to who says what they were shown.
-    assert [envelope["errorCode"] for envelope in shown if envelope not in standing] == ["E3006"]
+    assert [envelope["errorCode"] for envelope in envelopes if envelope not in successes] == [
+        "E3006"
+    ]
 
 
 @pytest.mark.parametrize(

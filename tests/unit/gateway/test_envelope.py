@@ -105,11 +105,11 @@ def test_timestamp_is_local_without_an_offset(settings: Settings, zone: str) -> 
     settings.TIME_ZONE = zone
     with timezone.override(zone):
         text = envelope.local_timestamp()
-        told = timezone.make_aware(datetime.fromisoformat(text))
+        moment = timezone.make_aware(datetime.fromisoformat(text))
 
     assert len(text) == len("2026-01-16T12:00:00.123456")
     assert datetime.fromisoformat(text).tzinfo is None
-    assert abs(told - datetime.now(UTC)) < timedelta(minutes=1)
+    assert abs(moment - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 def test_rendered_answer_is_exactly_json() -> None:

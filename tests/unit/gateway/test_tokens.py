@@ -20,9 +20,9 @@ from tests.unit.gateway.forging import DAY, HOUR, claims, refused, signed
 def test_token_of_another_issuer_is_believed() -> None:
     sent = claims(role="approver", email="kim@example.com")
 
-    found = tokens.verify(jwt.encode(sent, JWT_SECRET, "HS256").encode())
+    verified = tokens.verify(jwt.encode(sent, JWT_SECRET, "HS256").encode())
 
-    assert found == tokens.Claims(
+    assert verified == tokens.Claims(
         user_id="user123",
         tenant_id="tenant1",
         role="approver",
@@ -33,25 +33,25 @@ def test_token_of_another_issuer_is_believed() -> None:
 
 
 def test_token_needs_neither_type_nor_id_role_nor_email() -> None:
-    found = tokens.verify(signed(claims()))
+    verified = tokens.verify(signed(claims()))
 
-    assert (found.role, found.email) == (None, None)
+    assert (verified.role, verified.email) == (None, None)
 
 
 @pytest.mark.parametrize("empty", [None, ""])
 def test_optional_claim_that_is_empty_is_as_good_as_missing(empty: str | None) -> None:
-    found = tokens.verify(signed(claims(role=empty, email=empty)))
+    verified = tokens.verify(signed(claims(role=empty, email=empty)))
 
-    assert (found.role, found.email) == (None, None)
+    assert (verified.role, verified.email) == (None, None)
 
 
 def test_claims_that_nobody_asked_for_are_ignored() -> None:
     extra = {"is_staff": True, "is_superuser": True, "token_type": "refresh", "jti": "x", "nbf": 0}
 
-    found = tokens.verify(signed(claims(**extra)))
+    verified = tokens.verify(signed(claims(**extra)))
 
-    assert found.role is None
-    assert not any(hasattr(found, name) for name in extra)
+    assert verified.role is None
+    assert not any(hasattr(verified, name) for name in extra)
 
 
 ODD: list[Any] = [

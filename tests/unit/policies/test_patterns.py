@@ -35,7 +35,7 @@ def test_only_the_star_is_special(pattern: str, action: str) -> None:
 
 @settings(deadline=None)
 @given(action=st.text(min_size=1, max_size=20))
-def test_every_action_is_meant_by_itself_and_by_the_star(action: str) -> None:
+def test_every_action_matches_itself_and_the_star(action: str) -> None:
     assert policy_patterns.matches("*", action)
     assert policy_patterns.matches(action, action)
 
@@ -52,7 +52,7 @@ def test_every_action_is_meant_by_itself_and_by_the_star(action: str) -> None:
         ("d*_*l", "delete_mail", True),
     ],
 )
-def test_pattern_means(pattern: str, action: str, is_meant: bool) -> None:
+def test_star_matches_any_text_or_none(pattern: str, action: str, is_meant: bool) -> None:
     assert policy_patterns.matches(pattern, action) is is_meant
 
 
@@ -62,7 +62,7 @@ def test_pattern_that_would_keep_a_regular_expression_busy_for_years() -> None:
 
 @settings(deadline=None)
 @given(patterns=st.lists(PATTERN, min_size=1, unique=True))
-def test_of_any_patterns_one_decides_in_whatever_order_they_come(patterns: list[str]) -> None:
+def test_of_any_patterns_one_comes_first_in_whatever_order_they_come(patterns: list[str]) -> None:
     first = min(patterns, key=policy_patterns.rank)
 
     assert first == min(reversed(patterns), key=policy_patterns.rank)

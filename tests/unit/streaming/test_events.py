@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from streaming import events
 
@@ -82,9 +84,9 @@ def payload(name: str, fields: dict[str, Any] | None = None) -> dict[str, Any]:
     text = events.payload(
         name, GIVEN[name] if fields is None else fields, session_id=SESSION, timestamp=SECONDS
     )
-    found = json.loads(text)
-    assert isinstance(found, dict)
-    return found
+    members = json.loads(text)
+    assert isinstance(members, dict)
+    return members
 
 
 every_event = pytest.mark.parametrize("name", GIVEN)
@@ -138,9 +140,9 @@ def test_only_three_events_have_an_event_member() -> None:
     ],
 )
 def test_tool_status_is_told_to_the_workspace_in_its_words(status: str, shown: str) -> None:
-    found = payload("tool_execution", GIVEN["tool_execution"] | {"status": status})
+    members = payload("tool_execution", GIVEN["tool_execution"] | {"status": status})
 
-    assert (found["status"], found["data"]["status"]) == (status, shown)
+    assert (members["status"], members["data"]["status"]) == (status, shown)
 
 
 @every_event
@@ -167,3 +169,67 @@ def test_missing_field_is_an_error_unless_optional(name: str, field: str) -> Non
 def test_unknown_event_is_an_error() -> None:
     with pytest.raises(ValueError, match="no event 'applause'"):
         events.payload("applause", {}, session_id=SESSION, timestamp=SECONDS)
+
+
+# --- event ids ----------------------------------------------------------------------------
+
+sessions_ = st.integers(1, 2**33 - 1)
+sequences = st.integers(0, events.MAX_SEQUENCE)
+
+
+@given(sessions_, sequences)
+def test_event_id_leads_back_and_fits(session_pk: int, sequence: int) -> None:
+    event_id = events.event_id(session_pk, sequence)
+
+    assert event_id < 2**53
+    assert events.cursor_of(str(event_id)) == (session_pk, sequence)
+
+
+@given(sessions_, sequences, sequences)
+def test_event_ids_rise_with_the_sequence(session_pk: int, one: int, other: int) -> None:
+    ids = events.event_id(session_pk, one), events.event_id(session_pk, other)
+
+    assert (ids[0] < ids[1]) == (one < other)
+
+
+@given(st.text())
+def test_any_text_is_a_cursor_or_none(text: str) -> None:
+    cursor = events.cursor_of(text)
+
+    assert cursor is None or events.event_id(*cursor) == int(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        "3",
+        "0",
+        "event_123",
+        "-1",
+        "-1048577",
+        "+1048577",
+        "1048577.0",
+        "1e9",
+        " 1048577",
+        "1048577\n",
+        "1_048_577",
+        "٣" * 8,
+        "²" * 8,
+        str(2**53),
+        str(2**63),
+        "9" * 17,
+        "9" * 300,
+        "9" * 5000,
+        "1048577,2",
+        "\x00",
+    ],
+    ids=lambda text: f"{text!a:.14} {len(text or '')}",
+)
+def test_id_that_leads_nowhere_is_no_cursor(text: str | None) -> None:
+    assert events.cursor_of(text) is None
+
+
+def test_largest_id_that_fits_is_a_cursor() -> None:
+    assert events.cursor_of(str(2**53 - 1)) == (2**33 - 1, 2**20 - 1)

@@ -21,6 +21,7 @@ from streaming.agents.base import (
     TimedOut,
     Withdrawn,
 )
+from streaming.agents.demo import DemoAgent
 from streaming.checks import agents_are_usable
 
 
@@ -67,6 +68,13 @@ def test_options_may_be_left_out(settings: Settings) -> None:
     assert agents_are_usable(None) == []
 
 
+def test_former_path_of_the_demo_agent_still_leads_to_it(settings: Settings) -> None:
+    former = {"BACKEND": "streaming.agents.builtin.BuiltinAgent", "OPTIONS": {"chunk_delay": 0}}
+    settings.DWP_AGENTS = {"default": former}
+
+    assert isinstance(registry.agent(), DemoAgent)
+
+
 def test_agents_as_configured_are_usable() -> None:
     assert agents_are_usable(None) == []
 
@@ -91,14 +99,14 @@ def test_agent_that_cannot_be_made_says_why(
 
     with pytest.raises(ImproperlyConfigured, match=complaint):
         registry.agent()
-    [found] = agents_are_usable(None)
-    assert found.id == "streaming.E002"
+    [error] = agents_are_usable(None)
+    assert error.id == "streaming.E002"
 
 
 def test_configuration_without_a_default_is_an_error(settings: Settings) -> None:
     settings.DWP_AGENTS = {"other": {"BACKEND": SILENT}}
 
-    assert [found.id for found in agents_are_usable(None)] == ["streaming.E001"]
+    assert [error.id for error in agents_are_usable(None)] == ["streaming.E001"]
 
 
 def test_task_and_event_are_frozen() -> None:

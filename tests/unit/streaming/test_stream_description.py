@@ -41,13 +41,13 @@ def _frames(transcript: str) -> list[tuple[int, str, dict[str, Any]]]:
     """Return id, name and payload of every event, between the first comment and `[DONE]`."""
     assert transcript.startswith(": connected\n\n")
     assert transcript.endswith("\n\ndata: [DONE]\n\n")
-    found = []
+    frames = []
     for block in transcript.split("\n\n")[1:-2]:
         if not block.startswith(":"):
             match = FRAME.match(block)
             assert match, block
-            found.append((int(match[1]), match[2], json.loads(match[3])))
-    return found
+            frames.append((int(match[1]), match[2], json.loads(match[3])))
+    return frames
 
 
 def _has_in_order(names: list[str], wanted: list[str]) -> bool:
@@ -131,10 +131,10 @@ def test_event_has_a_schema_of_exactly_what_is_sent(name: str) -> None:
 
 
 def test_stream_event_is_one_of_the_table() -> None:
-    told = described.component("StreamEvent")
+    schema = described.component("StreamEvent")
 
-    assert list(told["discriminator"]["mapping"]) == list(TYPES)
-    assert len(told["oneOf"]) == len(TYPES)
+    assert list(schema["discriminator"]["mapping"]) == list(TYPES)
+    assert len(schema["oneOf"]) == len(TYPES)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Start everything that a bare machine needs, and end it again."""
+"""Start everything that a bare machine needs, serve, and end it again."""
 
 from __future__ import annotations
 
@@ -12,21 +12,25 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import DatabaseError, connections
 
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
-from dwp_project import background, offload, server
+from dwp_project import __version__, background, offload, server
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
-from dwp_project.gateway import first_run, shutdown, welcome
+from dwp_project.gateway import banner, first_run, shutdown
 
 
 class Command(BaseCommand):
     help = "Serve on HOST and PORTS, with an embedded Redis unless REDIS_URL names one."
 
+    def get_version(self) -> str:
+        """Return the version of this project, not Django's."""
+        return __version__
+
     def handle(self, *args: Any, **options: Any) -> None:
-        # Until the server answers signals itself: SIGTERM ends what was started, like Ctrl-C.
+        # Until the server handles signals itself, SIGTERM ends what has been started, like Ctrl-C.
         _on_signals(signal.default_int_handler)
         try:
             with ExitStack() as started:
                 self._serve(started, options["verbosity"])
-                # From here on only the end is left; a signal must not cut it short.
+                # A signal must not interrupt the clean-up.
                 _on_signals(signal.SIG_IGN)
         except (server.NoPort, RedisNotStarted) as exc:
             raise CommandError(str(exc)) from exc
@@ -35,10 +39,10 @@ class Command(BaseCommand):
         else:
             self._say("Ended.")
         if getattr(self, "_called_from_command_line", False):
-            shutdown.end_at_last()
+            shutdown.force_exit_soon()
 
     def _say(self, text: str) -> None:
-        # A reader that Ctrl-C ended too, like `tee`, is no reason to fail.
+        # Not a failure: Ctrl-C may have ended the reader too, for example `tee`.
         with suppress(OSError):
             self.stderr.write(text, str)
 
@@ -46,8 +50,8 @@ class Command(BaseCommand):
         bound, taken = server.bind(settings.HOST, settings.PORTS)
         for port in bound:
             started.callback(port.socket.close)
-        for missed in taken:
-            self.stderr.write(self.style.WARNING(f"Warning: {missed.reason}"))
+        for port_taken in taken:
+            self.stderr.write(self.style.WARNING(f"Warning: {port_taken.reason}"))
         redis = self._start_redis(started)
         started.callback(self._end_calls)
         operator = self._prepare_database(verbosity)
@@ -58,7 +62,7 @@ class Command(BaseCommand):
 
         def say_ready() -> None:
             self.stdout.write(
-                welcome.text(
+                banner.text(
                     [port.port for port in ports],
                     [f"{port.port} is not served. {port.reason}" for port in [*taken, *lost]],
                     operator,
@@ -77,17 +81,17 @@ class Command(BaseCommand):
         ).run()
 
     def _end_calls(self) -> None:
-        """End the calls to database and Redis that are under way, and let their connections go."""
+        """Wait for calls to database and Redis, then close the connections to the database."""
         if offload.close(shutdown.CALLS_SECONDS):
             _close_databases()
 
     def _start_redis(self, started: ExitStack) -> str:
-        """Have a Redis until the end; return which one, for people to read."""
+        """Start a Redis unless REDIS_URL names one; return which it is, for the banner."""
         if os.environ.get("REDIS_URL"):
             return "the one REDIS_URL names"
         embedded = EmbeddedRedis(settings.DATA_DIR)
         started.callback(embedded.stop)
-        # Also after a failure or Ctrl-C: a second signal would leave Redis behind.
+        # Also after a failure or Ctrl-C: a second signal would leave Redis running.
         started.callback(_on_signals, signal.SIG_IGN)
         embedded.start()
         return "embedded" if embedded.is_owner else "embedded, shared with another process"

@@ -1,4 +1,4 @@
-"""Carry on sessions whose process is gone; for deployments that run daphne without `serve`."""
+"""Resume sessions whose process is gone; for deployments that run daphne without `serve`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        shutdown.run_until_told(background.sessions)
+        shutdown.run_until_signal(background.sessions)
         self.stdout.write("Stopped.")
         if getattr(self, "_called_from_command_line", False):
-            shutdown.end_at_last()
+            shutdown.force_exit_soon()

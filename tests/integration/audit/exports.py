@@ -1,0 +1,40 @@
+"""Exports to look at."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from django.db import transaction
+
+from hitl.audit import export as audit_export
+from hitl.audit import record as audit_record
+from hitl.audit import signing
+from hitl.audit.export_format import Format
+from hitl.states import ActorKind, AuditEvent
+from tests import factories
+from tests.integration.chains import NOON
+from tests.people import APPROVER
+
+
+def hourly(count: int) -> None:
+    """Append records an hour apart, from NOON on."""
+    for hour in range(count):
+        with transaction.atomic():
+            audit_record.write(
+                AuditEvent.SESSION_REFUSED,
+                factories.actor(),
+                NOON + timedelta(hours=hour),
+                session_id="=cmd|' /C calc'!A0",
+            )
+
+
+def exported(path: Path, form: Format = Format.JSONL, **span: object) -> audit_export.Export:
+    actor = factories.actor(APPROVER, kind=ActorKind.OPERATOR)
+    export = audit_export.begin(actor, form, **span)  # type: ignore[arg-type]
+    path.write_bytes(b"".join(audit_export.zip_chunks(export)))
+    return export
+
+
+def keys() -> dict[str, bytes]:
+    return signing.trusted_keys()

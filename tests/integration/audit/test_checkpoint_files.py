@@ -1,0 +1,67 @@
+"""The files outside the database that checkpoints are appended to."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from hitl.audit import checkpoint_files, checkpoints, verify
+from tests.integration.audit.signed_chains import lines
+from tests.integration.chains import chain_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
+
+
+def test_files_are_the_owners_and_their_names_safe(folder: Path) -> None:
+    chain_of(1)
+    checkpoints.sign_head("tenant1")
+    path = checkpoint_files.file_of("tenant1")
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    for tenant in ("../../etc/passwd", "a/b", "", "테넌트", "A" * 255, ".hidden", "tenant 1"):
+        assert checkpoint_files.file_of(tenant).resolve().parent == folder.resolve()
+    assert checkpoint_files.file_of("a/b") != checkpoint_files.file_of("a_b")
+
+
+def test_folder_that_cannot_be_written_loses_nothing(folder: Path) -> None:
+    folder.parent.joinpath("checkpoints").write_text("a file where the folder should be")
+    chain_of(1)
+    assert checkpoints.sign_head("tenant1") is not None
+    assert not checkpoints.is_newest_in_file("tenant1")
+    chain_of(1)
+    assert checkpoints.sign_moved_heads() == 1
+    with pytest.raises(CommandError, match="not written outside"):
+        call_command("checkpoint_audit", stdout=StringIO())
+
+    folder.unlink()
+    assert checkpoints.sign_moved_heads() == 0
+
+    assert [json.loads(line["statement"])["sequence"] for line in lines()] == [1, 2]
+    assert checkpoints.is_newest_in_file("tenant1")
+    # What nobody signed is not believed to be there.
+    path = checkpoint_files.file_of("tenant1")
+    path.write_text(path.read_text().replace('"signature":"', '"signature":"AAAA'))
+    assert not checkpoints.is_newest_in_file("tenant1")
+
+
+def test_file_cut_short_by_a_crash_goes_on_in_a_new_line() -> None:
+    chain_of(1)
+    checkpoints.sign_head("tenant1")
+    path = checkpoint_files.file_of("tenant1")
+    os.truncate(path, path.stat().st_size - 20)
+    chain_of(1)
+    checkpoints.sign_head("tenant1")
+
+    raw = path.read_text().splitlines()
+    assert len(raw) == 3  # the torn one, the same again, the next
+    holds = verify.verify("tenant1")
+    assert isinstance(holds, verify.IntactChain)
+    assert holds.vouched == 2
+    assert len(holds.notes) == 1  # one checkpoint cannot be read
