@@ -1,6 +1,6 @@
-"""The archive of requests: one tenant at a time, newest first, found by what an index finds.
+"""The archive of requests, which is their list page: one tenant at a time, newest first.
 
-Whatever is asked of it, the list reads a bounded number of rows, however many there are.
+Filters and searches go by an index or read a bounded number of rows, however many there are.
 """
 
 from __future__ import annotations
@@ -20,13 +20,15 @@ from dwp_project.gateway.operators import operator_at
 from hitl.models import ApprovalRequest
 from hitl.text import sanitize
 
-# What is counted, and so what can be paged to; the rest is found by searching.
-MOST_COUNTED = 10_000
-# Requesters and parts of ids have no index: they are looked for among so many of the newest.
-_LOOKED_THROUGH = 10_000
-_MOST_FOUND = 500
-# Where the actions to filter by are taken from.
-_SAMPLED_FOR_ACTIONS = 1_000
+# Chosen: rows that are counted, and so can be paged to. Older ones are reached by searching.
+MAX_COUNT = 10_000
+# Chosen: the newest rows that a requester or the beginning of an id is searched in, which have no
+# index. The search help names this figure and the one above.
+_NEWEST_SEARCHED = 10_000
+# Chosen: more than anybody pages through.
+_MAX_RESULTS = 500
+# Chosen: the newest rows whose actions the filter offers.
+_NEWEST_SAMPLED = 1_000
 
 
 if TYPE_CHECKING:
@@ -36,98 +38,100 @@ else:
 
 
 class BoundedPaginator(_Paginator):
-    """Counts up to a bound, so that counting costs the same however long the list is."""
+    """Counts no further than `MAX_COUNT`, so that a long list costs no more than a short one."""
 
     @cached_property
     def count(self) -> int:
         rows: Any = self.object_list
-        return int(rows.order_by("-id")[:MOST_COUNTED].count())
+        return int(rows.order_by("-id")[:MAX_COUNT].count())
 
 
 class NewestFirst(ChangeList):
-    """Rows in the order of the indexes, whatever order the address asks for."""
+    """Lists rows newest first, as the indexes have them, whatever order the address asks for."""
 
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         return ["-id"]
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        # Keys first, never more than a page of them: an index alone has them. Asked for the rows,
-        # a planner may read through everything younger, or gather all that it is not told is few.
+        # Read one page of keys first, because an index alone has them. For whole rows a planner may
+        # scan every younger row, or collect all matches where it cannot tell that they are few.
         keys = self.result_list[: self.list_per_page].values_list("pk", flat=True)
         self.result_list = self.root_queryset.filter(pk__in=list(keys)).order_by("-id")
 
 
 class TenantFilter(admin.SimpleListFilter):
-    """One of the operator's tenants, by default the first."""
+    """Filters by one of the tenants that the operator sees, by default the first."""
 
     title = _("tenant")
     parameter_name = "tenant_id"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        mine = operator_at(request).tenants
-        return [(tenant, sanitize.plain(tenant)) for tenant in mine]
+        tenants = model_admin.visible_tenants(operator_at(request))
+        return [(tenant, sanitize.plain(tenant)) for tenant in tenants]
 
     def has_output(self) -> bool:
         return len(self.lookup_choices) > 1
 
     def choices(self, changelist: Any) -> Iterator[Any]:
-        chosen = self._chosen()
-        for tenant, shown in self.lookup_choices:
+        selected = self._selected_tenant()
+        for tenant, label in self.lookup_choices:
             query = changelist.get_query_string({self.parameter_name: tenant})
-            yield {"selected": tenant == chosen, "query_string": query, "display": shown}
+            yield {"selected": tenant == selected, "query_string": query, "display": label}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() is None and request.GET.get("q"):
-            return queryset  # what a search finds is few, of all the operator's tenants
-        chosen = self._chosen()
-        return queryset.none() if chosen is None else queryset.filter(tenant_id=chosen)
+            return queryset  # a search returns few rows, of all the operator's tenants
+        selected = self._selected_tenant()
+        return queryset.none() if selected is None else queryset.filter(tenant_id=selected)
 
-    def _chosen(self) -> str | None:
-        tenants = [str(tenant) for tenant, _shown in self.lookup_choices]
-        asked = self.value()
-        if asked is not None:
-            return asked if asked in tenants else None
+    def _selected_tenant(self) -> str | None:
+        tenants = [str(tenant) for tenant, _label in self.lookup_choices]
+        value = self.value()
+        if value is not None:
+            return value if value in tenants else None
         return tenants[0] if tenants else None
 
 
 class ActionFilter(admin.SimpleListFilter):
-    """The actions of the newest requests in the chosen tenant."""
+    """Filters by the actions of the newest requests in the chosen tenant."""
 
     title = _("action")
     parameter_name = "action_type"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        mine = operator_at(request).tenants
-        asked = request.GET.get(TenantFilter.parameter_name)
-        tenant = asked if asked in mine else next(iter(mine), None)
+        tenants = model_admin.visible_tenants(operator_at(request))
+        named = request.GET.get(TenantFilter.parameter_name)
+        tenant = named if named in tenants else next(iter(tenants), None)
         newest = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
-        actions = newest.values_list("action_type", flat=True)[:_SAMPLED_FOR_ACTIONS]
+        actions = newest.values_list("action_type", flat=True)[:_NEWEST_SAMPLED]
         return [(action, sanitize.plain(action)) for action in sorted(set(actions))]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        asked = self.value()
-        return queryset if asked is None else queryset.filter(action_type=asked)
+        value = self.value()
+        return queryset if value is None else queryset.filter(action_type=value)
 
 
 def search(tenants: list[str], text: str) -> list[int]:
     """Return the keys of the requests that `text` names: a request id, a session or an action,
     whole; the beginning of a request id or a whole requester among the newest of each tenant."""
     requests = ApprovalRequest.objects.filter(tenant_id__in=tenants)
-    found = {
+    keys = {
         *_keys(requests.filter(request_id=text)),
         *_keys(requests.filter(session_id=text)),
     }
     for tenant in tenants:
-        own = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
-        found.update(_keys(own.filter(action_type=text)))
-        # In Python: a planner that is asked for them may read the whole table instead.
-        newest = own.values_list("pk", "user_id", "request_id")[: _LOOKED_THROUGH // len(tenants)]
-        found.update(
+        of_tenant = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
+        keys.update(_keys(of_tenant.filter(action_type=text)))
+        # Compared in Python, because in SQL a planner may read the whole table for this.
+        newest = of_tenant.values_list("pk", "user_id", "request_id")[
+            : _NEWEST_SEARCHED // len(tenants)
+        ]
+        keys.update(
             pk for pk, user, request_id in newest if user == text or request_id.startswith(text)
         )
-    return sorted(found, reverse=True)[:_MOST_FOUND]
+    return sorted(keys, reverse=True)[:_MAX_RESULTS]
 
 
 def _keys(rows: QuerySet[ApprovalRequest]) -> list[int]:
-    return list(rows.order_by("-id").values_list("pk", flat=True)[:_MOST_FOUND])
+    return list(rows.order_by("-id").values_list("pk", flat=True)[:_MAX_RESULTS])

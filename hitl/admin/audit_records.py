@@ -1,4 +1,4 @@
-"""The audit pages: one chain at a time, to read, to verify, to sign and to take away."""
+"""The audit pages: one chain at a time, to read, verify, sign and export."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from hitl.states import AuditEvent
 from hitl.text import dates, sanitize
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
-# What a search is made of, as the form and the links name it.
-_FIELDS = ("from", "to", "actor", "event", "action", "request")
+# The fields of a search, as the form and the links name them.
+_SEARCH_FIELDS = ("from", "to", "actor", "event", "action", "request")
 
 
 @admin.register(AuditRecord)
@@ -52,10 +52,8 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         "hash",
     )
 
-    def get_queryset(self, request: HttpRequest) -> Any:
-        return AuditRecord.objects.filter(
-            tenant_id__in=access.readable_chains(operator_at(request))
-        )
+    def visible_tenants(self, operator: Operator) -> list[str]:
+        return access.readable_chains(operator)
 
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
@@ -68,13 +66,13 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Show one chain's records, newest first, and what can be done with the chain."""
+        """Show one chain's records, newest first, and the buttons to verify, sign and export it."""
         operator = operator_at(request)
-        chains = access.readable_chains(operator)
-        asked = request.GET.get("tenant")
-        if asked is not None and asked not in chains:
+        chains = self.visible_tenants(operator)
+        named = request.GET.get("tenant")
+        if named is not None and named not in chains:
             raise Http404
-        tenant_id = asked if asked is not None else next(iter(chains), None)
+        tenant_id = named if named is not None else next(iter(chains), None)
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             **(extra_context or {}),
@@ -84,22 +82,24 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "tenant": tenant_id,
         }
         if tenant_id is not None:
-            context |= self._found(request, tenant_id) | _chain(operator, tenant_id)
+            context |= self._search_context(request, tenant_id) | _chain_context(
+                operator, tenant_id
+            )
         return TemplateResponse(request, "hitl/book/records.html", context)
 
-    def _found(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
-        sent = {name: request.GET.get(name, "").strip()[:255] for name in _FIELDS}
-        # How pages linked here before there was a field for it.
+    def _search_context(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
+        sent = {name: request.GET.get(name, "").strip()[:255] for name in _SEARCH_FIELDS}
+        # Older links name the request `q`.
         sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:255]
-        # PostgreSQL takes no NUL, and nothing that is kept holds one.
+        # PostgreSQL takes no NUL in a text, so no record has one.
         sent = {name: text.replace("\0", "") for name, text in sent.items()}
         before = request.GET.get("before", "")
-        wrong = False
+        is_time_wrong = False
         try:
             since, until = dates.parse(sent["from"]), dates.parse(sent["to"], is_end=True)
         except ValueError:
             since = until = None
-            wrong = True
+            is_time_wrong = True
         page = search.search(
             SearchQuery(
                 tenant_id,
@@ -118,9 +118,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         }
         return {
             "sent": sent,
-            "is_time_wrong": wrong,
+            "is_time_wrong": is_time_wrong,
             "events": AuditEvent.choices,
-            "rows": [_row(record) for record in page.records],
+            "rows": [_row_context(record) for record in page.records],
             "count": page.count if page.is_counted else search.MOST_COUNTED,
             "is_counted": page.is_counted,
             "cut": _("looked through %(count)d, older ones follow")
@@ -134,29 +134,35 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         }
 
     def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
-        """Show all that is written down of one request."""
-        found = (
+        """Show one request with its votes, its signal and its audit records."""
+        approval_request = (
             permissions.visible_to(operator_at(request))
             .filter(request_id=request_id)
             .select_related("policy", "outbox_entry")
             .prefetch_related("votes")
             .first()
         )
-        if found is None:
+        if approval_request is None:
             raise Http404
-        kept, is_whole = search.records_of_request(found.request_id, found.tenant_id)
+        records, is_whole = search.records_of_request(
+            approval_request.request_id, approval_request.tenant_id
+        )
         context = {
             **self.admin_site.each_context(request),
             "title": _("History of a request"),
             "opts": self.opts,
-            "found": found,
-            "action": sanitize.marked(found.action_type),
-            "requester": sanitize.marked(found.user_id),
-            "votes": [(vote, sanitize.marked(vote.user_id)) for vote in found.votes.all()],
-            "entry": getattr(found, "outbox_entry", None),
-            "rows": [_row(record) for record in kept],
+            "approval_request": approval_request,
+            "action": sanitize.marked(approval_request.action_type),
+            "requester": sanitize.marked(approval_request.user_id),
+            "votes": [
+                (vote, sanitize.marked(vote.user_id)) for vote in approval_request.votes.all()
+            ],
+            "entry": getattr(approval_request, "outbox_entry", None),
+            "rows": [_row_context(record) for record in records],
             "is_whole": is_whole,
-            "all": urlencode({"tenant": found.tenant_id, "request": found.request_id}),
+            "all": urlencode(
+                {"tenant": approval_request.tenant_id, "request": approval_request.request_id}
+            ),
         }
         return TemplateResponse(request, "hitl/book/request.html", context)
 
@@ -171,21 +177,21 @@ def _make_checkpoint(request: HttpRequest) -> HttpResponse:
     if tenant_id not in access.signable_chains(operator_at(request)):
         raise Http404
     try:
-        made = checkpoints.sign_head(tenant_id)
+        checkpoint = checkpoints.sign_head(tenant_id)
     except (checkpoints.ChainDiffers, signing.KeyUnusable) as exc:
         messages.error(request, str(exc))
     else:
-        if made is None:
+        if checkpoint is None:
             messages.info(request, _("Nothing new to sign: the last checkpoint stands."))
         else:
-            text = _("Record %(number)d is signed.") % {"number": made.sequence}
+            text = _("Record %(number)d is signed.") % {"number": checkpoint.sequence}
             messages.success(request, text)
     url = reverse("admin:hitl_auditrecord_changelist")
     return HttpResponseRedirect(f"{url}?{urlencode({'tenant': tenant_id})}")
 
 
-def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:
-    """Return what a page shows of a chain as a whole."""
+def _chain_context(operator: Operator, tenant_id: str) -> dict[str, Any]:
+    """Return the part of the page that is about the whole chain."""
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
     signed = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence").first()
     return {
@@ -199,12 +205,12 @@ def _chain(operator: Operator, tenant_id: str) -> dict[str, Any]:
     }
 
 
-def _row(record: AuditRecord) -> dict[str, Any]:
-    """Return a record as the pages show it."""
+def _row_context(record: AuditRecord) -> dict[str, Any]:
+    """Return what the table of records shows of one, its texts marked."""
     try:
-        told = json.loads(record.details)
+        details = json.loads(record.details)
     except ValueError:
-        told = {"": record.details}
+        details = {"": record.details}
     return {
         "record": record,
         "actor": sanitize.marked(record.actor or "-"),
@@ -213,6 +219,6 @@ def _row(record: AuditRecord) -> dict[str, Any]:
         "agent": sanitize.marked(record.user_agent) if record.user_agent else "",
         "details": [
             (name, sanitize.marked(text if isinstance(text, str) else json.dumps(text)))
-            for name, text in told.items()
+            for name, text in details.items()
         ],
     }

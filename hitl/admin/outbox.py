@@ -1,4 +1,4 @@
-"""Signals on their way, for operators to read."""
+"""The page of the outbox: each decision's signal, and how its delivery stands."""
 
 from __future__ import annotations
 

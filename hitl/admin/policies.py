@@ -1,4 +1,4 @@
-"""Policies of tenants: read by members, made, changed and retired by the tenant's admins."""
+"""The page of policies: members read them, a tenant's admins add, change and retire them."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
-from hitl.admin.base import ShownValuesFilter
-from hitl.admin.ownership import TenantAdmin, TenantForm
+from hitl.admin.base import ServiceAdmin, TenantForm
 from hitl.desk import decisions, wording
 from hitl.models import Policy
 from hitl.policies import changes
 from hitl.policies.rules import Rule, rule_as_of
 from hitl.text import sanitize
 
-_ASKED = (
+_RULE_FIELDS = (
     "min_approvals",
     "forbid_requester",
     "required_role",
@@ -35,14 +34,17 @@ _ASKED = (
     "escalate_seconds",
     "reason_required",
 )
+# Chosen: the newest versions that a policy's page lists.
+_MAX_VERSIONS = 200
+_HISTORY_FIELDS = ("created_at", "created_by", "is_current", "is_retired", "versions")
 
 
 class PolicyForm(TenantForm):
-    """What a new policy, or the next version of one, asks."""
+    """The rule of a new policy, or of the next version of one."""
 
     class Meta:
         model = Policy
-        fields: ClassVar[list[str]] = ["tenant_id", "pattern", *_ASKED]
+        fields: ClassVar[list[str]] = ["tenant_id", "pattern", *_RULE_FIELDS]
         help_texts: ClassVar[dict[str, Any]] = {
             "pattern": gettext_lazy(
                 "An action type, such as delete_mail, or one with * for any text: delete_*. "
@@ -66,76 +68,64 @@ class PolicyForm(TenantForm):
 
     @property
     def rule(self) -> Rule:
-        """What the form asks; its fields are valid."""
-        asked = {name: self.cleaned_data[name] for name in _ASKED}
-        return Rule(**{**asked, "on_timeout": str(asked["on_timeout"])})
+        """Return the rule that the form describes; only of a form whose fields are valid."""
+        values = {name: self.cleaned_data[name] for name in _RULE_FIELDS}
+        return Rule(**{**values, "on_timeout": str(values["on_timeout"])})
 
     def clean(self) -> dict[str, Any]:
-        told = super().clean() or self.cleaned_data
+        cleaned = super().clean() or self.cleaned_data
         if not self.errors:
-            pattern = told.get("pattern", self.instance.pattern)
+            pattern = cleaned.get("pattern", self.instance.pattern)
             try:
                 changes.check(pattern, self.rule)
             except errors.InvalidPolicy as exc:
                 raise ValidationError({exc.field: str(exc.message)}) from exc
-            known = Policy.objects.current().filter(pattern=pattern)
-            if "tenant_id" in told and known.filter(tenant_id=told["tenant_id"]).exists():
+            current = Policy.objects.current().filter(pattern=pattern)
+            if "tenant_id" in cleaned and current.filter(tenant_id=cleaned["tenant_id"]).exists():
                 raise ValidationError({"pattern": str(errors.PolicyExists().message)})
-        return told
+        return cleaned
 
     def validate_unique(self) -> None:
-        """Leave it to the service, which also knows of retired policies."""
+        """Leave this check to the service, which takes retired policies into account."""
 
     def validate_constraints(self) -> None:
-        """Leave it to the service as well."""
+        """Leave this check to the service as well."""
 
 
 @admin.register(Policy)
-class PolicyAdmin(TenantAdmin):
+class PolicyAdmin(ServiceAdmin):
     form = PolicyForm
     change_form_template = "hitl/policy.html"
     list_display = (
-        "shown_pattern",
-        "shown_tenant",
+        "pattern",
+        "tenant_id",
         "version",
-        "shown_rule",
-        "shown_term",
+        "rule",
+        "term",
         "created_at",
-        "shown_creator",
+        "created_by",
     )
-    list_filter = (("tenant_id", ShownValuesFilter), "on_timeout", "required_role")
+    list_filter = ("tenant_id", "on_timeout", "required_role")
+    add_fields = ("tenant_id", "pattern", *_RULE_FIELDS)
+    fields = ("tenant_id", "pattern", "version", *_RULE_FIELDS, *_HISTORY_FIELDS)
+    readonly_fields = ("tenant_id", "pattern", "version", *_HISTORY_FIELDS)
     search_fields = ("pattern",)
     ordering = ("tenant_id", "pattern")
     actions = ("retire_selected",)
     show_full_result_count = False
 
-    class Media:
-        css: ClassVar[dict[str, list[str]]] = {"all": ["hitl/admin.css"]}
-
-    @admin.display(description=gettext_lazy("action pattern"), ordering="pattern")
-    def shown_pattern(self, obj: Policy) -> str:
-        return sanitize.marked(obj.pattern)
-
-    @admin.display(description=gettext_lazy("tenant"), ordering="tenant_id")
-    def shown_tenant(self, obj: Policy) -> str:
-        return sanitize.marked(obj.tenant_id)
-
     @admin.display(description=gettext_lazy("asks"))
-    def shown_rule(self, obj: Policy) -> str:
+    def rule(self, obj: Policy) -> str:
         return " ".join(wording.rule(rule_as_of(obj)))
 
     @admin.display(description=gettext_lazy("time to decide"), ordering="timeout_seconds")
-    def shown_term(self, obj: Policy) -> str:
+    def term(self, obj: Policy) -> str:
         return wording.duration(obj.timeout_seconds) if obj.timeout_seconds else ""
-
-    @admin.display(description=gettext_lazy("by"), ordering="created_by")
-    def shown_creator(self, obj: Policy) -> str:
-        return sanitize.marked(obj.created_by)
 
     @admin.display(description=gettext_lazy("versions"))
     def versions(self, obj: Policy) -> str:
-        """List every version with who made it, each leading to what it asked."""
-        known = Policy.objects.filter(tenant_id=obj.tenant_id, pattern=obj.pattern)
+        """List the versions with who made each and a link to its page."""
+        policies = Policy.objects.filter(tenant_id=obj.tenant_id, pattern=obj.pattern)
         lines = format_html_join(
             "",
             '<li><a href="{}">v{}</a> {} · {}{}</li>',
@@ -147,28 +137,16 @@ class PolicyAdmin(TenantAdmin):
                     sanitize.marked(version.created_by),
                     " · " + _("retired") if version.is_retired else "",
                 )
-                for version in known.order_by("-version")[:200]
+                for version in policies.order_by("-version")[:_MAX_VERSIONS]
             ),
         )
         return format_html("<ul>{}</ul>", lines)
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        if obj is None:
-            return ["tenant_id", "pattern", *_ASKED]
-        known = ["shown_tenant", "shown_pattern", "version", *_ASKED]
-        return [*known, "created_at", "shown_creator", "is_current", "is_retired", "versions"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        if obj is None:
-            return []
-        shown = ["shown_tenant", "shown_pattern", "shown_creator", "versions"]
-        return [*shown, "version", "created_at", "is_current", "is_retired"]
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        found = super().get_queryset(request)
+        policies = super().get_queryset(request)
         match = request.resolver_match
         is_list = match is not None and match.url_name == "hitl_policy_changelist"
-        return found.filter(is_current=True, is_retired=False) if is_list else found
+        return policies.filter(is_current=True, is_retired=False) if is_list else policies
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         is_open = obj is None or (obj.is_current and not obj.is_retired)
@@ -178,12 +156,12 @@ class PolicyAdmin(TenantAdmin):
         return False
 
     def has_retire_permission(self, request: HttpRequest) -> bool:
-        """Offer to retire policies to whoever may do so in some tenant."""
+        """Offer the action to whoever may retire policies in some tenant."""
         return self.has_change_permission(request)
 
     @admin.action(description=gettext_lazy("Retire selected policies"), permissions=["retire"])
-    def retire_selected(self, request: HttpRequest, selected: QuerySet[Policy]) -> None:
-        retired = sum(self._is_retired(request, policy) for policy in selected)
+    def retire_selected(self, request: HttpRequest, queryset: QuerySet[Policy]) -> None:
+        retired = sum(self._retire(request, policy) for policy in queryset)
         if retired:
             text = ngettext("%(count)d policy retired.", "%(count)d policies retired.", retired)
             messages.success(request, text % {"count": retired})
@@ -202,15 +180,15 @@ class PolicyAdmin(TenantAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        found = self.get_object(request, object_id) if object_id is not None else None
-        if request.method == "POST" and found is not None:
-            # The address names the version that was read.
-            is_outdated = not self.has_change_permission(request, found)
-            if is_outdated and super().has_change_permission(request, found):
+        policy = self.get_object(request, object_id) if object_id is not None else None
+        if request.method == "POST" and policy is not None:
+            # The address names the version that the operator read.
+            is_outdated = not self.has_change_permission(request, policy)
+            if is_outdated and super().has_change_permission(request, policy):
                 messages.error(request, str(errors.PolicyOutdated()))
                 return HttpResponseRedirect(reverse("admin:hitl_policy_changelist"))
             if "_retire" in request.POST:
-                if self._is_retired(request, found):
+                if self._retire(request, policy):
                     messages.success(request, _("The policy was retired."))
                 return HttpResponseRedirect(reverse("admin:hitl_policy_changelist"))
         return super().changeform_view(request, object_id, form_url, extra_context)
@@ -218,19 +196,20 @@ class PolicyAdmin(TenantAdmin):
     def save_model(self, request: HttpRequest, obj: Policy, form: Any, change: bool) -> None:
         actor = decisions.operator_actor_at(request, obj.tenant_id)
         if change:
-            made = changes.change(actor, obj.pattern, form.rule, version=obj.version)
+            policy = changes.change(actor, obj.pattern, form.rule, version=obj.version)
         else:
-            made = changes.create(actor, obj.pattern, form.rule)
-        # What the admin goes on with, and logs, is the row that was made.
-        obj.pk, obj.version = made.pk, made.version
+            policy = changes.create(actor, obj.pattern, form.rule)
+        # The admin goes on with, and logs, the row that the service made.
+        obj.pk, obj.version = policy.pk, policy.version
 
-    def _is_retired(self, request: HttpRequest, policy: Policy) -> bool:
-        """Retire the policy in the version that was read; with a message if that is refused."""
+    def _retire(self, request: HttpRequest, policy: Policy) -> bool:
+        """Retire the policy in the version that was read; return whether that was done, and leave a
+        message if it was refused."""
         actor = decisions.operator_actor_at(request, policy.tenant_id)
         try:
             changes.retire(actor, policy.pattern, version=policy.version)
         except DwpError as exc:
-            told = {"name": sanitize.plain(policy.pattern), "why": exc.message}
-            messages.error(request, _("Policy %(name)s was not retired: %(why)s") % told)
+            names = {"name": sanitize.plain(policy.pattern), "why": exc.message}
+            messages.error(request, _("Policy %(name)s was not retired: %(why)s") % names)
             return False
         return True

@@ -1,4 +1,5 @@
-"""Rejection reasons of tenants: read by members, kept by the tenant's admins."""
+"""The page of rejection reasons: members read them, a tenant's admins add, change and delete
+them."""
 
 from __future__ import annotations
 
@@ -7,15 +8,12 @@ from typing import Any, ClassVar
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
-from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.errors import DwpError
-from hitl.admin.base import ShownValuesFilter
-from hitl.admin.ownership import TenantAdmin, TenantForm
+from hitl.admin.base import ServiceAdmin, TenantForm
 from hitl.desk import decisions
 from hitl.models import RejectionReason
 from hitl.policies import reasons
-from hitl.text import sanitize
 
 
 class ReasonForm(TenantForm):
@@ -27,26 +25,13 @@ class ReasonForm(TenantForm):
 
 
 @admin.register(RejectionReason)
-class RejectionReasonAdmin(TenantAdmin):
+class RejectionReasonAdmin(ServiceAdmin):
     form = ReasonForm
-    list_display = ("shown_text", "shown_tenant", "position")
-    list_filter = (("tenant_id", ShownValuesFilter),)
+    list_display = ("text", "tenant_id", "position")
+    list_filter = ("tenant_id",)
+    fields = add_fields = ("tenant_id", "text", "position")
+    readonly_fields = ("tenant_id",)
     show_full_result_count = False
-
-    @admin.display(description=_("reason"), ordering="text")
-    def shown_text(self, obj: RejectionReason) -> str:
-        return sanitize.marked(obj.text)
-
-    @admin.display(description=_("tenant"), ordering="tenant_id")
-    def shown_tenant(self, obj: RejectionReason) -> str:
-        return sanitize.marked(obj.tenant_id)
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        tenant = "tenant_id" if obj is None else "shown_tenant"
-        return [tenant, "text", "position"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
-        return [] if obj is None else ["shown_tenant"]
 
     def save_model(
         self, request: HttpRequest, obj: RejectionReason, form: Any, change: bool

@@ -1,4 +1,4 @@
-"""Approval requests for operators: the inbox, one in full, many at once, and the archive."""
+"""The pages of approval requests: the inbox, one in full, many at once, and the archive."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.operators import operator_at
+from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
 from hitl.admin.base import ReadOnlyAdmin
@@ -25,7 +25,7 @@ from hitl.policies import reasons
 from hitl.text import sanitize
 
 INBOX = "admin:hitl_approvalrequest_inbox"
-_PAGE = "admin:hitl_approvalrequest_change"
+REQUEST_PAGE = "admin:hitl_approvalrequest_change"
 
 
 @admin.register(ApprovalRequest)
@@ -56,23 +56,26 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     show_facets = admin.ShowFacets.NEVER
 
+    def visible_tenants(self, operator: Operator) -> list[str]:
+        return operator.tenants
+
     def get_urls(self) -> list[Any]:
-        def served(view: Any) -> Any:
+        def wrap(view: Any) -> Any:
             return self.admin_site.admin_view(view)
 
         return [
-            path("inbox/", served(self.inbox), name="hitl_approvalrequest_inbox"),
-            path("many/", served(self.decide_many), name="hitl_approvalrequest_many"),
-            path("<int:pk>/decide/", served(self.decide), name="hitl_approvalrequest_decide"),
+            path("inbox/", wrap(self.inbox), name="hitl_approvalrequest_inbox"),
+            path("many/", wrap(self.decide_many), name="hitl_approvalrequest_many"),
+            path("<int:pk>/decide/", wrap(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
         ]
 
-    # --- what waits --------------------------------------------------------------------
+    # --- the inbox ---------------------------------------------------------------------
 
     def inbox(self, request: HttpRequest) -> HttpResponse:
-        """Show what waits in the operator's tenants, the most urgent first."""
+        """Show the pending requests of the operator's tenants, the most urgent first."""
         operator = operator_at(request)
-        found = inboxes.read(operator)
+        inbox = inboxes.read(operator)
         title = _("Inbox")
         return TemplateResponse(
             request,
@@ -82,11 +85,11 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "opts": self.opts,
                 "media": self.media,
                 "title": title,
-                "inbox": found,
-                "rows": rows.rendered(found, operator),
+                "inbox": inbox,
+                "rows": rows.render(inbox, operator),
                 "operator": operator,
-                "most": inboxes.MOST_ROWS,
-                "texts": script_texts.for_scripts(),
+                "most": inboxes.MAX_ROWS,
+                "texts": script_texts.as_json(),
                 "may_decide": bool(permissions.decides_in(operator)),
             },
         )
@@ -100,101 +103,105 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        found = self.get_object(request, object_id)
-        shown: dict[str, Any] = {}
-        if found is not None:
-            shown = one.page(services.settle(found), operator_at(request))
-            shown["texts"] = script_texts.for_scripts()
-            # Several are open in tabs: each is told by what it asks.
-            shown["title"] = sanitize.plain(found.message.strip()[:80] or found.action_type)
-        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
+        obj = self.get_object(request, object_id)
+        context: dict[str, Any] = {}
+        if obj is not None:
+            context = one.page_context(services.settle(obj), operator_at(request))
+            context["texts"] = script_texts.as_json()
+            # Several are open in tabs: the title says which is which.
+            context["title"] = sanitize.plain(obj.message.strip()[:80] or obj.action_type)
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
+        )
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Take the decision that the request's page sends; then go to the next most urgent."""
-        found = self.get_queryset(request).filter(pk=pk).first()
-        if request.method == "POST" and found is None:
+        """Make the decision that the request's page sends, and go on to the most urgent request."""
+        obj = self.get_queryset(request).filter(pk=pk).first()
+        if request.method == "POST" and obj is None:
             decisions.record_foreign(request, [pk], is_approval="approve" in request.POST)
-        if found is None:
+        if obj is None:
             return HttpResponseRedirect(reverse(INBOX))
         if request.method != "POST":
-            # Back from signing in: what was sent without a session has been forgotten.
+            # The sign-in leads back here with a GET; the form that was sent before it is lost.
             messages.warning(request, _("You had been signed out. Nothing was decided."))
-            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
+            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
         digest = request.POST.get("digest", "")
         if "approve" in request.POST:
-            decision = decisions.approving(digest)
+            decision = decisions.approval(digest)
         elif "reject" in request.POST:
-            decision = decisions.rejecting(digest, _reason(request, {found.tenant_id}))
+            decision = decisions.rejection(digest, _posted_reason(request, {obj.tenant_id}))
         else:
-            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
-        if not decisions.decide_one(request, found, decision).is_done:
-            return HttpResponseRedirect(reverse(_PAGE, args=[pk]))
+            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+        if not decisions.decide_with_message(request, obj, decision).is_done:
+            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
         operator = operator_at(request)
-        following = one.next_for(operator, pk)
+        following = one.next_to_decide(operator, pk)
         if following is None:
             return HttpResponseRedirect(reverse(INBOX))
-        return HttpResponseRedirect(reverse(_PAGE, args=[following]))
+        return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[following]))
 
     # --- many --------------------------------------------------------------------------
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        """Offer the decisions to whoever may make them in some tenant."""
+        """Offer the actions to whoever may decide in some tenant."""
         return bool(permissions.decides_in(operator_at(request)))
 
     @admin.action(description=gettext_lazy("Approve selected requests"), permissions=["decide"])
     def approve_selected(
-        self, request: HttpRequest, selected: QuerySet[ApprovalRequest]
+        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest]
     ) -> HttpResponse:
-        return self._ask_archive(request, selected, is_approval=True)
+        return self._ask_from_archive(request, queryset, is_approval=True)
 
     @admin.action(description=gettext_lazy("Reject selected requests"), permissions=["decide"])
     def reject_selected(
-        self, request: HttpRequest, selected: QuerySet[ApprovalRequest]
+        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest]
     ) -> HttpResponse:
-        return self._ask_archive(request, selected, is_approval=False)
+        return self._ask_from_archive(request, queryset, is_approval=False)
 
     def decide_many(self, request: HttpRequest) -> HttpResponse:
-        """Ask before many are decided, and decide them once that is answered."""
+        """Ask for confirmation before many requests are decided; decide them once it is given."""
         if request.method != "POST":
             messages.warning(request, _("You had been signed out. Nothing was decided."))
             return HttpResponseRedirect(reverse(INBOX))
         is_approval = request.POST.get("decision") == "approve"
-        items, seen = request.POST.getlist("item"), self.get_queryset(request)
+        items, visible = request.POST.getlist("item"), self.get_queryset(request)
         try:
-            if foreign := many.unseen(items, seen):
+            if foreign := many.keys_out_of_sight(items, visible):
                 decisions.record_foreign(request, foreign, is_approval=is_approval)
-            selection = many.selected(items, seen)
+            selection = many.selection_from_form(items, visible)
         except DwpError as exc:
             messages.error(request, str(exc.message))
             return HttpResponseRedirect(reverse(INBOX))
         if "confirmed" not in request.POST:
-            return self._ask(request, selection, is_approval=is_approval)
-        if is_approval and request.POST.get("typed", "").strip() != many.must_type(selection):
+            return self._ask_to_confirm(request, selection, is_approval=is_approval)
+        if is_approval and request.POST.get("typed", "").strip() != many.number_to_type(selection):
             wrong = _("That is not the number. Nothing was changed.")
-            return self._ask(request, selection, is_approval=True, wrong=wrong)
-        tenants = {found.tenant_id for found in selection.requests}
+            return self._ask_to_confirm(request, selection, is_approval=True, wrong=wrong)
+        tenants = {row.tenant_id for row in selection.requests}
         results = many.decide(
-            request, selection, is_approval=is_approval, reason=_reason(request, tenants)
+            request, selection, is_approval=is_approval, reason=_posted_reason(request, tenants)
         )
-        return self._shown(
+        return self._render(
             request,
             "hitl/results.html",
             {
                 "title": many.summary(results),
-                "results": [(result, rows.described(result.request)) for result in results],
+                "results": [(result, rows.row_context(result.request)) for result in results],
             },
         )
 
-    def _ask_archive(
-        self, request: HttpRequest, selected: QuerySet[ApprovalRequest], *, is_approval: bool
+    def _ask_from_archive(
+        self, request: HttpRequest, queryset: QuerySet[ApprovalRequest], *, is_approval: bool
     ) -> HttpResponse:
         try:
-            return self._ask(request, many.chosen(selected), is_approval=is_approval)
+            return self._ask_to_confirm(
+                request, many.selection_from_archive(queryset), is_approval=is_approval
+            )
         except DwpError as exc:
             messages.error(request, str(exc.message))
             return HttpResponseRedirect(request.get_full_path())
 
-    def _ask(
+    def _ask_to_confirm(
         self,
         request: HttpRequest,
         selection: many.Selection,
@@ -202,14 +209,14 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         is_approval: bool,
         wrong: str = "",
     ) -> HttpResponse:
-        tenants = {found.tenant_id for found in selection.requests}
-        number = many.must_type(selection)
-        return self._shown(
+        tenants = {row.tenant_id for row in selection.requests}
+        number = many.number_to_type(selection)
+        return self._render(
             request,
             "hitl/many.html",
             {
                 "title": many.question(selection, is_approval=is_approval),
-                "listed": many.listed(selection),
+                "rows": many.rows_to_confirm(selection),
                 "is_approval": is_approval,
                 "presets": reasons.offered(tenants),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},
@@ -217,8 +224,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             },
         )
 
-    def _shown(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
-        shared = {"opts": self.opts, "media": self.media, "texts": script_texts.for_scripts()}
+    def _render(self, request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+        shared = {"opts": self.opts, "media": self.media, "texts": script_texts.as_json()}
         return TemplateResponse(
             request, template, {**self.admin_site.each_context(request), **shared, **context}
         )
@@ -234,10 +241,10 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         if not text:
             return queryset, False
-        mine = operator_at(request).tenants
-        return queryset.filter(pk__in=archive.search(mine, text)), False
+        tenants = self.visible_tenants(operator_at(request))
+        return queryset.filter(pk__in=archive.search(tenants, text)), False
 
 
-def _reason(request: HttpRequest, tenants: set[str]) -> str:
+def _posted_reason(request: HttpRequest, tenants: set[str]) -> str:
     sent = request.POST
     return reasons.chosen(tenants, sent.get("preset", ""), sent.get("reason", "").strip())

@@ -1,1 +1,1 @@
-"""The operators' desk: what waits, one request in full, and many at once."""
+"""The operators' desk: the inbox, one request in full, many at once, and their live streams."""

@@ -1,4 +1,5 @@
-"""What the audit pages fetch outside Django's views: a walk's progress, and exports."""
+"""The long answers of the audit pages, outside Django's views: a verification's progress, and
+exports."""
 
 from __future__ import annotations
 
@@ -20,102 +21,106 @@ from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.text import dates
 
-# How often a watcher is told how far a walk is.
-_TELL_SECONDS = 0.5
-# How often an answer that stays open asks whether it may go on.
-_ASK_SECONDS = 5.0
-_walks: set[asyncio.Task[None]] = set()
+# Chosen: how often a verification reports its progress; smooth enough for a progress bar.
+_PROGRESS_SECONDS = 0.5
+# Chosen: how often an open answer checks that the operator may still read the chain.
+_RECHECK_SECONDS = 5.0
+# Keeps the tasks from being collected while they run.
+_running_jobs: set[asyncio.Task[None]] = set()
 
 
-class BookConsumer(OperatorConsumer):
+class AuditPageConsumer(OperatorConsumer):
     """A form of the audit pages, posted by a member of the tenant it names."""
 
-    def posted(self) -> QueryDict:
-        """Return the form; raises `Forbidden` without its token."""
-        check = CsrfViewMiddleware(_never_called)
+    def form(self) -> QueryDict:
+        """Return the posted form; raises `Forbidden` if its CSRF token is missing or wrong."""
+        check = CsrfViewMiddleware(_unused_view)
         check.process_request(self.request)
-        if check.process_view(self.request, _never_called, (), {}) is not None:
+        if check.process_view(self.request, _unused_view, (), {}) is not None:
             raise Forbidden
         return self.request.POST
 
-    async def reader(self, tenant_id: str) -> Actor:
-        """Return who asks, as actor in a tenant whose chain they may read; else `NotFound`."""
+    async def reading_actor(self, tenant_id: str) -> Actor:
+        """Return the operator as actor in the tenant; raises `NotFound` if they may not read its
+        chain."""
         operator = await self.operator()
         if tenant_id not in access.readable_chains(operator):
             raise NotFound
         return access.reader_actor(operator, tenant_id, self.request)
 
-    async def open(self, **headers: str) -> None:
-        """Send the headers of an answer that no cache keeps and no proxy collects."""
+    async def start_uncached(self, **headers: str) -> None:
+        """Send the headers of an answer that no cache stores and no proxy buffers."""
         fixed = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
         response = HttpResponse(headers={**headers, **fixed})
         await self.start(200, self.response_headers(response))
 
 
-class VerifyConsumer(BookConsumer):
-    """`POST /admin/book/verify`: lines of JSON, how far it is and at last what was found."""
+class VerifyConsumer(AuditPageConsumer):
+    """`POST /admin/book/verify`: lines of JSON with the progress, and last the result."""
 
-    walk: verify_job.VerifyJob | None = None
+    job: verify_job.VerifyJob | None = None
 
     async def drain(self) -> None:
-        """Have the walk end: the server does."""
-        if self.walk is not None:
-            self.walk.stop()
+        """Stop the verification, because the server is stopping."""
+        if self.job is not None:
+            self.job.stop()
 
     async def answer(self) -> None:
-        tenant_id = self.posted().get("tenant", "")
-        actor = await self.reader(tenant_id)
+        tenant_id = self.form().get("tenant", "")
+        actor = await self.reading_actor(tenant_id)
         try:
-            self.walk, is_new = verify_job.begin(actor)
+            self.job, is_new = verify_job.begin(actor)
         except verify_job.Busy as exc:
             raise Conflict(_("Another chain is being verified here. Try again later.")) from exc
         if is_new:
-            # A task of its own: it goes on while the page is loaded again.
-            task = asyncio.create_task(run_sync(verify_job.run, self.walk))
-            _walks.add(task)
-            task.add_done_callback(_walks.discard)
-        await self.open(**{"Content-Type": "application/x-ndjson"})
-        asked_at = time.monotonic()
-        while not self.walk.is_over:
-            await self._tell(self.walk.watch())
-            await asyncio.sleep(_TELL_SECONDS)
-            if time.monotonic() - asked_at > _ASK_SECONDS:
-                await self.reader(tenant_id)
-                asked_at = time.monotonic()
-        await self._tell(self.walk.watch() | {"result": self.walk.result})
+            # A task of its own, so that the verification goes on while the page is reloaded.
+            task = asyncio.create_task(run_sync(verify_job.run, self.job))
+            _running_jobs.add(task)
+            task.add_done_callback(_running_jobs.discard)
+        await self.start_uncached(**{"Content-Type": "application/x-ndjson"})
+        checked_at = time.monotonic()
+        while not self.job.is_over:
+            await self._write_line(self.job.watch())
+            await asyncio.sleep(_PROGRESS_SECONDS)
+            if time.monotonic() - checked_at > _RECHECK_SECONDS:
+                await self.reading_actor(tenant_id)
+                checked_at = time.monotonic()
+        await self._write_line(self.job.watch() | {"result": self.job.result})
         await self.finish()
 
-    async def _tell(self, told: dict[str, Any]) -> None:
-        await self.write(compact(told).encode() + b"\n")
+    async def _write_line(self, line: dict[str, Any]) -> None:
+        await self.write(compact(line).encode() + b"\n")
 
 
-class ExportConsumer(BookConsumer):
+class ExportConsumer(AuditPageConsumer):
     """`POST /admin/book/export`: a signed file, sent as fast as the client takes it."""
 
     async def answer(self) -> None:
-        form = self.posted()
+        form = self.form()
         tenant_id = form.get("tenant", "")
-        actor = await self.reader(tenant_id)
+        actor = await self.reading_actor(tenant_id)
         try:
-            wanted = Format(form.get("format", ""))
+            format_ = Format(form.get("format", ""))
             since = dates.parse(form.get("from", ""))
             until = dates.parse(form.get("to", ""), is_end=True)
         except ValueError as exc:
             raise InvalidValue(_("Choose a format, and times such as 2026-01-16T09:30.")) from exc
-        export = await run_sync(audit_export.begin, actor, wanted, since=since, until=until)
+        export = await run_sync(audit_export.begin, actor, format_, since=since, until=until)
         disposition = f'attachment; filename="{export.file_name}"'
-        await self.open(**{"Content-Type": "application/zip", "Content-Disposition": disposition})
+        await self.start_uncached(
+            **{"Content-Type": "application/zip", "Content-Disposition": disposition}
+        )
         pieces = audit_export.zip_chunks(export)
-        asked_at = time.monotonic()
+        checked_at = time.monotonic()
         while (piece := await run_sync(next, pieces, None)) is not None:
             if piece:
-                # Returns when the client has room for more: nothing collects here.
+                # Returns when the client has room for more, so nothing piles up here.
                 await self.write(piece)
-            if time.monotonic() - asked_at > _ASK_SECONDS:
-                await self.reader(tenant_id)
-                asked_at = time.monotonic()
+            if time.monotonic() - checked_at > _RECHECK_SECONDS:
+                await self.reading_actor(tenant_id)
+                checked_at = time.monotonic()
         await self.finish()
 
 
-def _never_called(request: HttpRequest) -> HttpResponse:
+def _unused_view(request: HttpRequest) -> HttpResponse:
     return HttpResponse()

@@ -1,4 +1,4 @@
-"""An operator's decision on the admin's pages, and the message of what came of it."""
+"""An operator's decision on the pages, and the message that reports its result."""
 
 from __future__ import annotations
 
@@ -24,13 +24,15 @@ from hitl.states import Status
 from hitl.text import sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
-MOST_OF_A_REASON = 10_000
-_MOST_OF_A_NAME = 80
+# Chosen: a longer reason is cut. The field of hitl/reasons.html has the same limit.
+MAX_REASON_LENGTH = 10_000
+# Chosen: a message fits on a line or two.
+_MAX_NAME_LENGTH = 80
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """What came of one decision: a message, its level, and the request as it stands."""
+    """The result of one decision: a message, its level, and the request as it is now."""
 
     request: ApprovalRequest
     level: int
@@ -42,18 +44,18 @@ class DecisionResult:
 
     @property
     def tag(self) -> str:
-        """Return the level as a style's name."""
+        """Return the level as the name of a CSS class."""
         return messages.DEFAULT_TAGS[self.level]
 
 
-def approving(digest: str) -> Decide:
-    """Return the yes to what was shown under this digest."""
-    return lambda name, actor: services.approve(name, actor, digest=digest)
+def approval(digest: str) -> Decide:
+    """Return a function that approves a request whose context has this digest."""
+    return lambda request_id, actor: services.approve(request_id, actor, digest=digest)
 
 
-def rejecting(digest: str, reason: str) -> Decide:
-    """Return the no to what was shown under this digest."""
-    reason = reason.strip()[:MOST_OF_A_REASON]
+def rejection(digest: str, reason: str) -> Decide:
+    """Return a function that rejects a request whose context has this digest."""
+    reason = reason.strip()[:MAX_REASON_LENGTH]
     return lambda request_id, actor: services.reject(
         request_id, actor, reason=reason, digest=digest
     )
@@ -66,33 +68,39 @@ def operator_actor_at(request: HttpRequest, tenant_id: str) -> Actor:
 
 
 def record_foreign(request: HttpRequest, keys: Iterable[int], *, is_approval: bool) -> None:
-    """Have the audit keep that somebody tried to decide requests that they do not see."""
-    named = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
+    """Record in the audit that the operator tried to decide requests of other tenants."""
+    request_ids = ApprovalRequest.objects.filter(pk__in=keys).values_list("request_id", flat=True)
     tried = "approve" if is_approval else "reject"
-    services.record_foreign(named, operator_actor_at(request, ""), tried=tried)
+    services.record_foreign(request_ids, operator_actor_at(request, ""), tried=tried)
 
 
-def decide_one(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> DecisionResult:
-    """Decide one; leave a message of what it is now, or why it was not decided."""
-    result = attempt(request, found, decide)
+def decide_with_message(
+    request: HttpRequest, approval_request: ApprovalRequest, make_decision: Decide
+) -> DecisionResult:
+    """Decide one request, and leave a message with its new state or why it was not decided."""
+    result = decide(request, approval_request, make_decision)
     messages.add_message(request, result.level, result.text)
-    if result.is_done and outbox.is_waiting_for_redis(found.request_id):
+    if result.is_done and outbox.is_waiting_for_redis(approval_request.request_id):
         text = _("Redis is away: an agent outside this server is told when it is back.")
         messages.warning(request, text)
     return result
 
 
-def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> DecisionResult:
-    """Decide by the service that REST uses, in its own transaction, and say what came of it.
+def decide(
+    request: HttpRequest, approval_request: ApprovalRequest, make_decision: Decide
+) -> DecisionResult:
+    """Decide one request by the service that REST uses, in a transaction of its own.
 
-    No message begins with what was asked: the admin writes the first letter of every message
-    large.
+    No text begins with the request's message, because the admin capitalises the first letter of
+    every text.
     """
-    name = _name(found)
+    name = _name(approval_request)
     try:
-        decided = decide(found.request_id, operator_actor_at(request, found.tenant_id))
+        decided = make_decision(
+            approval_request.request_id, operator_actor_at(request, approval_request.tenant_id)
+        )
     except errors.AlreadyDecided as already:
-        told: dict[str, Any] = {
+        values: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": sanitize.plain(already.request.decided_by),
@@ -101,10 +109,12 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Dec
         text = _(
             "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
         )
-        return DecisionResult(already.request, messages.WARNING, text % told)
+        return DecisionResult(already.request, messages.WARNING, text % values)
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
-        return DecisionResult(found, messages.ERROR, text % {"name": name, "why": exc.message})
+        return DecisionResult(
+            approval_request, messages.ERROR, text % {"name": name, "why": exc.message}
+        )
     if decided.status == Status.PENDING:
         missing = max(0, rule_of(decided).min_approvals - decided.approvals)
         text = ngettext(
@@ -113,13 +123,13 @@ def attempt(request: HttpRequest, found: ApprovalRequest, decide: Decide) -> Dec
             missing,
         )
         return DecisionResult(decided, messages.SUCCESS, text % {"name": name, "count": missing})
-    told = {"name": name, "status": Status(decided.status).label}
+    values = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.")
-    return DecisionResult(decided, messages.SUCCESS, text % told)
+    return DecisionResult(decided, messages.SUCCESS, text % values)
 
 
 def _name(request: ApprovalRequest) -> str:
-    """Return what was asked, in a line, and the id."""
-    asked = " ".join(request.message.split()) or request.action_type
-    cut = asked if len(asked) <= _MOST_OF_A_NAME else f"{asked[: _MOST_OF_A_NAME - 1]}…"
+    """Return the request's message in one line, and its id."""
+    text = " ".join(request.message.split()) or request.action_type
+    cut = text if len(text) <= _MAX_NAME_LENGTH else f"{text[: _MAX_NAME_LENGTH - 1]}…"
     return f"“{sanitize.plain(cut)}” ({request.request_id})"

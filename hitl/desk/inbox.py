@@ -1,4 +1,4 @@
-"""What waits for an operator's decision, the most urgent first: read from an index, at most 200."""
+"""The inbox: the pending requests of an operator's tenants, the most urgent first, at most 200."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from dwp_project.gateway.operators import Operator
 from hitl.actors import person_key
 from hitl.models import ApprovalRequest, Vote
 
-MOST_ROWS = 200
-# Subqueries of one statement; SQLite takes 500.
-_MOST_TENANTS = 100
+# Chosen: as many as an operator scans; the page says when more are pending.
+MAX_ROWS = 200
+# Subqueries of one statement. SQLite takes 500 (SQLITE_MAX_COMPOUND_SELECT).
+_MAX_TENANTS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,38 +24,40 @@ class Inbox:
     """Pending requests, the soonest to expire first."""
 
     requests: list[ApprovalRequest]
-    # Whether more are waiting than are listed.
+    # Whether more are pending than are listed.
     is_cut: bool
-    # Those on which this operator has voted already.
+    # The keys of those on which this operator has voted already.
     voted: frozenset[int]
 
     @property
     def count(self) -> str:
-        """Return how many wait: a number, with a plus where more do."""
+        """Return how many are listed, with a plus sign if more are pending."""
         return f"{len(self.requests)}{'+' if self.is_cut else ''}"
 
     def for_me(self) -> list[ApprovalRequest]:
-        """Return those that this operator has not voted on."""
+        """Return the requests that this operator has not voted on."""
         return [request for request in self.requests if request.pk not in self.voted]
 
 
 def read(operator: Operator, *, now: datetime | None = None) -> Inbox:
-    """Return what waits in the operator's tenants; three queries, however many wait."""
+    """Read the pending requests of the operator's tenants in three queries at most."""
     now = now or timezone.now()
-    found = sorted(_soonest(operator.tenants, now), key=lambda row: (row.expires_at, row.pk))
-    rows = found[:MOST_ROWS]
-    prefetch_related_objects(rows, "policy")
-    me = person_key(operator.username)
-    mine = Vote.objects.filter(request__in=[row.pk for row in rows], person=me)
+    pending = sorted(
+        _soonest_to_expire(operator.tenants, now), key=lambda row: (row.expires_at, row.pk)
+    )
+    requests = pending[:MAX_ROWS]
+    prefetch_related_objects(requests, "policy")
+    person = person_key(operator.username)
+    votes = Vote.objects.filter(request__in=[row.pk for row in requests], person=person)
     return Inbox(
-        requests=rows,
-        is_cut=len(found) > MOST_ROWS,
-        voted=frozenset(mine.values_list("request_id", flat=True)),
+        requests=requests,
+        is_cut=len(pending) > MAX_ROWS,
+        voted=frozenset(votes.values_list("request_id", flat=True)),
     )
 
 
 def neighbours(inbox: Inbox, pk: int) -> tuple[int | None, int | None]:
-    """Return the keys of the requests before and after this one, as the inbox lists them."""
+    """Return the keys of the requests before and after this one in the inbox; None at an end."""
     keys = [request.pk for request in inbox.requests]
     if pk not in keys:
         return None, keys[0] if keys else None
@@ -63,22 +66,22 @@ def neighbours(inbox: Inbox, pk: int) -> tuple[int | None, int | None]:
     return before, keys[place + 1] if place + 1 < len(keys) else None
 
 
-def _soonest(tenants: Sequence[str], now: datetime) -> Iterator[ApprovalRequest]:
-    """Yield the soonest to expire of all tenants, in no order.
+def _soonest_to_expire(tenants: Sequence[str], now: datetime) -> Iterator[ApprovalRequest]:
+    """Yield the soonest to expire of each tenant, unordered.
 
-    A statement of one slice per tenant: each is the beginning of `request_open_of_tenant`, where
-    `tenant_id IN (…)` would have all that is open sorted. The ORM makes no union of slices that
-    SQLite takes, so it makes the parts and they are put together here.
+    One statement reads a slice per tenant, each from the beginning of the index
+    `request_open_of_tenant`; `tenant_id IN (…)` would sort all open requests. SQLite does not take
+    the ORM's union of slices, so the ORM makes the parts and they are joined here.
     """
-    for start in range(0, len(tenants), _MOST_TENANTS):
+    for start in range(0, len(tenants), _MAX_TENANTS):
         parts: list[str] = []
         params: list[object] = []
-        for number, tenant in enumerate(tenants[start : start + _MOST_TENANTS]):
+        for number, tenant in enumerate(tenants[start : start + _MAX_TENANTS]):
             slice_ = ApprovalRequest.objects.filter(tenant_id=tenant).undecided_at(now)
-            query = slice_.order_by("expires_at", "pk")[: MOST_ROWS + 1].query
-            sql, given = query.sql_with_params()
-            # The names are the ORM's, the values parameters.
+            query = slice_.order_by("expires_at", "pk")[: MAX_ROWS + 1].query
+            sql, values = query.sql_with_params()
+            # Safe: the ORM writes the names, and the values are parameters.
             parts.append(f"SELECT * FROM ({sql}) AS part{number}")  # noqa: S608
-            params.extend(given)
+            params.extend(values)
         if parts:
             yield from ApprovalRequest.objects.raw(" UNION ALL ".join(parts), tuple(params))

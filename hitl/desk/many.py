@@ -1,4 +1,4 @@
-"""Many requests at once: what was selected, what must be typed, and one result for each."""
+"""Many requests decided at once: the selection, the number to type, and a result for each."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.errors import DwpError
 from hitl.desk import decisions, rows
 from hitl.desk.decisions import DecisionResult
+from hitl.desk.inbox import MAX_ROWS
 from hitl.models import ApprovalRequest
 
-MOST_AT_ONCE = 200
+# Chosen: no more than the inbox lists. desk/inbox.js has the same limit.
+MAX_SELECTED = MAX_ROWS
 
 
 class TooMany(DwpError):
-    """More are selected than are decided at once."""
+    """More requests are selected than can be decided at once."""
 
     def __init__(self, count: int) -> None:
         text = _(
             "%(count)d requests are selected; at most %(most)d are decided at once. "
             "Nothing was changed."
         )
-        super().__init__(text % {"count": count, "most": MOST_AT_ONCE})
+        super().__init__(text % {"count": count, "most": MAX_SELECTED})
 
 
 class NothingSelected(DwpError):
-    """No request that this operator may see is selected."""
+    """No request that this operator sees is selected."""
 
     def __init__(self) -> None:
         super().__init__(_("No request is selected. Nothing was changed."))
@@ -38,66 +40,69 @@ class NothingSelected(DwpError):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The requests that an operator selected, each with the digest of what was shown."""
+    """The requests that an operator selected, with the digest of each context as it was shown."""
 
     requests: list[ApprovalRequest]
     digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[str]:
-        """Return what a form carries of them."""
+        """Return the items of a form: key and digest of each request."""
         return [f"{request.pk}:{self.digests[request.pk]}" for request in self.requests]
 
 
-def selected(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> Selection:
-    """Return what a form's items name among the requests that the operator sees.
+def selection_from_form(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> Selection:
+    """Return the requests of a form's items, without those that the operator does not see.
 
     Raises `TooMany` or `NothingSelected`.
     """
-    digests = _digests(items)
-    found = seen.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
-    if not (requests := list(found)):
+    digests = _parse_items(items)
+    selected = visible.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
+    if not (requests := list(selected)):
         raise NothingSelected
     return Selection(requests, digests)
 
 
-def unseen(items: Iterable[str], seen: QuerySet[ApprovalRequest]) -> set[int]:
-    """Return the keys that a form names and the operator does not see; raises `TooMany`."""
-    named = set(_digests(items))
-    return named - set(seen.filter(pk__in=named).values_list("pk", flat=True))
+def keys_out_of_sight(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> set[int]:
+    """Return the keys in a form's items that the operator does not see; raises `TooMany`."""
+    named = set(_parse_items(items))
+    return named - set(visible.filter(pk__in=named).values_list("pk", flat=True))
 
 
-def _digests(items: Iterable[str]) -> dict[int, str]:
+def _parse_items(items: Iterable[str]) -> dict[int, str]:
     digests: dict[int, str] = {}
     for item in items:
         key, _colon, digest = item.partition(":")
         if key.isascii() and key.isdigit() and len(key) < 19:
             digests[int(key)] = digest[:64]
-    if len(digests) > MOST_AT_ONCE:
+    if len(digests) > MAX_SELECTED:
         raise TooMany(len(digests))
     return digests
 
 
-def chosen(requests: QuerySet[ApprovalRequest]) -> Selection:
-    """Return a selection of the archive's list: what the next page shows is what is decided on.
+def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
+    """Return the requests that were ticked in the archive, each with its present digest: the page
+    that asks for confirmation shows them as they are now.
 
     Raises `TooMany` or `NothingSelected`.
     """
-    found = list(requests.select_related("policy").order_by("expires_at", "pk")[: MOST_AT_ONCE + 1])
-    if len(found) > MOST_AT_ONCE:
-        raise TooMany(len(found))
-    if not found:
+    requests = list(
+        queryset.select_related("policy").order_by("expires_at", "pk")[: MAX_SELECTED + 1]
+    )
+    if len(requests) > MAX_SELECTED:
+        raise TooMany(len(requests))
+    if not requests:
         raise NothingSelected
-    return Selection(found, {request.pk: request.context_digest for request in found})
+    return Selection(requests, {request.pk: request.context_digest for request in requests})
 
 
-def must_type(selection: Selection) -> str:
-    """Return what an operator types before so many are approved: their number."""
+def number_to_type(selection: Selection) -> str:
+    """Return the number that an operator types to approve all of these."""
     return str(len(selection.requests))
 
 
 def question(selection: Selection, *, is_approval: bool) -> str:
-    """Return what the operator is asked before it is done."""
+    """Return the question that the operator confirms."""
     count = len(selection.requests)
     text = (
         ngettext("Approve %(count)d request?", "Approve %(count)d requests?", count)
@@ -110,36 +115,36 @@ def question(selection: Selection, *, is_approval: bool) -> str:
 def decide(
     request: HttpRequest, selection: Selection, *, is_approval: bool, reason: str = ""
 ) -> list[DecisionResult]:
-    """Decide each by itself, in its own transaction; return what came of each."""
+    """Decide each request in a transaction of its own, and return a result for each."""
     results = []
-    for found in selection.requests:
-        digest = selection.digests[found.pk]
+    for approval_request in selection.requests:
+        digest = selection.digests[approval_request.pk]
         decision = (
-            decisions.approving(digest) if is_approval else decisions.rejecting(digest, reason)
+            decisions.approval(digest) if is_approval else decisions.rejection(digest, reason)
         )
-        results.append(decisions.attempt(request, found, decision))
+        results.append(decisions.decide(request, approval_request, decision))
     return results
 
 
 def summary(results: list[DecisionResult]) -> str:
-    """Return how many were decided, and how many not."""
+    """Return a sentence with how many requests were decided and how many were not."""
     done = sum(result.is_done for result in results)
     left = len(results) - done
     text = ngettext("%(count)d request decided.", "%(count)d requests decided.", done)
-    told = text % {"count": done}
+    sentence = text % {"count": done}
     if left:
         rest = ngettext("%(count)d was not.", "%(count)d were not.", left) % {"count": left}
-        told = f"{told} {rest}"
-    return told
+        sentence = f"{sentence} {rest}"
+    return sentence
 
 
-def listed(selection: Selection) -> list[dict[str, object]]:
-    """Return what the page of the question shows of each."""
+def rows_to_confirm(selection: Selection) -> list[dict[str, object]]:
+    """Return the template context of each request on the page that asks for confirmation."""
     return [
         {
-            **rows.described(found),
-            "item": f"{found.pk}:{selection.digests[found.pk]}",
-            "has_changed": selection.digests[found.pk] != found.context_digest,
+            **rows.row_context(request),
+            "item": f"{request.pk}:{selection.digests[request.pk]}",
+            "has_changed": selection.digests[request.pk] != request.context_digest,
         }
-        for found in selection.requests
+        for request in selection.requests
     ]

@@ -1,4 +1,4 @@
-"""One request in full: what is asked, how it stands, and what was decided on the like before."""
+"""One request in full: what it asks, its state, and earlier decisions on the same action."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from hitl.policies.rules import rule_of
 from hitl.states import Status
 from hitl.text import json_html, redact, sanitize
 
-MOST_EARLIER = 10
+# Chosen: fits beside the request without scrolling.
+MAX_EARLIER = 10
 
 
-def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return how the request stands, for `hitl/state.html` and the buttons."""
+def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+    """Return the context of `hitl/state.html`, and which buttons the operator gets."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
@@ -58,16 +59,16 @@ def state(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     }
 
 
-def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return all that the request's page shows."""
+def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+    """Return the context of the request's page, `hitl/request.html`."""
     context = request.context
     before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
     return {
-        **state(request, operator),
+        **state_context(request, operator),
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
-        # The headline is all of it, where it is one line and not long.
+        # A short message of one line is all in the headline.
         "message": ""
         if wording.is_headline(request.message)
         else sanitize.marked(request.message, is_multiline=True),
@@ -84,14 +85,15 @@ def page(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
     }
 
 
-def next_for(operator: Operator, pk: int) -> int | None:
-    """Return the key of the most urgent request besides this one that the operator may decide."""
-    for found in inboxes.read(operator).for_me():
+def next_to_decide(operator: Operator, pk: int) -> int | None:
+    """Return the key of the most urgent other request that the operator may decide, or None."""
+    for request in inboxes.read(operator).for_me():
         actor = operator_actor(
-            operator.username, found.tenant_id, operator.roles.get(found.tenant_id, "")
+            operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
         )
-        if found.pk != pk and None in (why_not_approve(actor, found), why_not_reject(actor, found)):
-            return found.pk
+        refusals = (why_not_approve(actor, request), why_not_reject(actor, request))
+        if request.pk != pk and None in refusals:
+            return request.pk
     return None
 
 
@@ -104,41 +106,41 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
         (_("Agent"), request.agent_id),
         (_("Request id"), request.request_id),
     ]
-    shown: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
-    return [*shown, (_("Came by"), request.get_origin_display())]
+    marked: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
+    return [*marked, (_("Came by"), request.get_origin_display())]
 
 
 def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
-    """Return the newest that have ended of the same action in this tenant."""
+    """Return the newest decided, expired or cancelled requests of the same action and tenant."""
     same = ApprovalRequest.objects.filter(
         tenant_id=request.tenant_id, action_type=request.action_type
     )
-    # Keys first, each state's newest: an index alone has them. Asked for the rows, or for all but
-    # what waits, a planner may read through everything younger.
+    # Read the newest keys of each status first, because an index alone has them. For whole rows,
+    # or for every status but pending, a planner may scan every younger row.
     newest = [
         pk
         for status in Status
         if status is not Status.PENDING
-        for pk in _newest(same.filter(status=status).exclude(pk=request.pk))
+        for pk in _newest_keys(same.filter(status=status).exclude(pk=request.pk))
     ]
-    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MOST_EARLIER])
+    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MAX_EARLIER])
     return [
         {
-            "request": found,
-            "headline": wording.headline(found),
-            "decided_by": sanitize.marked(found.decided_by),
-            "reason": sanitize.marked(found.reason) if found.reason else "",
+            "request": row,
+            "headline": wording.headline(row),
+            "decided_by": sanitize.marked(row.decided_by),
+            "reason": sanitize.marked(row.reason) if row.reason else "",
         }
-        for _pk, found in sorted(ended.items(), reverse=True)
+        for _pk, row in sorted(ended.items(), reverse=True)
     ]
 
 
-def _newest(requests: QuerySet[ApprovalRequest]) -> list[int]:
-    return list(requests.order_by("-id").values_list("pk", flat=True)[:MOST_EARLIER])
+def _newest_keys(requests: QuerySet[ApprovalRequest]) -> list[int]:
+    return list(requests.order_by("-id").values_list("pk", flat=True)[:MAX_EARLIER])
 
 
 def _timeline_url(request: ApprovalRequest) -> str:
-    # A page of `streaming`, which this room does not know: it answers 204 for a session that is
-    # an agent's own, and the page then says so.
+    # Served by `streaming`, which hitl may not import. It answers 204 for a session of an agent
+    # outside this server, and the page then says so.
     session = quote(request.session_id, safe="")
     return f"{reverse('admin:index')}streaming/session/{session}/timeline/"

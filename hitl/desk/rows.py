@@ -1,4 +1,4 @@
-"""The inbox's rows as HTML: the same for the page and for its live stream."""
+"""A request as a row of a list: the inbox's rows as HTML, the same for its page and its stream."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from hitl.policies.rules import rule_of
 from hitl.text import sanitize
 
 
-def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:
-    """Return each request's row by its key, in the inbox's order."""
+def render(inbox: Inbox, operator: Operator) -> dict[int, str]:
+    """Return the HTML of each row by the request's key, in the inbox's order."""
     is_many = len(operator.roles) > 1
     return {
         request.pk: render_to_string(
             "hitl/row.html",
             {
-                **described(request),
+                **row_context(request),
                 "has_voted": request.pk in inbox.voted,
                 "may_decide": request.tenant_id in decides_in(operator),
                 "is_many": is_many,
@@ -32,11 +32,11 @@ def rendered(inbox: Inbox, operator: Operator) -> dict[int, str]:
     }
 
 
-def described(request: ApprovalRequest) -> dict[str, Any]:
-    """Return what a template says of one request in a list."""
+def row_context(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the template context of one request in a list."""
     return {
         "request": request,
-        "item": item(request),
+        "item": form_item(request),
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "parameters": wording.parameters(request.context),
@@ -49,6 +49,6 @@ def described(request: ApprovalRequest) -> dict[str, Any]:
     }
 
 
-def item(request: ApprovalRequest) -> str:
-    """Return what a form carries of a request that it shows: its key and its digest."""
+def form_item(request: ApprovalRequest) -> str:
+    """Return the item of a form that selects this request: its key and its digest."""
     return f"{request.pk}:{request.context_digest}"

@@ -1,4 +1,4 @@
-"""What the desk's scripts say, in the reader's language."""
+"""The texts of the desk's scripts, in the reader's language."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from django.utils.translation import gettext as _
 from dwp_project.jsontext import compact
 
 
-def for_scripts() -> str:
-    """Return the texts as JSON, for a `data-texts` attribute; `{}` stands for what is filled in."""
+def as_json() -> str:
+    """Return the texts as JSON for a `data-texts` attribute; `{}` in a text is a placeholder."""
     return compact(
         {
             "over": _("expired"),

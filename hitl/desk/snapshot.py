@@ -1,4 +1,4 @@
-"""How things stand, as a live stream tells it: whole at first, then what differs."""
+"""What a page shows at one moment, and what has changed since the snapshot before."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from hitl.desk import one, rows
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What a page shows at one moment: pieces of HTML by name, in order, and facts about them."""
+    """What a page shows at one moment: named pieces of HTML in their order, and facts."""
 
     pieces: dict[str, str]
     facts: dict[str, Any] = field(default_factory=dict)
-    # When the next of the requests expires, in Unix seconds.
+    # When the soonest of the requests expires, in Unix seconds.
     next_expiry: float | None = None
 
     def since(self, before: Snapshot | None) -> dict[str, Any] | None:
-        """Return what to tell a page that shows `before`; None if nothing has changed."""
+        """Return the message for a page that shows `before`, or None if nothing has changed."""
         if before is not None and (before.pieces, before.facts) == (self.pieces, self.facts):
             return None
         known = before.pieces if before is not None else {}
@@ -38,23 +38,23 @@ class Snapshot:
 
 
 def of_inbox(operator: Operator) -> Snapshot:
-    """Return how the operator's inbox stands."""
-    found = inboxes.read(operator)
+    """Return a snapshot of the operator's inbox."""
+    inbox = inboxes.read(operator)
     return Snapshot(
-        pieces={str(pk): html for pk, html in rows.rendered(found, operator).items()},
-        facts={"count": found.count},
-        next_expiry=found.requests[0].expires_at.timestamp() if found.requests else None,
+        pieces={str(pk): html for pk, html in rows.render(inbox, operator).items()},
+        facts={"count": inbox.count},
+        next_expiry=inbox.requests[0].expires_at.timestamp() if inbox.requests else None,
     )
 
 
 def of_request(operator: Operator, pk: int) -> Snapshot | None:
-    """Return how one request of the operator's tenants stands, or None if there is none."""
-    found = permissions.visible_to(operator).filter(pk=pk)
-    request = found.select_related("policy").first()
+    """Return a snapshot of one request, or None if the operator's tenants have no such request."""
+    visible = permissions.visible_to(operator).filter(pk=pk)
+    request = visible.select_related("policy").first()
     if request is None:
         return None
     request = services.settle(request)
-    state = one.state(request, operator)
+    state = one.state_context(request, operator)
     return Snapshot(
         pieces={"state": render_to_string("hitl/state.html", state)},
         facts={

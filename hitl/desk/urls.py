@@ -1,4 +1,4 @@
-"""What ASGI consumers serve of the operators' and auditors' pages: path, methods, consumer."""
+"""The paths under /admin/ that ASGI consumers serve: path, methods, consumer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request in a few words: what is to be done, and the parameters that matter."""
+"""A request in a few words: its headline, its action, its first parameters and its rule."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from hitl.policies.rules import Rule, rule_of
 from hitl.states import OnTimeout
 from hitl.text import json_html, redact, sanitize
 
-_MOST_CHARACTERS = 60
-_MOST_OF_A_LINE = 200
-_MOST_PARAMETERS = 12
-_AT_ONCE = 4
+# Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
+# or value, characters of a headline, parameters of a row, and those of them that are not folded.
+_MAX_VALUE_LENGTH = 60
+_MAX_HEADLINE_LENGTH = 200
+_MAX_PARAMETERS = 12
+_UNFOLDED_PARAMETERS = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The members of a context in their order, cut short: the first few, some more, and how many
-    are left out of both."""
+    """The members of a context in their order, each cut to a line: the first few, those that are
+    folded, and how many are left out."""
 
     first: list[tuple[SafeString, SafeString]]
     more: list[tuple[SafeString, SafeString]]
@@ -36,55 +38,59 @@ class Parameters:
 
     @property
     def folded(self) -> int:
-        """Return how many are not seen at once."""
+        """Return how many are not seen at first."""
         return len(self.more) + self.hidden
 
     @property
     def more_label(self) -> str:
-        """Return what stands for those that are not seen at once."""
+        """Return the label of those that are not seen at first."""
         return _("%(count)d more") % {"count": self.folded}
 
 
 def action(action_type: str) -> str:
-    """Return an action type as words: `delete_mail` as "Delete mail"."""
+    """Return an action type in words: "Delete mail" for `delete_mail`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
     words = re.sub(r"[_.\-]+", " ", words).strip()
     return sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
 
 
 def headline(request: ApprovalRequest) -> SafeString:
-    """Return the message that the agent shows, or else the action in words, in one line."""
+    """Return the request's message in one line, or else its action in words."""
     message = " ".join(request.message.split("\n")).strip()
     return sanitize.marked(
-        _cut(message, _MOST_OF_A_LINE) if message else action(request.action_type)
+        _cut(message, _MAX_HEADLINE_LENGTH) if message else action(request.action_type)
     )
 
 
 def is_headline(message: str) -> bool:
-    """Say whether a message is shown whole by its headline."""
-    return len(message) <= _MOST_OF_A_LINE and "\n" not in message
+    """Say whether the headline shows the whole message."""
+    return len(message) <= _MAX_HEADLINE_LENGTH and "\n" not in message
 
 
 def parameters(context: Any) -> Parameters:
-    """Return the parameters of a context, masked, each cut to a line."""
+    """Return the first parameters of a context, secrets masked, each cut to a line."""
     members = context if isinstance(context, Mapping) else {_("context"): context}
-    shown = [
-        (sanitize.marked(_cut(name, _MOST_CHARACTERS)), _short(value))
-        for name, value in list(redact.masked(members).items())[:_MOST_PARAMETERS]
+    pairs = [
+        (sanitize.marked(_cut(name, _MAX_VALUE_LENGTH)), _short(value))
+        for name, value in list(redact.masked(members).items())[:_MAX_PARAMETERS]
     ]
-    return Parameters(shown[:_AT_ONCE], shown[_AT_ONCE:], max(0, len(members) - len(shown)))
+    return Parameters(
+        pairs[:_UNFOLDED_PARAMETERS],
+        pairs[_UNFOLDED_PARAMETERS:],
+        max(0, len(members) - len(pairs)),
+    )
 
 
 def votes(request: ApprovalRequest) -> str:
-    """Return how many have approved, of how many that must."""
-    told = {"count": request.approvals, "needed": rule_of(request).min_approvals}
-    return _("%(count)d of %(needed)d approvals") % told
+    """Return how many of the needed approvals there are."""
+    counts = {"count": request.approvals, "needed": rule_of(request).min_approvals}
+    return _("%(count)d of %(needed)d approvals") % counts
 
 
 def rule(rule: Rule) -> list[str]:
-    """Return a rule in sentences."""
+    """Return a policy's rule in sentences."""
     roles = dict(Role.choices)
-    told = [
+    sentences = [
         ngettext(
             "%(count)d approval is enough.",
             "%(count)d different people must approve.",
@@ -93,25 +99,25 @@ def rule(rule: Rule) -> list[str]:
         % {"count": rule.min_approvals}
     ]
     if rule.forbid_requester:
-        told.append(_("Who asked may not approve."))
+        sentences.append(_("Who asked may not approve."))
     if rule.required_role:
         role = roles.get(rule.required_role, rule.required_role)
-        told.append(_("Approving takes the role %(role)s.") % {"role": role})
+        sentences.append(_("Approving takes the role %(role)s.") % {"role": role})
     if rule.reason_required:
-        told.append(_("A rejection needs a reason."))
+        sentences.append(_("A rejection needs a reason."))
     if rule.on_timeout == OnTimeout.ESCALATE:
         role = roles.get(rule.escalate_to_role, rule.escalate_to_role)
         term = duration(rule.escalate_seconds or 0)
         text = _("If nobody decides in time, it goes to the role %(role)s for %(term)s more.")
-        told.append(text % {"role": role, "term": term})
-    return told
+        sentences.append(text % {"role": role, "term": term})
+    return sentences
 
 
 def duration(seconds: int) -> str:
-    """Return a term in words: "5 minutes"."""
-    left = timedelta(seconds=seconds)
-    if left.days >= 2:
-        return ngettext("%(count)d day", "%(count)d days", left.days) % {"count": left.days}
+    """Return a duration in words: "5 minutes"."""
+    term = timedelta(seconds=seconds)
+    if term.days >= 2:
+        return ngettext("%(count)d day", "%(count)d days", term.days) % {"count": term.days}
     if seconds >= 7200:
         hours = seconds // 3600
         return ngettext("%(count)d hour", "%(count)d hours", hours) % {"count": hours}
@@ -125,8 +131,8 @@ def _short(value: Any) -> SafeString:
     if isinstance(value, redact.Masked):
         return json_html.mask(value)
     text = value if isinstance(value, str) else compact(redact.spelled_out(value))
-    return sanitize.marked(_cut(" ".join(text.split("\n")), _MOST_CHARACTERS))
+    return sanitize.marked(_cut(" ".join(text.split("\n")), _MAX_VALUE_LENGTH))
 
 
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"

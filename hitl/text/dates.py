@@ -1,4 +1,4 @@
-"""Moments as people write them, in the deployment's time zone."""
+"""Dates and times as people type them, in the deployment's time zone."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 def parse(text: str, *, is_end: bool = False) -> datetime | None:
-    """Return what an ISO date or time means, None for nothing; raises `ValueError`.
+    """Parse an ISO date or time; return None for an empty text. Raises `ValueError`.
 
-    A day is its first moment, or its last where `is_end`; so is a minute.
+    A day, or a minute, means its first moment, or its last if `is_end`.
     """
     text = text.strip()
     if not text:
         return None
-    found = datetime.fromisoformat(text)
+    moment = datetime.fromisoformat(text)
     if is_end and _DAY.fullmatch(text):
-        found = datetime.combine(found, time.max)
+        moment = datetime.combine(moment, time.max)
     elif is_end and re.fullmatch(r".*T\d\d:\d\d", text):
-        found = found.replace(second=59, microsecond=999_999)
-    if timezone.is_naive(found):
-        found = timezone.make_aware(found)
-    # Years that no database and no other zone can hold.
-    if not 1970 <= found.year <= 9000:
+        moment = moment.replace(second=59, microsecond=999_999)
+    if timezone.is_naive(moment):
+        moment = timezone.make_aware(moment)
+    # Further years overflow in a database or when converted to another time zone.
+    if not 1970 <= moment.year <= 9000:
         raise ValueError(text)
-    return found
+    return moment

@@ -1,4 +1,4 @@
-"""A JSON value as people read it: members in order, long ones folded, secrets masked."""
+"""A JSON value as HTML for people: members in order, long ones folded, secrets masked."""
 
 from __future__ import annotations
 
@@ -12,23 +12,24 @@ from django.utils.translation import ngettext
 
 from hitl.text import redact, sanitize
 
-# A longer text, or one of more lines, folds; so does a list or object of more members.
-_MOST_CHARACTERS = 400
-_MOST_LINES = 8
-_MOST_MEMBERS = 40
-_MOST_LEVELS = 5
-# What is seen of a folded text.
-_BEGINNING = 160
+# Chosen: a longer text, or one of more lines, folds; so does a list or object of more members, or
+# one that is nested deeper.
+_MAX_CHARACTERS = 400
+_MAX_LINES = 8
+_MAX_MEMBERS = 40
+_MAX_LEVELS = 5
+# Chosen: what is seen of a folded text, about two lines.
+_SUMMARY_CHARACTERS = 160
 
 
 def html(value: Any) -> SafeString:
-    """Return the whole value as HTML; what folds is all there, and opens by a click or a key."""
+    """Return the whole value as HTML. A folded part is complete, and opens by a click or a key."""
     return _html(redact.masked(value), level=0)
 
 
-def mask(found: redact.Masked) -> SafeString:
-    """Return what is shown in place of a secret, which looks unlike any text."""
-    return format_html('<span class="masked">{}</span>', found.label)
+def mask(masked: redact.Masked) -> SafeString:
+    """Return the label in place of a secret, styled unlike any text."""
+    return format_html('<span class="masked">{}</span>', masked.label)
 
 
 def _html(value: Any, level: int) -> SafeString:
@@ -67,22 +68,22 @@ def _array(value: list[Any], level: int) -> SafeString:
 
 
 def _folded(body: SafeString, members: int, level: int) -> SafeString:
-    if level < _MOST_LEVELS and members <= _MOST_MEMBERS:
+    if level < _MAX_LEVELS and members <= _MAX_MEMBERS:
         return body
-    told = ngettext("%(count)d member", "%(count)d members", members) % {"count": members}
-    return format_html('<details class="fold"><summary>{}</summary>{}</details>', told, body)
+    count = ngettext("%(count)d member", "%(count)d members", members) % {"count": members}
+    return format_html('<details class="fold"><summary>{}</summary>{}</details>', count, body)
 
 
 def _text(text: str) -> SafeString:
     if not text:
         return format_html('<em class="quiet">{}</em>', _("empty text"))
     whole = sanitize.marked(text, is_multiline=True)
-    if len(text) <= _MOST_CHARACTERS and text.count("\n") < _MOST_LINES:
+    if len(text) <= _MAX_CHARACTERS and text.count("\n") < _MAX_LINES:
         return whole
     return format_html(
         '<details class="fold"><summary>{}… <span class="quiet">{}</span></summary>{}</details>',
-        # Its lines follow one another here; the whole keeps them.
-        sanitize.marked(text[:_BEGINNING].replace("\n", " ")),
+        # The summary is one line; the whole text keeps its line breaks.
+        sanitize.marked(text[:_SUMMARY_CHARACTERS].replace("\n", " ")),
         _("%(count)d characters") % {"count": len(text)},
         whole,
     )

@@ -1,4 +1,4 @@
-"""Secrets in what people are shown: which members of a JSON value are masked, and why.
+"""Masks secrets in JSON values that people read: which members, and by which pattern.
 
 Only what is shown is masked. What is stored, digested and sent on stays as it is.
 """
@@ -19,7 +19,7 @@ from hitl.text import sanitize
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """Stands in the place of a secret; holds nothing of it."""
+    """Takes the place of a secret, and contains nothing of it."""
 
     # The glob of HITL_REDACT that the member's name matches.
     pattern: str
@@ -57,13 +57,14 @@ def spelled_out(value: Any) -> Any:
 def pattern_for(name: str) -> str | None:
     """Return the first glob of `HITL_REDACT` that the member's name matches.
 
-    Neither case counts nor what is not seen, nor which of `-`, `_` and a space is between words.
+    Upper and lower case, invisible characters, and `-`, `_` or space between words make no
+    difference.
     """
-    bare = _bare(name)
+    normalized = _normalized(name)
     patterns: list[str] = settings.HITL_REDACT
-    return next((glob for glob in patterns if fnmatchcase(bare, _bare(glob))), None)
+    return next((glob for glob in patterns if fnmatchcase(normalized, _normalized(glob))), None)
 
 
-def _bare(name: str) -> str:
-    seen = sanitize.without_unseen(unicodedata.normalize("NFKC", name))
-    return seen.casefold().replace("-", "_").replace(" ", "_")
+def _normalized(name: str) -> str:
+    visible = sanitize.without_invisible(unicodedata.normalize("NFKC", name))
+    return visible.casefold().replace("-", "_").replace(" ", "_")

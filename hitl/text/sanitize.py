@@ -1,4 +1,5 @@
-"""Text from outside as people are shown it: nothing in it hides, and nothing moves the rest."""
+"""Text from outside made safe to show: invisible characters get a mark, and none of them can move
+or hide the text around it."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-# Printable by `str.isprintable`, and yet nothing to see: the rest of Unicode's
+# `str.isprintable` calls these printable, but they are invisible: the rest of Unicode's
 # Default_Ignorable_Code_Point, and the Braille pattern without dots.
-_BLANK = frozenset(
+_INVISIBLE = frozenset(
     chr(code)
     for first, last in (
         (0x034F, 0x034F),
@@ -28,23 +29,23 @@ _BLANK = frozenset(
     )
     for code in range(first, last + 1)
 )
-# As many in a row are text; more of them may push something out of sight.
-_MOST_SPACES = 2
-_MOST_LINE_BREAKS = 3
+# Chosen: as many in a row are ordinary text; more of them may push something out of sight.
+_MAX_SPACES = 2
+_MAX_LINE_BREAKS = 3
 
 
 def plain(text: str) -> str:
-    """Return one line of `text` with a mark such as ⟨U+202E⟩ for whatever is not seen."""
+    """Return `text` in one line, with a mark such as ⟨U+202E⟩ for each invisible character."""
     return "".join(piece for _marks, piece in _pieces(text))
 
 
-def without_unseen(text: str) -> str:
-    """Return `text` without the characters that are not seen."""
-    return "".join(c for c in text if c.isprintable() and c not in _BLANK)
+def without_invisible(text: str) -> str:
+    """Return `text` without its invisible characters."""
+    return "".join(c for c in text if c.isprintable() and c not in _INVISIBLE)
 
 
 def marked(text: str, *, is_multiline: bool = False) -> SafeString:
-    """Return `text` as HTML that wraps and in which the marks look unlike text.
+    """Return `text` as HTML that wraps, in which marks are styled unlike text.
 
     Line breaks are kept where `is_multiline`, and marked elsewhere.
     """
@@ -54,7 +55,7 @@ def marked(text: str, *, is_multiline: bool = False) -> SafeString:
 def pretty(value: Any) -> SafeString:
     """Return a JSON value as indented HTML, with the marks of `marked` in its texts."""
     lines = []
-    # Line breaks inside texts are escaped: what a line begins with is our own indentation.
+    # JSON escapes line breaks inside texts, so each line begins with its indentation.
     for line in json.dumps(value, ensure_ascii=False, indent=2).split("\n"):
         text = line.lstrip(" ")
         lines.append((" " * (len(line) - len(text)), _html(text)))
@@ -75,16 +76,16 @@ def _html(text: str, *, is_multiline: bool = False) -> SafeString:
 
 
 def _pieces(text: str, *, is_multiline: bool = False) -> Iterator[tuple[bool, str]]:
-    """Yield `text` piece by piece, each with whether it is a mark."""
+    """Yield the pieces of `text`, each with whether it is a mark."""
     for character, run in groupby(text):
         count = sum(1 for _same in run)
-        if character == " " and count > _MOST_SPACES:
+        if character == " " and count > _MAX_SPACES:
             yield True, _("⟨%(count)d spaces⟩") % {"count": count}
         elif character == "\n" and is_multiline:
-            if count > _MOST_LINE_BREAKS:
+            if count > _MAX_LINE_BREAKS:
                 yield True, _("⟨%(count)d line breaks⟩") % {"count": count}
-            yield False, "\n" * min(count, _MOST_LINE_BREAKS)
-        elif character.isprintable() and character not in _BLANK:
+            yield False, "\n" * min(count, _MAX_LINE_BREAKS)
+        elif character.isprintable() and character not in _INVISIBLE:
             yield False, character * count
         else:
             times = f" ×{count}" if count > 1 else ""

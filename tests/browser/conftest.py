@@ -52,9 +52,9 @@ def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterato
     """Return the desk of a real server, with its people."""
     running = RunningServer(tmp_path_factory.mktemp("desk") / "data")
     try:
-        made = Desk(running.start())
-        made.people(*PEOPLE)
-        yield made
+        office = Desk(running.start())
+        office.people(*PEOPLE)
+        yield office
         assert running.stop() == 0, running.output
     finally:
         running.end()
@@ -62,24 +62,24 @@ def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterato
 
 @pytest.fixture
 def operator(desk: Desk, chromium: Browser) -> Iterator[Callable[..., Operator]]:
-    """Return a maker of browser windows, with options of Playwright's contexts."""
-    made: list[Operator] = []
+    """Return a function that opens a browser window, with options of Playwright's contexts."""
+    windows: list[Operator] = []
 
     def make(**options: Any) -> Operator:
         options = {"viewport": {"width": 1280, "height": 800}, "locale": "en-US", **options}
-        made.append(Operator(desk, chromium.new_context(**options)))
-        return made[-1]
+        windows.append(Operator(desk, chromium.new_context(**options)))
+        return windows[-1]
 
     yield make
-    for one in made:
+    for window in windows:
         try:
-            one.assert_no_complaint()
+            window.assert_no_complaint()
         finally:
-            one.context.close()
+            window.context.close()
 
 
 @pytest.fixture(autouse=True)
 def _an_empty_inbox(desk: Desk) -> Iterator[None]:
-    """Leave nothing waiting for the next test."""
+    """Cancel all pending requests after each test."""
     yield
     desk.withdraw_all()

@@ -1,4 +1,4 @@
-"""The desk as an operator meets it in a browser, and the agents that ask meanwhile."""
+"""The desk as an operator uses it in a browser, and an agent that asks over REST."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.server import CHECKOUT, RunningServer
 
-# A machine that is busy with other things is no defect.
+# Long, because the machine may be busy with other things.
 expect.set_options(timeout=60_000)
 
 SCREENSHOTS = CHECKOUT / "build/screenshots"
@@ -22,7 +22,7 @@ LIST = "/admin/hitl/approvalrequest/"
 PASSWORD = "an-operator-of-the-desk"
 
 _COMPLAINTS = ("Content Security Policy", "Content-Security-Policy")
-# Every violation of the Content-Security-Policy, as the page itself hears of it.
+# Collects every violation of the Content-Security-Policy that the page reports.
 _LISTEN = """
 window.cspReports = [];
 document.addEventListener("securitypolicyviolation", (event) => {
@@ -39,8 +39,8 @@ from dwp_project.gateway.models import Membership
 from hitl.models import RejectionReason
 sessions = {}
 for person in json.loads(sys.stdin.read()):
-    user, made = User.objects.get_or_create(username=person["username"], is_staff=True)
-    if made:
+    user, is_new = User.objects.get_or_create(username=person["username"], is_staff=True)
+    if is_new:
         user.set_password(person["password"])
         user.save()
     for tenant, role in person["roles"].items():
@@ -58,7 +58,7 @@ print(json.dumps(sessions))
 
 
 class Desk:
-    """A running server, people who sit at it, and the REST client of an agent."""
+    """A running server, its operators, and the REST client of an agent."""
 
     def __init__(self, server: RunningServer) -> None:
         self.server = server
@@ -82,10 +82,10 @@ class Desk:
 
     def people(self, *people: tuple[str, Mapping[str, str]]) -> None:
         """Make operators with their roles in tenants, each signed in."""
-        wanted = [
+        accounts = [
             {"username": name, "password": PASSWORD, "roles": dict(roles)} for name, roles in people
         ]
-        self.sessions |= json.loads(self.manage(_PEOPLE, wanted))
+        self.sessions |= json.loads(self.manage(_PEOPLE, accounts))
 
     # --- an agent --------------------------------------------------------------------------
 
@@ -100,9 +100,9 @@ class Desk:
     ) -> dict[str, Any]:
         """Send a REST call and return the envelope, whatever the status."""
         answer = self.server.request("POST", path, self.server.headers(user, tenant, role), body)
-        found = json.loads(answer.body)
-        assert isinstance(found, dict)
-        return found
+        envelope = json.loads(answer.body)
+        assert isinstance(envelope, dict)
+        return envelope
 
     def ask(
         self,
@@ -124,23 +124,23 @@ class Desk:
             "context": {"amount": 120, "currency": "EUR"} if context is None else context,
             "timeoutSeconds": seconds,
         }
-        found = self.call("/aura/hitl/requests", body, user=user, tenant=tenant)
-        assert found["success"], found
-        return dict(found["data"])
+        envelope = self.call("/aura/hitl/requests", body, user=user, tenant=tenant)
+        assert envelope["success"], envelope
+        return dict(envelope["data"])
 
     def decide(self, request: Mapping[str, Any], verb: str, user: str = "somebody") -> None:
         """Decide over REST, as a colleague elsewhere."""
-        found = self.call(
+        envelope = self.call(
             f"/aura/hitl/{verb}/{request['requestId']}", {}, user=user, role="approver"
         )
-        assert found["success"], found
+        assert envelope["success"], envelope
 
     def withdraw_all(self) -> None:
-        """Cancel whatever waits in the tenants of the tests."""
+        """Cancel the pending requests of the tests' tenants."""
         for tenant in ("tenant1", "tenant2"):
             headers = self.server.headers("admin1", tenant, "admin")
-            listed = self.server.get("/aura/hitl/requests?status=pending", headers)
-            for request in listed.json()["data"]["items"]:
+            answer = self.server.get("/aura/hitl/requests?status=pending", headers)
+            for request in answer.json()["data"]["items"]:
                 path = f"/aura/hitl/requests/{request['requestId']}/cancel"
                 self.server.request("POST", path, headers, {})
 
@@ -151,7 +151,7 @@ class Desk:
 
 
 class Operator:
-    """One browser window of somebody who is signed in."""
+    """One browser window of an operator."""
 
     def __init__(self, desk: Desk, context: BrowserContext) -> None:
         self.desk = desk
@@ -159,15 +159,15 @@ class Operator:
         self.page: Page = context.new_page()
         self.page.set_default_timeout(60_000)
         self.complaints: list[str] = []
-        self._hear(self.page)
+        self._watch(self.page)
 
-    def _hear(self, page: Page) -> None:
+    def _watch(self, page: Page) -> None:
         page.add_init_script(_LISTEN)
         page.on(
             "console",
-            lambda told: (
-                self.complaints.append(told.text)
-                if any(text in told.text for text in _COMPLAINTS)
+            lambda message: (
+                self.complaints.append(message.text)
+                if any(text in message.text for text in _COMPLAINTS)
                 else None
             ),
         )
@@ -178,7 +178,7 @@ class Operator:
         return self.page
 
     def sign_in(self, username: str, *, page: str = INBOX) -> Page:
-        """Sit down as somebody who has signed in already; return the page, live if the inbox."""
+        """Open a page with an operator's session cookie; of the inbox, wait until it is live."""
         cookie: Any = {
             "name": "sessionid",
             "value": self.desk.sessions[username],
@@ -191,7 +191,7 @@ class Operator:
         return self.page
 
     def sign_in_by_form(self, username: str) -> Page:
-        """Sign in as people do, which costs the server the hashing of a password."""
+        """Sign in by the form, which costs the server the hashing of a password."""
         page = self.open(f"/admin/login/?next={INBOX}")
         page.fill("#id_username", username)
         page.fill("#id_password", PASSWORD)
@@ -212,7 +212,7 @@ class Operator:
         return self.page.locator("#rows > .row", has_text=text)
 
     def ready(self) -> None:
-        """Wait as long as a request must have been seen before it can be decided."""
+        """Wait until the request has been visible for long enough to be decided."""
         self.page.wait_for_selector("#request #help:not([hidden])")
         self.page.wait_for_timeout(900)
 

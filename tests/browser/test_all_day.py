@@ -9,7 +9,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.desk import INBOX, Desk, Operator
 
 Open = Callable[..., Operator]
-# What the page tells the system and the speakers.
+# Counts the notifications and tones of the page.
 _RECORD = """
 window.notified = [];
 window.tones = 0;
@@ -27,17 +27,17 @@ OscillatorNode.prototype.start = function (...given) {
 _HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true })"
 _POLICY = """
 import json, sys
-from hitl import policy_changes
 from hitl.actors import Actor
-from hitl.policies import Rule
+from hitl.policies import changes
+from hitl.policies.rules import Rule
 from hitl.states import ActorKind, Channel
 pattern, rule = json.load(sys.stdin)
 head = Actor("head", "tenant1", ActorKind.OPERATOR, Channel.ADMIN, "admin")
-policy_changes.create(head, pattern, Rule(**rule))
+changes.create(head, pattern, Rule(**rule))
 """
 
 
-def test_alerts_are_off_until_they_are_wanted(desk: Desk, operator: Open) -> None:
+def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> None:
     kim = operator()
     kim.page.add_init_script(_RECORD)
     page = kim.sign_in("kim")
@@ -52,7 +52,7 @@ def test_alerts_are_off_until_they_are_wanted(desk: Desk, operator: Open) -> Non
     tried = page.evaluate("tones")
     desk.ask("Pay 2 EUR?", seconds=501)
     expect(kim.row("Pay 2 EUR?")).to_be_visible()
-    # Who looks at the page is not told twice.
+    # No notification while the page is visible.
     assert page.evaluate("notified") == []
     assert page.evaluate("tones") == tried + 2
     page.evaluate(_HIDDEN)
@@ -70,7 +70,7 @@ def test_alerts_are_off_until_they_are_wanted(desk: Desk, operator: Open) -> Non
 
 
 def test_tabs_side_by_side_agree(desk: Desk, operator: Open) -> None:
-    asked = desk.ask("Pay 5 EUR?")
+    request = desk.ask("Pay 5 EUR?")
     kim = operator()
     inbox = kim.sign_in("kim")
     first, second = (_tab(kim, inbox) for _ in range(2))
@@ -81,11 +81,11 @@ def test_tabs_side_by_side_agree(desk: Desk, operator: Open) -> None:
     expect(second.locator(".state-approved")).to_contain_text("kim")
     expect(second.locator("#decision")).to_have_count(0)
     expect(inbox.locator("#rows > .row")).to_have_count(0)
-    assert desk.status(asked) == "approved"
+    assert desk.status(request) == "approved"
 
 
 def _tab(kim: Operator, inbox: Page) -> Page:
-    """Open the inbox's first request in a tab of its own, and look at it."""
+    """Open the inbox's first request in a tab of its own, until it can be decided."""
     tab = kim.context.new_page()
     tab.goto(inbox.locator("#rows .open").first.evaluate("link => link.href"))
     tab.wait_for_selector("#request #help:not([hidden])")
@@ -94,7 +94,7 @@ def _tab(kim: Operator, inbox: Page) -> Page:
 
 
 def test_enter_never_approves(desk: Desk, operator: Open) -> None:
-    asked = [desk.ask(f"Pay {n} EUR?", seconds=600 + n) for n in (6, 7, 8)]
+    requests = [desk.ask(f"Pay {n} EUR?", seconds=600 + n) for n in (6, 7, 8)]
     kim = operator()
     page = kim.sign_in("kim")
     page.locator("#rows .open").first.click()
@@ -114,11 +114,11 @@ def test_enter_never_approves(desk: Desk, operator: Open) -> None:
     page.fill("#id_typed", "1")
     page.keyboard.press("Enter")
     expect(page.locator("#typed-wrong")).to_be_visible()
-    assert [desk.status(one) for one in asked] == ["rejected", "pending", "pending"]
+    assert [desk.status(request) for request in requests] == ["rejected", "pending", "pending"]
 
 
 def test_reason_that_has_the_focus_is_the_one_that_is_sent(desk: Desk, operator: Open) -> None:
-    asked = desk.ask("Pay 11 EUR?")
+    request = desk.ask("Pay 11 EUR?")
     kim = operator()
     page = kim.sign_in("kim")
     page.locator("#rows .open").click()
@@ -131,19 +131,19 @@ def test_reason_that_has_the_focus_is_the_one_that_is_sent(desk: Desk, operator:
     expect(page.locator(".messagelist")).to_contain_text("is now rejected")
     page.goto(address)
     expect(page.locator(".state-reason")).to_have_text("The amount is too high")
-    assert desk.status(asked) == "rejected"
+    assert desk.status(request) == "rejected"
 
 
-def test_tab_in_the_background_keeps_no_connection(desk: Desk, operator: Open) -> None:
+def test_hidden_tab_holds_no_connection(desk: Desk, operator: Open) -> None:
     desk.ask("Pay 12 EUR?")
     kim = operator()
     page = kim.sign_in("kim")
     address = page.locator("#rows .open").evaluate("link => link.href")
     tab = kim.context.new_page()
     tab.add_init_script(_HIDDEN)
-    begun: list[str] = []
+    started: list[str] = []
     ended: list[str] = []
-    tab.on("request", lambda request: begun.append(request.url))
+    tab.on("request", lambda request: started.append(request.url))
     tab.on("requestfailed", lambda request: ended.append(request.url))
     tab.on("requestfinished", lambda request: ended.append(request.url))
 
@@ -151,11 +151,11 @@ def test_tab_in_the_background_keeps_no_connection(desk: Desk, operator: Open) -
     tab.wait_for_selector("#request #help:not([hidden])")
     tab.wait_for_timeout(1000)
 
-    assert [url for url in begun if url.endswith("/live/") and url not in ended] == []
+    assert [url for url in started if url.endswith("/live/") and url not in ended] == []
 
 
-def test_two_hundred_are_read_and_rejected_at_once(desk: Desk, operator: Open) -> None:
-    asked = [desk.ask(f"Delete file {n:03}?", seconds=3600 + n) for n in range(203)]
+def test_200_requests_are_listed_and_rejected_at_once(desk: Desk, operator: Open) -> None:
+    requests = [desk.ask(f"Delete file {n:03}?", seconds=3600 + n) for n in range(203)]
     kim = operator()
     page = kim.sign_in("kim")
     expect(page.locator("#rows > .row")).to_have_count(200)
@@ -172,7 +172,7 @@ def test_two_hundred_are_read_and_rejected_at_once(desk: Desk, operator: Open) -
     page.click(".many button.reject")
 
     expect(page.locator(".result.success")).to_have_count(200)
-    assert [desk.status(one) for one in asked[199:]] == [
+    assert [desk.status(request) for request in requests[199:]] == [
         "rejected",
         "pending",
         "pending",
@@ -180,7 +180,7 @@ def test_two_hundred_are_read_and_rejected_at_once(desk: Desk, operator: Open) -
     ]
 
 
-def test_request_of_200_kb_is_there_to_its_end(desk: Desk, operator: Open) -> None:
+def test_request_of_200_kb_is_shown_whole(desk: Desk, operator: Open) -> None:
     files = {f"file-{n:04}": f"/archive/{n:04}/" + "x" * 60 for n in range(2000)}
     desk.ask("Delete 2,000 files?", context={"files": files, "last": "the-very-end"})
     kim = operator()
@@ -193,7 +193,7 @@ def test_request_of_200_kb_is_there_to_its_end(desk: Desk, operator: Open) -> No
     expect(page.locator(".messagelist")).to_contain_text("is now approved")
 
 
-def test_escalation_takes_the_buttons_and_says_why(desk: Desk, operator: Open) -> None:
+def test_escalation_removes_the_buttons_and_says_why(desk: Desk, operator: Open) -> None:
     rule = {
         "timeout_seconds": 12,
         "on_timeout": "escalate",
@@ -201,7 +201,7 @@ def test_escalation_takes_the_buttons_and_says_why(desk: Desk, operator: Open) -
         "escalate_seconds": 600,
     }
     desk.manage(_POLICY, ["wipe_*", rule])
-    asked = desk.ask("Wipe the disk?", action="wipe_disk")
+    request = desk.ask("Wipe the disk?", action="wipe_disk")
     kim = operator()
     page = kim.sign_in("kim")
     page.locator("#rows .open").click()
@@ -213,10 +213,10 @@ def test_escalation_takes_the_buttons_and_says_why(desk: Desk, operator: Open) -
     expect(page.locator("#decision button")).to_have_count(0)
     expect(page.locator(".why-not")).to_contain_text("admin")
     kim.shoot("request-escalated")
-    assert desk.status(asked) == "pending"
+    assert desk.status(request) == "pending"
 
 
-def test_buttons_come_with_the_role(desk: Desk, operator: Open) -> None:
+def test_buttons_appear_with_the_role(desk: Desk, operator: Open) -> None:
     desk.ask("Pay 9 EUR?")
     rising = operator()
     page = rising.sign_in("rising")
@@ -244,7 +244,7 @@ def test_session_elsewhere_has_no_timeline_and_no_error(desk: Desk, operator: Op
     desk.ask("Pay 10 EUR?")
     kim = operator()
     errors: list[str] = []
-    kim.page.on("console", lambda told: errors.append(told.text) if told.type == "error" else None)
+    kim.page.on("console", lambda line: errors.append(line.text) if line.type == "error" else None)
     page = kim.sign_in("kim")
     page.locator("#rows .open").click()
 

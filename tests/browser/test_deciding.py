@@ -1,4 +1,4 @@
-"""Deciding at the desk: what arrives is read, decided, and heard by the agent."""
+"""Deciding at the desk: requests arrive, are read and decided, and the agent gets the decision."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_request_that_expires_while_it_is_read_says_so(desk: Desk, operator: Ope
 
 
 def test_keyboard_alone_is_enough(desk: Desk, operator: Open) -> None:
-    asked = [desk.ask(f"Pay {n} EUR?", seconds=300 + n) for n in (1, 2, 3)]
+    requests = [desk.ask(f"Pay {n} EUR?", seconds=300 + n) for n in (1, 2, 3)]
     kim = operator()
     page = kim.sign_in("kim")
     page.keyboard.press("?")
@@ -124,18 +124,18 @@ def test_keyboard_alone_is_enough(desk: Desk, operator: Open) -> None:
     expect(page.locator("h1")).to_have_text("Pay 2 EUR?")
     page.keyboard.press("a")  # meant for the request before: too soon to be read
     page.wait_for_timeout(900)
-    assert desk.status(asked[1]) == "pending"
+    assert desk.status(requests[1]) == "pending"
     page.keyboard.down("r")
     page.keyboard.up("r")
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
 
     expect(page.locator("h1")).to_have_text("Pay 3 EUR?")
-    assert [desk.status(one) for one in asked] == ["approved", "rejected", "pending"]
+    assert [desk.status(request) for request in requests] == ["approved", "rejected", "pending"]
 
 
-def test_key_that_is_held_down_approves_nothing(desk: Desk, operator: Open) -> None:
-    asked = desk.ask("Pay 5 EUR?")
+def test_repeating_key_approves_nothing(desk: Desk, operator: Open) -> None:
+    request = desk.ask("Pay 5 EUR?")
     kim = operator()
     page = kim.sign_in("kim")
     page.locator("#rows .open").click()
@@ -145,11 +145,13 @@ def test_key_that_is_held_down_approves_nothing(desk: Desk, operator: Open) -> N
     page.wait_for_timeout(300)
 
     expect(page.locator("h1")).to_have_text("Pay 5 EUR?")
-    assert desk.status(asked) == "pending"
+    assert desk.status(request) == "pending"
 
 
 def test_many_are_approved_once_their_number_is_typed(desk: Desk, operator: Open) -> None:
-    asked = [desk.ask(f"Send letter {n}?", action="send_mail", seconds=400 + n) for n in range(5)]
+    requests = [
+        desk.ask(f"Send letter {n}?", action="send_mail", seconds=400 + n) for n in range(5)
+    ]
     kim = operator()
     page = kim.sign_in("kim")
     boxes = page.locator("#rows .pick input")
@@ -157,7 +159,7 @@ def test_many_are_approved_once_their_number_is_typed(desk: Desk, operator: Open
     boxes.nth(3).click(modifiers=["Shift"])
     expect(page.locator("#selected")).to_have_text("4 selected")
     kim.shoot("inbox-selected")
-    desk.decide(asked[1], "reject", user="park")
+    desk.decide(requests[1], "reject", user="park")
     expect(page.locator("#rows > .row")).to_have_count(4)
     expect(page.locator("#selected")).to_have_text("3 selected")
 
@@ -172,5 +174,5 @@ def test_many_are_approved_once_their_number_is_typed(desk: Desk, operator: Open
     expect(page.locator("h1")).to_have_text("3 requests decided.")
     expect(page.locator(".result.success")).to_have_count(3)
     kim.shoot("results")
-    states = [desk.status(one) for one in asked]
+    states = [desk.status(request) for request in requests]
     assert states == ["approved", "rejected", "approved", "approved", "pending"]

@@ -1,4 +1,4 @@
-"""What the pages look like: Korean, narrow, dark, for everybody, and under a strict policy."""
+"""How the pages look: in Korean, narrow, dark, accessible, and under a strict policy."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ CONTEXT: dict[str, Any] = {
 }
 
 
-def asked(desk: Desk) -> None:
-    """Open requests as a morning has them."""
+def open_requests(desk: Desk) -> None:
+    """Open requests of several kinds, tenants and languages."""
     desk.ask("Pay 1,250.50 EUR to ACME for invoice 2026-1123?", context=CONTEXT, seconds=900)
     desk.ask("Delete 340 mails from “Archive”?", action="delete_mail", seconds=95,
              context={"folder": "Archive", "count": 340, "older_than": "2024-01-01"})  # fmt: skip
@@ -37,44 +37,44 @@ def asked(desk: Desk) -> None:
 
 
 def serious(page: Any) -> list[str]:
-    """Return what axe finds serious or critical."""
+    """Return the violations that axe calls serious or critical."""
     # Without its preload, which styles the page inline.
-    found = Axe().run(page, options={"preload": False}).response["violations"]
+    violations = Axe().run(page, options={"preload": False}).response["violations"]
     return [
-        f"{one['id']}: {node['target']} {node['any'][0]['message'] if node['any'] else ''}"
-        for one in found
-        if one["impact"] in ("serious", "critical")
-        for node in one["nodes"]
+        f"{violation['id']}: {node['target']} {node['any'][0]['message'] if node['any'] else ''}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
     ]
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_have_no_serious_finding_and_break_no_policy(
+def test_pages_have_no_serious_violation_and_break_no_policy(
     desk: Desk, operator: Open, theme: str
 ) -> None:
-    asked(desk)
+    open_requests(desk)
     lee = operator(color_scheme=theme)
     page = lee.sign_in("lee")
     expect(page.locator("#rows > .row")).to_have_count(5)
     lee.shoot(f"inbox-{theme}")
-    found = {"inbox": serious(page)}
+    violations = {"inbox": serious(page)}
     page.locator("#rows .open", has_text="ACME").click()
     lee.ready()
     assert "sk-this-must-never" not in page.content()
     assert "hunter2" not in page.content()
     lee.shoot(f"request-{theme}", whole=True)
-    found["request"] = serious(page)
-    found |= {path: serious(lee.open(path)) for path in ("/admin/", LIST)}
+    violations["request"] = serious(page)
+    violations |= {path: serious(lee.open(path)) for path in ("/admin/", LIST)}
     lee.shoot(f"archive-{theme}")
     if theme == "light":
         for path in ("/admin/hitl/auditrecord/", "/admin/nothing-here/", "/admin/password_change/"):
-            found[path] = serious(lee.open(path))
+            violations[path] = serious(lee.open(path))
             lee.assert_no_complaint()
 
-    assert [f"{name} {one}" for name, told in found.items() for one in told] == []
+    assert [f"{name} {text}" for name, texts in violations.items() for text in texts] == []
 
 
-def test_login_has_no_serious_finding(operator: Open) -> None:
+def test_login_has_no_serious_violation(operator: Open) -> None:
     nobody = operator()
     page = nobody.open("/admin/login/")
     nobody.shoot("login")
@@ -91,7 +91,7 @@ def test_documentation_works_under_the_policy(operator: Open) -> None:
 
 
 def test_desk_speaks_korean(desk: Desk, operator: Open) -> None:
-    asked(desk)
+    open_requests(desk)
     lee = operator(locale="ko-KR")
     page = lee.sign_in("lee")
     expect(page.locator("h1")).to_contain_text("받은 요청")
@@ -104,7 +104,7 @@ def test_desk_speaks_korean(desk: Desk, operator: Open) -> None:
 
 
 def test_desk_fits_into_360_pixels(desk: Desk, operator: Open) -> None:
-    asked(desk)
+    open_requests(desk)
     lee = operator(viewport={"width": 360, "height": 740})
     page = lee.sign_in("lee")
     lee.shoot("inbox-360")
@@ -116,13 +116,13 @@ def test_desk_fits_into_360_pixels(desk: Desk, operator: Open) -> None:
 
     for path in paths:
         lee.open(path)
-        # What is wider than the window could only be read by scrolling sideways.
+        # Nothing is wider than the window, or it could only be read by scrolling sideways.
         widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
         if path != LIST:  # the stock list scrolls inside itself
             assert widths[0] <= widths[1], path
 
 
-def test_live_stream_stops_for_whoever_has_left(desk: Desk, operator: Open) -> None:
+def test_live_stream_stops_when_the_membership_ends(desk: Desk, operator: Open) -> None:
     desk.ask("Pay 77 EUR?")
     leaver = operator()
     page = leaver.sign_in("leaver")
@@ -155,29 +155,31 @@ def test_live_stream_stops_when_the_session_ends(desk: Desk, operator: Open) -> 
     assert "80 EUR" not in page.content()
 
 
-def test_what_admins_keep_fits_and_has_no_serious_finding(desk: Desk, operator: Open) -> None:
+def test_pages_of_admins_fit_into_360_pixels_and_have_no_serious_violation(
+    desk: Desk, operator: Open
+) -> None:
     for number in range(3):
         desk.ask(f"Pay 8{number} EUR to a customer whose name is long?", seconds=900)
     head = operator(viewport={"width": 360, "height": 740})
     page = head.sign_in("head", page="/admin/hitl/policy/add/")
     page.fill("#id_pattern", "transfer_money_abroad_*")
     page.click("input[name=_save]")
-    found: dict[str, list[str]] = {}
+    violations: dict[str, list[str]] = {}
     paths = ["policy/", "rejectionreason/", "rejectionreason/add/", "outboxentry/"]
     for path in [*(f"/admin/hitl/{path}" for path in paths), "/admin/gateway/membership/"]:
-        found[path] = serious(head.open(path))
+        violations[path] = serious(head.open(path))
         head.shoot("360-" + path.strip("/").replace("/", "-"), whole=True)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), path
         head.assert_no_complaint()
     head.open(INBOX)
     page.check("#all")
     page.click("#bar button[value=reject]")
-    found["many"] = serious(page)
+    violations["many"] = serious(page)
     page.fill(".many input[name=reason]", "Not today")
     page.click(".many button.reject")
     expect(page.locator(".result.success")).to_have_count(3)
-    found["results"] = serious(page)
+    violations["results"] = serious(page)
     head.shoot("360-results", whole=True)
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
-    assert [f"{name} {one}" for name, told in found.items() for one in told] == []
+    assert [f"{name} {text}" for name, texts in violations.items() for text in texts] == []

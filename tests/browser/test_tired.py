@@ -1,4 +1,4 @@
-"""What a tired operator does: sends while offline, signed out, or what nobody can read."""
+"""Mistakes and hostile input: sending while offline or signed out, and deceptive texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Open = Callable[..., Operator]
 
 
 def test_approval_while_offline_says_that_nothing_was_sent(desk: Desk, operator: Open) -> None:
-    asked = desk.ask("Pay 50 EUR?")
+    request = desk.ask("Pay 50 EUR?")
     kim = operator()
     page = kim.sign_in("kim")
     page.locator("#rows .open").click()
@@ -23,32 +23,34 @@ def test_approval_while_offline_says_that_nothing_was_sent(desk: Desk, operator:
     page.click("button.approve")
 
     expect(page.locator("#offline")).to_be_visible()
-    assert desk.status(asked) == "pending"
+    assert desk.status(request) == "pending"
     kim.context.set_offline(False)
     expect(page.locator("#offline")).to_be_hidden()
     page.click("button.approve")
     expect(page.locator(".messagelist")).to_contain_text("is now approved")
 
 
-def test_decision_of_an_ended_session_is_not_made_by_signing_in(desk: Desk, operator: Open) -> None:
-    asked = desk.ask("Pay 51 EUR?")
+def test_signing_in_again_does_not_send_the_decision_of_the_ended_session(
+    desk: Desk, operator: Open
+) -> None:
+    request = desk.ask("Pay 51 EUR?")
     kim = operator()
     page = kim.sign_in("kim")
     page.route("**/live/", lambda route: route.abort())
     page.locator("#rows .open").click()
     kim.ready()
-    kept: list[Any] = [*kim.context.cookies()]
+    cookies: list[Any] = [*kim.context.cookies()]
     kim.context.clear_cookies(name="sessionid")
     page.click("button.approve")
     page.wait_for_selector("#id_password")
     target = page.url.split("next=")[1]
     # Signed in again: the browser comes back with a GET.
-    kim.context.add_cookies(kept)
+    kim.context.add_cookies(cookies)
     kim.open(target)
 
     expect(page.locator(".messagelist")).to_contain_text("Nothing was decided")
     expect(page.locator("h1")).to_have_text("Pay 51 EUR?")
-    assert desk.status(asked) == "pending"
+    assert desk.status(request) == "pending"
 
 
 def test_hostile_texts_neither_run_nor_break_the_page(desk: Desk, operator: Open) -> None:

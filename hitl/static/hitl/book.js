@@ -1,4 +1,4 @@
-/* Verifies a chain: posts the form, reads how far the walk is, line by line, shows the result. */
+/* Verifies a chain: posts the form, reads the progress line by line, and shows the result. */
 "use strict";
 
 for (const form of document.querySelectorAll(".book-verify")) {
@@ -20,24 +20,24 @@ async function verify(form) {
   bar.hidden = false;
   bar.removeAttribute("value");
   output.textContent = form.dataset.running;
-  let found;
+  let last;
   try {
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) });
     if (!answer.ok) {
-      const told = await answer.json().catch(() => ({}));
-      throw new Error(told.message || form.dataset.failed);
+      const envelope = await answer.json().catch(() => ({}));
+      throw new Error(envelope.message || form.dataset.failed);
     }
     for await (const line of lines(answer.body)) {
-      const told = JSON.parse(line);
-      if (told.of) {
-        bar.max = told.of;
-        bar.value = told.done;
+      const progress = JSON.parse(line);
+      if (progress.of) {
+        bar.max = progress.of;
+        bar.value = progress.done;
       }
-      if ("result" in told) {
-        found = told;
+      if ("result" in progress) {
+        last = progress;
       }
     }
-    show(form, output, found);
+    show(form, output, last);
   } catch (error) {
     form.dataset.state = "failed";
     output.textContent = error instanceof TypeError ? form.dataset.failed : error.message;
@@ -46,19 +46,19 @@ async function verify(form) {
   button.removeAttribute("aria-disabled");
 }
 
-function show(form, output, found) {
-  if (!found || !found.result) {
+function show(form, output, last) {
+  if (!last || !last.result) {
     form.dataset.state = "failed";
-    output.textContent = found ? form.dataset.stopped : form.dataset.failed;
+    output.textContent = last ? form.dataset.stopped : form.dataset.failed;
     return;
   }
-  const result = found.result;
+  const result = last.result;
   form.dataset.state = result.holds ? "holds" : "broken";
-  const told = result.holds ? [form.dataset.holds, `${form.dataset.count}: ${result.records}.`] : [form.dataset.broken, result.why];
+  const sentences = result.holds ? [form.dataset.holds, `${form.dataset.count}: ${result.records}.`] : [form.dataset.broken, result.why];
   if (result.vouched) {
-    told.push(`${form.dataset.vouched} ${result.vouched}.`);
+    sentences.push(`${form.dataset.vouched} ${result.vouched}.`);
   }
-  output.textContent = [...told, ...(result.notes || [])].join(" ");
+  output.textContent = [...sentences, ...(result.notes || [])].join(" ");
 }
 
 async function* lines(body) {

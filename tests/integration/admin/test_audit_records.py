@@ -3,33 +3,27 @@
 from __future__ import annotations
 
 import base64
-import io
-import json
 import re
-import zipfile
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
+from dwp_project.offload import run_sync
 from hitl import services
 from hitl.audit import record as audit_record
-from hitl.audit import search, signing, triggers, verify_export
+from hitl.audit import search
 from hitl.models import AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 from tests import factories
-from tests.integration.calls import Answer, browser
+from tests.integration.calls import browser
 from tests.integration.chains import NOON, chain_of, record
-from tests.integration.exchange import Exchange, call
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db
@@ -261,149 +255,6 @@ def test_page_says_that_a_checkpoint_is_not_outside(settings: Settings, tmp_path
 
     assert "is not in AUDIT_CHECKPOINT_DIR" in shown(client)
 
-
-# --- what consumers answer --------------------------------------------------------------
-
-
-class Desk:
-    """A signed-in browser, as it talks to the ASGI application."""
-
-    def __init__(self, role: str | None = "viewer", *, is_superuser: bool = False) -> None:
-        client = signed_in(role, is_superuser=is_superuser)
-        client.get(LIST)
-        page = client.get(LIST).content.decode()
-        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)
-        self.token = token[1] if token else "x" * 64
-        self.cookies = "; ".join(f"{each.key}={each.value}" for each in client.cookies.values())
-        self.cookies += f"; sessionid={client.session.session_key}"
-
-    def sent(self, fields: Mapping[str, str], token: str | None = None) -> dict[str, Any]:
-        posted = {"csrfmiddlewaretoken": self.token if token is None else token, **fields}
-        return {
-            "body": urlencode(posted).encode(),
-            "headers": {
-                "Cookie": self.cookies,
-                "Content-Type": "application/x-www-form-urlencoded",
-                "Content-Length": str(len(urlencode(posted))),
-            },
-        }
-
-    async def post(self, name: str, token: str | None = None, **fields: str) -> Answer:
-        return await call("POST", f"/admin/book/{name}", **self.sent(fields, token))
-
-
-def lines(answer: Answer) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in answer.content.splitlines()]
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_verification_tells_its_result_and_is_audited() -> None:
-    @sync_to_async
-    def begin() -> Desk:
-        chain_of(3)
-        return Desk()
-
-    desk = await begin()
-    answer = await desk.post("verify", tenant="tenant1")
-
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/x-ndjson")
-    result = lines(answer)[-1]["result"]
-    assert (result["holds"], result["records"]) == (True, 3)
-    again = lines(await desk.post("verify", tenant="tenant1"))[-1]["result"]
-    assert again["records"] == 4  # the first verification is a record of its own
-
-    @sync_to_async
-    def audited() -> list[tuple[str, str, str]]:
-        return list(
-            AuditRecord.objects.filter(event="audit:verified")
-            .order_by("id")
-            .values_list("actor", "details", "channel")
-        )
-
-    assert (await audited())[0] == ("desk", '{"holds":true,"records":3,"role":"viewer"}', "admin")
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_verification_tells_what_is_broken() -> None:
-    @sync_to_async
-    def begin() -> Desk:
-        chain_of(3)
-        triggers.remove(connection)
-        AuditRecord.objects.filter(sequence=2).delete()
-        triggers.install(connection)
-        return Desk()
-
-    desk = await begin()
-    result = lines(await desk.post("verify", tenant="tenant1"))[-1]["result"]
-
-    assert (result["holds"], result["kind"], result["sequence"]) == (False, "removed", 2)
-    assert result["why"] == "Record 2 is missing."
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_only_members_with_the_forms_token_verify_and_export() -> None:
-    @sync_to_async
-    def begin() -> Desk:
-        chain_of(1)
-        record(OUTSIDER)
-        return Desk("admin")
-
-    desk = await begin()
-    for name in ("verify", "export"):
-        for tenant in ("tenant2", "", "made-up"):
-            answer = await desk.post(name, tenant=tenant, format="csv")
-            assert answer.status == 404, (name, tenant)
-        assert (await desk.post(name, "wrong", tenant="tenant1", format="csv")).status == 403
-        nobody = await call("POST", f"/admin/book/{name}", body=b"tenant=tenant1&format=csv")
-        assert nobody.status in (403, 404)
-        assert b"tenant2" not in nobody.content
-
-    @sync_to_async
-    def untouched() -> int:
-        return AuditRecord.objects.count()
-
-    assert await untouched() == 2
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_export_is_a_signed_file(tmp_path: Path) -> None:
-    @sync_to_async
-    def begin() -> Desk:
-        chain_of(5)
-        record(OUTSIDER, session_id="theirs")
-        return Desk()
-
-    desk = await begin()
-    answer = await desk.post("export", tenant="tenant1", format="csv")
-
-    assert (answer.status, answer.headers["content-type"]) == (200, "application/zip")
-    assert answer.headers["content-disposition"] == (
-        'attachment; filename="audit-tenant1-1-5.csv.zip"'
-    )
-    path = tmp_path / "out.zip"
-    path.write_bytes(answer.content)
-    found = verify_export.verify(path, signing.trusted_keys())
-    assert (found.manifest["records"], found.manifest["createdBy"]) == (5, "desk")
-    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
-        assert b"theirs" not in archive.read("records.csv")
-    refused = await desk.post("export", tenant="tenant1", format="exe")
-    assert refused.status == 400
-
-
-@pytest.mark.django_db(transaction=True)
-async def test_export_waits_for_its_client_and_leaves_with_it() -> None:
-    @sync_to_async
-    def begin() -> Desk:
-        chain_of(3)
-        return Desk()
-
-    desk = await begin()
-    async with Exchange(
-        "POST", "/admin/book/export", **desk.sent({"tenant": "tenant1", "format": "jsonl"})
-    ) as exchange:
-        status, _headers = await exchange.start()
-        assert status == 200
-        await exchange.piece()
     # Leaving the block waits for the answer to end, and fails if it does not.
 
 
@@ -432,7 +283,6 @@ def test_conditions_together_are_looked_for_piece_by_piece(
 
 @pytest.mark.django_db(transaction=True)
 async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
-    @sync_to_async
     def shown() -> str:
         asked = factories.opened()
         for number in range(6):
@@ -456,4 +306,4 @@ async def test_long_history_shows_its_end_and_says_what_is_left_out() -> None:
             path = f"/admin/hitl/auditrecord/request/{asked.request_id}/"
             return str(signed_in().get(path).content.decode())
 
-    assert "these are the first and the last of them" in await shown()
+    assert "these are the first and the last of them" in await run_sync(shown)

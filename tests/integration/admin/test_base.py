@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.admin import site
+from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from dwp_project.gateway.models import Membership
 from hitl import services
-from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.admin.base import TenantAdmin
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, RejectionReason
 from tests import factories
 from tests.integration.calls import browser
 from tests.people import OUTSIDER
+from tests.ruling import a_policy
 
 pytestmark = pytest.mark.django_db
 
@@ -182,3 +186,21 @@ def test_members_of_the_deployments_chain_are_superusers() -> None:
     client = signed_in(is_superuser=True)
 
     assert client.get("/admin/hitl/auditrecord/").status_code == 200
+
+
+def test_every_page_with_rows_of_tenants_is_scoped_by_the_one_base(
+    request_: ApprovalRequest, rf: RequestFactory
+) -> None:
+    stranger = rf.get("/admin/")
+    stranger.user = factories.user("stranger", role=None, is_staff=True)
+    factories.user("colleague", role="viewer")
+    a_policy()
+    RejectionReason.objects.create(tenant_id="tenant1", text="Not today")
+    # Accounts and groups are Django's own and no tenant's: superusers alone see them.
+    pages = {model: page for model, page in site._registry.items() if model not in (User, Group)}
+
+    assert len(pages) == 6
+    for model, page in pages.items():
+        assert isinstance(page, TenantAdmin), model
+        assert model._default_manager.values_list(page.tenant_field, flat=True).exists(), model
+        assert not page.get_queryset(stranger).exists(), model

@@ -19,9 +19,8 @@ from django.db import connection, transaction
 from django.test import Client
 from pytest_django import Settings
 
-from dwp_project.gateway.admin import ModelAdmin
 from dwp_project.offload import run_sync
-from hitl.admin.base import ReadOnlyAdmin
+from hitl.admin.base import ModelAdmin, ReadOnlyAdmin
 from tests import factories
 from tests.integration import foreign
 from tests.integration.calls import Api, browser

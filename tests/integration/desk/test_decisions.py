@@ -52,10 +52,10 @@ def act(client: Client, action: str, *requests: ApprovalRequest) -> HttpResponse
     """Take an action of the list and confirm it; return the page that follows."""
     keys = [str(request.pk) for request in requests]
     answer = client.post(LIST, {"action": action, "_selected_action": keys}, follow=True)
-    asked = _FIELD.findall(answer.content.decode())
-    if ("confirmed", "1") in asked:
+    fields = _FIELD.findall(answer.content.decode())
+    if ("confirmed", "1") in fields:
         form: dict[str, list[str]] = {"typed": [str(len(requests))]}
-        for name, value in asked:
+        for name, value in fields:
             form.setdefault(name, []).append(value)
         answer = client.post(f"{LIST}many/", form, follow=True)
     assert isinstance(answer, HttpResponse)
@@ -82,7 +82,7 @@ def test_page_approves_and_records_the_operator(role: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_page_tells_that_the_signal_waits_for_redis(settings: Settings) -> None:
+def test_page_says_that_the_signal_waits_for_redis(settings: Settings) -> None:
     request = factories.opened()
     client = signed_in("approver")
 
@@ -107,16 +107,16 @@ def test_pages_say_that_the_database_is_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("typed", "kept"),
+    ("typed", "reason"),
     [("아직 아님", "아직 아님"), ("  ", "User rejected"), ("x" * 11_000, "x" * 10_000)],
 )
-def test_page_rejects_with_a_reason(typed: str, kept: str) -> None:
+def test_page_rejects_with_a_reason(typed: str, reason: str) -> None:
     request = factories.opened()
 
     decide(signed_in(), request, reject="1", reason=typed)
 
     request.refresh_from_db()
-    assert (request.status, request.reason) == ("rejected", kept)
+    assert (request.status, request.reason) == ("rejected", reason)
     assert AuditRecord.objects.get(event="request:rejected").actor_kind == "operator"
 
 
@@ -135,7 +135,7 @@ def test_action_decides_what_is_selected(action: str, status: str) -> None:
     assert {record.actor for record in records} == {"desk"}
 
 
-def test_action_tells_what_it_could_not_decide() -> None:
+def test_action_says_which_requests_it_could_not_decide() -> None:
     decided, pending = factories.opened(), factories.opened()
     services.reject(decided.request_id, factories.actor(), reason="no")
 
@@ -159,7 +159,7 @@ def test_decision_that_comes_second_changes_nothing() -> None:
     assert OutboxEntry.objects.count() == 1
 
 
-def test_page_of_what_is_over_offers_no_decision() -> None:
+def test_page_of_an_expired_or_cancelled_request_offers_no_decision() -> None:
     expired = factories.opened(now=timezone.now() - timedelta(seconds=300))
     cancelled = factories.opened()
     services.cancel(cancelled.request_id, factories.actor())
@@ -172,7 +172,7 @@ def test_page_of_what_is_over_offers_no_decision() -> None:
         assert request.status in ("expired", "cancelled")
 
 
-def test_viewer_may_look_and_not_decide() -> None:
+def test_viewer_sees_requests_and_decides_none() -> None:
     request = factories.opened()
     client = signed_in("viewer")
 
@@ -183,7 +183,7 @@ def test_viewer_may_look_and_not_decide() -> None:
         assert request.status == "pending"
 
 
-def test_operator_decides_nothing_in_a_tenant_where_only_viewing() -> None:
+def test_approver_of_one_tenant_decides_nothing_where_they_are_a_viewer() -> None:
     request = factories.opened(by=OUTSIDER)
     client = signed_in("approver")
     Membership.objects.create(
@@ -199,7 +199,7 @@ def test_operator_decides_nothing_in_a_tenant_where_only_viewing() -> None:
     assert request.status == "pending"
 
 
-def test_operator_may_not_decide_what_they_asked_themselves_as_a_viewer() -> None:
+def test_viewer_does_not_decide_their_own_request() -> None:
     request = factories.opened()  # by user123
     client = signed_in("viewer", username="user123")
 
@@ -246,7 +246,7 @@ def test_decision_needs_the_forms_token() -> None:
     assert request.status == "pending"
 
 
-def test_looking_at_the_decision_address_decides_nothing() -> None:
+def test_get_of_the_decision_address_decides_nothing() -> None:
     request = factories.opened()
     client = signed_in()
 

@@ -1,4 +1,4 @@
-"""Many at once: asked first, one result for each, and nothing beyond the limit."""
+"""Many requests at once: confirmed first, one result for each, and none above the limit."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def states() -> list[str]:
     return list(ApprovalRequest.objects.order_by("pk").values_list("status", flat=True))
 
 
-def test_nothing_is_decided_before_the_question_is_answered(client: Client) -> None:
-    asked = [factories.opened(), factories.opened()]
+def test_nothing_is_decided_before_it_is_confirmed(client: Client) -> None:
+    requests = [factories.opened(), factories.opened()]
 
     for decision in ("approve", "reject"):
-        assert "2 requests?" in send(client, decision, items(*asked))
+        assert "2 requests?" in send(client, decision, items(*requests))
 
     assert states() == ["pending", "pending"]
 
 
 @pytest.mark.parametrize("typed", ["", "1", "3", "two", "22"])
-def test_approving_takes_the_number_typed(client: Client, typed: str) -> None:
-    asked = [factories.opened(), factories.opened()]
+def test_approving_many_needs_their_number_typed(client: Client, typed: str) -> None:
+    requests = [factories.opened(), factories.opened()]
 
-    shown = send(client, "approve", items(*asked), confirmed="1", typed=typed)
+    shown = send(client, "approve", items(*requests), confirmed="1", typed=typed)
 
     assert "That is not the number. Nothing was changed." in shown
     assert states() == ["pending", "pending"]
@@ -74,10 +74,12 @@ def test_each_has_its_own_result_and_its_own_record(client: Client) -> None:
 def test_many_are_rejected_with_a_preset(client: Client) -> None:
     RejectionReason.objects.create(tenant_id="tenant1", text="Not on a Friday")
     RejectionReason.objects.create(tenant_id="tenant2", text="Theirs")
-    asked = [factories.opened(), factories.opened()]
-    assert "Theirs" not in send(client, "reject", items(*asked))
+    requests = [factories.opened(), factories.opened()]
+    assert "Theirs" not in send(client, "reject", items(*requests))
 
-    send(client, "reject", items(*asked), confirmed="1", preset="Not on a Friday", reason="sorry")
+    send(
+        client, "reject", items(*requests), confirmed="1", preset="Not on a Friday", reason="sorry"
+    )
 
     reasons = set(ApprovalRequest.objects.values_list("reason", flat=True))
     assert reasons == {"Not on a Friday – sorry"}
@@ -104,7 +106,7 @@ def test_archive_refuses_more_than_200_as_well(client: Client) -> None:
     assert set(states()) == {"pending"}
 
 
-def test_items_of_another_tenant_are_as_good_as_none(client: Client) -> None:
+def test_items_of_another_tenant_are_treated_as_unknown(client: Client) -> None:
     foreign = factories.opened(by=OUTSIDER)
     mine = factories.opened()
 
@@ -120,16 +122,16 @@ def test_items_of_another_tenant_are_as_good_as_none(client: Client) -> None:
 
 
 @pytest.mark.parametrize("item", ["", ":", "x:y", "1'--:", "9" * 40 + ":", "-1:", "²:"])
-def test_items_that_are_none_are_no_error(client: Client, item: str) -> None:
+def test_malformed_items_select_nothing(client: Client, item: str) -> None:
     assert "No request is selected" in send(client, "reject", [item], confirmed="1")
 
 
 def refused() -> list[tuple[str, str, str]]:
-    found = AuditRecord.objects.filter(event="decision:refused").order_by("id")
-    return list(found.values_list("tenant_id", "actor", "request_id"))
+    records = AuditRecord.objects.filter(event="decision:refused").order_by("id")
+    return list(records.values_list("tenant_id", "actor", "request_id"))
 
 
-def test_forged_item_of_another_tenant_is_kept_by_the_deployment(client: Client) -> None:
+def test_forged_item_of_another_tenant_is_recorded_in_the_deployments_chain(client: Client) -> None:
     own, foreign = factories.opened(), factories.opened(by=OUTSIDER)
 
     shown = send(client, "approve", items(own, foreign), confirmed="1", typed="1")
@@ -139,7 +141,9 @@ def test_forged_item_of_another_tenant_is_kept_by_the_deployment(client: Client)
     assert refused() == [("", "desk", foreign.request_id)]
 
 
-def test_forged_page_of_another_tenant_is_kept_by_the_deployment(client: Client) -> None:
+def test_forged_form_of_another_tenants_request_is_recorded_in_the_deployments_chain(
+    client: Client,
+) -> None:
     foreign = factories.opened(by=OUTSIDER)
 
     client.post(f"{LIST}{foreign.pk}/decide/", {"approve": "1", "digest": foreign.context_digest})
@@ -148,28 +152,28 @@ def test_forged_page_of_another_tenant_is_kept_by_the_deployment(client: Client)
     assert refused() == [("", "desk", foreign.request_id)]
 
 
-def test_viewer_who_forges_the_form_is_refused_for_each_and_kept() -> None:
+def test_viewer_who_forges_the_form_is_refused_and_recorded_for_each_request() -> None:
     viewer = browser(factories.user("looker", role="viewer", is_staff=True))
-    asked = [factories.opened(), factories.opened()]
+    requests = [factories.opened(), factories.opened()]
 
-    send(viewer, "approve", items(*asked), confirmed="1", typed="2")
+    send(viewer, "approve", items(*requests), confirmed="1", typed="2")
 
     assert states() == ["pending", "pending"]
-    assert refused() == [("tenant1", "looker", request.request_id) for request in asked]
+    assert refused() == [("tenant1", "looker", request.request_id) for request in requests]
 
 
-def test_preset_of_one_tenant_is_no_reason_in_anothers_book() -> None:
+def test_preset_of_one_tenant_is_no_reason_in_another() -> None:
     user = factories.user("both", role="approver", is_staff=True)
     user.memberships.create(tenant_id="tenant2", role="approver")
     both = browser(user)
     for tenant in ("tenant1", "tenant2"):
         RejectionReason.objects.create(tenant_id=tenant, text="Not on a Friday")
     RejectionReason.objects.create(tenant_id="tenant1", text="Our lawyers forbid it")
-    asked = [factories.opened(), factories.opened(by=OUTSIDER)]
+    requests = [factories.opened(), factories.opened(by=OUTSIDER)]
 
-    shown = send(both, "reject", items(*asked))
+    shown = send(both, "reject", items(*requests))
     assert "Not on a Friday" in shown
     assert "Our lawyers" not in shown
-    send(both, "reject", items(*asked), confirmed="1", preset="Our lawyers forbid it")
+    send(both, "reject", items(*requests), confirmed="1", preset="Our lawyers forbid it")
 
     assert not ApprovalRequest.objects.filter(reason__contains="lawyers").exists()

@@ -116,12 +116,3 @@ def test_nothing_else_is_left_out(value: Any) -> None:
             for line in [text]
             if line.isprintable()
         )
-
-
-def test_long_texts_fold_and_are_whole() -> None:
-    text = "word " * 500
-
-    page = html.unescape(json_html.html({"note": text.strip()}))
-
-    assert "<details" in page
-    assert text.strip() in page

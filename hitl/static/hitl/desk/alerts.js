@@ -2,7 +2,7 @@
 
 import { texts } from "./texts.js";
 
-function kept(name) {
+function isTurnedOn(name) {
   try {
     return localStorage.getItem(`desk.${name}`) === "on";
   } catch {
@@ -10,28 +10,28 @@ function kept(name) {
   }
 }
 
-function keep(name, isOn) {
+function remember(name, isOn) {
   try {
     localStorage.setItem(`desk.${name}`, isOn ? "on" : "off");
   } catch {
-    // Private windows may keep nothing.
+    // Private windows may refuse to store anything.
   }
 }
 
 function toggle(name, allowed) {
   const button = document.getElementById(name);
   button.hidden = false;
-  button.setAttribute("aria-pressed", String(kept(name)));
+  button.setAttribute("aria-pressed", String(isTurnedOn(name)));
   button.addEventListener("click", async () => {
     let isOn = button.getAttribute("aria-pressed") !== "true";
     if (isOn && !(await allowed())) isOn = false;
     button.setAttribute("aria-pressed", String(isOn));
-    keep(name, isOn);
+    remember(name, isOn);
   });
   return () => button.getAttribute("aria-pressed") === "true";
 }
 
-// Permission is asked for on a click only: browsers forget pages that ask by themselves.
+// Ask for permission on a click only: browsers ignore pages that ask unprompted.
 async function mayNotify() {
   if (!("Notification" in window)) return false;
   if (Notification.permission === "default") await Notification.requestPermission();
@@ -49,7 +49,7 @@ async function maySound() {
   return true;
 }
 
-// Two short tones, soft enough for eight hours.
+// Play two short, soft tones.
 function beep() {
   for (const [start, pitch] of [[0, 660], [0.14, 880]]) {
     const at = audio.currentTime + start;
@@ -68,7 +68,7 @@ function beep() {
 export function start() {
   const notifies = toggle("notify", mayNotify);
   const sounds = toggle("sound", maySound);
-  // A page that is opened anew may sound only once somebody has touched it.
+  // Browsers allow sound on a newly opened page only after a click or a key.
   const wake = () => {
     if (!sounds() || audio?.state === "running") return;
     audio ??= new AudioContext();
@@ -78,10 +78,10 @@ export function start() {
   return (title) => {
     if (notifies() && document.hidden && Notification.permission === "granted") {
       try {
-        // One at a time, and each of them tells.
+        // One notification at a time; `renotify` alerts again for each.
         new Notification(title, { tag: "desk", renotify: true });
       } catch {
-        // Phones show those of service workers only.
+        // Phones only show notifications of service workers.
       }
     }
     if (sounds() && audio?.state === "running") beep();

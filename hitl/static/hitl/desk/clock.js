@@ -2,6 +2,7 @@
 
 import { now, say, texts } from "./texts.js";
 
+// Chosen: seconds before the end at which a countdown changes its colour.
 const SOON = 120;
 const URGENT = 30;
 

@@ -1,4 +1,4 @@
-// The inbox: rows come, change and leave; focus and selection stay where they are.
+// The inbox: rows are added, replaced and removed, while focus and selection stay.
 
 import * as alerts from "./alerts.js";
 import * as clock from "./clock.js";
@@ -6,7 +6,9 @@ import { listen, showHelp } from "./keys.js";
 import { follow } from "./stream.js";
 import { say, setNow, texts } from "./texts.js";
 
-const MOST = 200;
+// As MAX_SELECTED in desk/many.py.
+const MAX_SELECTED = 200;
+// Chosen: milliseconds for which a new row is highlighted.
 const ARRIVED_FOR = 4000;
 const root = document.getElementById("inbox");
 const list = document.getElementById("rows");
@@ -22,7 +24,7 @@ const boxOf = (row) => row.querySelector(".pick input");
 const linkOf = (row) => row.querySelector(".open");
 const focused = () => document.activeElement?.closest?.("#rows > .row") ?? null;
 
-// --- what comes over the stream ---------------------------------------------------------------
+// --- the stream -------------------------------------------------------------------------------
 
 function rowOf(html) {
   const template = document.createElement("template");
@@ -30,18 +32,18 @@ function rowOf(html) {
   return template.content.firstElementChild;
 }
 
-function isSame(one, other) {
+function isSame(old, fresh) {
   return (
-    one.dataset.expires === other.dataset.expires &&
-    boxOf(one)?.value === boxOf(other)?.value &&
-    [".what", ".who"].every((part) => one.querySelector(part).isEqualNode(other.querySelector(part)))
+    old.dataset.expires === fresh.dataset.expires &&
+    boxOf(old)?.value === boxOf(fresh)?.value &&
+    [".what", ".who"].every((part) => old.querySelector(part).isEqualNode(fresh.querySelector(part)))
   );
 }
 
 function replace(old, fresh) {
   if (isSame(old, fresh)) return;
   const box = boxOf(old);
-  // Another digest is another request: what was selected is not what is there now.
+  // With another digest the context is another one: the operator has not selected that.
   if (box && boxOf(fresh) && box.value === boxOf(fresh).value) boxOf(fresh).checked = box.checked;
   const isOpen = old.querySelector("details")?.open;
   if (isOpen && fresh.querySelector("details")) fresh.querySelector("details").open = true;
@@ -73,13 +75,13 @@ function place(order) {
   }
 }
 
-function hear(standing) {
-  setNow(standing.now);
-  const wanted = new Set(standing.order);
+function update(snapshot) {
+  setNow(snapshot.now);
+  const wanted = new Set(snapshot.order);
   const known = new Set(rows().map((row) => row.dataset.pk));
   const arrived = [];
-  for (const pk of standing.order) {
-    const html = standing.pieces[pk];
+  for (const pk of snapshot.order) {
+    const html = snapshot.pieces[pk];
     if (html === undefined) continue;
     const fresh = rowOf(html);
     const old = document.getElementById(`row-${pk}`);
@@ -91,15 +93,15 @@ function hear(standing) {
     }
   }
   for (const row of rows()) if (!wanted.has(row.dataset.pk)) remove(row);
-  place(standing.order);
+  place(snapshot.order);
   const left = [...known].filter((pk) => !wanted.has(pk)).length;
-  show(standing.count);
+  show(snapshot.count);
   clock.draw();
-  picked();
-  // Who may decide from now on gets what it takes, too.
+  updateSelection();
+  // Whoever may decide from now on needs the bar, which the server renders.
   if (!bar && rows().some(boxOf)) location.reload();
   if (arrived.length) welcome(arrived);
-  else if (left) news.textContent = say("waiting", standing.count);
+  else if (left) news.textContent = say("waiting", snapshot.count);
 }
 
 function welcome(arrived) {
@@ -122,12 +124,12 @@ function show(count) {
   document.title = count === "0" ? root.dataset.title : `(${count}) ${root.dataset.title}`;
 }
 
-function tell(state) {
+function showConnection(state) {
   const link = document.getElementById("link");
   link.classList.toggle("is-live", state === "live");
   link.textContent = state === "stopped" ? "" : texts[state];
   if (state !== "stopped") return;
-  // Whoever may not look any more sees nothing any more.
+  // An operator who has lost access must no longer see the rows.
   const stopped = document.getElementById("stopped");
   stopped.textContent = texts.stopped;
   stopped.hidden = false;
@@ -138,15 +140,15 @@ function tell(state) {
 
 // --- selecting ----------------------------------------------------------------------------------
 
-function picked() {
+function updateSelection() {
   if (!bar) return;
   const boxes = rows().map(boxOf).filter(Boolean);
   const count = boxes.filter((box) => box.checked).length;
   for (const row of rows()) row.classList.toggle("is-picked", Boolean(boxOf(row)?.checked));
   bar.hidden = count === 0;
-  const text = count > MOST ? say("tooMany", MOST) : say("selected", count);
-  const told = document.getElementById("selected");
-  if (told.textContent !== text) told.textContent = text;
+  const text = count > MAX_SELECTED ? say("tooMany", MAX_SELECTED) : say("selected", count);
+  const label = document.getElementById("selected");
+  if (label.textContent !== text) label.textContent = text;
   document.getElementById("clear").hidden = false;
   all.hidden = false;
   all.checked = count > 0 && count === boxes.length;
@@ -160,15 +162,15 @@ function pick(row, isOn, isRange) {
   const from = isRange && lastPicked ? between.indexOf(lastPicked) : -1;
   const to = between.indexOf(row);
   const range = from < 0 ? [row] : between.slice(Math.min(from, to), Math.max(from, to) + 1);
-  for (const one of range) if (boxOf(one)) boxOf(one).checked = isOn;
+  for (const each of range) if (boxOf(each)) boxOf(each).checked = isOn;
   lastPicked = row;
-  picked();
+  updateSelection();
 }
 
 function clear() {
   for (const row of rows()) if (boxOf(row)) boxOf(row).checked = false;
   lastPicked = null;
-  picked();
+  updateSelection();
 }
 
 list.addEventListener("click", (event) => {
@@ -178,21 +180,21 @@ list.addEventListener("click", (event) => {
 });
 all?.addEventListener("change", () => {
   for (const row of rows()) if (boxOf(row)) boxOf(row).checked = all.checked;
-  picked();
+  updateSelection();
 });
 document.getElementById("clear")?.addEventListener("click", clear);
 
 // --- keys -----------------------------------------------------------------------------------------
 
 function move(step) {
-  const found = rows();
-  if (!found.length) return;
-  const here = found.indexOf(focused());
-  const there = here < 0 ? (step > 0 ? 0 : found.length - 1) : here + step;
-  linkOf(found[Math.max(0, Math.min(found.length - 1, there))]).focus();
+  const current = rows();
+  if (!current.length) return;
+  const here = current.indexOf(focused());
+  const there = here < 0 ? (step > 0 ? 0 : current.length - 1) : here + step;
+  linkOf(current[Math.max(0, Math.min(current.length - 1, there))]).focus();
 }
 
-// With a selection, ask about all of it; without one, open the request: nothing is decided unread.
+// With a selection, ask about all of it; without one, open the request, so that it is read first.
 function decide(event, decision) {
   if (event.repeat) return;
   if (rows().some((row) => boxOf(row)?.checked)) {
@@ -207,7 +209,7 @@ listen({
   j: () => move(1),
   k: () => move(-1),
   Enter: (event) => {
-    // On the list itself nothing is focused yet: the most urgent one opens.
+    // With no row focused yet, open the most urgent request.
     if (event.target !== document.body || event.repeat) return false;
     const first = rows()[0];
     if (first) linkOf(first).click();
@@ -222,10 +224,10 @@ listen({
   "?": showHelp,
 });
 clock.start();
-picked();
+updateSelection();
 show(document.getElementById("count").textContent);
-follow(root.dataset.live, hear, tell);
+follow(root.dataset.live, update, showConnection);
 addEventListener("pageshow", (event) => {
-  // Back from a request: what was selected before is selected no more.
+  // On the way back from a request, the browser restores the ticks: clear them.
   if (event.persisted) clear();
 });

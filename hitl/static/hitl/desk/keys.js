@@ -1,4 +1,4 @@
-// Keys, where nobody is typing.
+// Keyboard shortcuts, except while somebody is typing.
 
 function isTyping(target) {
   if (!(target instanceof HTMLElement)) return false;
@@ -6,14 +6,14 @@ function isTyping(target) {
   return target.matches("input") && !["checkbox", "radio", "submit", "button"].includes(target.type);
 }
 
-// The letter that a key stands for. With a Korean keyboard on, `a` arrives as ㅁ or as "Process".
+// Return the letter that a key stands for. A Korean keyboard sends `a` as ㅁ or as "Process".
 function letter(event) {
   if (/^[ -~]$/.test(event.key)) return event.key.toLowerCase();
   if (/^Key[A-Z]$/.test(event.code)) return event.code.slice(3).toLowerCase();
   return event.key;
 }
 
-// Call `actions[key]`; what it returns false for is left to the browser.
+// Call `actions[key]` for each key; where that returns false, the browser handles the key.
 export function listen(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;

@@ -1,10 +1,11 @@
-// Why a live stream was refused: an EventSource gives up for good at any answer but 200, and does
-// not say which it was.
+// Finds out why a live stream was refused: an EventSource gives up for good on any status but 200,
+// and does not say which it was.
 
+// Chosen: milliseconds between attempts, at first and at most.
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15000;
 
-// Calls `again` when it is worth another try, or `stop` where there is nothing for this reader.
+// Call `again` when another attempt is worthwhile, or `stop` where the reader has no access.
 export function whenRefused(url, again, stop) {
   let pause = FIRST_PAUSE;
   let timer = 0;
@@ -24,16 +25,16 @@ export function whenRefused(url, again, stop) {
   }
 
   return {
-    // A server that restarts, or its database: not everybody comes back at once.
-    later() {
+    // Spread the attempts, so that not every page comes back at once after a restart.
+    retryLater() {
       clearTimeout(timer);
       timer = setTimeout(ask, pause * (0.5 + Math.random()));
       pause = Math.min(pause * 2, LONGEST_PAUSE);
     },
-    worked() {
+    reset() {
       pause = FIRST_PAUSE;
     },
-    forget() {
+    cancel() {
       clearTimeout(timer);
     },
   };

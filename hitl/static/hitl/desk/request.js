@@ -1,4 +1,4 @@
-// One request: it says when it is over, decides by key, and shows its session as it happens.
+// One request: shows its state and its session live, and decides by button or key.
 
 import * as clock from "./clock.js";
 import { listen, showHelp } from "./keys.js";
@@ -6,7 +6,8 @@ import { follow } from "./stream.js";
 import { texts, setNow } from "./texts.js";
 import { watch } from "./timeline.js";
 
-// Nobody reads a request in less: a key or click that comes sooner was meant for the last one.
+// Chosen: milliseconds in which nobody reads a request; a key or click that comes sooner was meant
+// for the request before.
 const UNSEEN_FOR = 600;
 const root = document.getElementById("request");
 const state = document.getElementById("state");
@@ -20,28 +21,28 @@ function shownAnew() {
   isSent = false;
 }
 
-// --- how it stands ------------------------------------------------------------------------------
+// --- its state ----------------------------------------------------------------------------------
 
-function hear(standing) {
-  setNow(standing.now);
-  const html = standing.pieces.state;
+function update(snapshot) {
+  setNow(snapshot.now);
+  const html = snapshot.pieces.state;
   const fresh = document.createElement("div");
   fresh.innerHTML = html;
-  const was = state.querySelector("[data-status]");
-  const is = fresh.querySelector("[data-status]");
-  if (was.dataset.status !== is.dataset.status || standing.isPending) state.replaceChildren(...fresh.children);
-  // An escalation gives it a further term.
+  const before = state.querySelector("[data-status]");
+  const after = fresh.querySelector("[data-status]");
+  if (before.dataset.status !== after.dataset.status || snapshot.isPending) state.replaceChildren(...fresh.children);
+  // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
-  if (expires.textContent !== is.dataset.expiresAt) {
+  if (expires.textContent !== after.dataset.expiresAt) {
     expires.removeAttribute("datetime");
-    expires.textContent = is.dataset.expiresAt;
+    expires.textContent = after.dataset.expiresAt;
   }
-  if (standing.isPending) allow(standing);
+  if (snapshot.isPending) allow(snapshot);
   else over();
   clock.draw();
 }
 
-// Who may decide changes while it waits: with a vote, with an escalation, with a membership.
+// Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
 function allow({ mayApprove, mayReject }) {
   if (isSent) return;
   const missing = (id, may) => may && !document.getElementById(id);
@@ -62,17 +63,17 @@ function over() {
   if (hadFocus) document.querySelector(".pager a")?.focus();
 }
 
-function tell(how) {
+function showConnection(connection) {
   const link = document.getElementById("link");
-  link.classList.toggle("is-live", how === "live");
-  link.textContent = how === "stopped" ? "" : texts[how];
-  if (how === "stopped") {
+  link.classList.toggle("is-live", connection === "live");
+  link.textContent = connection === "stopped" ? "" : texts[connection];
+  if (connection === "stopped") {
     over();
-    const told = document.createElement("p");
-    told.className = "errornote";
-    told.setAttribute("role", "alert");
-    told.textContent = texts.stopped;
-    state.replaceChildren(told);
+    const note = document.createElement("p");
+    note.className = "errornote";
+    note.setAttribute("role", "alert");
+    note.textContent = texts.stopped;
+    state.replaceChildren(note);
   }
 }
 
@@ -120,7 +121,7 @@ listen({
   "?": showHelp,
 });
 
-// Enter on a reason picks it and sends the rejection, as it does from the field beside it.
+// Enter on a preset reason picks it and sends the rejection, as Enter in the text field does.
 document.getElementById("rejection")?.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && event.target.matches("input[type=radio]") && !event.repeat) {
     event.preventDefault();
@@ -131,9 +132,9 @@ document.getElementById("rejection")?.addEventListener("keydown", (event) => {
 
 addEventListener("online", () => (document.getElementById("offline").hidden = true));
 clock.start();
-const streams = [follow(root.dataset.live, hear, tell), watch(document.getElementById("timeline"))];
-// A browser opens six connections to one server: tabs that nobody looks at leave theirs to others,
-// those that were opened in the background from the first.
+const streams = [follow(root.dataset.live, update, showConnection), watch(document.getElementById("timeline"))];
+// A browser opens six connections to one server: hidden tabs, also those opened in the background,
+// leave theirs to the visible ones.
 function share() {
   for (const stream of streams) document.hidden ? stream.close() : stream.open();
 }

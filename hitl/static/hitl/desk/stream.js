@@ -1,9 +1,9 @@
-// A live stream that comes back by itself, and says when it will not.
+// A live stream that reconnects by itself, and reports when it will not.
 
 import { whenRefused } from "./refused.js";
 
-// `hear` is called with each standing, `tell` with "live", "connecting" or "stopped".
-export function follow(url, hear, tell) {
+// Call `onSnapshot` with each snapshot, and `onConnection` with "live", "connecting" or "stopped".
+export function follow(url, onSnapshot, onConnection) {
   let source = null;
   let isStopped = false;
   const refused = whenRefused(url, () => open(), () => stop());
@@ -12,27 +12,27 @@ export function follow(url, hear, tell) {
     if (source || isStopped) return;
     source = new EventSource(url);
     source.addEventListener("open", () => {
-      refused.worked();
-      tell("live");
+      refused.reset();
+      onConnection("live");
     });
-    source.addEventListener("standing", (event) => hear(JSON.parse(event.data)));
+    source.addEventListener("standing", (event) => onSnapshot(JSON.parse(event.data)));
     source.addEventListener("gone", stop);
     source.addEventListener("error", () => {
-      tell("connecting");
+      onConnection("connecting");
       if (source?.readyState !== EventSource.CLOSED) return;
       close();
-      refused.later();
+      refused.retryLater();
     });
   }
 
   function stop() {
     isStopped = true;
     close();
-    tell("stopped");
+    onConnection("stopped");
   }
 
   function close() {
-    refused.forget();
+    refused.cancel();
     if (source) source.close();
     source = null;
   }

@@ -1,8 +1,9 @@
-// A session's events as they happen. Pieces of an answer are put together where they stand.
+// A session's events, live. Pieces of one answer are joined into one entry.
 
 import { whenRefused } from "./refused.js";
 import { texts } from "./texts.js";
 
+// Chosen: pixels from the end within which the list scrolls along.
 const NEAR_THE_END = 40;
 
 export function watch(section) {
@@ -13,15 +14,15 @@ export function watch(section) {
   let isOver = false;
   const refused = whenRefused(section.dataset.url, () => open(), () => stop());
 
-  function add(sent, number) {
+  function add(entry, number) {
     if (number <= last) return;
     last = number;
     const follows = list.scrollHeight - list.scrollTop - list.clientHeight < NEAR_THE_END;
     const end = list.lastElementChild;
-    if (sent.kind === "content" && end?.dataset.kind === "content") {
-      end.querySelector(".piece").insertAdjacentHTML("beforeend", sent.piece);
+    if (entry.kind === "content" && end?.dataset.kind === "content") {
+      end.querySelector(".piece").insertAdjacentHTML("beforeend", entry.piece);
     } else {
-      list.insertAdjacentHTML("beforeend", sent.html);
+      list.insertAdjacentHTML("beforeend", entry.html);
     }
     note.textContent = "";
     if (follows) list.scrollTop = list.scrollHeight;
@@ -41,9 +42,9 @@ export function watch(section) {
     source.addEventListener("error", () => {
       if (source?.readyState !== EventSource.CLOSED) return;
       close();
-      refused.later();
+      refused.retryLater();
     });
-    source.addEventListener("open", () => refused.worked());
+    source.addEventListener("open", () => refused.reset());
   }
 
   function stop() {
@@ -53,7 +54,7 @@ export function watch(section) {
   }
 
   function close() {
-    refused.forget();
+    refused.cancel();
     source?.close();
     source = null;
   }

@@ -39,8 +39,8 @@ def signed_in(role: str | None = "admin", *, is_superuser: bool = False) -> Clie
 
 
 def state() -> list[tuple[str, str, str]]:
-    kept = Membership.objects.order_by("user__username", "tenant_id")
-    return list(kept.values_list("user__username", "tenant_id", "role"))
+    members = Membership.objects.order_by("user__username", "tenant_id")
+    return list(members.values_list("user__username", "tenant_id", "role"))
 
 
 def page(member: Membership, name: str = "change") -> str:
@@ -68,8 +68,8 @@ def test_admin_adds_changes_and_removes_in_their_own_tenant(ours: Membership) ->
     assert ("colleague", "tenant1", "admin") in state()
     assert client.post(page(ours, "delete"), {"post": "yes"}).status_code == 302
     assert "colleague" not in [username for username, _tenant, _role in state()]
-    told = AuditRecord.objects.order_by("id").values_list("event", "actor", "tenant_id")
-    assert list(told) == [
+    records = AuditRecord.objects.order_by("id").values_list("event", "actor", "tenant_id")
+    assert list(records) == [
         (f"membership:{what}", "desk", "tenant1") for what in ("added", "changed", "removed")
     ]
 
@@ -88,8 +88,8 @@ def test_account_is_named_exactly(username: str) -> None:
 
 
 @pytest.mark.parametrize("elsewhere", ["member", "superuser"])
-def test_admin_adds_nobody_elses_account(elsewhere: str) -> None:
-    """A member's sign-ins are in the tenant's book: nobody helps themselves to another's."""
+def test_admin_cannot_add_an_account_of_another_tenant(elsewhere: str) -> None:
+    """A member's sign-ins are recorded in the tenant's chain: no other tenant may get at them."""
     admin = browser(factories.user("boss", role="admin", is_staff=True))
     if elsewhere == "member":
         factories.user("theirs", tenant_id=OTHER_TENANT, role="approver", is_staff=True)
@@ -159,7 +159,7 @@ def test_admin_removes_many_of_their_own(ours: Membership, theirs: Membership) -
 
 
 @pytest.mark.parametrize("role", ["viewer", "approver", None])
-def test_nobody_else_comes_near(ours: Membership, role: str | None) -> None:
+def test_other_roles_neither_see_nor_change_memberships(ours: Membership, role: str | None) -> None:
     user = factories.user("desk", role=role, is_staff=True)
     # Django's own permissions do not count.
     kind = ContentType.objects.get_or_create(app_label="gateway", model="membership")[0]
@@ -180,7 +180,7 @@ def test_nobody_else_comes_near(ours: Membership, role: str | None) -> None:
     assert state() == before
 
 
-def test_superuser_gives_memberships_of_any_tenant(theirs: Membership) -> None:
+def test_superuser_adds_memberships_in_any_tenant(theirs: Membership) -> None:
     factories.user("new")
     client = signed_in(None, is_superuser=True)
 

@@ -1,0 +1,88 @@
+"""The page of one request: its state, what was decided before, and where to go next."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from dwp_project.gateway.operators import Operator
+from hitl import services
+from hitl.desk import one
+from hitl.models import ApprovalRequest
+from tests import factories
+from tests.people import OUTSIDER
+
+pytestmark = pytest.mark.django_db
+
+KIM = Operator("kim", False, {"tenant1": "approver"})
+VIEWER = Operator("vera", False, {"tenant1": "viewer"})
+
+
+def test_earlier_requests_are_the_newest_ended_of_the_same_action_and_tenant() -> None:
+    now = timezone.now()
+    ended = [factories.opened() for _ in range(one.MAX_EARLIER + 1)]
+    for earlier in ended:
+        services.reject(earlier.request_id, factories.actor(), reason="no")
+    foreign = factories.opened(by=OUTSIDER)
+    services.cancel(foreign.request_id, factories.actor(OUTSIDER))
+    ApprovalRequest.objects.filter(pk=ended[-1].pk).update(action_type="other_action")
+    factories.opened(now=now)
+    request = factories.opened(now=now)
+
+    rows = one.page_context(request, KIM)["earlier"]
+
+    assert [row["request"].pk for row in rows] == [row.pk for row in reversed(ended[:-1])]
+
+
+def test_buttons_are_offered_to_whoever_may_decide() -> None:
+    request = factories.opened()
+
+    for operator, may in ((KIM, True), (VIEWER, False)):
+        state = one.state_context(request, operator)
+        assert (state["may_approve"], state["may_reject"], state["is_pending"]) == (may, may, True)
+    assert one.state_context(request, VIEWER)["why_not"]
+
+
+def test_operator_who_has_voted_gets_no_second_approval() -> None:
+    request = factories.opened()
+    request.votes.create(
+        user_id="Kim", person="kim", role="approver", channel="admin", voted_at=timezone.now()
+    )
+
+    state = one.state_context(request, KIM)
+
+    assert (state["has_voted"], state["may_approve"], state["may_reject"]) == (True, False, True)
+
+
+def test_next_is_the_most_urgent_other_request_that_the_operator_may_decide() -> None:
+    now = timezone.now()
+    late, soon = (factories.opened(timeout_seconds=seconds, now=now) for seconds in (500, 100))
+    factories.opened(by=OUTSIDER, timeout_seconds=10, now=now)
+    factories.opened(now=now - timedelta(days=1))
+
+    assert one.next_to_decide(KIM, late.pk) == soon.pk
+    assert one.next_to_decide(KIM, soon.pk) == late.pk
+    assert one.next_to_decide(VIEWER, late.pk) is None
+
+
+def test_page_leads_to_the_requests_before_and_after_in_the_inbox() -> None:
+    now = timezone.now()
+    first, second, third = (
+        factories.opened(timeout_seconds=seconds, now=now) for seconds in (100, 200, 300)
+    )
+
+    context = one.page_context(second, KIM)
+
+    assert (context["previous"], context["next"]) == (first.pk, third.pk)
+
+
+def test_context_that_was_changed_in_the_database_has_another_digest() -> None:
+    request = factories.opened()
+    assert one.page_context(request, KIM)["shown_digest"] == request.context_digest
+
+    ApprovalRequest.objects.filter(pk=request.pk).update(context_text='{"count":4}')
+    request.refresh_from_db()
+
+    assert one.page_context(request, KIM)["shown_digest"] != request.context_digest

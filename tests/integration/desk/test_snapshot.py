@@ -1,0 +1,61 @@
+"""A snapshot of a page: whole for a page that shows nothing yet, and else what has changed."""
+
+from __future__ import annotations
+
+import pytest
+
+from dwp_project.gateway.operators import Operator
+from hitl import services
+from hitl.desk import snapshot
+from hitl.desk.snapshot import Snapshot
+from tests import factories
+from tests.people import OUTSIDER
+
+KIM = Operator("kim", False, {"tenant1": "approver"})
+
+
+def test_first_message_is_the_whole_snapshot() -> None:
+    message = Snapshot({"1": "<li>", "2": "<p>"}, {"count": "2"}).since(None)
+
+    assert message is not None
+    assert (message["order"], message["count"]) == (["1", "2"], "2")
+    assert message["pieces"] == {"1": "<li>", "2": "<p>"}
+
+
+def test_later_message_has_the_changed_pieces_and_the_whole_order() -> None:
+    before = Snapshot({"1": "a", "2": "b", "3": "c"})
+
+    message = Snapshot({"3": "c", "1": "A"}).since(before)
+
+    assert message is not None
+    assert (message["order"], message["pieces"]) == (["3", "1"], {"1": "A"})
+
+
+def test_nothing_is_sent_while_nothing_has_changed() -> None:
+    assert Snapshot({"1": "a"}, {"count": "1"}).since(Snapshot({"1": "a"}, {"count": "1"})) is None
+    assert Snapshot({"1": "a"}, {"count": "2"}).since(Snapshot({"1": "a"}, {"count": "1"}))
+
+
+@pytest.mark.django_db
+def test_inbox_and_request_expire_with_the_soonest() -> None:
+    late, soon = factories.opened(timeout_seconds=500), factories.opened(timeout_seconds=100)
+
+    inbox, request = snapshot.of_inbox(KIM), snapshot.of_request(KIM, late.pk)
+
+    assert list(inbox.pieces) == [str(soon.pk), str(late.pk)]
+    assert inbox.next_expiry == soon.expires_at.timestamp()
+    assert request is not None
+    assert request.next_expiry == late.expires_at.timestamp()
+    assert request.facts["mayApprove"] is True
+    services.reject(late.request_id, factories.actor(), reason="no")
+    decided = snapshot.of_request(KIM, late.pk)
+    assert decided is not None
+    assert (decided.next_expiry, decided.facts["isPending"]) == (None, False)
+
+
+@pytest.mark.django_db
+def test_request_of_another_tenant_has_no_snapshot() -> None:
+    foreign = factories.opened(by=OUTSIDER)
+
+    assert snapshot.of_request(KIM, foreign.pk) is None
+    assert snapshot.of_inbox(KIM).pieces == {}

@@ -1,0 +1,91 @@
+"""A request in a few words: headline, action, parameters and rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from hitl.desk import wording
+from hitl.models import ApprovalRequest
+from hitl.policies.rules import Rule
+
+
+@pytest.mark.parametrize(
+    ("action_type", "words"),
+    [
+        ("delete_mail", "Delete mail"),
+        ("deployRelease", "Deploy Release"),
+        ("crm.update-contact", "Crm update contact"),
+        ("___", "___"),
+        ("pay\u202e", "Pay⟨U+202E⟩"),
+    ],
+)
+def test_action_type_is_written_as_words(action_type: str, words: str) -> None:
+    assert wording.action(action_type) == words
+
+
+def test_headline_is_the_message_in_one_line_or_else_the_action() -> None:
+    with_message = ApprovalRequest(message="Pay 3 EUR\nto ACME?", action_type="pay_bill")
+    without = ApprovalRequest(message=" \n ", action_type="pay_bill")
+    long = ApprovalRequest(message="x" * 300, action_type="pay_bill")
+
+    assert "Pay 3 EUR to ACME?" in wording.headline(with_message)
+    assert "Pay bill" in wording.headline(without)
+    assert "x" * 199 + "…</span>" in wording.headline(long)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_all"), [("x" * 200, True), ("x" * 201, False), ("a\nb", False)]
+)
+def test_headline_says_whether_it_is_the_whole_message(message: str, is_all: bool) -> None:
+    assert wording.is_headline(message) is is_all
+
+
+def test_parameters_fold_and_count_what_is_left_out() -> None:
+    parameters = wording.parameters({f"name{number}": number for number in range(15)})
+
+    assert [len(parameters.first), len(parameters.more), parameters.hidden] == [4, 8, 3]
+    assert parameters.folded == 11
+    assert "name0" in parameters.first[0][0]
+
+
+@pytest.mark.parametrize("context", [["a", "b"], "text", None])
+def test_context_that_is_no_object_is_one_parameter(context: Any) -> None:
+    assert len(wording.parameters(context).first) == 1
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (1, "1 second"),
+        (119, "119 seconds"),
+        (120, "2 minutes"),
+        (7199, "119 minutes"),
+        (7200, "2 hours"),
+        (172_799, "47 hours"),
+        (172_800, "2 days"),
+    ],
+)
+def test_duration_is_in_the_largest_unit_that_says_it_well(seconds: int, words: str) -> None:
+    assert wording.duration(seconds) == words
+
+
+def test_rule_says_each_thing_that_it_asks() -> None:
+    plain = wording.rule(Rule())
+    strict = wording.rule(
+        Rule(
+            min_approvals=2,
+            forbid_requester=True,
+            required_role="admin",
+            reason_required=True,
+            on_timeout="escalate",
+            escalate_to_role="admin",
+            escalate_seconds=3600,
+        )
+    )
+
+    assert plain == ["1 approval is enough."]
+    assert strict[0] == "2 different people must approve."
+    assert len(strict) == 5
+    assert "60 minutes more" in strict[-1]
