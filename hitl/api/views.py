@@ -24,7 +24,7 @@ from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
 from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
-from hitl.delivery import commands, outbox, wire
+from hitl.delivery import outbox, redis_state, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -184,7 +184,7 @@ class SignalView(RequestView):
     def _signal(self, session_id: str) -> str | None:
         if not wakeup.is_paused():
             with wakeup.redis_may_be_away("redis_away"):
-                return commands.current_signal(session_id)
+                return redis_state.current_signal(session_id)
         # The database knows the signals of the last five minutes as well (wire.md, 3.4).
         return outbox.current_signal(session_id)
 

@@ -1,7 +1,7 @@
 """What Redis is asked to do, each change of it one atomic script (docs/reference/wire.md, 5).
 
 In the order of a request's life: it is announced, its signal is published, published again, its
-copy refreshed, an older signal removed. Then what is read.
+copy refreshed, an older signal removed. What is only read is in `hitl.delivery.redis_state`.
 """
 
 from __future__ import annotations
@@ -304,64 +304,3 @@ def forget_other_signals(requests: Sequence[ApprovalRequest]) -> None:
     for answer in _FORGET.run_all(calls):
         if isinstance(answer, ResponseError):
             raise answer
-
-
-def clock() -> float:
-    """Return Redis's own time in seconds; raises `redis.RedisError`.
-
-    Read before the database, it bounds how long the database's answer may be acted on.
-    """
-    seconds, microseconds = redis_client().time()
-    return float(seconds + microseconds / 1_000_000)
-
-
-def current_signal(session_id: str) -> str | None:
-    """Return the session's signal of the last five minutes; raises `redis.RedisError`."""
-    raw: Any = redis_client().get(redis_keys.signal_key(session_id))
-    return None if raw is None else raw.decode("utf-8", "replace")
-
-
-def signals_and_listeners(session_ids: Sequence[str]) -> list[tuple[str | None, int]]:
-    """Return each session's signal and how many listen on its channel; raises
-    `redis.RedisError`."""
-    pipeline = redis_client().pipeline(transaction=False)
-    pipeline.mget([redis_keys.signal_key(name) for name in session_ids])
-    pipeline.pubsub_numsub(*(redis_keys.channel_of(name) for name in session_ids))
-    signals, listeners = pipeline.execute()
-    counts = {redis_keys.text_of(channel): int(count) for channel, count in listeners}
-    return [
-        (
-            None if signal is None else redis_keys.text_of(signal),
-            counts.get(redis_keys.channel_of(name), 0),
-        )
-        for name, signal in zip(session_ids, signals, strict=True)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class RedisRun:
-    """One run of a Redis server: its id, for how many seconds it has run, and whether it is the
-    one that `remember_run` stored. If not, it may have lost what the run before held."""
-
-    run_id: str
-    uptime: float
-    is_known: bool
-
-
-def current_run() -> RedisRun:
-    """Return the run of the Redis that answers now; raises `redis.RedisError`."""
-    pipeline = redis_client().pipeline(transaction=False)
-    pipeline.info("server")
-    pipeline.get(redis_keys.LAST_RUN)
-    info, stored = pipeline.execute()
-    run_id = str(info["run_id"])
-    return RedisRun(
-        run_id,
-        float(info["uptime_in_seconds"]),
-        stored is not None and redis_keys.text_of(stored) == run_id,
-    )
-
-
-def remember_run(run_id: str) -> None:
-    """Store in Redis which run of it has every signal; raises `redis.RedisError`."""
-    redis_client().set(redis_keys.LAST_RUN, run_id)

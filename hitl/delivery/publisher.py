@@ -12,7 +12,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.wakeup import redis_may_be_away
-from hitl.delivery import commands, outbox
+from hitl.delivery import commands, outbox, redis_state
 from hitl.delivery import keys as redis_keys
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome, Origin
@@ -65,7 +65,7 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
     """Send entries whose time is not over; put what came of each into `results`, as far as Redis
     can be reached."""
     # Redis's time first: what the database says next may be acted on for a moment from then.
-    asked_at = commands.clock()
+    asked_at = redis_state.clock()
     outdated, states = _outdated(entries), _key_states(entries)
     idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
     idle -= outdated
@@ -131,7 +131,7 @@ def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
     again = [entry for entry in entries if entry.attempts]
     if not again:
         return {}
-    states = commands.signals_and_listeners([entry.request.session_id for entry in again])
+    states = redis_state.signals_and_listeners([entry.request.session_id for entry in again])
     return {
         entry.pk: KeyState(signal == entry.signal, listeners)
         for entry, (signal, listeners) in zip(again, states, strict=True)

@@ -11,7 +11,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
-from hitl.delivery import commands, outbox, publisher, resync
+from hitl.delivery import outbox, publisher, redis_state, resync
 
 logger = get_logger(__name__)
 
@@ -80,9 +80,9 @@ def _requeue_after_restart() -> None:
     """
     global _alive_at  # noqa: PLW0603 - one Redis for each process
     asked_at = timezone.now()
-    redis_run = commands.current_run()
+    redis_run = redis_state.current_run()
     if not redis_run.is_known:
         count = outbox.requeue_lost(asked_at - timedelta(seconds=redis_run.uptime), _alive_at)
-        commands.remember_run(redis_run.run_id)
+        redis_state.remember_run(redis_run.run_id)
         logger.info("redis_began_anew", owed_again=count)
     _alive_at = asked_at

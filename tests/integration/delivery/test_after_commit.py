@@ -8,7 +8,7 @@ from pytest_django import Settings
 
 from dwp_project.wakeup import client
 from hitl.adoption import adopt
-from hitl.delivery import commands, publisher
+from hitl.delivery import publisher, redis_state
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import Origin
 from tests import factories
@@ -84,7 +84,7 @@ def test_redis_that_has_just_failed_is_not_asked_for_what_the_database_knows(
         calls.append(args)
         raise redis.ConnectionError("frozen")
 
-    monkeypatch.setattr(commands, "current_signal", away)
+    monkeypatch.setattr(redis_state, "current_signal", away)
     monkeypatch.setattr(adopt, "adopt_or_raise", away)
     paths = ["/aura/hitl/signals/s1", f"/aura/hitl/requests/{adopted.request_id}"]
 

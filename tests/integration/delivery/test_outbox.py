@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from dwp_project.offload import run_sync
 from hitl import metrics, services
 from hitl.adoption import adopt
-from hitl.delivery import commands, outbox, relay
+from hitl.delivery import commands, outbox, redis_state, relay
 from hitl.models import OutboxEntry
 from hitl.states import DeliveryOutcome
 from tests import factories
@@ -149,9 +149,11 @@ def test_signal_that_redis_counted_just_before_a_restart_is_sent_until_somebody_
     ear.close()
     redis_client.flushall()
     # It runs since a moment ago: what was said to be received before may never have been sent.
-    redis_run = commands.current_run()
+    redis_run = redis_state.current_run()
     monkeypatch.setattr(
-        commands, "current_run", lambda: commands.RedisRun(redis_run.run_id, 0.0, is_known=False)
+        redis_state,
+        "current_run",
+        lambda: redis_state.RedisRun(redis_run.run_id, 0.0, is_known=False),
     )
     relay.send_due()
     monkeypatch.undo()

@@ -21,7 +21,7 @@ from pytest_django import Settings
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
 from hitl import services
-from hitl.delivery import commands, outbox, relay
+from hitl.delivery import commands, outbox, redis_state, relay
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents
@@ -192,7 +192,7 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
     monkeypatch.setattr(relay, "_batch", 8)
     # What nobody heard is not due again before this turn ends, however slow the machine is.
     monkeypatch.setattr(outbox, "_FIRST_PAUSE", 60.0)
-    taken, publish, now = [], commands.publish, commands.clock
+    taken, publish, now = [], commands.publish, redis_state.clock
     take_due = outbox.take_due
 
     def take(*args: Any) -> list[OutboxEntry]:
@@ -214,7 +214,7 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
         return publish(*args, **kwargs | late)
 
     monkeypatch.setattr(outbox, "take_due", take)
-    monkeypatch.setattr(commands, "clock", look)
+    monkeypatch.setattr(redis_state, "clock", look)
     monkeypatch.setattr(commands, "publish", slowly)
 
     relay.send_due()

@@ -39,7 +39,7 @@ from hitl.adoption.scanner import Scanner
 from hitl.approvals import opening
 from hitl.audit import record as audit_record
 from hitl.audit import verify
-from hitl.delivery import commands, outbox, publisher, relay
+from hitl.delivery import commands, outbox, publisher, redis_state, relay
 from hitl.errors import AlreadyDecided
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import Origin, Status
@@ -56,7 +56,8 @@ MOST_STEPS = 24
 
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
-    *((commands, name) for name in ("announce", "clock", "publish", "refresh")),
+    *((commands, name) for name in ("announce", "publish", "refresh")),
+    (redis_state, "clock"),
     *((redis_requests, name) for name in ("read_values", "waiting_requests")),
     *((redis_requests, name) for name in ("waiting_request", "request_ids")),
     (commands, "forget_other_signals"),
