@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hitl.audit import verify
 from hitl.models import AuditRecord
-from streaming import demo
+from streaming import scenarios
 
 # Chosen: the first start, with migrations, on a slow machine.
 _START_SECONDS = 60
@@ -25,20 +25,20 @@ class Command(BaseCommand):
     help = "Play the approve and the reject scenario over HTTP; exit 0 only if all was as promised."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        client = demo.Client(settings.HOST, settings.PORTS[0], self.stdout.write)
+        client = scenarios.Client(settings.HOST, settings.PORTS[0], self.stdout.write)
         with self._server(client):
             try:
                 self.stdout.write("Approve and resume: 메일 3개를 삭제해주세요")
-                approved = demo.play_approval(client, self.stdout.write)
+                approved = scenarios.play_approval(client, self.stdout.write)
                 self.stdout.write("\nReject and stop: delete 3 mails")
-                rejected = demo.play_rejection(client, self.stdout.write)
+                rejected = scenarios.play_rejection(client, self.stdout.write)
                 self._audit_trail(approved, rejected)
-            except (demo.NotAsPromised, OSError, KeyError, ValueError) as exc:
+            except (scenarios.NotAsPromised, OSError, KeyError, ValueError) as exc:
                 raise CommandError(f"Not as promised: {exc}") from exc
         self.stdout.write("\nEverything was as docs/reference/wire.md says.")
 
     @contextmanager
-    def _server(self, client: demo.Client) -> Iterator[None]:
+    def _server(self, client: scenarios.Client) -> Iterator[None]:
         """Use the server that answers on HOST and the first of PORTS, or start one."""
         if client.is_served():
             self.stdout.write(f"Using the server on {settings.HOST}:{settings.PORTS[0]}.\n")
@@ -67,11 +67,13 @@ class Command(BaseCommand):
             )
         audited = [entry.event for entry in records]
         expected = ["request:opened", "request:approved", "request:opened", "request:rejected"]
-        demo.expect(
+        scenarios.expect(
             audited == expected,
             f"the audit trail in this DATA_DIR's database reads {audited}. "
             "Does the server use another DATA_DIR or DATABASE_URL?",
         )
-        verified = verify.verify(demo.TENANT)
-        demo.expect(isinstance(verified, verify.IntactChain), f"its chain is broken: {verified}")
-        self.stdout.write(f"  the chain of {demo.TENANT} holds")
+        verified = verify.verify(scenarios.TENANT)
+        scenarios.expect(
+            isinstance(verified, verify.IntactChain), f"its chain is broken: {verified}"
+        )
+        self.stdout.write(f"  the chain of {scenarios.TENANT} holds")
