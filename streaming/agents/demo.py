@@ -44,10 +44,10 @@ _KOREAN_VERBS, _KOREAN_NOUNS = (
 # With one of these in its clause a verb is left alone: anywhere in Korean, in English before the
 # verb or as the next word.
 NEGATIONS = (
-    r"(?<![a-z])(?:not|no|never|nothing|without|cannot|dont|[a-z]{1,8}n['’]t)(?![a-z])",
+    r"(?<![a-z])(?:not|no|never|nothing|neither|nor|without|cannot|dont|[a-z]{1,8}n['’]t)(?![a-z])",
     r"지[는도]?\s?(?:말|마(?!지)|않|못)",
-    rf"(?<![가-힣])(?:말(?=고)|안\s?(?=[되돼됩하해]|{_KOREAN_VERBS}))",
-    "금지",
+    rf"(?<![가-힣])(?:말(?=[고아])|마(?=[라세])|[안못]\s?(?=[되돼됩하해]|{_KOREAN_VERBS}))",
+    "금지|없이",
 )
 # Every alternative is bounded or takes a whole word, so the time is linear in the prompt's length.
 _TOKEN = re.compile(
@@ -57,7 +57,7 @@ _TOKEN = re.compile(
     | (?P<count>[0-9]{{1,9}}+(?=\s?(?:개(?!월)|건|통|명)))
     | (?P<number>(?<![\w.,:/$€£₩#-])[0-9]{{1,9}}+(?![\w%]|[.,:/-][0-9]))
     | (?P<word>pull[ ]requests?(?![a-z]) | [a-z_]++(?:(?:://|[-.@/'’])[a-z0-9_]++)*+)
-    | (?P<noun>{_KOREAN_NOUNS}) | (?P<verb>(?:{_KOREAN_VERBS})(?![된될진]))""",
+    | (?P<noun>{_KOREAN_NOUNS}) | (?P<verb>(?:{_KOREAN_VERBS})(?![된될진개]))""",
     re.VERBOSE | re.IGNORECASE,
 )
 _KNOWN = {
@@ -67,7 +67,7 @@ _KNOWN = {
     **{f"pull request{plural}": ("noun", "pull_request") for plural in ("", "s")},
 }
 _PIECE = re.compile(r"\s*+(?:\S++\s*+){1,3}")  # of content: up to three words
-_MAX_STEPS, _MAX_DELAY, _REACH = 20, 60.0, 60
+_MAX_STEPS, _MAX_DELAY, _REACH = 20, 60.0, 60  # chosen: steps, seconds, characters
 # A group of the pattern, the word's name in the tables, and where it starts.
 _Token = tuple[str, str, int]
 
@@ -90,14 +90,15 @@ class Reading:
         self._is_korean = hangul > 0 and hangul * 3 >= latin
         self.prompt = prompt
         self.steps: list[Step] = []
-        self.left_alone: dict[str, None] = {}
+        self.left_alone: dict[str, bool] = {}  # title, and whether it is negated
         clause: list[_Token] = []
         start = 0
         for match in _TOKEN.finditer(f"{prompt}\n"):
             kind, text = match.lastgroup or "", match[0].lower()
             if kind != "end":
                 clause.append((*_KNOWN.get(text, (kind, text)), match.start()))
-                continue
+                if text != "없이":
+                    continue
             self._add(clause, start, match.end() if text == "고" else match.start())
             clause, start = [], match.end()
 
@@ -113,7 +114,7 @@ class Reading:
             step = self._step(verb, about, is_korean, " ".join(excerpt.split()))
             is_forbidden = negation < (none if is_korean else place + 2)
             if is_forbidden or len(self.steps) == _MAX_STEPS:
-                self.left_alone[step.title] = None
+                self.left_alone[step.title] = is_forbidden
             else:
                 self.steps.append(step)
 
@@ -144,10 +145,11 @@ class Reading:
         if lines:
             english = "Done, but only simulated: no real data was changed."
             lines.append(self.say(english, "모의로 처리했으며 실제 데이터는 바뀌지 않았습니다."))
-        if left := ", ".join(self.left_alone):
-            english = f"Not done, because it is negated or beyond {_MAX_STEPS} steps: {left}."
-            korean = f"하지 말라고 했거나 {_MAX_STEPS}건을 넘어 하지 않은 일: {left}."
-            lines.append(self.say(english, korean))
+        negated = self.say("Not done, because it is negated", "하지 말라고 해서 하지 않은 일")
+        too_many = self.say("Not done, for the plan is full", "계획이 다 차서 하지 않은 일")
+        for is_negated, why in ((True, negated), (False, too_many)):
+            left = ", ".join(name for name, no in self.left_alone.items() if no is is_negated)
+            lines += [f"{why}: {left}."] if left else []
         if lines:
             return "\n".join(lines)
         start = " ".join(self.prompt[:_REACH].split()) + "…" * (len(self.prompt) > _REACH)

@@ -42,6 +42,11 @@ CLAUSES = {
     "광고 메일 3 통 지워줘": ["delete_mail 3"],
     "delete 1,200 mails": ["delete_mail"],
     "delete nothing": [],
+    "neither delete nor send mails": [],
+    "삭제 없이 메일을 보내줘": ["send_mail"],
+    "메일은 삭제 말아줘": [],
+    "메일 못 지우게 해줘": [],
+    "지우개 파일": [],
     "메일 삭제 금지": [],
     "3개월 지난 메일 삭제": ["delete_mail"],
 }
