@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 import redis
 from django.conf import settings
@@ -32,9 +33,13 @@ def token_secret_is_strong(app_configs: Any = None, **kwargs: Any) -> list[Check
 @register(Tags.security)
 def redis_url_is_usable(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
     """Refuse a `REDIS_URL` that no client can be made of."""
+    url = urlsplit(settings.REDIS_URL)
     try:
-        redis.Redis.from_url(settings.REDIS_URL)
-    except ValueError as exc:
+        # redis-py reads its options only when it makes a connection; none is opened here.
+        redis.Redis.from_url(settings.REDIS_URL).connection_pool.make_connection()
+        if url.scheme != "unix" and url.path.strip("/") and not url.path.strip("/").isdecimal():
+            raise ValueError(f"its database is a number, not {url.path.strip('/')!r}")
+    except (ValueError, TypeError, redis.RedisError) as exc:
         return [
             Error(
                 f"REDIS_URL is not usable: {exc}",
