@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from dwp_project import wakeup
 from dwp_project.jsontext import compact
+from hitl.delivery import after_commit
 from streaming import events
 from streaming.agents.base import AgentEvent
 from streaming.models import Event, Session, SessionStatus
@@ -99,7 +100,7 @@ def append(
         if ending is not None:
             session.status, session.ended_at = ending, now
         session.save(update_fields=["last_sequence", "status", "ended_at"])
-        transaction.on_commit(lambda: _wake_streams(session_pk, rows, is_end=ending is not None))
+        after_commit.run(lambda: _wake_streams(session_pk, rows, is_end=ending is not None))
     return session.last_sequence
 
 

@@ -15,6 +15,7 @@ from dwp_project.jsontext import compact
 from hitl import errors, services
 from hitl.actors import Actor
 from hitl.approvals import permissions
+from hitl.delivery import after_commit
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin
 from streaming import events, leases
@@ -101,7 +102,7 @@ def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
             return session, False
         session.cancel_requested_at = session.cancel_requested_at or timezone.now()
         session.save(update_fields=["cancel_requested_at"])
-        transaction.on_commit(lambda: wakeup.publish(leases.owner_topic(session.lease_owner)))
+        after_commit.run(lambda: wakeup.publish(leases.owner_topic(session.lease_owner)))
     # The runner opens no request once the flag is set, so these are all that can be pending.
     for request in ApprovalRequest.objects.filter(session_id=session.session_id).pending():
         try:
