@@ -17,7 +17,7 @@ MOST_APPROVALS = 5
 MOST_SECONDS = 30 * 24 * 3600
 # Chosen: one line that is picked from a list.
 MAX_PRESET_LENGTH = 500
-_ROLES = [(Role.APPROVER.value, Role.APPROVER.label), (Role.ADMIN.value, Role.ADMIN.label)]
+REQUIRED_ROLES = [(Role.APPROVER.value, Role.APPROVER.label), (Role.ADMIN.value, Role.ADMIN.label)]
 _SECONDS = [MinValueValidator(1), MaxValueValidator(MOST_SECONDS)]
 
 
@@ -44,7 +44,9 @@ class Policy(models.Model):
     )
     forbid_requester = models.BooleanField(_("requester may not approve"), default=False)
     # Empty: the requester, an approver or an admin.
-    required_role = models.CharField(_("required role"), max_length=16, choices=_ROLES, blank=True)
+    required_role = models.CharField(
+        _("required role"), max_length=16, choices=REQUIRED_ROLES, blank=True
+    )
     # None: as the question says, or else the deployment's default.
     timeout_seconds = models.PositiveIntegerField(
         _("seconds to decide"), null=True, blank=True, validators=_SECONDS
@@ -55,7 +57,9 @@ class Policy(models.Model):
         choices=OnTimeout.choices,
         default=OnTimeout.EXPIRE,
     )
-    escalate_to_role = models.CharField(_("escalate to"), max_length=16, choices=_ROLES, blank=True)
+    escalate_to_role = models.CharField(
+        _("escalate to"), max_length=16, choices=REQUIRED_ROLES, blank=True
+    )
     escalate_seconds = models.PositiveIntegerField(
         _("further seconds"), null=True, blank=True, validators=_SECONDS
     )

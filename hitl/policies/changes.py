@@ -20,12 +20,12 @@ from hitl import errors
 from hitl.actors import Actor
 from hitl.audit import record
 from hitl.models import Policy
-from hitl.models.policies import MAX_ACTION_LENGTH, MOST_APPROVALS, MOST_SECONDS
+from hitl.models.policies import MAX_ACTION_LENGTH, MOST_APPROVALS, MOST_SECONDS, REQUIRED_ROLES
 from hitl.policies.patterns import ANY
 from hitl.policies.rules import Rule, rule_as_of
 from hitl.states import AuditEvent, OnTimeout
 
-_ROLES = (Role.APPROVER.value, Role.ADMIN.value)
+_ROLES = [role for role, _label in REQUIRED_ROLES]
 
 
 def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = None) -> Policy:
