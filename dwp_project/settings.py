@@ -215,7 +215,12 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "UNAUTHENTICATED_USER": None,
 }
-AUTHENTICATION_BACKENDS = ["dwp_project.gateway.passwords.PasswordBackend"]
+# The first checks every password and asks no other. Sign-in sessions name the second, as those of
+# the version before do, so that either version's processes accept them during an update.
+AUTHENTICATION_BACKENDS = [
+    "dwp_project.gateway.passwords.PasswordBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
 # Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",

@@ -5,38 +5,60 @@ Django opens one to add, change and delete an account, and none on its two passw
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.contrib.admin import forms as admin_forms
 from django.contrib.auth import admin as auth_admin
+from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
+from django.contrib.auth.views import PasswordChangeView
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponseBase
+from django.urls import reverse
 
 if TYPE_CHECKING:
     UserAdmin = auth_admin.UserAdmin[User]  # generic in its stubs only
+    SetPasswordForm = auth_forms.AdminPasswordChangeForm[User]
 else:
     UserAdmin = auth_admin.UserAdmin
+    SetPasswordForm = auth_forms.AdminPasswordChangeForm
 
 # Importing Django's module has registered its own.
 admin.site.unregister(User)
 
 
+class _SavedInTransaction:
+    """A password form of which only the save is in a transaction: hashing takes long, and a
+    transaction holds the write lock of SQLite meanwhile."""
+
+    def save(self, commit: bool = True) -> Any:
+        user: Any = super().save(commit=False)  # type: ignore[misc]  # of Django's form
+        if commit:
+            with transaction.atomic():
+                user.save()
+        return user
+
+
+class _SetPasswordForm(_SavedInTransaction, SetPasswordForm):
+    pass
+
+
+class _ChangePasswordForm(_SavedInTransaction, admin_forms.AdminPasswordChangeForm):
+    pass
+
+
 @admin.register(User)
 class AccountAdmin(UserAdmin):
-    def user_change_password(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Answer the page on which a superuser sets somebody's password."""
-        with _transaction(request):
-            return super().user_change_password(request, *args, **kwargs)
+    change_password_form = _SetPasswordForm
 
 
-def password_change(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-    """Answer the page on which people change their own password."""
-    with _transaction(request):
-        return admin.site.password_change(request, **kwargs)
-
-
-def _transaction(request: HttpRequest) -> AbstractContextManager[Any]:
-    """Return a transaction for a form that is sent, and none for a page that is only read."""
-    return transaction.atomic() if request.method == "POST" else nullcontext()
+def password_change(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
+    """Answer the page on which people change their own password, as `AdminSite` does."""
+    view = PasswordChangeView.as_view(
+        form_class=_ChangePasswordForm,
+        success_url=reverse("admin:password_change_done"),
+        extra_context={**admin.site.each_context(request), **kwargs.get("extra_context", {})},
+        template_name="registration/password_change_form.html",
+    )
+    return view(request)

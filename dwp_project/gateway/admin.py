@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway import accounts_admin as accounts_admin  # registers the accounts' pages
 from dwp_project.gateway import signals
+from dwp_project.gateway.passwords import SESSION_BACKEND
 
 admin.site.site_title = admin.site.site_header = _("Approvals")
 admin.site.index_title = _("Desk")
@@ -18,6 +19,11 @@ admin.site.index_title = _("Desk")
 
 class SignInForm(AdminAuthenticationForm):
     """The sign-in form, which reports a right password of an account that may not enter."""
+
+    def get_user(self) -> Any:
+        user: Any = super().get_user()
+        user.backend = SESSION_BACKEND
+        return user
 
     def confirm_login_allowed(self, user: Any) -> None:
         try:

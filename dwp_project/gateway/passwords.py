@@ -7,8 +7,12 @@ from typing import Any
 from django.contrib.auth import hashers
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest
+
+# The backend that sign-in sessions name.
+SESSION_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
 class PasswordBackend(ModelBackend):
@@ -21,15 +25,20 @@ class PasswordBackend(ModelBackend):
         password: str | None = None,
         **kwargs: Any,
     ) -> User | None:
-        """Return the active user of this name and password, or None."""
+        """Return the active user of this name and password, or None where one is missing.
+
+        Raises `PermissionDenied` for a wrong one: no further backend hashes it again.
+        """
         if username is None or password is None:
             return None
         user = User.objects.filter(username=username).first()
         if user is None:
             # As much work as for a user that exists: the time must not tell them apart.
             hashers.make_password(password)
-            return None
-        return user if check_password(user, password) and user.is_active else None
+            raise PermissionDenied
+        if not (check_password(user, password) and user.is_active):
+            raise PermissionDenied
+        return user
 
 
 def check_password(user: User, password: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
+from django.contrib.auth import BACKEND_SESSION_KEY
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core import serializers
@@ -612,3 +613,38 @@ def test_every_chain_holds_after_all_that(api: Api) -> None:
 
     for tenant in verify.tenants():
         assert isinstance(verify.verify(tenant), verify.IntactChain)
+
+
+# --- what changing passwords must not cost or break -------------------------------------
+
+
+@pytest.mark.parametrize("page", ["password", "own password"])
+@pytest.mark.django_db(transaction=True)
+def test_password_page_hashes_outside_its_transaction(
+    page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    factories.user("root", is_staff=True, is_superuser=True, password="right")
+    factories.user("kim", is_staff=True)
+    were_open: list[bool] = []
+    encode = MD5PasswordHasher.encode
+
+    def watched(*args: Any, **kwargs: Any) -> str:
+        were_open.append(connection.in_atomic_block)
+        return str(encode(*args, **kwargs))
+
+    monkeypatch.setattr(MD5PasswordHasher, "encode", watched)
+
+    assert account_page(page) == 302
+    assert were_open
+    assert not any(were_open)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sign_in_session_is_one_that_the_version_before_accepts() -> None:
+    factories.user("root", is_staff=True, is_superuser=True, password="right")
+    client = browser()
+
+    client.post("/admin/login/?next=/admin/", {"username": "root", "password": "right"})
+
+    assert client.session[BACKEND_SESSION_KEY] == "django.contrib.auth.backends.ModelBackend"
+    assert client.get("/admin/").status_code == 200
