@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from dwp_project.jsontext import compact, digest
 from dwp_project.wakeup import redis_may_be_away
-from hitl import metrics
-from hitl import sessions as session_owners
+from hitl import metrics, sessions
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.adoption.parser import WrittenRequest
@@ -116,7 +115,7 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
     # Before anything is locked: a large context takes its time.
     drafts = {question.request.request_id: _draft(question.request) for question in questions}
     with transaction.atomic():
-        owners = session_owners.claim_sessions(users, tenant_id, Origin.REDIS)
+        owners = sessions.claim_sessions(users, tenant_id, Origin.REDIS)
         rightful: list[NewRequest] = []
         refused: list[NewRequest] = []
         for question in questions:
@@ -197,12 +196,12 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
     """
     session_ids = [question.request.session_id for question in questions]
     waited_for = _waited_for(session_ids)
-    last = session_owners.latest_opened_at(session_ids)
+    last = sessions.latest_opened_at(session_ids)
     opened_at: dict[str, datetime] = {}
     for written, value in questions:
         session_id, current = written.session_id, waited_for[written.session_id]
         opened_at[written.request_id] = (
-            session_owners.strictly_after(last[session_id], value.written_at)
+            sessions.strictly_after(last[session_id], value.written_at)
             if current == written.request_id
             else _opened_before(session_id, current, value)
         )

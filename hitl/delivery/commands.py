@@ -156,7 +156,7 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
     known. Raises `redis.RedisError` if Redis cannot be reached.
     """
     try:
-        return _outcome(_PUBLISH.run(**_publication(request, signal, seconds, asked_at)))
+        return _publication_of(_PUBLISH.run(**_arguments(request, signal, seconds, asked_at)))
     except (ResponseError, InvalidJSON) as exc:
         # Redis is there: this signal's trouble, and no other's.
         return Refused(str(exc))
@@ -173,16 +173,17 @@ def publish_all(
     unreadable: dict[int, Publication] = {}
     for number, (request, signal, seconds) in enumerate(publications):
         try:
-            calls.append(_publication(request, signal, seconds, asked_at))
+            calls.append(_arguments(request, signal, seconds, asked_at))
         except InvalidJSON as exc:
             unreadable[number] = Refused(str(exc))
     answers = iter(_PUBLISH.run_all(calls))
     return [
-        unreadable.get(number) or _outcome(next(answers)) for number in range(len(publications))
+        unreadable.get(number) or _publication_of(next(answers))
+        for number in range(len(publications))
     ]
 
 
-def _publication(
+def _arguments(
     request: ApprovalRequest, signal: str, seconds: int, asked_at: float
 ) -> dict[str, str]:
     return {
@@ -199,7 +200,7 @@ def _publication(
     }
 
 
-def _outcome(answer: Any) -> Publication:
+def _publication_of(answer: Any) -> Publication:
     """Return what a script's answer means: it is the receivers, -1, or the name in the key."""
     if isinstance(answer, ResponseError):
         return Refused(str(answer))
@@ -243,7 +244,7 @@ def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> l
         }
         for session_id, request_id, signal in signals
     ]
-    return [_outcome(answer) for answer in _REPEAT.run_all(calls)]
+    return [_publication_of(answer) for answer in _REPEAT.run_all(calls)]
 
 
 # A request that still waits is not written over its own end, which may have been committed and

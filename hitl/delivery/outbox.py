@@ -99,14 +99,14 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
     with transaction.atomic():
         if len(attempts) > 1:
             _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
-        for (result, before), keys in equal.items():
+        for (result, before), pks in equal.items():
             pause = _FIRST_PAUSE * 2**before if before < _DOUBLINGS else _LONGEST_PAUSE
             if result.is_away:
                 pause = _FIRST_PAUSE  # another relay's link may be whole
             if result.is_late:
                 pause = 0.0
             # Only pending entries: `mark_heard` or another relay may have settled one meanwhile.
-            OutboxEntry.objects.pending().filter(pk__in=keys).update(
+            OutboxEntry.objects.pending().filter(pk__in=pks).update(
                 attempts=F("attempts") + (0 if result.is_late else 1),
                 attempted_at=now,
                 due_at=now + timedelta(seconds=pause),
@@ -114,7 +114,7 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
                 outcome=result.outcome,
                 error=result.error[:255],
             )
-            metrics.signals.labels(str(result.outcome)).inc(len(keys))
+            metrics.signals.labels(str(result.outcome)).inc(len(pks))
         published = [
             entry.pk
             for entry, result in attempts
@@ -153,8 +153,8 @@ def note_redis_away(error: str) -> None:
             ),
             (due.filter(error=""), {}),
         ):
-            keys = [entry.pk for entry in _unlocked(entries)[:_NOTED_AT_ONCE]]
-            OutboxEntry.objects.filter(pk__in=keys).update(error=error[:255], **change)
+            pks = [entry.pk for entry in _unlocked(entries)[:_NOTED_AT_ONCE]]
+            OutboxEntry.objects.filter(pk__in=pks).update(error=error[:255], **change)
 
 
 def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
@@ -208,7 +208,7 @@ def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:
 
 
 def _lock(entries: OutboxQuerySet) -> list[int]:
-    """Lock the entries in key order, as every process does; return their keys.
+    """Lock the entries in the order of their pks, as every process does; return the pks.
 
     A slow relay may still have entries that another has taken since. In different orders each
     would wait for the other.

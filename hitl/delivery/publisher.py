@@ -114,7 +114,7 @@ def _repeat(
 
 
 def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
-    """Return the keys of entries whose session has a newer request.
+    """Return the pks of entries whose session has a newer request.
 
     Newer by time, not by row: requests that agents wrote to Redis are adopted in any order.
     """
@@ -127,7 +127,7 @@ def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
 
 
 def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
-    """Return what Redis holds for each entry that is not sent for the first time, by its key."""
+    """Return what Redis holds for each entry that is not sent for the first time, by its pk."""
     again = [entry for entry in entries if entry.attempts]
     if not again:
         return {}
