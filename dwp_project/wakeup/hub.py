@@ -41,7 +41,6 @@ class Hub:
 
     def __init__(self) -> None:
         self._topics: dict[str, set[Subscription]] = defaultdict(set)
-        self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
         self._pubsub: Any = None
         # Whether the last connection was made and subscribed, so that messages can be lost by it.
