@@ -28,7 +28,9 @@ SECRET_KEY: str = env.str("DJANGO_SECRET_KEY", default="") or secret(DATA_DIR, "
 JWT_SECRET: str = env.str("JWT_SECRET", default="") or secret(DATA_DIR, "jwt_secret")
 # Longest `exp - iat` a token may have, in seconds (docs/reference/wire.md, 1).
 JWT_MAX_LIFETIME: int = env.int("JWT_MAX_LIFETIME", default=24 * 3600)
-JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=8 * 3600)
+# How long the banner's token is valid, and by default a login's. Chosen: a working day.
+WORKING_DAY_SECONDS = 8 * 3600
+JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=WORKING_DAY_SECONDS)
 REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA_DIR)}"
 
 HOST: str = env.str("HOST", default="127.0.0.1")

@@ -29,6 +29,9 @@ SILENCE_SECONDS = 10.0
 _CANCEL_SECONDS = 0.5
 # After one failure, two, three and more. Chosen: well within `REREAD_SECONDS`.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+# How long Redis has to execute a command, and to accept a connection. Chosen: a Redis that works is
+# faster, and a frozen one fails before the link counts as silent.
+_COMMAND_SECONDS, _CONNECT_SECONDS = 5, 2
 
 
 class Pattern(str):
@@ -136,7 +139,10 @@ class Hub:
         """Connect, subscribe everything that is wanted, and hand out what arrives."""
         self._was_up = False
         client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=None
+            settings.REDIS_URL,
+            socket_timeout=_COMMAND_SECONDS,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            retry=None,
         )
         pubsub = client.pubsub()
         try:

@@ -31,8 +31,9 @@ logger = get_logger(__name__)
 # much memory. Chosen.
 _BYTES_AT_ONCE = 1024 * 1024
 
-# Values that were refused and are neither counted nor logged again; chosen, as the scanner's.
-_REMEMBERED = 100_000
+# How many refused values a process remembers, so that it neither counts nor logs them again; the
+# scanner remembers as many. Chosen: twice the keys that one scan reads.
+MOST_REMEMBERED = 100_000
 _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 _lock = threading.Lock()
 
@@ -103,7 +104,7 @@ def _is_new_value(request_id: str, text: bytes) -> bool:
     with _lock:
         is_new = value not in _refused
         _refused[value] = None
-        if len(_refused) > _REMEMBERED:
+        if len(_refused) > MOST_REMEMBERED:
             _refused.popitem(last=False)
     return is_new
 

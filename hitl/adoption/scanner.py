@@ -15,7 +15,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
 from dwp_project.outages import DATABASE_AWAY
-from dwp_project.wakeup import Pattern, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, Pattern, Subscription, hub
 from hitl.adoption import adopt, redis_requests
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
@@ -29,8 +29,6 @@ logger = get_logger(__name__)
 _SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
 # One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
 _KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
-# How long Redis has to confirm the subscription. Chosen: a command fails after as long.
-_CONFIRM_SECONDS = 1.0
 # Notifications that arrive within such a time are handled together. Random, because all processes
 # get the same ones: what one has adopted, the others need not. Chosen.
 _GATHER_SECONDS = (0.02, 0.15)
@@ -47,7 +45,7 @@ async def run() -> None:
         while True:
             try:
                 # Confirmed before the scan: Redis notifies of whatever is written afterwards.
-                is_notified = await notifications.confirmed(_CONFIRM_SECONDS)
+                is_notified = await notifications.confirmed(CONFIRM_SECONDS)
                 is_notified = is_notified and await run_background(redis_requests.is_notifying)
                 if is_notified and not was_notified:
                     scanner.begin()
@@ -87,7 +85,7 @@ class Scanner:
     them all the time."""
 
     # Twice the keys of one scan: with fewer, each scan would read all of them again.
-    _REMEMBERED = 100_000
+    _REMEMBERED = adopt.MOST_REMEMBERED
     # A value that was no request may have become one: of each thousand keys so many are read
     # again, each after so long. Chosen.
     _AGAIN_SECONDS = 1.0
