@@ -17,15 +17,15 @@ from hitl.states import Status
 
 logger = get_logger(__name__)
 
-# Read again so soon after a read that failed: its wake-up will not come again. Chosen.
+# How soon to read again after a failed read: its wake-up will not come again. Chosen.
 _RETRY_SECONDS = 0.5
 
 
 async def until_ended(request_id: str, *, seconds: float | None = None) -> ApprovalRequest:
     """Wait until the request has left `pending` and return it; holds no thread meanwhile.
 
-    With `seconds`, return it after that time even if it is pending. A database that is away is
-    waited for as long, then its error is raised. Raises `DoesNotExist` for an unknown request.
+    With `seconds`, return it after that time even if it is pending. If the database is away, wait
+    for it as long, then raise its error. Raises `DoesNotExist` for an unknown request.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (math.inf if seconds is None else seconds)

@@ -27,7 +27,7 @@ PING_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
 # How long a cancelled task has to end before it is cancelled again. Chosen.
 _CANCEL_SECONDS = 0.5
-# After one failure, two, three and more. Chosen: well within `REREAD_SECONDS`.
+# Pauses after one failure to connect, two, three and more. Chosen: well within `REREAD_SECONDS`.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 # How long Redis has to execute a command, and to accept a connection. Chosen: a Redis that works is
 # faster, and a frozen one fails before the link counts as silent.
@@ -35,8 +35,8 @@ _COMMAND_SECONDS, _CONNECT_SECONDS = 5, 2
 
 
 class Pattern(str):
-    """A topic that is a pattern of Redis channels as they are; its wake-ups carry the channel's
-    name."""
+    """A topic that is a pattern of Redis channel names, without our prefix; its wake-ups carry the
+    channel's name."""
 
 
 class Hub:

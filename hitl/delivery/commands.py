@@ -46,7 +46,7 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was published: a key of another kind, say, or a context changed by hand."""
+    """Nothing was published: a key has another type, or a context was changed by hand."""
 
     error: str
 
@@ -128,9 +128,9 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
     )
 
 
-# The request's own key is always brought up to date; key and channel of the session only in time,
-# and only if the session waits for nothing or for this very request. An agent subscribes late and
-# takes whatever comes first, so a late or repeated signal must never reach a newer question.
+# The request's own key is always updated. The signal is set and published only until `valid_until`
+# and only if the session waits for nothing or for this request. An agent subscribes late and takes
+# whatever comes first, so a late or repeated signal must never reach a newer question.
 _PUBLISH = Script(
     NAMED_BY
     + _IS_PAST
@@ -158,7 +158,7 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
     try:
         return _publication_of(_PUBLISH.run(**_arguments(request, signal, seconds, asked_at)))
     except (ResponseError, InvalidJSON) as exc:
-        # Redis is there: this signal's trouble, and no other's.
+        # Redis answers: only this signal cannot be published.
         return Refused(str(exc))
 
 
@@ -209,7 +209,7 @@ def _publication_of(answer: Any) -> Publication:
     return TooLate() if answer < 0 else Published(int(answer))
 
 
-# Nothing is written: the key keeps the life that it was given when the signal was sent first.
+# Nothing is written: the signal's key keeps the expiry that it got when the signal was first sent.
 _REPEAT = Script(
     NAMED_BY
     + _IS_PAST
@@ -227,7 +227,7 @@ return redis.call('PUBLISH', channel, signal)
 
 def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[Publication]:
     """Publish signals again that their sessions' keys hold, in one round trip; `Published(0)`
-    where the key holds something else by now.
+    if the key holds something else now.
 
     `signals` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be
     reached.

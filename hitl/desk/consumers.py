@@ -31,9 +31,9 @@ _MAX_PAGE_AGE_SECONDS = 10.0
 # Changes come in bursts: wait for the rest of one, and read no more often than this. Chosen.
 _DEBOUNCE_SECONDS = 0.15
 _BETWEEN_READS_SECONDS = 0.8
-# Read so long after a request's last moment: then it has expired. Chosen.
+# Read this long after a request's last moment, so that it has expired. Chosen.
 _AFTER_EXPIRY_SECONDS = 0.05
-# A browser comes back after this. Chosen.
+# A browser reconnects after this. Chosen.
 _RETRY_MILLISECONDS = 2000
 
 
@@ -75,7 +75,7 @@ class DeskConsumer(OperatorConsumer):
             try:
                 still = await self.operator()
                 if still.tenants != operator.tenants:
-                    # Subscribed to others than these: the page comes back at once and is judged.
+                    # The subscription is to the earlier tenants: end it, and the page reconnects.
                     return await self.finish()
                 now = await self.look(still)
             except NotFound:
