@@ -29,7 +29,7 @@ from streaming import urls as streaming_urls
 try:
     refuse_unsafe_start()
 except ImproperlyConfigured as exc:
-    # A server of another's making runs no system checks, and would print a traceback.
+    # Servers other than ours run no system checks, and would print a traceback.
     raise SystemExit(f"Nothing is served. {exc}") from None
 django_app: Any = Handler()
 

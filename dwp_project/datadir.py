@@ -12,7 +12,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-# The path of a Unix socket may have 107 bytes on Linux, of which Redis needs a few itself.
+# The path of a Unix socket may have 107 bytes on Linux, and Redis needs a few of them itself.
 _MAX_SOCKET_PATH = 100
 
 

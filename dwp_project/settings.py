@@ -28,7 +28,9 @@ SECRET_KEY: str = env.str("DJANGO_SECRET_KEY", default="") or secret(DATA_DIR, "
 JWT_SECRET: str = env.str("JWT_SECRET", default="") or secret(DATA_DIR, "jwt_secret")
 # Longest `exp - iat` a token may have, in seconds (docs/reference/wire.md, 1).
 JWT_MAX_LIFETIME: int = env.int("JWT_MAX_LIFETIME", default=24 * 3600)
-JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=8 * 3600)
+# How long the banner's token is valid, and by default a login's. Chosen: a working day.
+WORKING_DAY_SECONDS = 8 * 3600
+JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=WORKING_DAY_SECONDS)
 REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA_DIR)}"
 
 HOST: str = env.str("HOST", default="127.0.0.1")
@@ -115,16 +117,16 @@ def _database() -> dict[str, Any]:
             "reconnect_timeout": 2,
         }
         options.setdefault("connect_timeout", 5)
-        # A link that carries nothing any more is given up after 10 s.
+        # A dead connection is given up after 10 s.
         options.setdefault("tcp_user_timeout", 10_000)
         options.setdefault("keepalives_idle", 5)
         options.setdefault("keepalives_interval", 2)
         options.setdefault("keepalives_count", 3)
         # After a restart of the database the pool would hand out dead connections, one by one.
         database["CONN_HEALTH_CHECKS"] = True
-        # A process that freezes in the middle of a transaction must not hold its locks, and
-        # with them everybody else, for as long as it is frozen: a relay's signals, say, which
-        # another sends then within the promised 6 s. What asks Redis meanwhile waits 1 s for it.
+        # A process that freezes in a transaction must not hold its locks, on which others wait, for
+        # as long as it is frozen. If a relay freezes, another can then send its signals within the
+        # promised 6 s. A transaction that calls Redis is idle for 1 s at most.
         options.setdefault("options", "-c idle_in_transaction_session_timeout=3s")
     return database
 
@@ -161,7 +163,7 @@ CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# Scripts and styles come from files of ours, and from nowhere else; nothing is inline.
+# Scripts and styles come only from our own files; nothing is inline.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [csp.NONE],
@@ -270,7 +272,7 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- approvals and agents --------------------------------------------------------------
-# How long a question waits for its answer, unless the one who asks says otherwise.
+# How long a question waits for its answer, unless it says otherwise.
 HITL_DEFAULT_TIMEOUT_SECONDS: int = env.int("HITL_DEFAULT_TIMEOUT_SECONDS", default=300)
 # Members of contexts and events that no page shows: globs over their names, at any depth.
 HITL_REDACT: list[str] = env.list(
@@ -315,14 +317,14 @@ DWP_EVENT_RETENTION: int = env.whole("DWP_EVENT_RETENTION", default=30)
 # PEM (PKCS 8) or the base64 of 32 bytes; with neither, a key is generated under DATA_DIR.
 AUDIT_SIGNING_KEY: str = env.str("AUDIT_SIGNING_KEY", default="", multiline=True)
 AUDIT_SIGNING_KEY_FILE: str = env.str("AUDIT_SIGNING_KEY_FILE", default="")
-# Public keys of earlier days: PEM files, or folders of them.
+# Public keys that signed earlier: PEM files, or folders of them.
 AUDIT_TRUSTED_KEYS: list[str] = env.list("AUDIT_TRUSTED_KEYS", default=[])
 AUDIT_CHECKPOINT_DIR: str = env.str("AUDIT_CHECKPOINT_DIR", default="") or str(
     DATA_DIR / "checkpoints"
 )
 
 # --- metrics ----------------------------------------------------------------------------
-# Who may read /metrics; without it nobody may, and the path does not exist.
+# The token that reads /metrics; without one, the path does not exist.
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 
 # --- logs ------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def audit_can_be_signed(app_configs: Any = None, **kwargs: Any) -> list[CheckMes
 
 @register(Tags.security, deploy=True)
 def audit_key_is_named(app_configs: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of a generated key, of which every machine would have its own."""
+    """Warn of a generated signing key: every machine would generate another one."""
     if not signing.is_generated():
         return []
     return [

@@ -77,12 +77,11 @@ def open_request(
 def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
     """Return the request as members of the tenant see it, settled first (wire.md, 3.3).
 
-    Raises `RequestNotFound` for an id that there is not, and for another tenant's.
+    Raises `RequestNotFound` for an unknown id, and for another tenant's.
     """
     request = None
-    if ID_PATTERN.fullmatch(
-        request_id
-    ):  # PostgreSQL refuses a NUL, and no request has an id outside the pattern
+    # PostgreSQL refuses a NUL, and no request has an id outside the pattern.
+    if ID_PATTERN.fullmatch(request_id):
         request = ApprovalRequest.objects.filter(request_id=request_id).first()
         if request is None or (
             request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused()

@@ -27,8 +27,8 @@ def claim_sessions(
 ) -> dict[str, SessionOwner]:
     """Give each session to the user in `users` if it has no owner; return the owners.
 
-    Locks their rows as `claim_session` does. Whoever claims several may wait for others, but in no
-    deadlock: all insert, and then lock, the sessions in the same order.
+    Locks their rows as `claim_session` does. Concurrent calls do not deadlock, because all insert,
+    and then lock, the sessions in the same order.
     """
     owners = SessionOwner.objects
     owners.bulk_create(

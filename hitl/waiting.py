@@ -10,29 +10,27 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
-from dwp_project.wakeup import REREAD_SECONDS, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, hub
 from hitl import services
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
 logger = get_logger(__name__)
 
-# How long Redis has to confirm the subscription; then the database is read in time. Chosen.
-_CONFIRM_SECONDS = 1.0
-# Read again so soon after a read that failed: its wake-up will not come again. Chosen.
+# How soon to read again after a failed read: its wake-up will not come again. Chosen.
 _RETRY_SECONDS = 0.5
 
 
 async def until_ended(request_id: str, *, seconds: float | None = None) -> ApprovalRequest:
     """Wait until the request has left `pending` and return it; holds no thread meanwhile.
 
-    With `seconds`, return it after that time even if it is pending. A database that is away is
-    waited for as long, then its error is raised. Raises `DoesNotExist` for an unknown request.
+    With `seconds`, return it after that time even if it is pending. If the database is away, wait
+    for it as long, then raise its error. Raises `DoesNotExist` for an unknown request.
     """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + (math.inf if seconds is None else seconds)
     async with hub().subscribe(services.wake_topic(request_id)) as subscription:
-        await subscription.confirmed(_CONFIRM_SECONDS)
+        await subscription.confirmed(CONFIRM_SECONDS)
         while True:
             left = deadline - loop.time()
             try:

@@ -17,15 +17,12 @@ from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
 from streaming import events, log, replay, runner, sessions
 from streaming.serializers import MessageQuery, PromptBody
 
 logger = get_logger(__name__)
 
-# How long to wait for Redis to confirm a subscription. Chosen: a stream whose Redis does not answer
-# begins late by this much, and reads the database meanwhile (`REREAD_SECONDS`).
-_CONFIRM_SECONDS = 1.0
 # How soon to read again after a failed read: its wake-up may have announced what was not read.
 # Chosen: a client hardly notices it, and a database that is away gets two queries a second.
 _RETRY_SECONDS = 0.5
@@ -41,7 +38,7 @@ class StreamConsumer(ApiConsumer):
         # Subscribe before the first read: an event that commits in between then causes a wake-up.
         async with hub().subscribe(log.wake_topic(session_pk)) as subscription:
             await self.begin()
-            await subscription.confirmed(_CONFIRM_SECONDS)
+            await subscription.confirmed(CONFIRM_SECONDS)
             await self._follow(session_pk, after, subscription)
         await self.finish(frames.DONE)
 

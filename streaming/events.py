@@ -123,7 +123,7 @@ def payload(name: str, fields: Fields, *, session_id: str, timestamp: int) -> st
 
 def is_payload_of(text: str, name: str, fields: Fields) -> bool:
     """Say whether `text` is the payload of this event, at any time of sending."""
-    # Not `jsontext.parse`: a payload of ours nests deeper than what clients may send.
+    # Not `jsontext.parse`: our own payloads nest deeper than clients' JSON may.
     members = json.loads(text)
     expected = payload(
         name, fields, session_id=members["sessionId"], timestamp=members["timestamp"]

@@ -16,14 +16,12 @@ from dwp_project.jsontext import compact
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from dwp_project.wakeup import REREAD_SECONDS, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
 from streaming import log, timeline
 from streaming.models import Session
 
 logger = get_logger(__name__)
 
-# How long to wait for Redis to confirm the subscription; as for streams (`streaming.consumers`).
-_CONFIRM_SECONDS = 1.0
 # When a page reconnects. Chosen: a restart of the server is over by then.
 _RETRY_MILLISECONDS = 2000
 # The shortest time between two reads, because an answer arrives in many small pieces. Chosen: a
@@ -48,7 +46,7 @@ class TimelineConsumer(OperatorConsumer):
             response = HttpResponse(headers=dict(frames.HEADERS))
             await self.start(200, self.response_headers(response))
             await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
-            await subscription.confirmed(_CONFIRM_SECONDS)
+            await subscription.confirmed(CONFIRM_SECONDS)
             await self._follow(session.pk, after, subscription)
 
     async def drain(self) -> None:

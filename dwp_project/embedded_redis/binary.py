@@ -37,8 +37,8 @@ def find_binary() -> Path:
 
 
 def _on_path() -> Path | None:
-    found = shutil.which("redis-server")
-    return Path(found) if found else None
+    path = shutil.which("redis-server")
+    return Path(path) if path else None
 
 
 def _in_wheel() -> Path | None:
@@ -58,5 +58,5 @@ def _version(binary: Path) -> tuple[int, int] | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     # Valkey's compatible binary says "Server v=8.0.1" as well.
-    found = re.search(r"v=(\d+)\.(\d+)", answer.stdout)
-    return (int(found[1]), int(found[2])) if found else None
+    version = re.search(r"v=(\d+)\.(\d+)", answer.stdout)
+    return (int(version[1]), int(version[2])) if version else None

@@ -19,7 +19,7 @@ from dwp_project.embedded_redis.errors import RedisNotStarted
 
 logger = structlog.get_logger(__name__)
 
-# Chosen: time to load a large append-only file, and still an answer for whoever typed the command.
+# Chosen: time to load a large append-only file, and short enough to wait at a terminal.
 START_SECONDS = 30.0
 # A process ends within 10 s, most of them for other steps (docs/explanation/delivery.md); the
 # append-only file is complete even without an orderly end.
@@ -104,7 +104,7 @@ class RedisProcess:
             self._end_child()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with suppress(FileNotFoundError):
-            # The log of the one before stays readable: it may say why it died.
+            # Keep the log of the Redis before: it may say why it died.
             self._log.replace(self._log.with_suffix(".log.1"))
         descriptor = os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         with os.fdopen(descriptor, "wb") as log:

@@ -11,8 +11,6 @@ from dwp_project.gateway.first_run import TENANT, Operator
 
 # The user of the three scenarios. Any user may do this: they decide a request of their own.
 _USER = "user123"
-# A working day, as a login's token by default.
-_TOKEN_SECONDS = 8 * 3600
 _PROMPT = "메일 3개를 삭제해주세요"
 # The ports that the four services of the original deployment had.
 _SERVICES = {8080: "Gateway", 8081: "Main Service", 8001: "Auth Server", 9000: "Aura-Platform"}
@@ -63,7 +61,7 @@ def _sign_in(base: str, operator: Operator | None) -> str:
 
 
 def _scenarios(base: str) -> str:
-    lifetime = min(_TOKEN_SECONDS, settings.JWT_MAX_LIFETIME)
+    lifetime = min(settings.WORKING_DAY_SECONDS, settings.JWT_MAX_LIFETIME)
     token = tokens.issue(_USER, TENANT, "user", lifetime_seconds=lifetime)
     headers = f"-H 'Authorization: Bearer {token}' -H 'X-Tenant-ID: {TENANT}'"
 

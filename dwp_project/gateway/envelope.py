@@ -18,9 +18,9 @@ from dwp_project.jsontext import compact
 
 logger = get_logger(__name__)
 
-# What clients may send to recognise their own request in an error, and how much of it comes back
-# (wire.md, 1).
+# The headers that clients may send to recognise their own request in an error.
 _ECHOED = {"traceId": "X-Trace-Id", "gatewayRequestId": "X-Gateway-Request-Id"}
+# How many characters of each come back (wire.md, 1).
 _MAX_ECHO = 200
 
 

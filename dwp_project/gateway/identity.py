@@ -21,7 +21,7 @@ _MAX_HEADER = 255
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The person or process that a valid token is of."""
+    """The person or process that a valid token names."""
 
     user_id: str
     tenant_id: str
@@ -77,7 +77,7 @@ class BearerAuthentication(BaseAuthentication):
 def header(request: HttpRequest, name: str, default: str | None = None) -> str | None:
     """Return a header's text, stripped; a missing or empty one is `default`.
 
-    Header bytes reach Django as Latin-1; ids sent as UTF-8 are read as what they are.
+    Header bytes reach Django as Latin-1; ids sent as UTF-8 are decoded as UTF-8.
     """
     value = request.headers.get(name)
     if value is None or not value.strip():

@@ -17,9 +17,9 @@ from structlog.stdlib import get_logger
 
 logger = get_logger(__name__)
 
-# A message of ours: our server closes the connection without ending the answer.
+# Our own message type: our server closes the connection without ending the answer.
 CUT = "dwp.response.cut"
-# An extension of ours: an answer registers a callback for the server's shutdown.
+# Our own ASGI extension: an answer registers a callback for the server's shutdown.
 DRAIN = "dwp.drain"
 # How long an answer that is to end may take until its headers are out: less than the 1.5 s that
 # the server leaves for it (dwp_project/server/shutdown.py).

@@ -12,8 +12,12 @@ from dwp_project.wakeup.subscription import Subscription
 # No waiter sleeps longer than this without reading the database again: the promised 6 s of
 # docs/explanation/delivery.md, less one for the reading.
 REREAD_SECONDS = 5.0
+# How long a waiter lets Redis take to confirm a subscription before it reads the database. Chosen:
+# a command fails after as long, and a stream whose Redis does not answer begins this much late.
+CONFIRM_SECONDS = 1.0
 
 __all__ = [
+    "CONFIRM_SECONDS",
     "REREAD_SECONDS",
     "Hub",
     "Pattern",

@@ -27,13 +27,16 @@ PING_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
 # How long a cancelled task has to end before it is cancelled again. Chosen.
 _CANCEL_SECONDS = 0.5
-# After one failure, two, three and more. Chosen: well within `REREAD_SECONDS`.
+# Pauses after one failure to connect, two, three and more. Chosen: well within `REREAD_SECONDS`.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
+# How long Redis has to execute a command, and to accept a connection. Chosen: a Redis that works is
+# faster, and a frozen one fails before the link counts as silent.
+_COMMAND_SECONDS, _CONNECT_SECONDS = 5, 2
 
 
 class Pattern(str):
-    """A topic that is a pattern of Redis channels as they are; its wake-ups carry the channel's
-    name."""
+    """A topic that is a pattern of Redis channel names, without our prefix; its wake-ups carry the
+    channel's name."""
 
 
 class Hub:
@@ -41,7 +44,6 @@ class Hub:
 
     def __init__(self) -> None:
         self._topics: dict[str, set[Subscription]] = defaultdict(set)
-        self._wanted = asyncio.Event()
         self._lock = asyncio.Lock()
         self._pubsub: Any = None
         # Whether the last connection was made and subscribed, so that messages can be lost by it.
@@ -137,7 +139,10 @@ class Hub:
         """Connect, subscribe everything that is wanted, and hand out what arrives."""
         self._was_up = False
         client = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=5, socket_connect_timeout=2, retry=None
+            settings.REDIS_URL,
+            socket_timeout=_COMMAND_SECONDS,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            retry=None,
         )
         pubsub = client.pubsub()
         try:

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from dwp_project.wakeup.client import is_paused, redis_client, redis_may_be_away
 
-# Never `hitl:channel:*`: a listener of ours there would be counted as the agent.
+# Never `hitl:channel:*`: our own listener there would be counted as the agent.
 CHANNEL_PREFIX = "dwp:wake:"
 
 _loops: dict[asyncio.AbstractEventLoop, Callable[[str, bytes], None]] = {}
@@ -27,7 +27,7 @@ def publish(topic: str, payload: bytes = b"") -> None:
             with _lock:
                 _loops.pop(loop, None)
         else:
-            with suppress(RuntimeError):  # it closed since: nobody waits there any more
+            with suppress(RuntimeError):  # it has been closed since, so nobody waits in it
                 loop.call_soon_threadsafe(deliver, topic, payload)
     if not is_paused():
         with redis_may_be_away("wakeup_not_published", topic=topic):

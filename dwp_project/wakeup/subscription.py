@@ -29,7 +29,7 @@ class Subscription:
         """Wait until Redis has confirmed the subscription, at most `timeout` seconds.
 
         False means that Redis is away: the waiter still gets the wake-ups of its own process, and
-        for the rest reads the database in time.
+        reads the database for those of others.
         """
         try:
             async with asyncio.timeout(timeout):

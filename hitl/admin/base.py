@@ -180,8 +180,8 @@ class TenantAdmin(ModelAdmin):
 
 
 class ReadOnlyAdmin(TenantAdmin):
-    """A table that nobody adds to, changes or deletes from by hand. All staff may open it; whoever
-    belongs to no tenant finds it empty."""
+    """A table that nobody adds to, changes or deletes from by hand. All staff may open it; somebody
+    without a tenant sees it empty."""
 
     def writable_tenants(self, operator: Operator) -> Tenants:
         return ()

@@ -156,7 +156,7 @@ class PolicyAdmin(ServiceAdmin):
         return False
 
     def has_retire_permission(self, request: HttpRequest) -> bool:
-        """Offer the action to whoever may retire policies in some tenant."""
+        """Offer the action to operators who may retire policies in some tenant."""
         return self.has_change_permission(request)
 
     @admin.action(description=gettext_lazy("Retire selected policies"), permissions=["retire"])

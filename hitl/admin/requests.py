@@ -143,7 +143,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     # --- many --------------------------------------------------------------------------
 
     def has_decide_permission(self, request: HttpRequest) -> bool:
-        """Offer the actions to whoever may decide in some tenant."""
+        """Offer the actions to operators who may decide in some tenant."""
         return bool(permissions.decides_in(operator_at(request)))
 
     @admin.action(description=gettext_lazy("Approve selected requests"), permissions=["decide"])

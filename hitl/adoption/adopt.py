@@ -27,12 +27,13 @@ from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
-# Values that are adopted together have so many bytes at most; parsed they take several times as
-# much memory. Chosen.
+# The most bytes of values that are adopted together; parsed they take several times as much memory.
+# Chosen.
 _BYTES_AT_ONCE = 1024 * 1024
 
-# Values that were refused and are neither counted nor logged again; chosen, as the scanner's.
-_REMEMBERED = 100_000
+# How many refused values a process remembers, so that it neither counts nor logs them again; the
+# scanner remembers as many. Chosen: twice the keys that one scan reads.
+MOST_REMEMBERED = 100_000
 _refused: OrderedDict[tuple[str, bytes], None] = OrderedDict()
 _lock = threading.Lock()
 
@@ -57,12 +58,12 @@ def adopt_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
     """Do as `adopt_or_raise` does for up to `redis_requests.MOST_AT_ONCE` ids; return the
     requests by their ids.
 
-    To adopt many costs hardly more than to adopt one: the round trips to database and Redis
-    take longest.
+    Adopting many costs hardly more than adopting one: the round trips to the database and
+    Redis take longest.
     """
-    # Redis first: if it says that a request has ended, the database knows that by then. In the
-    # other order, a request that is adopted and decided in between would seem to be neither
-    # known nor open.
+    # Redis first: once it says that a request has ended, the database says so too. In the other
+    # order, a request that is adopted and decided in between would seem to be neither known nor
+    # open.
     values = redis_requests.read_values(request_ids)
     requests = insert.known_requests(request_ids)
     new: list[insert.NewRequest] = []
@@ -103,7 +104,7 @@ def _is_new_value(request_id: str, text: bytes) -> bool:
     with _lock:
         is_new = value not in _refused
         _refused[value] = None
-        if len(_refused) > _REMEMBERED:
+        if len(_refused) > MOST_REMEMBERED:
             _refused.popitem(last=False)
     return is_new
 

@@ -13,8 +13,7 @@ from django.utils import timezone
 
 from dwp_project.jsontext import compact, digest
 from dwp_project.wakeup import redis_may_be_away
-from hitl import metrics
-from hitl import sessions as session_owners
+from hitl import metrics, sessions
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.adoption.parser import WrittenRequest
@@ -26,8 +25,8 @@ from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300
-# How exactly Redis tells a key's age: PTTL counts milliseconds, and the clock is read beside it.
-# A question that its session does not wait for is not the newer of two written this close.
+# The precision of a key's age: PTTL counts milliseconds, and TIME is read in the same transaction.
+# Of two questions written this close, the one that the session does not wait for is the older.
 _PRECISION = timedelta(milliseconds=2)
 
 
@@ -41,7 +40,7 @@ class NewRequest(NamedTuple):
 def adopt_new(questions: Iterable[NewRequest]) -> dict[str, ApprovalRequest]:
     """Adopt what the database did not know a moment ago; return the requests by their ids,
     without those in a session that is somebody else's."""
-    # The moment for which Redis has said how old each is.
+    # Redis has just said how old each is; their ages count from this moment.
     now = timezone.now()
     adopted: dict[str, ApprovalRequest] = {}
     # All processes insert ids in one order, since another may know the same id in another session.
@@ -51,8 +50,8 @@ def adopt_new(questions: Iterable[NewRequest]) -> dict[str, ApprovalRequest]:
 
 
 def known_requests(request_ids: Iterable[str]) -> dict[str, ApprovalRequest]:
-    """Return those of the requests that the database knows, by their ids."""
-    # Only what can be an id is looked up: PostgreSQL takes no NUL.
+    """Return the requests that the database knows, by their ids."""
+    # Only possible ids are looked up: PostgreSQL refuses a NUL.
     ids = [name for name in request_ids if ID_PATTERN.fullmatch(name)]
     requests = ApprovalRequest.objects.filter(request_id__in=ids).order_by() if ids else ()
     return {request.request_id: request for request in requests}
@@ -69,7 +68,7 @@ def agent_of(written: WrittenRequest, *, tenant_id: str | None = None) -> Actor:
 
 
 def body_digest(written: WrittenRequest) -> str:
-    """Return what tells one written question from another under its id."""
+    """Return the digest by which two questions under one id are compared."""
     return digest(
         [
             written.user_id,
@@ -83,8 +82,8 @@ def body_digest(written: WrittenRequest) -> str:
 
 
 def _split(questions: Iterable[NewRequest]) -> Collection[list[NewRequest]]:
-    """Split them into parts that can be adopted together: of one tenant, because its chain takes
-    their records, and at most one of each session."""
+    """Split them into parts that can be adopted together: all of one tenant, whose chain takes
+    their records, and at most one per session."""
     parts: dict[tuple[str, int], list[NewRequest]] = {}
     earlier: Counter[str] = Counter()
     for question in questions:
@@ -116,7 +115,7 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
     # Before anything is locked: a large context takes its time.
     drafts = {question.request.request_id: _draft(question.request) for question in questions}
     with transaction.atomic():
-        owners = session_owners.claim_sessions(users, tenant_id, Origin.REDIS)
+        owners = sessions.claim_sessions(users, tenant_id, Origin.REDIS)
         rightful: list[NewRequest] = []
         refused: list[NewRequest] = []
         for question in questions:
@@ -143,7 +142,7 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
 
 
 def _draft(written: WrittenRequest) -> ApprovalRequest:
-    """Return the request as far as neither Redis nor the database is needed for it."""
+    """Return the request with the fields that need neither Redis nor the database."""
     return ApprovalRequest(
         request_id=written.request_id,
         session_id=written.session_id,
@@ -164,8 +163,8 @@ def _draft(written: WrittenRequest) -> ApprovalRequest:
 def _complete(
     questions: Sequence[NewRequest], drafts: Mapping[str, ApprovalRequest], now: datetime
 ) -> None:
-    """Set policy and times of the drafts, which are of one tenant and at most one of each
-    session. Needs the lock of `claim_sessions`."""
+    """Set the drafts' policies and times; all are of one tenant, and at most one per session. Needs
+    the lock of `claim_sessions`."""
     actions = {question.request.action_type for question in questions}
     applying = rules.applying_to_each(questions[0].request.tenant_id, actions)
     opened_at = _opened_at(questions)
@@ -188,21 +187,22 @@ def _audit_fact(
 
 
 def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
-    """Return when each request was written, such that its session's newest question is the
-    newest here too, in whatever order they are adopted. Needs the lock of `claim_sessions`.
+    """Return when each request was written, corrected so that the question its session waits for
+    is the newest in the database too, in whatever order they are adopted. Needs the lock of
+    `claim_sessions`.
 
-    By the clock of Redis: that of this host, read before or after Redis answers, is off by
-    however long that takes. The session's key is read under the lock: with an earlier answer,
-    a question that was written and adopted meanwhile would become the older one.
+    By the clock of Redis: this host's, read before or after Redis answers, is wrong by as long as
+    the answer takes. The session's key is read under the lock: with an earlier answer, a question
+    that was written and adopted meanwhile would become the older one.
     """
     session_ids = [question.request.session_id for question in questions]
     waited_for = _waited_for(session_ids)
-    last = session_owners.latest_opened_at(session_ids)
+    last = sessions.latest_opened_at(session_ids)
     opened_at: dict[str, datetime] = {}
     for written, value in questions:
         session_id, current = written.session_id, waited_for[written.session_id]
         opened_at[written.request_id] = (
-            session_owners.strictly_after(last[session_id], value.written_at)
+            sessions.strictly_after(last[session_id], value.written_at)
             if current == written.request_id
             else _opened_before(session_id, current, value)
         )
@@ -210,7 +210,7 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
 
 
 def _opened_before(session_id: str, current: str, value: redis_requests.RedisValue) -> datetime:
-    """Return when a question was written whose session waits for the request `current`."""
+    """Return when a question was written whose session now waits for the request `current`."""
     newer = None if value.is_dated else known_requests([current]).get(current)
     if newer is not None and newer.session_id == session_id:
         # All that is known of its time is that its session has asked again since.
@@ -228,8 +228,8 @@ def _refuse(written: WrittenRequest, now: datetime) -> None:
 
 
 def _waited_for(session_ids: Sequence[str]) -> dict[str, str]:
-    """Return the request that each session's key names, which is its agent's own word for the
-    newest question; an empty text for none."""
+    """Return the request that each session's key names, or an empty text: the agent itself names
+    its newest question there."""
     with redis_may_be_away("redis_away"):
         request_ids = redis_requests.waiting_requests(session_ids)
         return {

@@ -12,13 +12,13 @@ from hitl.adoption.redis_requests import MOST_BYTES
 from hitl.models import ID_PATTERN
 from hitl.states import Status
 
-# What REST takes at most (wire.md, 3.5): an operator reads both alike.
+# The limits of REST (wire.md, 3.5), because operators read both kinds of requests.
 _MAX_ACTION = 128
 _MAX_MESSAGE = 10_000
 
 
 class Malformed(Exception):
-    """The value in Redis is no request: treated as if it were not there."""
+    """The value in Redis is not a valid request; it is treated as missing."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from hitl.delivery.keys import NAMED_BY, Script
 
 # PTTL's answer for a key that does not exist.
 _MISSING = -2
-# A larger value is no request: the size of a body that REST takes (wire.md, 2).
+# A larger value is refused: the size of a body that REST takes (wire.md, 2).
 MOST_BYTES = 256 * 1024
 # Values that are read in one round trip. Chosen: 5 MiB if each is as large as one may be.
 MOST_AT_ONCE = 20
@@ -24,7 +24,7 @@ MOST_AT_ONCE = 20
 @dataclass(frozen=True, slots=True)
 class RedisValue:
     """The value of a request's key, its age in seconds, when it was written by the clock of
-    Redis, and whether the key's TTL tells that: if not, it counts as just written."""
+    Redis, and whether the key's TTL says so: if not, it counts as just written."""
 
     text: bytes
     age: float
@@ -33,7 +33,7 @@ class RedisValue:
 
 
 def read_values(request_ids: Sequence[str]) -> list[RedisValue | None]:
-    """Return the value of each request's key, None for what is no text; raises
+    """Return the value of each request's key, None if it is not a string; raises
     `redis.RedisError`. Takes up to `MOST_AT_ONCE` ids."""
     pipeline = redis_client().pipeline(transaction=True)
     pipeline.time()
@@ -50,16 +50,16 @@ def read_values(request_ids: Sequence[str]) -> list[RedisValue | None]:
 
 def _value_of(text: object, left: int, now: datetime) -> RedisValue | None:
     if left == _MISSING or not isinstance(text, bytes):
-        return None  # a list or a hash is no request
-    # A key lives 1800 s from its writing; a TTL that is missing or longer tells no age.
+        return None  # a list or a hash is not a request
+    # A key lives 1800 s from its writing; a missing or longer TTL does not give its age.
     is_dated = 0 <= left <= redis_keys.REQUEST_TTL * 1000
     age = redis_keys.REQUEST_TTL - left / 1000 if is_dated else 0.0
     return RedisValue(text, age, now - timedelta(seconds=age), is_dated)
 
 
 def read_texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
-    """Yield the text of each request's key, cut off after `MOST_BYTES` and one; None for what is
-    no text. Raises `redis.RedisError`."""
+    """Yield the text of each request's key, cut after `MOST_BYTES` and one; None if it is not a
+    string. Raises `redis.RedisError`."""
     for start in range(0, len(request_ids), MOST_AT_ONCE):
         pipeline = redis_client().pipeline(transaction=False)
         for request_id in request_ids[start : start + MOST_AT_ONCE]:
@@ -83,7 +83,7 @@ def waiting_request(session_id: str) -> str | None:
 
 
 def waiting_requests(session_ids: Sequence[str]) -> list[str | None]:
-    """Return the request that each session's key names, None for a key of another kind too;
+    """Return the request that each session's key names, None for a key of another type too;
     raises `redis.RedisError`."""
     calls = [{"session_key": redis_keys.session_key(session_id)} for session_id in session_ids]
     return [_text_or_none(named) for named in _WAITING_REQUEST.run_all(calls)]
@@ -113,6 +113,6 @@ def is_notifying() -> bool:
         settings = redis_client().config_get("notify-keyspace-events")
         flags = str(settings["notify-keyspace-events"])
     except (KeyError, ResponseError):
-        # A hosted Redis is there and may refuse CONFIG: the scans meet the requests.
+        # A hosted Redis may refuse CONFIG: the scans then read the requests.
         return False
     return "K" in flags and ("$" in flags or "A" in flags)

@@ -1,4 +1,4 @@
-"""Meets requests that agents write to Redis: by its notifications if it sends them, and by
+"""Looks for requests that agents write to Redis: by its notifications if it sends them, and by
 scanning its keys (docs/adr/0024)."""
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
 from dwp_project.outages import DATABASE_AWAY
-from dwp_project.wakeup import Pattern, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, Pattern, Subscription, hub
 from hitl.adoption import adopt, redis_requests
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
@@ -29,17 +29,15 @@ logger = get_logger(__name__)
 _SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
 # One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
 _KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
-# How long Redis has to confirm the subscription. Chosen: a command fails after as long.
-_CONFIRM_SECONDS = 1.0
-# Notifications that arrive within such a time are handled together. Random, because all processes
-# get the same ones: what one has adopted, the others need not. Chosen.
+# Notifications that arrive within this time are handled together. Random, because all processes get
+# the same ones, and need not adopt what another has adopted. Chosen.
 _GATHER_SECONDS = (0.02, 0.15)
-# An agent's own request that waits: the value in Redis may contradict it.
+# An agent's own pending request: the value in Redis may contradict it.
 _OPEN = (Origin.REDIS, Status.PENDING)
 
 
 async def run() -> None:
-    """Adopt requests until cancelled; goes on when a database or a Redis that is away is back."""
+    """Adopt requests until cancelled; if the database or Redis is away, go on when it is back."""
     scanner = Scanner()
     pattern = Pattern(redis_requests.keyspace_pattern())
     was_notified = False
@@ -47,7 +45,7 @@ async def run() -> None:
         while True:
             try:
                 # Confirmed before the scan: Redis notifies of whatever is written afterwards.
-                is_notified = await notifications.confirmed(_CONFIRM_SECONDS)
+                is_notified = await notifications.confirmed(CONFIRM_SECONDS)
                 is_notified = is_notified and await run_background(redis_requests.is_notifying)
                 if is_notified and not was_notified:
                     scanner.begin()
@@ -83,13 +81,13 @@ async def _listen(scanner: Scanner, notifications: Subscription, seconds: float)
 
 
 class Scanner:
-    """Scans the keys of requests, and remembers values that are none, so that it does not read
-    them all the time."""
+    """Scans the keys of requests, and remembers values that are not requests, so that it does not
+    read them in every scan."""
 
     # Twice the keys of one scan: with fewer, each scan would read all of them again.
-    _REMEMBERED = 100_000
-    # A value that was no request may have become one: of each thousand keys so many are read
-    # again, each after so long. Chosen.
+    _REMEMBERED = adopt.MOST_REMEMBERED
+    # A refused value may have become a request since: how soon one may be read again, and how many
+    # of each thousand keys are. Chosen.
     _AGAIN_SECONDS = 1.0
     _AGAIN_AT_ONCE = 200
     # How often an agent's open request is compared with the value in Redis. Chosen.
@@ -130,16 +128,15 @@ class Scanner:
             adopted += self._adopt(dict.fromkeys(fresh.difference(old)))
             adopted += self._adopt(self._rewritten(due))
             self._compare(states)
-            # Only now: if Redis or the database fails, the same keys are scanned again.
+            # Moved only now: if Redis or the database fails, the same keys are scanned again.
             self._cursor = following
             if self.is_round:
                 break
         return adopted
 
     def _rewritten(self, ids: Sequence[str]) -> dict[str, int]:
-        """Return those that are not known to say what they said when they were looked at, with
-        the hash of what they say now. To read a value costs
-        about a hundredth of what it costs to adopt it."""
+        """Return the ids whose value may have changed since it was refused, each with the hash of
+        its present value. Reading a value costs about a hundredth of adopting it."""
         rewritten = {}
         for name, text in zip(ids, redis_requests.read_texts(ids), strict=True):
             if self._read.get(name) == hash(text):
@@ -160,8 +157,8 @@ class Scanner:
         return adopted
 
     def _adopt(self, texts: Mapping[str, int | None]) -> int:
-        """Adopt what can be; return how many were. `texts` gives the hash of each value if it was
-        read a moment ago: a value that was written since differs from it."""
+        """Adopt those that are requests; return how many were. `texts` gives the hash of each value
+        that was just read: one that is written after that differs from it."""
         adopted = 0
         # In random order: other processes have met the same keys.
         for name, is_adopted in _adopt_together(random.sample(list(texts), len(texts))):
@@ -172,7 +169,7 @@ class Scanner:
                 continue
             self._remember(self._refused, name, time.monotonic())
             text = texts[name]
-            # A value whose adoption failed may be adopted another time, as it is.
+            # A value whose adoption failed may be adopted later without a change.
             if is_adopted is not None and text is not None:
                 self._remember(self._read, name, text)
         return adopted
@@ -206,15 +203,15 @@ class Scanner:
 
 
 def _adopt_together(names: Sequence[str]) -> Iterator[tuple[str, bool | None]]:
-    """Adopt many together, and yield of each whether it is a request by now, or None if its
-    adoption failed: a tenant's chain takes no record, say, which does not keep others from being
-    adopted. Raises the errors that say that Redis or the database is away."""
+    """Adopt many together; yield each with whether it is a request now, or None if its adoption
+    failed. One failure, for example of a tenant whose chain takes no record, does not stop the
+    others. Raises the errors that say that Redis or the database is away."""
     for start in range(0, len(names), redis_requests.MOST_AT_ONCE):
         together = names[start : start + redis_requests.MOST_AT_ONCE]
         try:
             requests = adopt.adopt_all(together)
         except (RedisError, OSError, *DATABASE_AWAY):
-            raise  # not one value's trouble: `run` waits for it to end
+            raise  # not the fault of one value: `run` tries again later
         except Exception as exc:
             if len(together) > 1:
                 logger.warning("requests_not_looked_at_together", error=str(exc).strip())

@@ -42,7 +42,7 @@ def page_of(
         requests = requests.filter(session_id=session_id)
     paginator = NewestFirst()
     try:
-        # DRF ignores a cursor that is no base64.
+        # DRF ignores a cursor that is not base64.
         b64decode(request.query_params.get("cursor", ""), validate=True)
         rows = paginator.paginate_queryset(requests, _without_host(request), view)
     except (NotFound, ValueError) as exc:
@@ -55,8 +55,8 @@ def page_of(
 def _without_host(request: Request) -> Request:
     """Return the request without its host.
 
-    The paginator builds links, of which only the cursor is used, and building one fails for a
-    host that is not in ALLOWED_HOSTS.
+    The paginator builds links. Only their cursor is used, but building a link fails for a host
+    that is not in ALLOWED_HOSTS.
     """
     plain = HttpRequest()
     plain.GET = request._request.GET

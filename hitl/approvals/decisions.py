@@ -31,7 +31,7 @@ class ProposedDecision:
 
     to: Status
     actor: Actor
-    # The digest of the context that the actor was shown, where that is known.
+    # The digest of the context that the actor was shown, if known.
     shown_digest: str | None = None
     # As the actor gave it; empty if they gave none.
     reason: str = ""
@@ -45,8 +45,8 @@ class ProposedDecision:
 
         In this order (wire.md, 3.6): `MayNotDecide` and its kinds; `AlreadyDecided`,
         `RequestExpired` or `RequestCancelled`; `DigestDiffers`; `ReasonRequired`. Refusals, all
-        but the second group, are audited. Whoever voted before the request escalated is
-        answered as then, even if only another role decides now.
+        but the second group, are audited. Somebody who voted before the escalation is answered
+        as then, even if only another role decides now.
         """
         refusal = _WHY_NOT[self.to](self.actor, request)
         if refusal is not None and not self.is_repeated_vote(request):
@@ -65,12 +65,12 @@ class ProposedDecision:
             self._refuse(errors.ReasonRequired(), request, now)
 
     def _is_about_stored_context(self, request: ApprovalRequest) -> bool:
-        """Say whether the stored context is the one that was asked about, and shown if known."""
+        """Say whether the stored context is unchanged and, if known, what the actor was shown."""
         shown_digest = request.context_digest if self.shown_digest is None else self.shown_digest
         return shown_digest == request.context_digest == request.stored_digest
 
     def record_if_foreign(self, request_id: str, now: datetime) -> None:
-        """Audit the attempt if the request that was not found is another tenant's."""
+        """Audit that the actor tried to decide this request, if it is another tenant's."""
         refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
 
     def _refuse(self, refusal: DwpError, request: ApprovalRequest, now: datetime) -> None:

@@ -36,7 +36,7 @@ class Question:
     """What an agent asks: the action, its context as a JSON object, and the term in seconds.
 
     Without `timeout_seconds` the policy or the deployment gives the term, without `request_id`
-    an id is made.
+    an id is generated.
     """
 
     session_id: str
@@ -83,8 +83,8 @@ def _is_used_by_an_agent(session_id: str) -> bool:
         try:
             is_used = redis_requests.waiting_request(session_id) is not None
         except ResponseError:
-            is_used = True  # Redis answers, and a key of another kind is no key of ours
-    # The key may be that of an opening of ours that has just been committed.
+            is_used = True  # Redis answers: somebody else uses the key, with another type
+    # The key may come from a request that was opened here and has just been committed.
     return is_used and not owners.exists()
 
 
@@ -178,7 +178,8 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
     if not is_same:
         raise errors.RequestIdTaken
     if request.status == Status.PENDING:
-        # Whoever opened it may have died before Redis was told, or still be waiting there.
+        # The process that opened it may have died before it wrote to Redis, or may still be
+        # about to.
         after_commit.run(lambda: _announce(request))
     return request, False
 

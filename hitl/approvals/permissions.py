@@ -69,7 +69,7 @@ def why_not_reject(actor: Actor, request: ApprovalRequest) -> DwpError | None:
 def why_not_cancel(actor: Actor, request: ApprovalRequest) -> DwpError | None:
     """Return `MayNotDecide` if the actor may not withdraw the request, or None if they may.
 
-    A withdrawal is no decision, so policies do not matter here (wire.md, 3.5). The request is
+    A withdrawal is not a decision, so policies do not matter here (wire.md, 3.5). The request is
     of the actor's tenant.
     """
     return None if may_decide_for(actor, request.user_id) else errors.MayNotDecide()

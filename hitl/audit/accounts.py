@@ -31,7 +31,7 @@ from hitl.states import ActorKind, AuditEvent, Channel
 
 logger = get_logger(__name__)
 
-# The length of Django's column `username`: a longer name is nobody's.
+# The length of Django's column `username`: no account has a longer name.
 _MAX_NAME_LENGTH = 150
 # The length of every tenant column.
 _MAX_TENANT_LENGTH = 255

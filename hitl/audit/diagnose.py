@@ -1,4 +1,4 @@
-"""Says what was done to a chain where it does not hold."""
+"""Says how a chain was changed, at the record where its verification fails."""
 
 from __future__ import annotations
 

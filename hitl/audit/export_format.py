@@ -36,7 +36,7 @@ class Format(StrEnum):
 
 
 class Unreadable(ValueError):
-    """The file is no whole, unchanged export; the message says why."""
+    """The file is not a complete, unchanged export; the message says why."""
 
 
 def content_name(form: Format) -> str:

@@ -19,7 +19,7 @@ from hitl.audit.hashing import GENESIS, hash_of_facts
 
 # Chosen: several times a manifest with 101 checkpoints of 2 KiB.
 _MAX_MEMBER_BYTES = 1024 * 1024
-# Chosen: read at once where nobody asks for a line.
+# How much is read at a time where the caller does not read lines. Chosen.
 _BLOCK_BYTES = 64 * 1024
 _MEMBERS = {
     "kind", "form", "tenant", "format", "content", "from", "to", "firstSequence",

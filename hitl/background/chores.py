@@ -16,8 +16,8 @@ logger = get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Chore:
-    """Work for every `interval`, done by whichever process comes first; `work` returns how much
-    it did, for the log."""
+    """Work that one process does in every `interval`; `work` returns how much it did, for the
+    log."""
 
     name: str
     interval: timedelta

@@ -32,7 +32,7 @@ CHORES = (
 async def run(also: Sequence[Chore] = ()) -> None:
     """Expire what is due, every second, and do chores, until cancelled.
 
-    Goes on when a database that was away is back. Any number of processes may run this: each
+    If the database is away, it goes on when it is back. Any number of processes may run this: each
     request expires in one of them, and one of them takes each turn of a chore.
     """
     chores_at = -math.inf

@@ -1,4 +1,4 @@
-"""What follows the commit of a change, and never turns a committed change into an error."""
+"""Runs steps after the commit of a change; one that fails never turns the change into an error."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was published: a key of another kind, say, or a context changed by hand."""
+    """Nothing was published: a key has another type, or a context was changed by hand."""
 
     error: str
 
@@ -128,9 +128,9 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
     )
 
 
-# The request's own key is always brought up to date; key and channel of the session only in time,
-# and only if the session waits for nothing or for this very request. An agent subscribes late and
-# takes whatever comes first, so a late or repeated signal must never reach a newer question.
+# The request's own key is always updated. The signal is set and published only until `valid_until`
+# and only if the session waits for nothing or for this request. An agent subscribes late and takes
+# whatever comes first, so a late or repeated signal must never reach a newer question.
 _PUBLISH = Script(
     NAMED_BY
     + _IS_PAST
@@ -156,9 +156,9 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
     known. Raises `redis.RedisError` if Redis cannot be reached.
     """
     try:
-        return _outcome(_PUBLISH.run(**_publication(request, signal, seconds, asked_at)))
+        return _publication_of(_PUBLISH.run(**_arguments(request, signal, seconds, asked_at)))
     except (ResponseError, InvalidJSON) as exc:
-        # Redis is there: this signal's trouble, and no other's.
+        # Redis answers: only this signal cannot be published.
         return Refused(str(exc))
 
 
@@ -173,16 +173,17 @@ def publish_all(
     unreadable: dict[int, Publication] = {}
     for number, (request, signal, seconds) in enumerate(publications):
         try:
-            calls.append(_publication(request, signal, seconds, asked_at))
+            calls.append(_arguments(request, signal, seconds, asked_at))
         except InvalidJSON as exc:
             unreadable[number] = Refused(str(exc))
     answers = iter(_PUBLISH.run_all(calls))
     return [
-        unreadable.get(number) or _outcome(next(answers)) for number in range(len(publications))
+        unreadable.get(number) or _publication_of(next(answers))
+        for number in range(len(publications))
     ]
 
 
-def _publication(
+def _arguments(
     request: ApprovalRequest, signal: str, seconds: int, asked_at: float
 ) -> dict[str, str]:
     return {
@@ -199,7 +200,7 @@ def _publication(
     }
 
 
-def _outcome(answer: Any) -> Publication:
+def _publication_of(answer: Any) -> Publication:
     """Return what a script's answer means: it is the receivers, -1, or the name in the key."""
     if isinstance(answer, ResponseError):
         return Refused(str(answer))
@@ -208,7 +209,7 @@ def _outcome(answer: Any) -> Publication:
     return TooLate() if answer < 0 else Published(int(answer))
 
 
-# Nothing is written: the key keeps the life that it was given when the signal was sent first.
+# Nothing is written: the signal's key keeps the expiry that it got when the signal was first sent.
 _REPEAT = Script(
     NAMED_BY
     + _IS_PAST
@@ -226,7 +227,7 @@ return redis.call('PUBLISH', channel, signal)
 
 def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[Publication]:
     """Publish signals again that their sessions' keys hold, in one round trip; `Published(0)`
-    where the key holds something else by now.
+    if the key holds something else now.
 
     `signals` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be
     reached.
@@ -243,7 +244,7 @@ def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> l
         }
         for session_id, request_id, signal in signals
     ]
-    return [_outcome(answer) for answer in _REPEAT.run_all(calls)]
+    return [_publication_of(answer) for answer in _REPEAT.run_all(calls)]
 
 
 # A request that still waits is not written over its own end, which may have been committed and

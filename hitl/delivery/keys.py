@@ -90,7 +90,7 @@ class Script:
 
 
 # named_by: the request that the value of a session's key names: JSON with a requestId, a JSON
-# string, or a bare id. JSON of any other shape names nothing that is known: ''.
+# string, or a bare id. For JSON of any other shape it is ''.
 # is_of: whether a JSON text belongs to that request.
 NAMED_BY = """
 local function named_by(waiting)

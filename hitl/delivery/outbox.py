@@ -29,8 +29,8 @@ TOPIC = "outbox"
 _FAST_PATH = timedelta(seconds=1)
 # After this the entries of a relay that died are free again. Chosen: sending a batch takes less.
 _TAKEN_FOR = timedelta(seconds=3)
-# What Redis has counted as published may take so long to reach a subscriber. Chosen; delivery.md
-# promises for a Redis that restarts what its last second published.
+# How long a signal that Redis has counted as received may take to reach its subscriber. Chosen:
+# delivery.md promises that what Redis published in its last second is sent again.
 _IN_FLIGHT = timedelta(seconds=1)
 # Entries that one UPDATE marks while Redis is away. Chosen.
 _NOTED_AT_ONCE = 200
@@ -99,14 +99,14 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
     with transaction.atomic():
         if len(attempts) > 1:
             _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
-        for (result, before), keys in equal.items():
+        for (result, before), pks in equal.items():
             pause = _FIRST_PAUSE * 2**before if before < _DOUBLINGS else _LONGEST_PAUSE
             if result.is_away:
-                pause = _FIRST_PAUSE  # another relay's link may be whole
+                pause = _FIRST_PAUSE  # another relay may reach Redis
             if result.is_late:
                 pause = 0.0
             # Only pending entries: `mark_heard` or another relay may have settled one meanwhile.
-            OutboxEntry.objects.pending().filter(pk__in=keys).update(
+            OutboxEntry.objects.pending().filter(pk__in=pks).update(
                 attempts=F("attempts") + (0 if result.is_late else 1),
                 attempted_at=now,
                 due_at=now + timedelta(seconds=pause),
@@ -114,7 +114,7 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
                 outcome=result.outcome,
                 error=result.error[:255],
             )
-            metrics.signals.labels(str(result.outcome)).inc(len(keys))
+            metrics.signals.labels(str(result.outcome)).inc(len(pks))
         published = [
             entry.pk
             for entry, result in attempts
@@ -153,18 +153,18 @@ def note_redis_away(error: str) -> None:
             ),
             (due.filter(error=""), {}),
         ):
-            keys = [entry.pk for entry in _unlocked(entries)[:_NOTED_AT_ONCE]]
-            OutboxEntry.objects.filter(pk__in=keys).update(error=error[:255], **change)
+            pks = [entry.pk for entry in _unlocked(entries)[:_NOTED_AT_ONCE]]
+            OutboxEntry.objects.filter(pk__in=pks).update(error=error[:255], **change)
 
 
 def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
-    """Make due again what a Redis that runs since `began_at` has lost; return how many. The run
-    before was last known to answer at `alive_at`.
+    """Make due again what Redis lost when it restarted at `began_at`; return how many. Before that
+    it was last known to answer at `alive_at`.
 
-    A restart loses the keys of the last five minutes. What the run before published last, it may
-    have counted as received and never sent: that is sent until somebody receives it. What an
-    agent on Redis has received is not sent again: it may have asked something since that this
-    Redis lost before anybody here saw it.
+    A restart loses the keys of the last five minutes. Redis may have counted its last signals as
+    received without sending them: those are sent until somebody receives them. What an agent on
+    Redis has received is not sent again: it may have asked a new question since, which Redis lost
+    before any process here read it.
     """
     now = timezone.now()
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
@@ -208,7 +208,7 @@ def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:
 
 
 def _lock(entries: OutboxQuerySet) -> list[int]:
-    """Lock the entries in key order, as every process does; return their keys.
+    """Lock the entries in the order of their pks, as every process does; return the pks.
 
     A slow relay may still have entries that another has taken since. In different orders each
     would wait for the other.

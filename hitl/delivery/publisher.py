@@ -62,9 +62,9 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
 
 
 def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]) -> None:
-    """Send entries whose time is not over; put what came of each into `results`, as far as Redis
+    """Send entries whose time is not over; put the result of each into `results`, as long as Redis
     can be reached."""
-    # Redis's time first: what the database says next may be acted on for a moment from then.
+    # Redis's time first: the database's answer may be acted on for `VALID_SECONDS` from then.
     asked_at = redis_state.clock()
     outdated, states = _outdated(entries), _key_states(entries)
     idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
@@ -83,7 +83,7 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
                 entry.request, entry.signal, seconds=_ttl(entry), asked_at=asked_at
             )
             results[entry.pk] = _result_of(entry, publication)
-    # What a Redis that came back empty has lost, in one round trip: nobody listens for it yet.
+    # What Redis lost in a restart, in one round trip: nobody listens for these signals yet.
     if lost:
         publications = commands.publish_all(
             [(entry.request, entry.signal, _ttl(entry)) for entry in lost], asked_at=asked_at
@@ -97,8 +97,8 @@ def _repeat(
     results: dict[int, outbox.AttemptResult],
     asked_at: float,
 ) -> None:
-    """Publish again what Redis holds, in one round trip: no listener is counted for these, but
-    one that subscribes by pattern, or at a replica, is never counted."""
+    """Publish again what Redis holds, in one round trip. Redis counts no listener for these, but
+    it never counts one that subscribes by pattern or at a replica."""
     if not entries:
         return
     signals = [
@@ -114,7 +114,7 @@ def _repeat(
 
 
 def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
-    """Return the keys of entries whose session has a newer request.
+    """Return the pks of entries whose session has a newer request.
 
     Newer by time, not by row: requests that agents wrote to Redis are adopted in any order.
     """
@@ -127,7 +127,7 @@ def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
 
 
 def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
-    """Return what Redis holds for each entry that is not sent for the first time, by its key."""
+    """Return what Redis holds for each entry that is not sent for the first time, by its pk."""
     again = [entry for entry in entries if entry.attempts]
     if not again:
         return {}
@@ -164,12 +164,12 @@ def _outcome_if_superseded(entry: OutboxEntry, named: str) -> DeliveryOutcome:
     """Return what it means that the session's key names another request than this one.
 
     If the database knows that one as older, its session has not heard of this one yet. An
-    agent on Redis is about to write it; an opening of ours that Redis missed is announced now,
+    agent on Redis is about to write it; a request opened here that Redis missed is announced now,
     unless the key has changed meanwhile. Either way the signal is sent again.
     """
     request = entry.request
     older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
-    # Only what can be an id is looked up: PostgreSQL takes no NUL.
+    # Only possible ids are looked up: PostgreSQL refuses a NUL.
     if not (ID_PATTERN.fullmatch(named) and older.filter(request_id=named).exists()):
         return _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
     if request.origin != Origin.REDIS:

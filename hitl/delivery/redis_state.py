@@ -1,4 +1,4 @@
-"""What Redis says when it is read: its time, its run, the signals (docs/reference/wire.md, 5)."""
+"""Reads the state of Redis: its time, its run, the signals (docs/reference/wire.md, 5)."""
 
 from __future__ import annotations
 

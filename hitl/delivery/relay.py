@@ -15,21 +15,21 @@ from hitl.delivery import outbox, publisher, redis_state, resync
 
 logger = get_logger(__name__)
 
-# Entries that are sent together. What the database says of them must hold until the last is
-# published (`commands.VALID_SECONDS`); chosen, and halved where that took too long.
+# How many entries are sent together. Chosen; halved when sending them takes longer than the
+# database's answer about them may be acted on (`commands.VALID_SECONDS`).
 _BATCH = 50
 _batch = _BATCH
-# After so many batches another task may have the thread. Chosen.
+# After this many batches another task gets the thread. Chosen.
 _BATCHES = 100
 # Seconds between looks at the outbox: soon if something is due, else until woken up. Chosen.
 _SHORTEST_SLEEP, _LONGEST_SLEEP = 0.02, 1.0
 
-# When the Redis run that is known last answered this process.
+# When the Redis run that this process knows last answered it.
 _alive_at: datetime | None = None
 
 
 async def run() -> None:
-    """Send what is due until cancelled; goes on when a database or a Redis that is away is back."""
+    """Send what is due until cancelled; if the database or Redis is away, go on when it is back."""
     async with hub().subscribe(outbox.TOPIC) as wakeups:
         while True:
             try:
@@ -44,14 +44,14 @@ async def run() -> None:
 def send_due() -> float:
     """Send every entry that is due; return the seconds until it is worth looking again.
 
-    If this process cannot reach Redis it takes none, since another's link may be whole, and
+    If this process cannot reach Redis it takes none, since another process may reach it, and
     raises `redis.RedisError`.
     """
     try:
         _requeue_after_restart()
         resync.send_missed()
     except (RedisError, OSError) as exc:
-        # Raised on: the loop then sleeps and ignores wake-ups, which would only fail again.
+        # Raised again: the loop then sleeps and ignores wake-ups, which would only fail again.
         outbox.note_redis_away(str(exc))
         raise
     global _batch  # noqa: PLW0603 - one relay for each process

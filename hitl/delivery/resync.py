@@ -1,8 +1,8 @@
-"""Resyncs: sends what Redis missed besides signals, an opening, an adoption, or an end without a
-decision, because Redis was away or the process died before it sent it.
+"""Sends Redis the openings, adoptions and ends without a decision that it missed, because it was
+away or the process died before it sent them.
 
 Until Redis has it, a session's key may hold the answer to the question before, and a request's
-key may say `pending`. A decision is not marked here: it is in the outbox.
+key may say `pending`. Decisions are not marked here: the outbox sends their signals.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
-# After so many requests another task may have the thread. Chosen.
+# After this many requests another task gets the thread. Chosen.
 _AT_ONCE = 100
 
 
@@ -33,8 +33,8 @@ def mark_missed(request: ApprovalRequest) -> None:
 
 
 def clear_missed(*requests: ApprovalRequest) -> None:
-    """Record that Redis has the requests in the state in which they are given: a change that was
-    made since is missed by Redis still."""
+    """Record that Redis has the requests as these objects have them; one whose row was changed
+    since stays marked."""
     sent = Q()
     for request in requests:
         if request.is_missed_by_redis:
@@ -67,13 +67,13 @@ def send_missed() -> None:
         try:
             _send(request)
         except ResponseError as exc:
-            # Redis answers, and refuses this one request's keys: the others are sent all the same.
+            # Redis answers, but refuses this one request's keys: the others are still sent.
             logger.warning("redis_refuses", request_id=request.request_id, error=str(exc))
             if "WRONGTYPE" not in str(exc):
                 continue  # out of memory or read-only, which ends: send it again then
-            # A key of another kind is no key of ours: nothing is sent to it again.
+            # Somebody else uses this key, with another type: it is not sent again.
         except InvalidJSON as exc:
-            # The row was changed by hand: it cannot be sent, and the others are all the same.
+            # The row was changed by hand and cannot be sent; the others still are.
             logger.error("request_unreadable", request_id=request.request_id, error=str(exc))
         clear_missed(request)
 

@@ -27,13 +27,13 @@ from hitl.desk.snapshot import Snapshot
 logger = get_logger(__name__)
 
 # No page is older than this, whatever the channel layer drops. Chosen (ADR 0031).
-REREAD_SECONDS = 10.0
+_MAX_PAGE_AGE_SECONDS = 10.0
 # Changes come in bursts: wait for the rest of one, and read no more often than this. Chosen.
 _DEBOUNCE_SECONDS = 0.15
 _BETWEEN_READS_SECONDS = 0.8
-# Read so long after a request's last moment: then it has expired. Chosen.
+# Read this long after a request's last moment, so that it has expired. Chosen.
 _AFTER_EXPIRY_SECONDS = 0.05
-# A browser comes back after this. Chosen.
+# A browser reconnects after this. Chosen.
 _RETRY_MILLISECONDS = 2000
 
 
@@ -75,7 +75,7 @@ class DeskConsumer(OperatorConsumer):
             try:
                 still = await self.operator()
                 if still.tenants != operator.tenants:
-                    # Subscribed to others than these: the page comes back at once and is judged.
+                    # The subscription is to the earlier tenants: end it, and the page reconnects.
                     return await self.finish()
                 now = await self.look(still)
             except NotFound:
@@ -88,12 +88,12 @@ class DeskConsumer(OperatorConsumer):
     ) -> None:
         """Sleep until something may have changed, or the connection has been silent for long."""
         silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-        expiry = REREAD_SECONDS
+        expiry = _MAX_PAGE_AGE_SECONDS
         if next_expiry is not None:
             expiry = max(0.0, next_expiry - time.time()) + _AFTER_EXPIRY_SECONDS
         began = time.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.05, min(REREAD_SECONDS, silence, expiry))):
+            async with asyncio.timeout(max(0.05, min(_MAX_PAGE_AGE_SECONDS, silence, expiry))):
                 await changed.wait()
                 await asyncio.sleep(_DEBOUNCE_SECONDS)
         if changed.is_set():

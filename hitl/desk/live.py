@@ -1,9 +1,8 @@
-"""The operators' open pages learn of changes here: who changed a request tells, a page listens.
+"""Tells the operators' open pages that a request has changed, over the channel layer.
 
-Telling: `after_commit.request_changed`, a Django signal of the delivery, ends in `tell`, which
-publishes to the channel layer. Listening: `listen` sets an event for each message. A message says
-only that there is something to read. The layer may drop it, so whoever listens reads the
-database, and reads it again in time without any message.
+`tell` receives the Django signal `after_commit.request_changed` and publishes a message. `listen`
+sets an event for each message. A message says only that there is something to read, and the layer
+may drop it: a page reads the database, and reads it again after a while without any message.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _CANCELLATIONS, _CANCEL_SECONDS = 4, 0.5
 def group_of(tenant_id: str) -> str:
     """Return the channel layer's group for one tenant.
 
-    A hash: tenants are any text, groups are short and of few letters.
+    A hash, because a tenant is any text, and a group's name is short and takes few characters.
     """
     return f"desk.{sha256(tenant_id.encode()).hexdigest()[:40]}"
 
@@ -46,7 +45,7 @@ def group_of(tenant_id: str) -> str:
 
 
 def connect() -> None:
-    """Tell the pages of every change of a request from now on."""
+    """Call `tell` for every change of a request from now on."""
     request_changed.connect(_on_request_changed, dispatch_uid="desk.live")
 
 
@@ -57,7 +56,7 @@ def _on_request_changed(*, request: ApprovalRequest, **_: object) -> None:
 def tell(request: ApprovalRequest) -> None:
     """Have the pages of the request's tenant read again; after the commit, from any thread.
 
-    With Redis away nothing is sent, and pages read in time.
+    With Redis away nothing is sent, and the pages read again after a while.
 
     Published by the process's own client, in the layer's form. `group_send` is a coroutine: in
     the threads that decide it would need an event loop, and a connection, for each message.
@@ -77,7 +76,7 @@ def tell(request: ApprovalRequest) -> None:
 
 @asynccontextmanager
 async def listen(tenants: list[str]) -> AsyncIterator[asyncio.Event]:
-    """Yield an event that is set whenever the channel layer tells of a change in `tenants`."""
+    """Yield an event that is set whenever the channel layer reports a change in `tenants`."""
     changed = asyncio.Event()
     task = asyncio.create_task(_listen(tenants, changed), name="desk-listen")
     try:
@@ -98,7 +97,7 @@ async def _listen(tenants: list[str], changed: asyncio.Event) -> None:
         for group in groups:
             while not await _join(layer, group, channel):  # noqa: ASYNC110 - Redis sets no event
                 await asyncio.sleep(_JOIN_AGAIN_SECONDS)
-        # Messages that were sent before the subscription stood are lost.
+        # Messages that were sent before the subscription began are lost.
         changed.set()
         await receiving
     finally:
@@ -130,8 +129,8 @@ async def _receive(layer: Any, channel: str, changed: asyncio.Event) -> None:
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:
-    """Cancel a task until it has ended: the layer swallows a cancellation that meets it while it
-    subscribes. A page that has left does not wait for a Redis that does not answer."""
+    """Cancel a task until it has ended: the layer swallows a cancellation while it subscribes. A
+    page that has left does not wait for a Redis that does not answer."""
     for _ in range(_CANCELLATIONS):
         task.cancel()
         if (await asyncio.wait([task], timeout=_CANCEL_SECONDS))[0]:

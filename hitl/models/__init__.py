@@ -1,4 +1,4 @@
-"""What is kept: requests and votes, policies, signals to send, audit records."""
+"""The tables: requests and votes, policies, signals to send, audit records."""
 
 from hitl.models.audit import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.models.background import Chore, KeptAnswer

@@ -49,7 +49,7 @@ class ApprovalRequest(models.Model):
     # members.
     context_text = models.TextField(_("context"))
     context_digest = models.CharField(_("context digest"), max_length=64)
-    # Tells the same question sent again from another one under its id.
+    # Compared when an id is sent again: equal digests mean the same question.
     body_digest = models.CharField(max_length=64)
     status = models.CharField(
         _("status"), max_length=16, choices=Status.choices, default=Status.PENDING
@@ -62,7 +62,7 @@ class ApprovalRequest(models.Model):
         _("decided in"), max_length=8, choices=Channel.choices, blank=True
     )
     reason = models.TextField(_("reason"), blank=True)
-    # Redis was not told of its opening, or of its end without a decision: `hitl.delivery.resync`.
+    # Redis missed its opening, or its end without a decision; `hitl.delivery.resync` sends it.
     is_missed_by_redis = models.BooleanField(default=False, db_default=False)
     # The version of the policy that applied when it was opened; None if none did.
     policy = models.ForeignKey(
@@ -134,7 +134,8 @@ class ApprovalRequest(models.Model):
 
 
 class Vote(models.Model):
-    """One person's approval where a policy needs several. A rejection is no vote: one is enough."""
+    """One person's approval where a policy needs several. A rejection is not a vote, because one is
+    enough."""
 
     request = models.ForeignKey(ApprovalRequest, on_delete=models.PROTECT, related_name="votes")
     user_id = models.CharField(_("user"), max_length=255)
@@ -157,9 +158,9 @@ class Vote(models.Model):
 
 
 class SessionOwner(models.Model):
-    """The owner of a session: whoever used it first (docs/reference/wire.md, 3.5).
+    """The owner of a session: the user who used it first (docs/reference/wire.md, 3.5).
 
-    Redis keys carry no tenant, so whoever may open a request in a session could answer its agent.
+    Redis keys carry no tenant, so anybody who may open a request in it could answer its agent.
     """
 
     session_id = models.CharField(_("session"), max_length=128, unique=True)

@@ -119,10 +119,10 @@ class Agent(ABC):
     are those that were given; behind it the agent works on. If it does not repeat itself the
     session fails.
 
-    Code behind a `yield` or an `ask` runs again with it. So an agent that has effects looks
-    whether the event that tells of one is recorded, and if so leaves the effect out. What
-    happened just before the process ended may not be recorded: only the system that was
-    acted on knows, see docs/how-to/write-an-agent.md.
+    Code behind a `yield` or an `ask` runs again with it. So before an effect, an agent checks
+    whether the event that reports it is recorded, and if so skips it. What happened just
+    before the process ended may not be recorded: only the system that was acted on knows, see
+    docs/how-to/write-an-agent.md.
     """
 
     can_resume: ClassVar[bool] = False

@@ -26,7 +26,7 @@ _SOURCE = component(
 _THOUGHT_TYPE = _one_of("analysis", "planning", "reasoning", "decision", "reflection")
 _STEP_STATUS = _one_of("pending", "in_progress", "completed", "failed", "skipped")
 
-# What a field is, and where an event means something else by the same name, what it is there.
+# What each field means, and what it means in the events that use the same name differently.
 _FIELDS: dict[str, Schema] = {
     "actionType": member(_TEXT, "What the agent wants to do."),
     "chunk": member("boolean", "False on the last piece, which may be empty."),
@@ -65,7 +65,7 @@ _FIELDS_OF: dict[tuple[str, str], Schema] = {
     ("tool_execution", "error"): {"type": "string", "nullable": True},
     ("tool_execution", "status"): _one_of("pending", "running", "success", "failed", "cancelled"),
 }
-# What the workspace page reads under `data` besides.
+# Further members that the workspace page reads under `data`.
 _ADDITIONS: dict[str, Schema] = {
     "action": member(_TEXT, "Same as `actionType`."),
     "id": member(_TEXT, "Same as `requestId` or `stepId`."),

@@ -54,7 +54,7 @@ def _check_adoption(
         is_calm = not outages.between(asked - 5, row.opened_at)
         delay = max(0.0, row.opened_at - asked)
         verdict.delays[ADOPTION if is_calm else ADOPTION_DISTURBED].append(delay)
-        # After an outage there is a backlog, and a finder that looks again after a while.
+        # After an outage there is a backlog, and a scanner that looks again after a while.
         if healthy > (verdict.limits.adoption if is_calm else verdict.limits.outside):
             said = f"{question.request_id} was adopted {delay:.1f} s after it was asked"
             verdict.violate(Broken.LATE, said, asked)

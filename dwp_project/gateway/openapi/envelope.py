@@ -23,7 +23,7 @@ def in_english(text: object) -> str:
 
 
 def plain(text: str) -> str:
-    """Return Markdown that reads as `text`: `<token>` is no HTML tag."""
+    """Return Markdown that reads as `text`: `<token>` is not an HTML tag."""
     return text.replace("<", "\\<")
 
 

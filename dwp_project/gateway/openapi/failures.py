@@ -13,7 +13,7 @@ from dwp_project.gateway.openapi.envelope import ERROR_ENVELOPE, error_example, 
 # An error as the code raises it, or a code that is answered without raising one.
 Failure = DwpError | ErrorCode
 
-# What can be wrong with who asks, in the order it is looked at (wire.md, 1).
+# The errors of authentication, in the order of its checks (wire.md, 1).
 IDENTIFIED: tuple[Failure, ...] = (
     errors.TenantMissing(),
     errors.AuthenticationRequired(),

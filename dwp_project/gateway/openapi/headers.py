@@ -70,7 +70,7 @@ TRACING = [
     header("X-Trace-Id", "Optional. An error's body repeats it as `traceId`."),
     header("X-Gateway-Request-Id", "Optional. An error's body repeats it as `gatewayRequestId`."),
 ]
-# What is only written down, with the session or in the audit.
+# Headers that are only recorded, with the session or in the audit.
 RECORDED = [
     header("X-DWP-Source", "Optional, recorded: where the call comes from.", default="FRONTEND"),
     header("X-DWP-Caller-Type", "Optional, recorded: what kind of caller it is.", default="USER"),

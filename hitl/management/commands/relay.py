@@ -1,5 +1,5 @@
-"""Send owed signals and adopt what agents wrote; for deployments that run daphne without
-`serve`."""
+"""Send the signals that are due and adopt what agents wrote, for deployments that run daphne
+without `serve`."""
 
 from __future__ import annotations
 

@@ -43,12 +43,12 @@ def silent_redis(redis_client: redis.Redis) -> Iterator[redis.Redis]:
 
 
 @asynccontextmanager
-async def finding() -> AsyncIterator[None]:
-    """Run the finder for as long as the block runs."""
+async def scanning() -> AsyncIterator[None]:
+    """Run the scanner for as long as the block runs."""
     task = asyncio.create_task(scanner_module.run())
     try:
         yield
-        assert not task.done(), "the finder has ended"
+        assert not task.done(), "the scanner has ended"
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -70,7 +70,7 @@ async def test_request_is_adopted_when_redis_notifies_of_it(
         return scan(self)
 
     monkeypatch.setattr(Scanner, "scan", counted)
-    async with finding():
+    async with scanning():
         await until(lambda: bool(scans), within=5)
         await asyncio.sleep(0.2)
         ids = [redis_agents.asks(redis_client, f"s-{number}") for number in range(5)]
@@ -82,7 +82,7 @@ async def test_request_is_adopted_when_redis_notifies_of_it(
 
 
 async def test_request_is_adopted_without_notifications(silent_redis: redis.Redis) -> None:
-    async with finding():
+    async with scanning():
         await asyncio.sleep(0.5)
         request_id = redis_agents.asks(silent_redis, "s1", bare=True)
 
@@ -96,7 +96,7 @@ async def test_request_is_adopted_if_redis_refuses_to_show_its_settings(
         raise redis.ResponseError("unknown command 'CONFIG'")
 
     monkeypatch.setattr(redis.Redis, "config_get", refused)
-    async with finding():
+    async with scanning():
         await asyncio.sleep(0.2)
         request_id = redis_agents.asks(silent_redis, "s1")
 
@@ -107,12 +107,12 @@ async def test_request_written_before_the_scanner_started_is_adopted(
     redis_client: redis.Redis,
 ) -> None:
     request_id = redis_agents.asks(redis_client, "s1")
-    async with finding():
+    async with scanning():
         await until(lambda: is_known(request_id), within=FOUND)
 
 
 async def test_request_written_while_the_link_was_cut_is_adopted(redis_client: redis.Redis) -> None:
-    async with finding():
+    async with scanning():
         first = redis_agents.asks(redis_client, "s1")
         await until(lambda: is_known(first), within=FOUND)
 
@@ -362,7 +362,7 @@ async def test_scanner_meets_all_keys_again_when_notifications_begin(
 
     monkeypatch.setattr(redis_requests, "is_notifying", notifies)
     monkeypatch.setattr(Scanner, "scan", noted)
-    async with finding():
+    async with scanning():
         await until(lambda: len(cursors[False]) >= 2, within=10)
         assert cursors[False][1] != 0
         tells[0] = True
@@ -387,7 +387,7 @@ def test_memory_of_the_scanner_is_bounded(
 
 async def test_operators_list_shows_adopted_requests(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, "s1")
-    async with finding():
+    async with scanning():
         await until(lambda: is_known(request_id), within=FOUND)
     request = await run_sync(ApprovalRequest.objects.get)
     assert (request.status, json.loads(request.context_text)["count"]) == ("pending", 3)
@@ -397,7 +397,7 @@ async def test_value_that_has_become_a_request_is_adopted(
     silent_redis: redis.Redis,
 ) -> None:
     redis_agents.writes(silent_redis, "req-late", "{")
-    async with finding():
+    async with scanning():
         await asyncio.sleep(1)
         redis_agents.asks(silent_redis, "s1", "req-late")
 
@@ -409,7 +409,7 @@ async def test_burst_in_a_large_keyspace_is_adopted_even_if_the_queue_overflows(
 ) -> None:
     monkeypatch.setattr(scanner_module, "_CALLS_PER_SCAN", 1)
     redis_client.mset({f"other:{number}": "x" for number in range(5000)})
-    async with finding():
+    async with scanning():
         await asyncio.sleep(0.5)
         ids = [redis_agents.asks(redis_client, f"s-{number}") for number in range(300)]
 

@@ -104,7 +104,7 @@ async def test_streams_are_not_there_for_others(user: dict[str, Any] | None) -> 
 async def test_changes_are_read_in_time_when_the_layer_drops_them(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumers, "REREAD_SECONDS", 0.3)
+    monkeypatch.setattr(consumers, "_MAX_PAGE_AGE_SECONDS", 0.3)
     monkeypatch.setattr(live, "tell", lambda request: None)
     desk = await run_sync(cookie)
 
@@ -143,7 +143,7 @@ async def test_one_request_tells_who_was_faster() -> None:
 async def test_stream_ends_with_the_membership_and_with_the_session(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(consumers, "REREAD_SECONDS", 0.3)
+    monkeypatch.setattr(consumers, "_MAX_PAGE_AGE_SECONDS", 0.3)
     for end, username in ((Membership, "leaver"), (Session, "guest")):
         desk = await run_sync(cookie, username)
         async with watching(LIVE, desk) as page:

@@ -24,7 +24,7 @@ class _Manager(UserManager[User]):
 
 
 class _UserModel:
-    """The user model as Django's command uses it, with a manager of ours."""
+    """The user model as Django's command uses it, with our own manager."""
 
     def __init__(self) -> None:
         self._default_manager = _Manager()
