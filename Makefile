@@ -55,6 +55,10 @@ test-sqlite: $(DEVELOPMENT) ## Run the integration tests on SQLite
 test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
 	TEST_DATABASE=postgres $(PYTEST) $(SIDE_BY_SIDE) tests/integration
 
+.PHONY: test-million
+test-million: $(DEVELOPMENT) ## Run the tests of plans on a million requests; in `make test` it is 100,000
+	TEST_DATABASE=postgres TEST_REQUESTS=1000000 $(PYTEST) tests/integration/test_million.py
+
 .PHONY: test-acceptance
 test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
 	$(PYTEST) $(MOSTLY_WAITING) --ignore tests/acceptance/test_chaos.py tests/acceptance
