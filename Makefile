@@ -10,11 +10,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 PYTEST := $(BIN)/python -m pytest
-# Each worker has a database and a Redis of its own.
+# Each worker has a database and a Redis of its own, and takes the next test when it is free.
 JOBS ?= 2
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
+SHARED_OUT := --no-loadscope-reorder --durations 15 --durations-min 1
+SIDE_BY_SIDE := -n $(JOBS) $(SHARED_OUT)
+# A worker more than there are processors, for the tests that wait for each other's threads.
+OFTEN_WAITING := -n $(shell expr $(JOBS) + 1) $(SHARED_OUT)
 # What starts servers waits for them, and for deadlines, more than it computes.
-MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
+MOSTLY_WAITING := -n $(shell expr $(JOBS) + 2) $(SHARED_OUT)
 # Checks import the settings; what those generate stays out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -31,6 +34,9 @@ help: ## List the targets
 
 .PHONY: install
 install: $(RUNTIME) ## Make the venv with what running needs; the other targets do it themselves
+
+.PHONY: install-dev
+install-dev: $(DEVELOPMENT) ## Make the venv with what developing and testing need
 
 .PHONY: run
 run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
@@ -49,11 +55,11 @@ test-unit: $(DEVELOPMENT) ## Run the unit tests
 
 .PHONY: test-sqlite
 test-sqlite: $(DEVELOPMENT) ## Run the integration tests on SQLite
-	TEST_DATABASE=sqlite $(PYTEST) $(SIDE_BY_SIDE) tests/integration
+	TEST_DATABASE=sqlite $(PYTEST) $(OFTEN_WAITING) tests/integration
 
 .PHONY: test-postgres
 test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
-	TEST_DATABASE=postgres $(PYTEST) $(SIDE_BY_SIDE) tests/integration
+	TEST_DATABASE=postgres $(PYTEST) $(OFTEN_WAITING) tests/integration
 
 .PHONY: test-million
 test-million: $(DEVELOPMENT) ## Run the tests of plans on a million requests; in `make test` it is 100,000
@@ -69,7 +75,7 @@ test-chaos: $(DEVELOPMENT) ## Break things under load for a minute, with the mac
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests at the desk, in the system's Chromium where there is one
-	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
+	$(PYTEST) -rs $(OFTEN_WAITING) tests/browser
 
 SEED ?= 1
 DECISIONS ?= 10000
