@@ -10,11 +10,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet --no-input
 PYTEST := $(BIN)/python -m pytest
-# Each worker has a database and a Redis of its own.
+# Each worker has a database and a Redis of its own, and takes the next test when it is free.
 JOBS ?= 2
-SIDE_BY_SIDE := -n $(JOBS) --dist loadfile --no-loadscope-reorder
-# Tests that start servers mostly wait for them and for deadlines, so one more worker runs.
-MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) --dist loadfile --no-loadscope-reorder
+SHARED_OUT := --no-loadscope-reorder --durations 15 --durations-min 1
+SIDE_BY_SIDE := -n $(JOBS) $(SHARED_OUT)
+# A worker more than there are processors, for the tests that wait for each other's threads.
+OFTEN_WAITING := -n $(shell expr $(JOBS) + 1) $(SHARED_OUT)
+# Tests that start servers mostly wait for them and for deadlines, so two more workers run.
+MOSTLY_WAITING := -n $(shell expr $(JOBS) + 2) $(SHARED_OUT)
 # Checks import the settings, which generate files: keep those out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -31,6 +34,9 @@ help: ## List the targets
 
 .PHONY: install
 install: $(RUNTIME) ## Make the venv with what is needed to run; other targets do this themselves
+
+.PHONY: install-dev
+install-dev: $(DEVELOPMENT) ## Make the venv with what developing and testing need
 
 .PHONY: run
 run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
@@ -49,11 +55,15 @@ test-unit: $(DEVELOPMENT) ## Run the unit tests
 
 .PHONY: test-sqlite
 test-sqlite: $(DEVELOPMENT) ## Run the integration tests on SQLite
-	TEST_DATABASE=sqlite $(PYTEST) $(SIDE_BY_SIDE) tests/integration
+	TEST_DATABASE=sqlite $(PYTEST) $(OFTEN_WAITING) tests/integration
 
 .PHONY: test-postgres
 test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
-	TEST_DATABASE=postgres $(PYTEST) $(SIDE_BY_SIDE) tests/integration
+	TEST_DATABASE=postgres $(PYTEST) $(OFTEN_WAITING) tests/integration
+
+.PHONY: test-million
+test-million: $(DEVELOPMENT) ## Run the tests of plans on a million requests; in `make test` it is 100,000
+	TEST_DATABASE=postgres TEST_REQUESTS=1000000 $(PYTEST) tests/integration/test_million.py
 
 .PHONY: test-acceptance
 test-acceptance: $(DEVELOPMENT) ## Run the tests that start the real server
@@ -65,7 +75,7 @@ test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothi
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
-	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
+	$(PYTEST) -rs $(OFTEN_WAITING) tests/browser
 
 SEED ?= 1
 DECISIONS ?= 10000

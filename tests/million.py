@@ -1,5 +1,6 @@
-"""A million requests and three million audit records in PostgreSQL, made by the database itself.
+"""Requests, and three times as many audit records, in PostgreSQL, made by the database itself.
 
+As many requests as `TEST_REQUESTS` says: 100,000 in every run, a million in `make test-million`.
 For tests on plans: the hashes are no hashes, and the contexts are all alike. What is frequent
 in the whole is rare, or long ago, in its combinations: there a plan that reads until it has found
 enough reads everything.
@@ -7,6 +8,7 @@ enough reads everything.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +19,9 @@ from django.db.backends.utils import CursorWrapper
 
 BIG, SMALL = "big", "small"
 OTHERS = [f"tenant-{number:02}" for number in range(40)]
-REQUESTS, RECORDS = 1_000_000, 3_000_000
+REQUESTS = int(os.environ.get("TEST_REQUESTS") or 100_000)
+# Whatever there is, it happened in the same 231 days.
+_SECONDS_APART = 20_000_000 // REQUESTS
 # Half of all requests; nobody has rejected one.
 FREQUENT_ACTION = "send_mail"
 # Opened a quarter of all requests, and none of the younger half.
@@ -26,13 +30,15 @@ FORMER_USER = "formerly"
 # Of every hundred requests the first sixty belong to one tenant, the rest to forty others but
 # for ten of a small one.
 _TENANT = (
-    "CASE WHEN n % 100000 = 99 THEN 'small' WHEN n % 100 < 60 THEN 'big' "
+    f"CASE WHEN n % {REQUESTS // 10} = 99 THEN 'small' WHEN n % 100 < 60 THEN 'big' "
     "ELSE 'tenant-' || lpad((n % 40)::text, 2, '0') END"
 )
 _ACTION = "CASE WHEN n % 2 = 0 THEN 'send_mail' ELSE 'action_' || n % 199 END"
-_USER = "CASE WHEN n <= 500000 AND n % 2 = 0 THEN 'formerly' ELSE 'user' || n % 1000 END"
-_AT = "now() - (1000000 - n) * interval '20 seconds'"
-_PENDING = "(n > 900000 AND n % 2 = 0 OR n % 100000 = 99 AND n > 500000)"
+_USER = f"CASE WHEN n <= {REQUESTS // 2} AND n % 2 = 0 THEN 'formerly' ELSE 'user' || n % 1000 END"
+_AT = f"now() - ({REQUESTS} - n) * interval '{_SECONDS_APART} seconds'"
+_PENDING = (
+    f"(n > {REQUESTS * 9 // 10} AND n % 2 = 0 OR n % {REQUESTS // 10} = 99 AND n > {REQUESTS // 2})"
+)
 
 _STATEMENTS = {
     "hitl_approvalrequest": f"""
@@ -86,7 +92,7 @@ _STATEMENTS = {
             lease_number)
         SELECT 'session_' || n, {_TENANT}, {_USER}, 'default', '', 'FRONTEND', 'USER', 'Do it.',
             '{{}}', '', 'completed', 8, {_AT}, {_AT}, '', 1
-        FROM generate_series(1, 100000) n""",  # noqa: S608
+        FROM generate_series(1, {REQUESTS // 10}) n""",  # noqa: S608
     "streaming_event": """
         INSERT INTO streaming_event (session_id, sequence, name, payload, created_at)
         SELECT id, part, 'content', '{"content":"Done."}', created_at

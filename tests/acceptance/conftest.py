@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
+from pytest_django import DjangoDbBlocker
 
+from dwp_project.gateway import first_run
 from tests.acceptance.app_server import AppServer
 from tests.acceptance.server import RunningServer
 
@@ -23,13 +28,38 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         running.end()
 
 
+@pytest.fixture(scope="session")
+def data_after_first_run(
+    django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return a DATA_DIR with every table and the first operator: they take a second of a start."""
+    folder = tmp_path_factory.mktemp("first-run") / "data"
+    folder.mkdir(mode=0o700)
+    configured = connection.settings_dict["NAME"]
+    connection.settings_dict["NAME"] = folder / "dwp.sqlite3"
+    with django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+        first_run.ensure_operator(folder)
+        connection.close()
+    connection.settings_dict["NAME"] = configured
+    return folder
+
+
 @pytest.fixture
-def own_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
-    """Return a maker of servers that are not started; takes `ports`, `env`, `data_dir`."""
+def own_server(
+    tmp_path: Path, data_after_first_run: Path
+) -> Iterator[Callable[..., RunningServer]]:
+    """Return a maker of servers that are not started; takes `ports`, `env`, `data_dir`.
+
+    Without a `data_dir` they are past their first run, which `server` goes through.
+    """
     made: list[RunningServer] = []
 
     def make(data_dir: Path | None = None, **options: object) -> RunningServer:
-        made.append(RunningServer(data_dir or tmp_path / "data", **options))  # type: ignore[arg-type]
+        if data_dir is None:
+            data_dir = tmp_path / "data"
+            shutil.copytree(data_after_first_run, data_dir, dirs_exist_ok=True)
+        made.append(RunningServer(data_dir, **options))  # type: ignore[arg-type]
         return made[-1]
 
     yield make

@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -70,9 +71,9 @@ def test_serve_makes_an_operator_who_can_log_in(server: RunningServer) -> None:
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_serve_refuses_when_its_first_port_is_taken(own_server: Maker) -> None:
+def test_serve_refuses_when_its_first_port_is_taken(own_server: Maker, tmp_path: Path) -> None:
     with taken_port() as port:
-        server = own_server(ports=[port, *free_ports(1)])
+        server = own_server(tmp_path / "data", ports=[port, *free_ports(1)])
         server.launch()
         assert server.wait() == 1
     assert f"Port {port} is taken" in server.output

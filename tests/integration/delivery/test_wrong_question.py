@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import connection
 from django.utils import timezone
 from redis.exceptions import TimeoutError as RedisTimeout
 
@@ -153,11 +154,16 @@ def talks(
     client: redis.Redis, kind: str, mishap: str, publish: Publish
 ) -> Iterator[tuple[str, list[str]]]:
     """Have every order happen with `mishap`; yield each with what went wrong in it."""
-    # Streams open requests as REST does: a sample of them is enough.
-    tried = orders()[:: 4 if kind == "stream" else 3 if mishap in ("none", "Redis emptied") else 1]
+    tried = orders()
     if mishap in HOLDING:
         # Only what the database says nothing against is published, and so can be held up.
         tried = [order for order in tried if order.index("decide1") < order.index("ask2")]
+    # Streams open requests as REST does, and one thing happens at a time, as on SQLite, where
+    # every order is tried: a sample of them is enough.
+    if kind == "stream" or connection.vendor == "postgresql":
+        tried = tried[::4]
+    elif mishap in ("none", "Redis emptied"):
+        tried = tried[::3]
     for turn, order in enumerate(tried):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(commands, "publish", publish)
