@@ -42,10 +42,10 @@ pytestmark = [
 ]
 
 LIMITS = (
-    (request_archive, "MOST_COUNTED"),
-    (request_archive, "_LOOKED_THROUGH"),
+    (request_archive, "MAX_COUNT"),
+    (request_archive, "_NEWEST_SEARCHED"),
     (search, "MOST_LOOKED_THROUGH"),
-    (audit_export, "_WAITED"),
+    (audit_export, "_MAX_DISORDER"),
     (plans, "MOST_ROWS"),
 )
 OPERATORS = {"big": [BIG], "small": [SMALL], "many": OTHERS[:20]}
@@ -94,7 +94,7 @@ def pages(tenant: str) -> dict[str, str]:
         "frequent action": f"action_type={FREQUENT_ACTION}",
         "action and state": f"action_type={FREQUENT_ACTION}&status__exact=rejected",
         "nobody's action": "action_type=nothing&status__exact=approved",
-        "deep": f"p={request_archive.MOST_COUNTED // 100}",
+        "deep": f"p={request_archive.MAX_COUNT // 100}",
         "id": f"q={ended.request_id}",
         "beginning of every id": "q=req_",
         "beginning of no id": "q=nothing",
