@@ -28,7 +28,7 @@ else:
 admin.site.unregister(User)
 
 
-class _SavedInTransaction:
+class _PasswordForm:
     """A password form of which only the save is in a transaction: hashing takes long, and a
     transaction holds the write lock of SQLite meanwhile."""
 
@@ -40,11 +40,11 @@ class _SavedInTransaction:
         return user
 
 
-class _SetPasswordForm(_SavedInTransaction, SetPasswordForm):
+class _SetPasswordForm(_PasswordForm, SetPasswordForm):
     pass
 
 
-class _ChangePasswordForm(_SavedInTransaction, admin_forms.AdminPasswordChangeForm):
+class _ChangePasswordForm(_PasswordForm, admin_forms.AdminPasswordChangeForm):
     pass
 
 
