@@ -35,6 +35,11 @@ class Command(BaseCommand):
                 f"The audit table has lost its trigger {', '.join(missing)}: "
                 "it can be changed. Find out since when, then install it again."
             )
+        if changed := triggers.changed(connection):
+            wrong.append(
+                f"The audit table's trigger {', '.join(changed)} is not the one that was "
+                "installed. Find out since when, then install it again."
+            )
         if wrong:
             raise CommandError(" ".join(wrong))
         if not options["json"]:
