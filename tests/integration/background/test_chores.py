@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -89,6 +90,39 @@ def test_chore_that_is_long_overdue_is_done_once() -> None:
     together([lambda: chores.do(chore, now=later)] * THREADS)
 
     assert work.times == 2
+
+
+# The last one is of a kind that Python cannot read.
+NO_DUE_TIMES = {
+    "sqlite": ["2999-01-01 00:00:00", "9999-12-31 23:59:59", "never"],
+    "postgresql": ["2999-01-01 00:00:00+00", "9999-12-31 23:59:59+00", "infinity"],
+}[connection.vendor]
+
+
+@pytest.mark.parametrize("due_at", NO_DUE_TIMES)
+def test_chore_that_is_due_later_than_its_interval_is_done_now_by_one_of_many(
+    due_at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Counted()
+    chore, now = Chore("sweep", timedelta(hours=1), work), timezone.now()
+    chores.do(chore, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE hitl_chore SET due_at = %s", [due_at])
+
+    done = together([lambda: chores.do(chore, now=now + timedelta(seconds=30))] * THREADS)
+
+    assert Counter(done) == {True: 1, False: THREADS - 1}
+    assert Turn.objects.get().due_at == now + timedelta(hours=1, seconds=30)
+    assert "chore_due_time_clamped" in caplog.text
+
+
+def test_turn_that_a_faster_clock_took_is_not_taken_again() -> None:
+    work = Counted()
+    chore, now = Chore("sweep", timedelta(hours=1), work), timezone.now()
+    assert chores.do(chore, now=now + timedelta(seconds=20))
+
+    assert not chores.do(chore, now=now)
+    assert work.times == 1
 
 
 def test_chore_that_failed_is_done_at_its_next_turn() -> None:
