@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from django.db import transaction
-from django.db.models import F, Max, OuterRef, Q, Subquery
 from django.db.utils import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -44,12 +43,9 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     key = signing.signing_key()
     newest = _newest_statement(tenant_id)
     # Read after the newest checkpoint: another process may sign a later head in between.
-    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
-    checkpoints = AuditCheckpoint.objects.filter(tenant_id=tenant_id)
+    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain(tenant_id=tenant_id)
     _check_signed_records_exist(tenant_id, newest, head)
-    if head.last_sequence == 0:
-        return None
-    if checkpoints.filter(sequence=head.last_sequence, key_id=key.key_id).exists():
+    if head.last_sequence == 0 or _is_signed(head, {key.key_id: key.public}):
         return None
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
     statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
@@ -65,15 +61,45 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
                 signature=key.sign(statement.text.encode()),
             )
     except IntegrityError:
-        # Another process signed the same head at the same moment.
-        return None
+        if _is_signed(head, {key.key_id: key.public}):
+            # Another process signed the same head at the same moment.
+            return None
+        raise ChainDiffers(
+            _("The checkpoint of record %(sequence)d in the database is not signed by its key.")
+            % {"sequence": head.last_sequence}
+        ) from None
+
+
+def _is_signed(head: AuditChain, keys: dict[str, bytes]) -> bool:
+    """Say whether the database has a checkpoint of this head that one of the keys signed."""
+    rows = AuditCheckpoint.objects.filter(
+        tenant_id=head.tenant_id, sequence=head.last_sequence, key_id__in=keys
+    )
+    statements = (_statement_of(row, keys) for row in rows)
+    return any(each is not None and each.hash == head.last_hash for each in statements)
+
+
+def newest_trusted(tenant_id: str) -> AuditCheckpoint | None:
+    """Return the newest checkpoint of a chain in the database that a trusted key signed. Raises
+    `signing.KeyUnusable`."""
+    keys = signing.trusted_keys()
+    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, key_id__in=keys)
+    ordered = rows.order_by("-sequence", "-id").iterator(chunk_size=100)
+    return next((row for row in ordered if _statement_of(row, keys) is not None), None)
+
+
+def _statement_of(row: AuditCheckpoint, keys: dict[str, bytes]) -> CheckpointStatement | None:
+    """Return what a row states, if a trusted key signed it and its columns say the same."""
+    statement = _read_trusted(row.tenant_id, row.statement, row.signature, keys)
+    stated = (statement.sequence, statement.hash, statement.key_id) if statement else None
+    return statement if stated == (row.sequence, row.hash, row.key_id) else None
 
 
 def _newest_statement(tenant_id: str) -> CheckpointStatement | None:
     """Return the newest trusted checkpoint of a chain, from the database or the file."""
     keys = signing.trusted_keys()
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
-    texts = [(row.statement, row.signature) for row in rows[:1]]
+    row = newest_trusted(tenant_id)
+    texts = [(row.statement, row.signature)] if row else []
     try:
         texts += checkpoint_files.last_lines(tenant_id)
     except OSError as exc:
@@ -125,8 +151,7 @@ def append_to_file(tenant_id: str) -> int:
         rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, sequence__gt=after)
         for row in rows.order_by("sequence", "id").iterator(chunk_size=500):
             # A forged row with a high number would keep the later ones out of the file.
-            text = row.statement.encode()
-            if signing.signature_trust(row.key_id, text, row.signature, keys) is Trust.KNOWN:
+            if _statement_of(row, keys) is not None:
                 yield row.sequence, row.statement, row.signature
 
     def trusted_sequence(text: str, signature: str) -> int:
@@ -142,37 +167,28 @@ def append_to_file(tenant_id: str) -> int:
 
 
 def sign_moved_heads() -> int:
-    """Sign every chain whose head moved since its last checkpoint, append what the files lack,
-    and return how many were signed. A chore calls this."""
-    last_signed = (
-        AuditCheckpoint.objects.filter(tenant_id=OuterRef("tenant_id"))
-        .order_by()
-        .values("tenant_id")
-        .annotate(last=Max("sequence"))
-        .values("last")
-    )
-    chains = AuditChain.objects.filter(last_sequence__gt=0).annotate(signed=Subquery(last_signed))
-    moved = chains.filter(Q(signed__isnull=True) | ~Q(signed=F("last_sequence")))
+    """Sign every chain whose head no trusted key has signed, append what the files lack, and
+    return how many were signed. A chore calls this."""
     count = 0
-    for tenant_id in list(moved.order_by("tenant_id").values_list("tenant_id", flat=True)):
+    for head in list(AuditChain.objects.order_by("tenant_id")):
+        newest = newest_trusted(head.tenant_id)
+        if newest and (newest.sequence, newest.hash) == (head.last_sequence, head.last_hash):
+            # It could perhaps not be written when it was signed.
+            if not is_in_file(head.tenant_id, newest.sequence):
+                append_to_file(head.tenant_id)
+            continue
         try:
-            count += sign_head(tenant_id) is not None
+            count += sign_head(head.tenant_id) is not None
         except ChainDiffers as exc:
             metrics.checkpoint_failures.inc()
-            logger.error("checkpoint_refused", tenant=tenant_id, error=str(exc))
-    # Append checkpoints that could not be written when they were signed.
-    newest = AuditCheckpoint.objects.order_by().values("tenant_id").annotate(last=Max("sequence"))
-    for row in newest:
-        if not is_in_file(row["tenant_id"], row["last"]):
-            append_to_file(row["tenant_id"])
+            logger.error("checkpoint_refused", tenant=head.tenant_id, error=str(exc))
     return count
 
 
 def is_newest_in_file(tenant_id: str) -> bool:
     """Say whether the newest checkpoint of a chain is in its file on this machine."""
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
-    newest = rows.values_list("sequence", flat=True).first()
-    return newest is None or is_in_file(tenant_id, newest)
+    newest = newest_trusted(tenant_id)
+    return newest is None or is_in_file(tenant_id, newest.sequence)
 
 
 def is_in_file(tenant_id: str, sequence: int) -> bool:
