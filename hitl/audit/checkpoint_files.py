@@ -54,9 +54,8 @@ def append(
     `OSError`.
     """
     path = file_of(tenant_id)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _OPEN_FLAGS, 0o600)
+    _make_folder(path.parent)
+    descriptor, is_new = _open_to_append(path)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         _require_plain_file(descriptor, path)
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -123,6 +122,38 @@ def _statements(path: Path) -> Iterator[str]:
                     yield line[0]
     except OSError as exc:
         logger.error("checkpoint_file_unreadable", path=str(path), error=str(exc))
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder and those above it for their owner only, unless they exist."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
+    try:
+        _give_to_owner_of(path.parent, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_to_append(path: Path) -> tuple[int, bool]:
+    """Open a file to read and append; return its descriptor, and whether it is new."""
+    flags = os.O_RDWR | os.O_APPEND | _OPEN_FLAGS
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags), False
+    _give_to_owner_of(path.parent, descriptor)
+    return descriptor, True
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """Give what root has just created to the owner of the folder that it is in, because the
+    service is not root and has to append to it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _open(path: Path) -> BinaryIO:

@@ -65,3 +65,36 @@ def test_file_cut_short_by_a_crash_goes_on_in_a_new_line() -> None:
     assert isinstance(holds, verify.IntactChain)
     assert holds.vouched == 2
     assert len(holds.notes) == 1  # one checkpoint cannot be read
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for somebody else")
+@pytest.mark.parametrize("is_folder_there", [True, False])
+def test_checkpoint_made_by_root_can_be_appended_to_by_the_service(
+    folder: Path, is_folder_there: bool
+) -> None:
+    service = 12345
+    above = folder.parent if not is_folder_there else folder
+    above.mkdir(mode=0o700, exist_ok=True)
+    os.chown(above, service, service)
+    chain_of(1)
+    call_command("checkpoint_audit", stdout=StringIO())
+
+    path = checkpoint_files.file_of("tenant1")
+    for each in (folder, path):
+        assert (each.stat().st_uid, each.stat().st_gid) == (service, service)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes files for somebody else")
+def test_root_gives_nothing_away_that_it_did_not_create(folder: Path) -> None:
+    chain_of(1)
+    folder.mkdir()
+    os.chown(folder, 12345, 12345)
+    secret = folder.parent / "secret"
+    secret.touch()
+    os.link(secret, checkpoint_files.file_of("tenant1"))
+
+    checkpoints.sign_head("tenant1")
+
+    assert secret.stat().st_uid == 0
