@@ -29,6 +29,10 @@ _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 logger = get_logger(__name__)
 
 
+class LinesLost(Exception):
+    """A file lacks a checkpoint that was written to it: it vanished, or was cut or replaced."""
+
+
 def folder() -> Path:
     """Return AUDIT_CHECKPOINT_DIR."""
     return Path(settings.AUDIT_CHECKPOINT_DIR)
@@ -45,15 +49,21 @@ def append(
     tenant_id: str,
     checkpoints_after: Callable[[int], Iterable[tuple[int, str, str]]],
     trusted_sequence: Callable[[str, str], int],
+    written: Callable[[], int] = lambda: 0,
 ) -> int:
-    """Append the checkpoints that the file lacks, sync it to disk, and return how many.
+    """Append the checkpoints that the file lacks, sync it to disk, and return the record number
+    of the last trusted one in it.
 
     `trusted_sequence` returns the record number of a statement and its signature, 0 if they are
     not trusted. `checkpoints_after` yields record number, statement and signature of those after
-    the last such number in the file. Processes that append at once wait for each other. Raises
-    `OSError`.
+    the last such number in the file. `written` returns the number up to which they were written
+    before. Processes that append at once wait for each other. Raises `OSError`, and `LinesLost`
+    if the file lacks what was written: then nothing is created or appended.
     """
     path = file_of(tenant_id)
+    # Read before the file: who writes a number has created the file before.
+    if (number := written()) and not path.exists():
+        raise LinesLost(_lost_message(path, number))
     _make_folder(path.parent)
     descriptor, is_new = _open_to_append(path)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
@@ -66,19 +76,27 @@ def append(
         if after == 0 and len(tail) == _TAIL_BYTES:
             # Somebody filled the end of the file with other lines: read all of it.
             after = max((trusted_sequence(*line) for line in lines(tenant_id) if line), default=0)
+        # Read again, since another process may have appended meanwhile.
+        if after < (number := written()):
+            raise LinesLost(_lost_message(path, number))
         count = 0
-        for _sequence, statement, signature in checkpoints_after(after):
+        for sequence, statement, signature in checkpoints_after(after):
             line = canonical({"statement": statement, "signature": signature}).encode() + b"\n"
             if count == 0 and tail and not tail.endswith(b"\n"):
                 # A crash cut the last line short.
                 line = b"\n" + line
             _write(file, line)
             count += 1
+            after = max(after, sequence)
         if count:
             os.fsync(file.fileno())
     if is_new:
         _sync_folder(path.parent)
-    return count
+    return after
+
+
+def _lost_message(path: Path, sequence: int) -> str:
+    return f"{path} has no trusted checkpoint of record {sequence}, which was written to it."
 
 
 def lines(tenant_id: str) -> Iterator[tuple[str, str] | None]:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 
 from django.db import transaction
@@ -15,10 +15,12 @@ from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
 from hitl import metrics
-from hitl.audit import checkpoint_files, checkpoint_statement, signing
+from hitl.actors import Actor
+from hitl.audit import checkpoint_files, checkpoint_statement, record, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
@@ -131,19 +133,20 @@ def _check_signed_records_exist(
     expected = [(newest.sequence, newest.hash)] if newest else []
     expected += [(head.last_sequence, head.last_hash)] if head.last_sequence else []
     for sequence, digest in expected:
-        record = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence)
-        if sequence > head.last_sequence or digest not in record.values_list("hash", flat=True):
+        hashes = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence)
+        if sequence > head.last_sequence or digest not in hashes.values_list("hash", flat=True):
             raise ChainDiffers(
                 _("Record %(sequence)d is not what it was when it was signed. Verify the chain.")
                 % {"sequence": sequence}
             )
 
 
-def append_to_file(tenant_id: str) -> int:
-    """Append the checkpoints that the tenant's file lacks; return how many.
+def append_to_file(tenant_id: str, *, is_loss_accepted: bool = False) -> None:
+    """Append the checkpoints that the tenant's file lacks.
 
     A checkpoint is committed before it is appended. A crash in between loses nothing, since the
-    next call in any process appends what is missing. A failure is logged and counted.
+    next call in any process appends what is missing. A failure is logged and counted. A file that
+    lacks what was written to it is not written again from the database, unless `is_loss_accepted`.
     """
     keys = signing.trusted_keys()
 
@@ -159,11 +162,58 @@ def append_to_file(tenant_id: str) -> int:
         return statement.sequence if statement else 0
 
     try:
-        return checkpoint_files.append(tenant_id, checkpoints_after, trusted_sequence)
+        last = checkpoint_files.append(
+            tenant_id,
+            checkpoints_after,
+            trusted_sequence,
+            (lambda: 0) if is_loss_accepted else (lambda: written_outside(tenant_id)),
+        )
+    except checkpoint_files.LinesLost as exc:
+        metrics.checkpoint_failures.inc()
+        logger.error("checkpoint_file_lost", tenant=tenant_id, error=str(exc))
+        return
     except OSError as exc:
         metrics.checkpoint_failures.inc()
         logger.error("checkpoint_not_written_outside", tenant=tenant_id, error=str(exc))
-        return 0
+        return
+    chains = AuditChain.objects.filter(tenant_id=tenant_id)
+    if is_loss_accepted:
+        chains.update(outside_sequence=last)
+    else:
+        chains.filter(outside_sequence__lt=last).update(outside_sequence=last)
+
+
+def written_outside(tenant_id: str) -> int:
+    """Return the last record whose checkpoint was written to the tenant's file; 0 without any."""
+    chains = AuditChain.objects.filter(tenant_id=tenant_id)
+    return chains.values_list("outside_sequence", flat=True).first() or 0
+
+
+def is_file_lost(tenant_id: str) -> bool:
+    """Say whether the file on this machine can be read and lacks a checkpoint that was written
+    to it. Raises `signing.KeyUnusable`."""
+    # Read before the file, which has it first.
+    number = written_outside(tenant_id)
+    try:
+        return _last_in_file(tenant_id) < number
+    except OSError:
+        return False
+
+
+def accept_loss(actor: Actor, *, now: datetime | None = None) -> None:
+    """Record in the actor's chain that its checkpoint file lost lines, sign the head with that
+    record, and write to the file again what the database has.
+
+    Raises `ChainDiffers`, `signing.KeyUnusable`.
+    """
+    now = now or timezone.now()
+    details = {"written": written_outside(actor.tenant_id)}
+    # A chain that differs from what was signed is refused before anything is recorded.
+    _create_checkpoint(actor.tenant_id, now)
+    with transaction.atomic():
+        record.write(AuditEvent.CHECKPOINTS_REWRITTEN, actor, now, details=details)
+    _create_checkpoint(actor.tenant_id, now)
+    append_to_file(actor.tenant_id, is_loss_accepted=True)
 
 
 def sign_moved_heads() -> int:
@@ -194,9 +244,21 @@ def is_newest_in_file(tenant_id: str) -> bool:
 def is_in_file(tenant_id: str, sequence: int) -> bool:
     """Say whether the file on this machine has a checkpoint of this record or a later one."""
     try:
-        lines = checkpoint_files.last_lines(tenant_id)
-        keys = signing.trusted_keys()
+        return _last_in_file(tenant_id) >= sequence
     except (OSError, signing.KeyUnusable):
         return False
-    statements = (_read_trusted(tenant_id, text, signature, keys) for text, signature in lines)
-    return any(each is not None and each.sequence >= sequence for each in statements)
+
+
+def _last_in_file(tenant_id: str) -> int:
+    """Return the number of the last record that a trusted line of the file vouches for; 0 without
+    any."""
+    keys = signing.trusted_keys()
+
+    def last_of(lines: Iterable[tuple[str, str] | None]) -> int:
+        statements = (_read_trusted(tenant_id, *line, keys) for line in lines if line)
+        return max((each.sequence for each in statements if each), default=0)
+
+    # Somebody may have filled the end of the file with other lines: then read all of it.
+    return last_of(checkpoint_files.last_lines(tenant_id)) or last_of(
+        checkpoint_files.lines(tenant_id)
+    )
