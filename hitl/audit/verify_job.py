@@ -97,6 +97,7 @@ def run(job: VerifyJob) -> None:
             # A break that was found is reported as well.
             why = " ".join([*([values["why"]] if "why" in values else []), message])
             values |= {"holds": False, "kind": values.get("kind", "unprotected"), "why": why}
+            values["verdict"] = verify.Verdict.BROKEN
         recorded = ("holds", "records", "kind", "sequence")
         details: dict[str, Any] = {name: values[name] for name in recorded if name in values}
         details |= {"triggersMissing": missing} if missing else {}

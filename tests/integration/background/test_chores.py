@@ -19,7 +19,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from hitl import services
+from hitl import metrics, services
 from hitl.approvals import idempotency
 from hitl.audit import checkpoints
 from hitl.background import chores, clock
@@ -179,6 +179,23 @@ async def test_chore_that_fails_does_not_stop_the_clock(redis_client: redis.Redi
     try:
         expired = AuditRecord.objects.filter(event="request:expired")
         await until(expired.exists, within=6)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_clock_measures_what_is_not_vouched_for_also_while_no_turn_is_its_own(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_unvouched", {})
+    await run_sync(factories.opened)
+    later = timezone.now() + timedelta(minutes=30)
+    await run_sync(
+        lambda: Turn.objects.bulk_create([Turn(name=c.name, due_at=later) for c in clock.CHORES])
+    )
+    task = asyncio.create_task(clock.run())
+    try:
+        await until(lambda: metrics._unvouched.get("tenant1") is not None, within=6)
     finally:
         task.cancel()
         await asyncio.wait([task])
