@@ -13,22 +13,27 @@ from hitl.audit import signing, triggers
 
 @register(Tags.database)
 def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report triggers that are missing from the audit table (run by `migrate` and `serve`)."""
+    """Report triggers of the audit table that are missing or changed (run by `migrate` and
+    `serve`)."""
     messages: list[CheckMessage] = []
     for alias in databases or []:
         connection = connections[alias]
         if triggers.TABLE not in connection.introspection.table_names():
             continue
-        if missing := triggers.missing(connection):
-            messages.append(
-                Error(
-                    f"The audit table of {alias!r} is not append-only: "
-                    f"no trigger {', '.join(missing)}.",
-                    hint="Somebody removed it, or a migration rebuilt the table. Install it "
-                    "again with hitl.audit.triggers.install, and find out since when it is gone.",
-                    id="hitl.E001",
+        for wrong, names in (
+            ("no trigger", triggers.missing(connection)),
+            ("somebody changed its trigger", triggers.changed(connection)),
+        ):
+            if names:
+                messages.append(
+                    Error(
+                        f"The audit table of {alias!r} is not append-only: "
+                        f"{wrong} {', '.join(names)}.",
+                        hint="Somebody did this, or a migration rebuilt the table. Install the "
+                        "triggers again with hitl.audit.triggers.install, and find out since when.",
+                        id="hitl.E001",
+                    )
                 )
-            )
     return messages
 
 

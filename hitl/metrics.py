@@ -1,8 +1,12 @@
-"""Counters of this process since it started, for `/metrics`."""
+"""Counters and gauges of this process since it started, for `/metrics`."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+import math
+import time
+from datetime import datetime
+
+from prometheus_client import Counter, Gauge
 
 adopted_requests = Counter("hitl_requests_adopted", "Requests that agents wrote to Redis, adopted.")
 malformed_requests = Counter(
@@ -16,3 +20,27 @@ signals = Counter("hitl_signals", "Attempts to send a signal, by what came of th
 checkpoint_failures = Counter(
     "hitl_checkpoint_failures", "Checkpoints not made, or not written outside the database."
 )
+
+# When the oldest record was written that no checkpoint outside vouches for; None without one.
+_unvouched: dict[str, datetime | None] = {}
+
+
+def set_unvouched(tenant_id: str, oldest_at: datetime | None) -> None:
+    """Note when the oldest record of a chain was written that no trusted checkpoint vouches for."""
+    _unvouched[tenant_id] = oldest_at
+
+
+def _unvouched_seconds() -> float:
+    if not _unvouched:
+        return math.nan
+    now = time.time()
+    ages = [now - each.timestamp() for each in list(_unvouched.values()) if each]
+    return max(0.0, *ages) if ages else 0.0
+
+
+unvouched_seconds = Gauge(
+    "hitl_audit_unvouched_seconds",
+    "Age of the oldest audit record that no trusted checkpoint outside the database vouches for; "
+    "NaN until this process has looked.",
+)
+unvouched_seconds.set_function(_unvouched_seconds)

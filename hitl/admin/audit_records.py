@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from contextlib import suppress
 from typing import Any
 
 from django.contrib import admin, messages
@@ -21,7 +22,7 @@ from hitl.audit import access, checkpoints, search, signing
 from hitl.audit.export_format import Format
 from hitl.audit.search import SearchQuery
 from hitl.desk import urls
-from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
 from hitl.text import dates, sanitize
 
@@ -193,11 +194,17 @@ def _make_checkpoint(request: HttpRequest) -> HttpResponse:
 def _chain_context(operator: Operator, tenant_id: str) -> dict[str, Any]:
     """Return the part of the page that is about the whole chain."""
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
-    signed = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence").first()
+    signed, is_outside, is_file_lost = None, False, False
+    # The page needs no key; `check` and the log name one that cannot be used.
+    with suppress(signing.KeyUnusable):
+        signed = checkpoints.newest_trusted(tenant_id)
+        is_outside = signed is None or checkpoints.is_in_file(tenant_id, signed.sequence)
+        is_file_lost = checkpoints.is_file_lost(tenant_id)
     return {
         "head": head,
         "signed": signed,
-        "is_outside": signed is None or checkpoints.is_in_file(tenant_id, signed.sequence),
+        "is_outside": is_outside,
+        "is_file_lost": is_file_lost,
         "may_sign": tenant_id in access.signable_chains(operator),
         "verify_url": f"/{urls.VERIFY_PATH}",
         "export_url": f"/{urls.EXPORT_PATH}",

@@ -96,13 +96,15 @@ def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) 
 def _is_repeated(
     request: ApprovalRequest, actor: Actor, why: str, tried: str, now: datetime
 ) -> bool:
-    newest = AuditRecord.objects.filter(request_id=request.request_id).order_by("-id")
+    records = AuditRecord.objects.filter(
+        request_id=request.request_id, tenant_id=actor.tenant_id
+    ).order_by("-sequence")
     return any(
-        (record.tenant_id, record.event, record.actor, record.channel)
-        == (actor.tenant_id, AuditEvent.DECISION_REFUSED, actor.id, actor.channel)
+        (record.event, record.actor, record.channel)
+        == (AuditEvent.DECISION_REFUSED, actor.id, actor.channel)
         and record.at > now - _REPEAT_WINDOW
         and _is_about(record.details, why, tried)
-        for record in newest[:_RECORDS_COMPARED]
+        for record in records[:_RECORDS_COMPARED]
     )
 
 

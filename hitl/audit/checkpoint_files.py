@@ -29,6 +29,10 @@ _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 logger = get_logger(__name__)
 
 
+class LinesLost(Exception):
+    """A file lacks a checkpoint that was written to it: it vanished, or was cut or replaced."""
+
+
 def folder() -> Path:
     """Return AUDIT_CHECKPOINT_DIR."""
     return Path(settings.AUDIT_CHECKPOINT_DIR)
@@ -45,18 +49,23 @@ def append(
     tenant_id: str,
     checkpoints_after: Callable[[int], Iterable[tuple[int, str, str]]],
     trusted_sequence: Callable[[str, str], int],
+    written: Callable[[], int] = lambda: 0,
 ) -> int:
-    """Append the checkpoints that the file lacks, sync it to disk, and return how many.
+    """Append the checkpoints that the file lacks, sync it to disk, and return the record number
+    of the last trusted one in it.
 
     `trusted_sequence` returns the record number of a statement and its signature, 0 if they are
     not trusted. `checkpoints_after` yields record number, statement and signature of those after
-    the last such number in the file. Processes that append at once wait for each other. Raises
-    `OSError`.
+    the last such number in the file. `written` returns the number up to which they were written
+    before. Processes that append at once wait for each other. Raises `OSError`, and `LinesLost`
+    if the file lacks what was written: then nothing is created or appended.
     """
     path = file_of(tenant_id)
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    is_new = not path.exists()
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | _OPEN_FLAGS, 0o600)
+    # Read before the file: who writes a number has created the file before.
+    if (number := written()) and not path.exists():
+        raise LinesLost(_lost_message(path, number))
+    _make_folder(path.parent)
+    descriptor, is_new = _open_to_append(path)
     with os.fdopen(descriptor, "r+b", buffering=0) as file:
         _require_plain_file(descriptor, path)
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -67,19 +76,27 @@ def append(
         if after == 0 and len(tail) == _TAIL_BYTES:
             # Somebody filled the end of the file with other lines: read all of it.
             after = max((trusted_sequence(*line) for line in lines(tenant_id) if line), default=0)
+        # Read again, since another process may have appended meanwhile.
+        if after < (number := written()):
+            raise LinesLost(_lost_message(path, number))
         count = 0
-        for _sequence, statement, signature in checkpoints_after(after):
+        for sequence, statement, signature in checkpoints_after(after):
             line = canonical({"statement": statement, "signature": signature}).encode() + b"\n"
             if count == 0 and tail and not tail.endswith(b"\n"):
                 # A crash cut the last line short.
                 line = b"\n" + line
             _write(file, line)
             count += 1
+            after = max(after, sequence)
         if count:
             os.fsync(file.fileno())
     if is_new:
         _sync_folder(path.parent)
-    return count
+    return after
+
+
+def _lost_message(path: Path, sequence: int) -> str:
+    return f"{path} has no trusted checkpoint of record {sequence}, which was written to it."
 
 
 def lines(tenant_id: str) -> Iterator[tuple[str, str] | None]:
@@ -123,6 +140,38 @@ def _statements(path: Path) -> Iterator[str]:
                     yield line[0]
     except OSError as exc:
         logger.error("checkpoint_file_unreadable", path=str(path), error=str(exc))
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder and those above it for their owner only, unless they exist."""
+    if path.is_dir():
+        return
+    _make_folder(path.parent)
+    path.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | _OPEN_FLAGS)
+    try:
+        _give_to_owner_of(path.parent, descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _open_to_append(path: Path) -> tuple[int, bool]:
+    """Open a file to read and append; return its descriptor, and whether it is new."""
+    flags = os.O_RDWR | os.O_APPEND | _OPEN_FLAGS
+    try:
+        descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return os.open(path, flags), False
+    _give_to_owner_of(path.parent, descriptor)
+    return descriptor, True
+
+
+def _give_to_owner_of(folder: Path, descriptor: int) -> None:
+    """Give what root has just created to the owner of the folder that it is in, because the
+    service is not root and has to append to it."""
+    if os.geteuid() == 0:
+        owner = folder.stat()
+        os.fchown(descriptor, owner.st_uid, owner.st_gid)
 
 
 def _open(path: Path) -> BinaryIO:

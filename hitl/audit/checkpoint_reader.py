@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from django.utils.translation import gettext as _
 
-from hitl.audit import checkpoint_files, checkpoint_statement, signing
+from hitl.audit import checkpoint_files, checkpoint_statement, checkpoints, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.signing import Trust
 from hitl.models import AuditCheckpoint
@@ -21,6 +21,11 @@ class SignedHeads:
     statements: dict[int, list[CheckpointStatement]] = field(default_factory=dict)
     # Record number and place of the first statement that the trusted key it names did not sign.
     forged: tuple[int, str] | None = None
+    # Record numbers of the trusted statements in each place.
+    numbers_in_database: set[int] = field(default_factory=set)
+    numbers_in_files: set[int] = field(default_factory=set)
+    # The last record whose checkpoint was written to the files, as the database notes it.
+    written_outside: int = 0
     in_database: int = 0
     in_files: int = 0
     by_unknown_keys: int = 0
@@ -33,17 +38,27 @@ class SignedHeads:
         """The highest record number that is vouched for."""
         return max(self.statements, default=0)
 
+    @property
+    def last_in_files(self) -> int:
+        """The highest record number that a file vouches for."""
+        return max(self.numbers_in_files, default=0)
+
+    @property
+    def is_file_lost(self) -> bool:
+        """Whether the file can be read and lacks a checkpoint that was written to it."""
+        return not self.files_error and self.last_in_files < self.written_outside
+
+    @property
+    def lost_in_database(self) -> int:
+        """How many checkpoints the files have and the database lacks."""
+        return len(self.numbers_in_files - self.numbers_in_database)
+
 
 def read_signed_heads(tenant_id: str) -> SignedHeads:
     """Return what the checkpoints of a chain say, in the database and in its file."""
     heads, keys = SignedHeads(), signing.trusted_keys()
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    for row in rows.iterator(chunk_size=1000):
-        _add_statement(heads, tenant_id, row.statement, row.signature, keys)
-        heads.in_database += 1
-        statement = checkpoint_statement.read(row.statement)
-        if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
-            heads.forged = heads.forged or (row.sequence, _("the database"))
+    # Read before the file, which has it first.
+    heads.written_outside = checkpoints.written_outside(tenant_id)
     try:
         for line in checkpoint_files.lines(tenant_id):
             if line is None:
@@ -53,6 +68,14 @@ def read_signed_heads(tenant_id: str) -> SignedHeads:
                 heads.in_files += 1
     except OSError as exc:
         heads.files_error = str(exc)
+    # Read after the file: a checkpoint is committed before it is appended.
+    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("sequence")
+    for row in rows.iterator(chunk_size=1000):
+        _add_statement(heads, tenant_id, row.statement, row.signature, keys)
+        heads.in_database += 1
+        statement = checkpoint_statement.read(row.statement)
+        if statement is None or (statement.sequence, statement.hash) != (row.sequence, row.hash):
+            heads.forged = heads.forged or (row.sequence, _("the database"))
     return heads
 
 
@@ -71,6 +94,8 @@ def _add_statement(
         return
     match signing.signature_trust(statement.key_id, text.encode(), signature, keys):
         case Trust.KNOWN:
+            numbers = heads.numbers_in_files if is_outside else heads.numbers_in_database
+            numbers.add(statement.sequence)
             statements = heads.statements.setdefault(statement.sequence, [])
             if all(statement.hash != other.hash for other in statements):
                 statements.append(statement)

@@ -5,21 +5,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
-from django.db.models import F, Max, OuterRef, Q, Subquery
 from django.db.utils import IntegrityError
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
 from hitl import metrics
-from hitl.audit import checkpoint_files, checkpoint_statement, signing
+from hitl.actors import Actor
+from hitl.audit import checkpoint_files, checkpoint_statement, record, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.states import AuditEvent
+
+# Chosen: how often heads are signed. What was written since can be rewritten unseen.
+INTERVAL = timedelta(hours=1)
+# Chosen: one turn of the chore may fail; an older record has to be vouched for.
+VOUCHED_WITHIN = 2 * INTERVAL
 
 logger = get_logger(__name__)
 
@@ -44,12 +50,9 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     key = signing.signing_key()
     newest = _newest_statement(tenant_id)
     # Read after the newest checkpoint: another process may sign a later head in between.
-    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
-    checkpoints = AuditCheckpoint.objects.filter(tenant_id=tenant_id)
+    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain(tenant_id=tenant_id)
     _check_signed_records_exist(tenant_id, newest, head)
-    if head.last_sequence == 0:
-        return None
-    if checkpoints.filter(sequence=head.last_sequence, key_id=key.key_id).exists():
+    if head.last_sequence == 0 or _is_signed(head, {key.key_id: key.public}):
         return None
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
     statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
@@ -65,15 +68,45 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
                 signature=key.sign(statement.text.encode()),
             )
     except IntegrityError:
-        # Another process signed the same head at the same moment.
-        return None
+        if _is_signed(head, {key.key_id: key.public}):
+            # Another process signed the same head at the same moment.
+            return None
+        raise ChainDiffers(
+            _("The checkpoint of record %(sequence)d in the database is not signed by its key.")
+            % {"sequence": head.last_sequence}
+        ) from None
+
+
+def _is_signed(head: AuditChain, keys: dict[str, bytes]) -> bool:
+    """Say whether the database has a checkpoint of this head that one of the keys signed."""
+    rows = AuditCheckpoint.objects.filter(
+        tenant_id=head.tenant_id, sequence=head.last_sequence, key_id__in=keys
+    )
+    statements = (_statement_of(row, keys) for row in rows)
+    return any(each is not None and each.hash == head.last_hash for each in statements)
+
+
+def newest_trusted(tenant_id: str) -> AuditCheckpoint | None:
+    """Return the newest checkpoint of a chain in the database that a trusted key signed. Raises
+    `signing.KeyUnusable`."""
+    keys = signing.trusted_keys()
+    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, key_id__in=keys)
+    ordered = rows.order_by("-sequence", "-id").iterator(chunk_size=100)
+    return next((row for row in ordered if _statement_of(row, keys) is not None), None)
+
+
+def _statement_of(row: AuditCheckpoint, keys: dict[str, bytes]) -> CheckpointStatement | None:
+    """Return what a row states, if a trusted key signed it and its columns say the same."""
+    statement = _read_trusted(row.tenant_id, row.statement, row.signature, keys)
+    stated = (statement.sequence, statement.hash, statement.key_id) if statement else None
+    return statement if stated == (row.sequence, row.hash, row.key_id) else None
 
 
 def _newest_statement(tenant_id: str) -> CheckpointStatement | None:
     """Return the newest trusted checkpoint of a chain, from the database or the file."""
     keys = signing.trusted_keys()
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
-    texts = [(row.statement, row.signature) for row in rows[:1]]
+    row = newest_trusted(tenant_id)
+    texts = [(row.statement, row.signature)] if row else []
     try:
         texts += checkpoint_files.last_lines(tenant_id)
     except OSError as exc:
@@ -105,19 +138,20 @@ def _check_signed_records_exist(
     expected = [(newest.sequence, newest.hash)] if newest else []
     expected += [(head.last_sequence, head.last_hash)] if head.last_sequence else []
     for sequence, digest in expected:
-        record = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence)
-        if sequence > head.last_sequence or digest not in record.values_list("hash", flat=True):
+        hashes = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=sequence)
+        if sequence > head.last_sequence or digest not in hashes.values_list("hash", flat=True):
             raise ChainDiffers(
                 _("Record %(sequence)d is not what it was when it was signed. Verify the chain.")
                 % {"sequence": sequence}
             )
 
 
-def append_to_file(tenant_id: str) -> int:
-    """Append the checkpoints that the tenant's file lacks; return how many.
+def append_to_file(tenant_id: str, *, is_loss_accepted: bool = False) -> None:
+    """Append the checkpoints that the tenant's file lacks.
 
     A checkpoint is committed before it is appended. A crash in between loses nothing, since the
-    next call in any process appends what is missing. A failure is logged and counted.
+    next call in any process appends what is missing. A failure is logged and counted. A file that
+    lacks what was written to it is not written again from the database, unless `is_loss_accepted`.
     """
     keys = signing.trusted_keys()
 
@@ -125,8 +159,7 @@ def append_to_file(tenant_id: str) -> int:
         rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, sequence__gt=after)
         for row in rows.order_by("sequence", "id").iterator(chunk_size=500):
             # A forged row with a high number would keep the later ones out of the file.
-            text = row.statement.encode()
-            if signing.signature_trust(row.key_id, text, row.signature, keys) is Trust.KNOWN:
+            if _statement_of(row, keys) is not None:
                 yield row.sequence, row.statement, row.signature
 
     def trusted_sequence(text: str, signature: str) -> int:
@@ -134,53 +167,117 @@ def append_to_file(tenant_id: str) -> int:
         return statement.sequence if statement else 0
 
     try:
-        return checkpoint_files.append(tenant_id, checkpoints_after, trusted_sequence)
+        last = checkpoint_files.append(
+            tenant_id,
+            checkpoints_after,
+            trusted_sequence,
+            (lambda: 0) if is_loss_accepted else (lambda: written_outside(tenant_id)),
+        )
+    except checkpoint_files.LinesLost as exc:
+        metrics.checkpoint_failures.inc()
+        logger.error("checkpoint_file_lost", tenant=tenant_id, error=str(exc))
+        return
     except OSError as exc:
         metrics.checkpoint_failures.inc()
         logger.error("checkpoint_not_written_outside", tenant=tenant_id, error=str(exc))
-        return 0
+        return
+    chains = AuditChain.objects.filter(tenant_id=tenant_id)
+    if is_loss_accepted:
+        chains.update(outside_sequence=last)
+    else:
+        chains.filter(outside_sequence__lt=last).update(outside_sequence=last)
+
+
+def written_outside(tenant_id: str) -> int:
+    """Return the last record whose checkpoint was written to the tenant's file; 0 without any."""
+    chains = AuditChain.objects.filter(tenant_id=tenant_id)
+    return chains.values_list("outside_sequence", flat=True).first() or 0
+
+
+def is_file_lost(tenant_id: str) -> bool:
+    """Say whether the file on this machine can be read and lacks a checkpoint that was written
+    to it. Raises `signing.KeyUnusable`."""
+    # Read before the file, which has it first.
+    number = written_outside(tenant_id)
+    try:
+        return _last_in_file(tenant_id) < number
+    except OSError:
+        return False
+
+
+def accept_loss(actor: Actor, *, now: datetime | None = None) -> None:
+    """Record in the actor's chain that its checkpoint file lost lines, sign the head with that
+    record, and write to the file again what the database has.
+
+    Raises `ChainDiffers`, `signing.KeyUnusable`.
+    """
+    now = now or timezone.now()
+    details = {"written": written_outside(actor.tenant_id)}
+    # A chain that differs from what was signed is refused before anything is recorded.
+    _create_checkpoint(actor.tenant_id, now)
+    with transaction.atomic():
+        record.write(AuditEvent.CHECKPOINTS_REWRITTEN, actor, now, details=details)
+    _create_checkpoint(actor.tenant_id, now)
+    append_to_file(actor.tenant_id, is_loss_accepted=True)
 
 
 def sign_moved_heads() -> int:
-    """Sign every chain whose head moved since its last checkpoint, append what the files lack,
-    and return how many were signed. A chore calls this."""
-    last_signed = (
-        AuditCheckpoint.objects.filter(tenant_id=OuterRef("tenant_id"))
-        .order_by()
-        .values("tenant_id")
-        .annotate(last=Max("sequence"))
-        .values("last")
-    )
-    chains = AuditChain.objects.filter(last_sequence__gt=0).annotate(signed=Subquery(last_signed))
-    moved = chains.filter(Q(signed__isnull=True) | ~Q(signed=F("last_sequence")))
+    """Sign every chain whose head no trusted key has signed, append what the files lack, and
+    return how many were signed. A chore calls this."""
     count = 0
-    for tenant_id in list(moved.order_by("tenant_id").values_list("tenant_id", flat=True)):
+    for head in list(AuditChain.objects.order_by("tenant_id")):
+        newest = newest_trusted(head.tenant_id)
+        if newest and (newest.sequence, newest.hash) == (head.last_sequence, head.last_hash):
+            # It could perhaps not be written when it was signed.
+            if not is_in_file(head.tenant_id, newest.sequence):
+                append_to_file(head.tenant_id)
+            continue
         try:
-            count += sign_head(tenant_id) is not None
+            count += sign_head(head.tenant_id) is not None
         except ChainDiffers as exc:
             metrics.checkpoint_failures.inc()
-            logger.error("checkpoint_refused", tenant=tenant_id, error=str(exc))
-    # Append checkpoints that could not be written when they were signed.
-    newest = AuditCheckpoint.objects.order_by().values("tenant_id").annotate(last=Max("sequence"))
-    for row in newest:
-        if not is_in_file(row["tenant_id"], row["last"]):
-            append_to_file(row["tenant_id"])
+            logger.error("checkpoint_refused", tenant=head.tenant_id, error=str(exc))
+    measure_unvouched()
     return count
+
+
+def measure_unvouched() -> None:
+    """Set the metric of each chain to its oldest record that no trusted line of its file vouches
+    for. Each process does this for itself, also while nobody signs."""
+    for head in list(AuditChain.objects.all()):
+        try:
+            last = _last_in_file(head.tenant_id)
+        except (OSError, signing.KeyUnusable):
+            last = 0
+        records = AuditRecord.objects.filter(tenant_id=head.tenant_id, sequence__gt=last)
+        times = records.order_by("sequence").values_list("at", flat=True)
+        metrics.set_unvouched(head.tenant_id, times.first())
 
 
 def is_newest_in_file(tenant_id: str) -> bool:
     """Say whether the newest checkpoint of a chain is in its file on this machine."""
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id).order_by("-sequence")
-    newest = rows.values_list("sequence", flat=True).first()
-    return newest is None or is_in_file(tenant_id, newest)
+    newest = newest_trusted(tenant_id)
+    return newest is None or is_in_file(tenant_id, newest.sequence)
 
 
 def is_in_file(tenant_id: str, sequence: int) -> bool:
     """Say whether the file on this machine has a checkpoint of this record or a later one."""
     try:
-        lines = checkpoint_files.last_lines(tenant_id)
-        keys = signing.trusted_keys()
+        return _last_in_file(tenant_id) >= sequence
     except (OSError, signing.KeyUnusable):
         return False
-    statements = (_read_trusted(tenant_id, text, signature, keys) for text, signature in lines)
-    return any(each is not None and each.sequence >= sequence for each in statements)
+
+
+def _last_in_file(tenant_id: str) -> int:
+    """Return the number of the last record that a trusted line of the file vouches for; 0 without
+    any."""
+    keys = signing.trusted_keys()
+
+    def last_of(lines: Iterable[tuple[str, str] | None]) -> int:
+        statements = (_read_trusted(tenant_id, *line, keys) for line in lines if line)
+        return max((each.sequence for each in statements if each), default=0)
+
+    # Somebody may have filled the end of the file with other lines: then read all of it.
+    return last_of(checkpoint_files.last_lines(tenant_id)) or last_of(
+        checkpoint_files.lines(tenant_id)
+    )

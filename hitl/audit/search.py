@@ -121,10 +121,13 @@ def records_of_request(
     request_id: str, tenant_id: str, *, most: int = 500
 ) -> tuple[list[AuditRecord], bool]:
     """Return the records of one request, oldest first, and whether they are all: of more than
-    `most` (chosen: what a page shows at once) the first half and the last half."""
+    `most` (chosen: what a page shows at once) the first half and the last half.
+
+    The order is that of the chain: whoever inserts a row chooses its id.
+    """
     records = AuditRecord.objects.filter(request_id=request_id, tenant_id=tenant_id)
-    first = list(records.order_by("id")[: most + 1])
+    first = list(records.order_by("sequence")[: most + 1])
     if len(first) <= most:
         return first, True
-    last = list(records.order_by("-id")[: most // 2])
+    last = list(records.order_by("-sequence")[: most // 2])
     return [*first[: most // 2], *reversed(last)], False

@@ -2,11 +2,12 @@
 
 A migration installs them. A later migration that changes the table must install them again as
 its last step, because SQLite drops the triggers of a table that is rebuilt. A system check
-reports those that are missing.
+and the verification report those that are missing or are not what was installed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 TABLE = "hitl_auditrecord"
@@ -27,9 +28,11 @@ _SQLITE = {
                      OR (tenant_id = NEW.tenant_id AND sequence = NEW.sequence))
         BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",  # noqa: S608
 }
+_POSTGRESQL_SOURCE = f"""
+    BEGIN RAISE EXCEPTION '{_REFUSAL}' USING ERRCODE = 'insufficient_privilege'; END """
 _POSTGRESQL_FUNCTION = f"""
-    CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION '{_REFUSAL}' USING ERRCODE = 'insufficient_privilege'; END $$"""
+    CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql
+    AS $${_POSTGRESQL_SOURCE}$$"""
 _POSTGRESQL = {
     "audit_no_change": f"""
         CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON {TABLE}
@@ -38,6 +41,9 @@ _POSTGRESQL = {
         CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON {TABLE}
         FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()""",
 }
+# What fires each trigger, as `pg_trigger.tgtype` counts it: row 1, before 2, delete 8, update 16,
+# truncate 32 (PostgreSQL's catalog/pg_trigger.h).
+_POSTGRESQL_TYPES = {"audit_no_change": 1 + 2 + 8 + 16, "audit_no_truncate": 2 + 32}
 
 
 def install(connection: Any) -> None:
@@ -59,7 +65,7 @@ def remove(connection: Any) -> None:
 
 
 def missing(connection: Any) -> list[str]:
-    """Return the names of triggers that should exist on this database and do not."""
+    """Return the names of triggers that should exist on this database and do not, or are off."""
     if connection.vendor == "postgresql":
         query = (
             "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal AND tgenabled IN ('O', 'A') "
@@ -71,6 +77,42 @@ def missing(connection: Any) -> list[str]:
         cursor.execute(query, [TABLE])
         present = {row[0] for row in cursor.fetchall()}
     return sorted(set(_triggers(connection)) - present)
+
+
+def changed(connection: Any) -> list[str]:
+    """Return the names of triggers that exist and are not what `install` creates."""
+    find = _changed_on_postgresql if connection.vendor == "postgresql" else _changed_on_sqlite
+    with connection.cursor() as cursor:
+        return sorted(find(cursor))
+
+
+def _changed_on_sqlite(cursor: Any) -> Iterator[str]:
+    cursor.execute(
+        "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s", [TABLE]
+    )
+    for name, text in cursor.fetchall():
+        if name in _SQLITE and _squeeze(text) != _squeeze(_SQLITE[name]):
+            yield name
+
+
+def _changed_on_postgresql(cursor: Any) -> Iterator[str]:
+    # Columns of the catalog and not pg_get_triggerdef, whose text depends on the search path.
+    cursor.execute(
+        "SELECT tgname, tgtype, tgqual IS NULL AND tgnargs = 0 AND tgattr::text = '' "
+        "AND NOT tgdeferrable, lanname, prosrc FROM pg_trigger "
+        "JOIN pg_proc ON pg_proc.oid = tgfoid JOIN pg_language ON pg_language.oid = prolang "
+        "WHERE NOT tgisinternal AND tgrelid = to_regclass(%s)",
+        [TABLE],
+    )
+    for name, kind, is_plain, language, source in cursor.fetchall():
+        expected = (_POSTGRESQL_TYPES.get(name), True, "plpgsql", _squeeze(_POSTGRESQL_SOURCE))
+        if name in _POSTGRESQL and (kind, is_plain, language, _squeeze(source)) != expected:
+            yield name
+
+
+def _squeeze(text: str) -> str:
+    """Return the text with one space for all white space in a row."""
+    return " ".join(text.split())
 
 
 def _triggers(connection: Any) -> dict[str, str]:

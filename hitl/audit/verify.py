@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from hitl.audit import checkpoint_reader, diagnose, record
+from hitl import metrics
+from hitl.audit import checkpoint_reader, checkpoints, diagnose, record
 from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.diagnose import ChainBreak
 from hitl.audit.hashing import GENESIS, hash_of
@@ -23,6 +27,18 @@ _BATCH_SIZE = 2000
 Progress = Callable[[int, int], None]
 
 
+class Verdict(StrEnum):
+    """What a verification says of a chain, in one word."""
+
+    # It holds, and all but its youngest records are vouched for.
+    WHOLE = "whole"
+    # It holds, but older records have no trusted signature outside the database.
+    UNVOUCHED = "unvouched"
+    BROKEN = "broken"
+    # It could not be verified.
+    UNCHECKED = "unchecked"
+
+
 @dataclass(frozen=True, slots=True)
 class IntactChain:
     """A chain that holds from its first record to its head."""
@@ -32,6 +48,7 @@ class IntactChain:
     head: str
     # The last record that a signed checkpoint vouches for; 0 without any.
     vouched: int = 0
+    verdict: Verdict = Verdict.WHOLE
     notes: tuple[str, ...] = ()
 
 
@@ -44,18 +61,28 @@ def as_json(result: IntactChain | ChainBreak) -> dict[str, Any]:
     """Return a result as the JSON object that commands and pages send."""
     values = asdict(result)
     tenant = values.pop("tenant_id")
-    return {"tenant": tenant, "holds": isinstance(result, IntactChain), **values}
+    is_intact = isinstance(result, IntactChain)
+    verdict = {} if is_intact else {"verdict": Verdict.BROKEN}
+    return {"tenant": tenant, "holds": is_intact, **values, **verdict}
 
 
 def verify(
-    tenant_id: str, *, progress: Progress = lambda done, of: None
+    tenant_id: str,
+    *,
+    progress: Progress = lambda done, of: None,
+    now: datetime | None = None,
 ) -> IntactChain | ChainBreak:
     """Walk one chain to its head, in batches, and compare it with its checkpoints; return the
-    first break, if any. Records that are written meanwhile are left to the next walk."""
+    first break, if any. Records that are written meanwhile are left to the next walk.
+
+    Records that are older than `checkpoints.VOUCHED_WITHIN` at `now` have to be vouched for.
+    """
+    due_at = (now or timezone.now()) - checkpoints.VOUCHED_WITHIN
     # Read before the head, so that no checkpoint is of a record that the head does not count.
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
     expected, previous = 1, GENESIS
+    oldest_at: datetime | None = None
     for entry in _records(tenant_id, head.last_sequence):
         if (
             entry.sequence != expected
@@ -65,17 +92,29 @@ def verify(
             return diagnose.diagnose_record(tenant_id, expected, entry, head)
         if any(statement.hash != entry.hash for statement in heads.statements.get(expected, ())):
             return diagnose.diagnose_signed_record(entry, head, heads)
+        if expected > heads.last_in_files and (oldest_at is None or entry.at < oldest_at):
+            oldest_at = entry.at
         if expected % _BATCH_SIZE == 0:
             progress(expected, head.last_sequence)
         expected, previous = expected + 1, entry.hash
     progress(expected - 1, head.last_sequence)
+    metrics.set_unvouched(tenant_id, oldest_at)
+    is_overdue = oldest_at is not None and oldest_at < due_at
+    is_vouched = not (
+        is_overdue or heads.files_error or heads.is_file_lost or heads.lost_in_database
+    )
     return (
         diagnose.find_truncation(tenant_id, expected, previous, head)
         or diagnose.find_records_outside_chain(tenant_id)
         or diagnose.find_lost_signed_records(tenant_id, expected, heads)
         or diagnose.find_forged_checkpoint(tenant_id, heads)
         or IntactChain(
-            tenant_id, head.last_sequence, previous, vouched=heads.last, notes=_notes(heads)
+            tenant_id,
+            head.last_sequence,
+            previous,
+            vouched=heads.last,
+            verdict=Verdict.WHOLE if is_vouched else Verdict.UNVOUCHED,
+            notes=_notes(heads, is_overdue=is_overdue),
         )
     )
 
@@ -94,21 +133,40 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         after = batch[-1].sequence
 
 
-def _notes(heads: SignedHeads) -> tuple[str, ...]:
+def _notes(heads: SignedHeads, *, is_overdue: bool) -> tuple[str, ...]:
     """Return remarks on the checkpoints of a chain that holds."""
     notes = []
     if heads.files_error:
         notes.append(_("The files outside the database cannot be read: %(why)s"))
+    if heads.is_file_lost:
+        notes.append(
+            _(
+                "The file outside the database lacks the checkpoint of record %(written)d, which "
+                "was written to it: it vanished, was cut or replaced, or its key is not trusted."
+            )
+        )
+    if heads.lost_in_database:
+        notes.append(_("The database lacks %(lost)d checkpoints that the files have."))
     if not heads.statements:
         notes.append(_("No checkpoint vouches for this chain: a rewritten one would hold, too."))
     elif not heads.in_files:
         notes.append(_("No checkpoint was found outside the database."))
+    elif is_overdue:
+        notes.append(
+            _(
+                "Records after %(last)d are older than two hours, and no checkpoint outside the "
+                "database vouches for them."
+            )
+        )
     if heads.by_unknown_keys:
         notes.append(_("%(unknown)d checkpoints are signed by keys that are not known here."))
     if heads.unreadable_lines:
         notes.append(_("%(unreadable)d checkpoints cannot be read."))
     values = {
         "why": heads.files_error,
+        "written": heads.written_outside,
+        "lost": heads.lost_in_database,
+        "last": heads.last_in_files,
         "unknown": heads.by_unknown_keys,
         "unreadable": heads.unreadable_lines,
     }

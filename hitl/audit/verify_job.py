@@ -75,10 +75,16 @@ def begin(actor: Actor) -> tuple[VerifyJob, bool]:
         return _current, True
 
 
-def _missing_triggers_message(missing: list[str]) -> str:
-    return _("The audit table has lost its trigger %(names)s: it can be changed.") % {
-        "names": ", ".join(missing)
-    }
+def _triggers_message(missing: list[str], changed: list[str]) -> str:
+    """Return what is wrong with the triggers, for people; empty if nothing is."""
+    sentences = []
+    if missing:
+        why = _("The audit table has lost its trigger %(names)s: it can be changed.")
+        sentences.append(why % {"names": ", ".join(missing)})
+    if changed:
+        why = _("The audit table's trigger %(names)s is not the one that was installed.")
+        sentences.append(why % {"names": ", ".join(changed)})
+    return " ".join(sentences)
 
 
 def run(job: VerifyJob) -> None:
@@ -86,15 +92,16 @@ def run(job: VerifyJob) -> None:
     try:
         result = verify.verify(job.actor.tenant_id, progress=job.report_progress)
         values = verify.as_json(result)
-        if missing := triggers.missing(connection):
+        missing, changed = triggers.missing(connection), triggers.changed(connection)
+        if message := _triggers_message(missing, changed):
             # A break that was found is reported as well.
-            why = " ".join(
-                [*([values["why"]] if "why" in values else []), _missing_triggers_message(missing)]
-            )
+            why = " ".join([*([values["why"]] if "why" in values else []), message])
             values |= {"holds": False, "kind": values.get("kind", "unprotected"), "why": why}
+            values["verdict"] = verify.Verdict.BROKEN
         recorded = ("holds", "records", "kind", "sequence")
         details: dict[str, Any] = {name: values[name] for name in recorded if name in values}
         details |= {"triggersMissing": missing} if missing else {}
+        details |= {"triggersChanged": changed} if changed else {}
         with transaction.atomic():
             record.write(AuditEvent.AUDIT_VERIFIED, job.actor, timezone.now(), details=details)
         job.result = values

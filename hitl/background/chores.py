@@ -6,10 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
 from hitl.models import Chore as Turn
+
+# Chosen: more than the clocks of machines differ that are set by NTP. A turn that a process with a
+# faster clock has just taken does not count as too late.
+_CLOCKS_DIFFER = timedelta(minutes=1)
 
 logger = get_logger(__name__)
 
@@ -27,7 +32,8 @@ class Chore:
 def do(chore: Chore, *, now: datetime | None = None) -> bool:
     """Do the chore if it is due and no other process has taken this turn; say whether it was done.
 
-    The turn is over once taken: if `work` fails it is due again after the interval.
+    The turn is over once taken: if `work` fails it is due again after the interval. A due time
+    further away than the interval is none that `do` sets: the chore is due now.
     """
     now = now or timezone.now()
     if not _take(chore, now):
@@ -37,8 +43,17 @@ def do(chore: Chore, *, now: datetime | None = None) -> bool:
 
 
 def _take(chore: Chore, now: datetime) -> bool:
-    due = Turn.objects.filter(name=chore.name, due_at__lte=now)
-    if not due.exists() and Turn.objects.filter(name=chore.name).exists():
+    turns = Turn.objects.filter(name=chore.name)
+    if not turns.exists():
+        Turn.objects.bulk_create([Turn(name=chore.name, due_at=now)], ignore_conflicts=True)
+    # The database compares: it also holds due times that Python cannot read, such as infinity.
+    too_late = Q(due_at__gt=now + chore.interval + _CLOCKS_DIFFER)
+    due = turns.filter(Q(due_at__lte=now) | too_late)
+    if not due.exists():
         return False
-    Turn.objects.get_or_create(name=chore.name, defaults={"due_at": now})
-    return due.update(due_at=now + chore.interval) == 1
+    is_too_late = turns.filter(too_late).exists()
+    if due.update(due_at=now + chore.interval) != 1:
+        return False
+    if is_too_late:
+        logger.warning("chore_due_time_clamped", name=chore.name)
+    return True

@@ -23,9 +23,12 @@ logger = get_logger(__name__)
 TICK_SECONDS = 1.0
 # How often to look whether a chore is due. Chosen: chores come hourly.
 _CHORES_SECONDS = 30.0
+# Chosen: how often the age of what no checkpoint vouches for is measured, against the hour in
+# which it is signed. Between two looks it grows by itself.
+_MEASURE_SECONDS = 15 * 60.0
 CHORES = (
     Chore("forget-kept-answers", timedelta(hours=1), idempotency.forget_old),
-    Chore("checkpoint-audit", timedelta(hours=1), checkpoints.sign_moved_heads),
+    Chore("checkpoint-audit", checkpoints.INTERVAL, checkpoints.sign_moved_heads),
 )
 
 
@@ -35,7 +38,7 @@ async def run(also: Sequence[Chore] = ()) -> None:
     If the database is away, it goes on when it is back. Any number of processes may run this: each
     request expires in one of them, and one of them takes each turn of a chore.
     """
-    chores_at = -math.inf
+    chores_at = measured_at = -math.inf
     while True:
         try:
             while await run_background(services.expire_overdue):
@@ -45,6 +48,9 @@ async def run(also: Sequence[Chore] = ()) -> None:
         if time.monotonic() - chores_at >= _CHORES_SECONDS:
             chores_at = time.monotonic()
             await _do_chores((*CHORES, *also))
+        if time.monotonic() - measured_at >= _MEASURE_SECONDS:
+            measured_at = time.monotonic()
+            await _measure()
         await asyncio.sleep(TICK_SECONDS)
 
 
@@ -52,5 +58,12 @@ async def _do_chores(due: Sequence[Chore]) -> None:
     try:
         for chore in due:
             await run_background(chores.do, chore)
+    except Exception as exc:
+        logger.warning("clock_waits", error=str(exc).strip())
+
+
+async def _measure() -> None:
+    try:
+        await run_background(checkpoints.measure_unvouched)
     except Exception as exc:
         logger.warning("clock_waits", error=str(exc).strip())

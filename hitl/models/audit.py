@@ -17,6 +17,8 @@ class AuditChain(models.Model):
     tenant_id = models.CharField(_("tenant"), max_length=255, unique=True)
     last_sequence = models.BigIntegerField(default=0)
     last_hash = models.CharField(max_length=64, default="0" * 64)
+    # The last record whose checkpoint was written outside: a file that has less has vanished.
+    outside_sequence = models.BigIntegerField(default=0, db_default=0)
 
     def __str__(self) -> str:
         return self.tenant_id or "(deployment)"

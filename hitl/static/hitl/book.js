@@ -53,7 +53,7 @@ function show(form, output, last) {
     return;
   }
   const result = last.result;
-  form.dataset.state = result.holds ? "holds" : "broken";
+  form.dataset.state = !result.holds ? "broken" : result.verdict === "unvouched" ? "unvouched" : "holds";
   const sentences = result.holds ? [form.dataset.holds, `${form.dataset.count}: ${result.records}.`] : [form.dataset.broken, result.why];
   if (result.vouched) {
     sentences.push(`${form.dataset.vouched} ${result.vouched}.`);

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from io import StringIO
 from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command, execute_from_command_line
+from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
 from hitl.audit import checkpoints, signing
-from hitl.models import AuditCheckpoint
+from hitl.models import AuditChain, AuditCheckpoint
 from tests import factories
 from tests.integration.audit.signed_chains import cut, lines
 from tests.integration.calls import browser
@@ -101,6 +103,65 @@ def test_chore_signs_each_chain_whose_head_moved() -> None:
     chain_of(1)
     assert checkpoints.sign_moved_heads() == 1
     assert [row.sequence for row in AuditCheckpoint.objects.order_by("id")] == [2, 3]
+
+
+@pytest.mark.parametrize("ahead", [0, 10**9])
+def test_checkpoint_by_an_unknown_key_does_not_keep_the_chore_from_signing(ahead: int) -> None:
+    *_, last = chain_of(2)
+    unknown = base64.b64encode(b"u" * 32).decode()
+    with override_settings(AUDIT_SIGNING_KEY=unknown, AUDIT_CHECKPOINT_DIR="/dev/null"):
+        checkpoints.sign_head("tenant1")
+        AuditCheckpoint.objects.update(sequence=2 + ahead)
+
+    assert checkpoints.sign_moved_heads() == 1
+    assert checkpoints.sign_moved_heads() == 0
+
+    newest = checkpoints.newest_trusted("tenant1")
+    assert newest is not None
+    assert (newest.sequence, newest.hash) == (2, last.hash)
+    assert checkpoints.is_newest_in_file("tenant1")
+    page = browser(factories.user("desk", role="viewer", is_staff=True))
+    assert newest.key_id in page.get("/admin/hitl/auditrecord/").content.decode()
+
+
+@pytest.mark.parametrize("ahead", [0, 10**9])
+def test_checkpoint_with_a_bad_signature_does_not_keep_the_chore_quiet(
+    ahead: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    chain_of(2)
+    checkpoints.sign_head("tenant1")
+    chain_of(2)
+    AuditCheckpoint.objects.create(
+        tenant_id="tenant1",
+        sequence=4 + ahead,
+        hash="0" * 64,
+        at=timezone.now(),
+        key_id=signing.signing_key().key_id,
+        statement=AuditCheckpoint.objects.get().statement,
+        signature=AuditCheckpoint.objects.get().signature,
+    )
+
+    assert checkpoints.sign_moved_heads() == (1 if ahead else 0)
+
+    # The forged row takes the place of the true one: that is said each time.
+    assert ("checkpoint_refused" in caplog.text) == (not ahead)
+    with pytest.raises(CommandError):
+        call_command("verify_audit", stdout=StringIO())
+    chain_of(1)
+    assert checkpoints.sign_moved_heads() == 1
+
+
+def test_head_set_back_to_a_signed_record_is_refused_by_the_chore(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    *_, second = chain_of(2)
+    checkpoints.sign_head("tenant1")
+    chain_of(2)
+    checkpoints.sign_head("tenant1")
+    AuditChain.objects.update(last_sequence=2, last_hash=second.hash)
+
+    assert checkpoints.sign_moved_heads() == 0
+    assert "checkpoint_refused" in caplog.text
 
 
 def test_command_prints_what_it_signed() -> None:

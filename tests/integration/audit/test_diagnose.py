@@ -230,6 +230,7 @@ def with_triggers(change: Callable[[QuerySet[AuditRecord]], object]) -> None:
 def test_command_names_the_first_broken_record_and_exits_with_1() -> None:
     chain_of(3)
     record(OUTSIDER)
+    checkpoints.sign_moved_heads()
     with_triggers(lambda records: records.filter(tenant_id="tenant1", sequence=2).delete())
 
     with pytest.raises(CommandError, match="breaks at record 2: Record 2 is missing") as ended:
@@ -241,6 +242,7 @@ def test_command_names_the_first_broken_record_and_exits_with_1() -> None:
 def test_command_prints_json_for_programs() -> None:
     chain_of(3)
     record(OUTSIDER)
+    checkpoints.sign_moved_heads()
 
     first, second = map(json.loads, command("--json").splitlines())
 

@@ -6,13 +6,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from hitl import services
-from hitl.audit import search
+from hitl.audit import search, triggers
 from hitl.audit.search import SearchQuery
 from tests import factories
 from tests.integration.audit.exports import hourly
-from tests.integration.chains import NOON
+from tests.integration.chains import NOON, chain_of
 
 pytestmark = pytest.mark.django_db
 
@@ -53,3 +54,18 @@ def test_records_of_a_request_are_its_own_and_in_order() -> None:
     assert [entry.event for entry in records] == ["request:opened", "request:approved"]
     assert is_whole
     assert search.records_of_request("req-one", "tenant2") == ([], True)
+
+
+@pytest.mark.parametrize("most", [500, 2])
+def test_records_of_a_request_are_in_the_order_of_the_chain_whatever_their_ids_are(
+    most: int,
+) -> None:
+    chain_of(3)
+    with connection.cursor() as cursor:
+        triggers.remove(connection)
+        cursor.execute("UPDATE hitl_auditrecord SET request_id = 'r', id = 9000 - sequence")
+        triggers.install(connection)
+
+    records, is_whole = search.records_of_request("r", "tenant1", most=most)
+
+    assert [entry.sequence for entry in records] == ([1, 2, 3] if is_whole else [1, 3])

@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from hitl.audit import record, triggers
+from hitl.audit import record, triggers, verify_job
 from hitl.models import AuditRecord
 from hitl.states import AuditEvent
 from tests import factories
@@ -125,6 +125,7 @@ def complaints() -> list[str]:
 
 def test_check_passes_while_every_trigger_exists() -> None:
     assert triggers.missing(connection) == []
+    assert triggers.changed(connection) == []
     assert "hitl.E001" not in complaints()
 
 
@@ -148,6 +149,103 @@ def test_check_finds_a_trigger_that_does_not_fire(mode: str) -> None:
     run("UPDATE hitl_auditrecord SET actor = 'x'")
 
     assert triggers.missing(connection) == ["audit_no_change"]
+
+
+# A trigger of the right name that lets a change through, and its name.
+HARMLESS = {
+    "sqlite": [
+        (
+            "audit_no_update",
+            "CREATE TRIGGER audit_no_update BEFORE UPDATE ON hitl_auditrecord BEGIN SELECT 1; END",
+        ),
+        (
+            "audit_no_delete",
+            "CREATE TRIGGER audit_no_delete BEFORE DELETE ON hitl_auditrecord WHEN 0 "
+            "BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END",
+        ),
+        (
+            "audit_no_replace",
+            "CREATE TRIGGER audit_no_replace BEFORE UPDATE ON hitl_auditrecord "
+            "BEGIN SELECT RAISE(ABORT, 'audit records are append-only'); END",
+        ),
+    ],
+    "postgresql": [
+        (
+            "audit_no_change",
+            "CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON hitl_auditrecord "
+            "FOR EACH ROW WHEN (false) EXECUTE FUNCTION audit_refuse()",
+        ),
+        (
+            "audit_no_change",
+            "CREATE TRIGGER audit_no_change BEFORE UPDATE OF form ON hitl_auditrecord "
+            "FOR EACH ROW EXECUTE FUNCTION audit_refuse()",
+        ),
+        (
+            "audit_no_change",
+            "CREATE TRIGGER audit_no_change BEFORE UPDATE OF form OR DELETE ON hitl_auditrecord "
+            "FOR EACH ROW EXECUTE FUNCTION audit_refuse()",
+        ),
+        (
+            "audit_no_change",
+            "CREATE TRIGGER audit_no_change AFTER UPDATE OR DELETE ON hitl_auditrecord "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+        ),
+        (
+            "audit_no_change",
+            "CREATE FUNCTION allow() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RETURN NEW; END $$; CREATE TRIGGER audit_no_change "
+            "BEFORE UPDATE OR DELETE ON hitl_auditrecord FOR EACH ROW EXECUTE FUNCTION allow()",
+        ),
+        (
+            "audit_no_truncate",
+            "CREATE TRIGGER audit_no_truncate BEFORE UPDATE ON hitl_auditrecord "
+            "FOR EACH STATEMENT EXECUTE FUNCTION audit_refuse()",
+        ),
+    ],
+}[connection.vendor]
+
+
+def names_every_changed(names: list[str]) -> None:
+    assert triggers.changed(connection) == names
+    assert triggers.missing(connection) == []
+    [error] = [message for message in run_checks(databases=["default"]) if message.id]
+    assert error.id == "hitl.E001"
+    job, _is_new = verify_job.begin(factories.actor())
+    verify_job.run(job)
+    with pytest.raises(CommandError) as caught:
+        call_command("verify_audit")
+    assert caught.value.returncode == 1
+    assert job.result is not None
+    assert (job.result["holds"], job.result["kind"]) == (False, "unprotected")
+    for text in (error.msg, str(caught.value), job.result["why"]):
+        assert ", ".join(names) in text
+
+
+@pytest.mark.parametrize(("trigger", "statement"), HARMLESS)
+def test_check_names_a_trigger_that_was_replaced(trigger: str, statement: str) -> None:
+    on_table = " ON hitl_auditrecord" if connection.vendor == "postgresql" else ""
+    run(f"DROP TRIGGER {trigger}{on_table}")
+    run(statement)
+
+    names_every_changed([trigger])
+    triggers.install(connection)
+    assert triggers.changed(connection) == []
+
+
+@on_postgresql
+@pytest.mark.parametrize(
+    "body",
+    [
+        "LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$",
+        "LANGUAGE plpgsql AS $$ BEGIN RAISE NOTICE 'audit records are append-only'; "
+        "RETURN NEW; END $$",
+    ],
+)
+def test_check_names_the_triggers_whose_function_was_replaced(body: str) -> None:
+    run(f"CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger {body}")
+    run("UPDATE hitl_auditrecord SET user_agent = user_agent")
+
+    names_every_changed(["audit_no_change", "audit_no_truncate"])
 
 
 def test_install_again_mends_and_may_be_repeated() -> None:

@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from hitl import services
+from hitl import metrics, services
 from hitl.approvals import idempotency
 from hitl.audit import checkpoints
 from hitl.background import chores, clock
@@ -91,6 +92,39 @@ def test_chore_that_is_long_overdue_is_done_once() -> None:
     assert work.times == 2
 
 
+# The last one is of a kind that Python cannot read.
+NO_DUE_TIMES = {
+    "sqlite": ["2999-01-01 00:00:00", "9999-12-31 23:59:59", "never"],
+    "postgresql": ["2999-01-01 00:00:00+00", "9999-12-31 23:59:59+00", "infinity"],
+}[connection.vendor]
+
+
+@pytest.mark.parametrize("due_at", NO_DUE_TIMES)
+def test_chore_that_is_due_later_than_its_interval_is_done_now_by_one_of_many(
+    due_at: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    work = Counted()
+    chore, now = Chore("sweep", timedelta(hours=1), work), timezone.now()
+    chores.do(chore, now=now)
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE hitl_chore SET due_at = %s", [due_at])
+
+    done = together([lambda: chores.do(chore, now=now + timedelta(seconds=30))] * THREADS)
+
+    assert Counter(done) == {True: 1, False: THREADS - 1}
+    assert Turn.objects.get().due_at == now + timedelta(hours=1, seconds=30)
+    assert "chore_due_time_clamped" in caplog.text
+
+
+def test_turn_that_a_faster_clock_took_is_not_taken_again() -> None:
+    work = Counted()
+    chore, now = Chore("sweep", timedelta(hours=1), work), timezone.now()
+    assert chores.do(chore, now=now + timedelta(seconds=20))
+
+    assert not chores.do(chore, now=now)
+    assert work.times == 1
+
+
 def test_chore_that_failed_is_done_at_its_next_turn() -> None:
     def fail() -> int:
         raise LookupError
@@ -145,6 +179,23 @@ async def test_chore_that_fails_does_not_stop_the_clock(redis_client: redis.Redi
     try:
         expired = AuditRecord.objects.filter(event="request:expired")
         await until(expired.exists, within=6)
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def test_clock_measures_what_is_not_vouched_for_also_while_no_turn_is_its_own(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics, "_unvouched", {})
+    await run_sync(factories.opened)
+    later = timezone.now() + timedelta(minutes=30)
+    await run_sync(
+        lambda: Turn.objects.bulk_create([Turn(name=c.name, due_at=later) for c in clock.CHORES])
+    )
+    task = asyncio.create_task(clock.run())
+    try:
+        await until(lambda: metrics._unvouched.get("tenant1") is not None, within=6)
     finally:
         task.cancel()
         await asyncio.wait([task])
