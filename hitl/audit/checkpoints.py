@@ -18,6 +18,8 @@ from structlog.stdlib import get_logger
 from hitl import metrics
 from hitl.audit import checkpoint_files, checkpoint_statement, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
+from hitl.audit.hashing import hash_of
+from hitl.audit.record_signatures import ChainSignatures
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 
@@ -51,6 +53,7 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
         return None
     if checkpoints.filter(sequence=head.last_sequence, key_id=key.key_id).exists():
         return None
+    _check_records_are_signed(tenant_id, newest.sequence if newest else 0, head.last_sequence)
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
     statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
     try:
@@ -110,6 +113,21 @@ def _check_signed_records_exist(
             raise ChainDiffers(
                 _("Record %(sequence)d is not what it was when it was signed. Verify the chain.")
                 % {"sequence": sequence}
+            )
+
+
+def _check_records_are_signed(tenant_id: str, vouched: int, last: int) -> None:
+    """Raise `ChainDiffers` if a record that no checkpoint vouches for yet carries no good
+    signature: the next checkpoint would vouch for it."""
+    signatures = ChainSignatures(tenant_id, vouched=vouched)
+    records = AuditRecord.objects.filter(
+        tenant_id=tenant_id, sequence__gt=vouched, sequence__lte=last
+    )
+    for record in records.order_by("sequence").iterator(chunk_size=500):
+        if record.hash != hash_of(record) or signatures.lacks_signature(record):
+            raise ChainDiffers(
+                _("Record %(sequence)d carries no good signature. Verify the chain.")
+                % {"sequence": record.sequence}
             )
 
 

@@ -1,4 +1,5 @@
-"""The only writer of audit records: one chain per tenant, each record hashed over the last."""
+"""The only writer of audit records: one chain per tenant, each record hashed over the last and
+signed with the deployment's key."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from django.db import transaction
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
+from hitl.audit import record_signatures
 from hitl.audit.hashing import FORM, GENESIS, hash_of
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from hitl.states import AuditEvent
@@ -90,6 +92,7 @@ def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:
         previous_hash=chain.last_hash,
     )
     entry.hash = hash_of(entry)
+    entry.signature = record_signatures.sign(entry.hash)
     chain.last_sequence, chain.last_hash = entry.sequence, entry.hash
     return entry
 

@@ -15,6 +15,7 @@ from hitl.audit import checkpoint_reader, diagnose, record
 from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.diagnose import ChainBreak
 from hitl.audit.hashing import GENESIS, hash_of
+from hitl.audit.record_signatures import ChainSignatures
 from hitl.models import AuditRecord
 
 # Chosen: records read at once.
@@ -55,6 +56,7 @@ def verify(
     # Read before the head, so that no checkpoint is of a record that the head does not count.
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
+    signatures = ChainSignatures(tenant_id, vouched=heads.last)
     expected, previous = 1, GENESIS
     for entry in _records(tenant_id, head.last_sequence):
         if (
@@ -65,6 +67,10 @@ def verify(
             return diagnose.diagnose_record(tenant_id, expected, entry, head)
         if any(statement.hash != entry.hash for statement in heads.statements.get(expected, ())):
             return diagnose.diagnose_signed_record(entry, head, heads)
+        if signatures.lacks_signature(entry) and (
+            unsigned := diagnose.find_unsigned_record(entry, head)
+        ):
+            return unsigned
         if expected % _BATCH_SIZE == 0:
             progress(expected, head.last_sequence)
         expected, previous = expected + 1, entry.hash
@@ -75,7 +81,11 @@ def verify(
         or diagnose.find_lost_signed_records(tenant_id, expected, heads)
         or diagnose.find_forged_checkpoint(tenant_id, heads)
         or IntactChain(
-            tenant_id, head.last_sequence, previous, vouched=heads.last, notes=_notes(heads)
+            tenant_id,
+            head.last_sequence,
+            previous,
+            vouched=heads.last,
+            notes=_notes(heads, signatures.by_unknown_keys),
         )
     )
 
@@ -94,8 +104,8 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         after = batch[-1].sequence
 
 
-def _notes(heads: SignedHeads) -> tuple[str, ...]:
-    """Return remarks on the checkpoints of a chain that holds."""
+def _notes(heads: SignedHeads, records_by_unknown_keys: int) -> tuple[str, ...]:
+    """Return remarks on the checkpoints and signatures of a chain that holds."""
     notes = []
     if heads.files_error:
         notes.append(_("The files outside the database cannot be read: %(why)s"))
@@ -107,7 +117,10 @@ def _notes(heads: SignedHeads) -> tuple[str, ...]:
         notes.append(_("%(unknown)d checkpoints are signed by keys that are not known here."))
     if heads.unreadable_lines:
         notes.append(_("%(unreadable)d checkpoints cannot be read."))
+    if records_by_unknown_keys:
+        notes.append(_("%(records)d records are signed by keys that are not known here."))
     values = {
+        "records": records_by_unknown_keys,
         "why": heads.files_error,
         "unknown": heads.by_unknown_keys,
         "unreadable": heads.unreadable_lines,

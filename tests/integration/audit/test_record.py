@@ -30,7 +30,7 @@ def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
     entry = record(session_id="session-1")
 
     facts = {
-        "form": 2,
+        "form": 3,
         "tenant": "tenant1",
         "sequence": 1,
         "event": "session:refused",
