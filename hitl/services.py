@@ -21,7 +21,7 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
 from hitl.actors import Actor, clock_actor
 from hitl.adoption import adopt
-from hitl.approvals import escalation, opening, permissions, refusals, votes
+from hitl.approvals import decisions, escalation, opening, permissions, refusals, votes
 from hitl.approvals.decisions import ProposedDecision
 from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
@@ -40,6 +40,7 @@ __all__ = [
     "expire_overdue",
     "find",
     "open_request",
+    "read",
     "record_foreign",
     "reject",
     "settle",
@@ -92,6 +93,16 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
     if request is None or not permissions.may_see(tenant_id, request):
         raise errors.RequestNotFound
     return settle(request, now=now)
+
+
+def read(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
+    """Return the request as `find` does, for somebody who may act on its end.
+
+    Raises `RequestNotFound`, and `RequestChanged` for an end that the audit does not have.
+    """
+    request = find(request_id, tenant_id, now=now)
+    decisions.check_recorded(request)
+    return request
 
 
 def settle(request: ApprovalRequest, *, now: datetime | None = None) -> ApprovalRequest:
@@ -274,11 +285,11 @@ def _leave_pending(
     for name, value in change.items():
         setattr(request, name, value)
     details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
-    record.write(EVENT_OF[to], actor, now, request=request, details=details)
+    decision_record = record.write(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first, because with a frozen Redis the rest takes a second.
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
-        entry = outbox.enqueue(request, now)
+        entry = outbox.enqueue(request, decision_record, now)
         after_commit.run(lambda: _publish_signal(entry))
     else:
         after_commit.refresh(request)

@@ -85,6 +85,7 @@ _RAISED: list[Any] = [
     errors.MayNotDecide(),
     errors.RequestExpired(),
     errors.RequestCancelled(),
+    errors.RequestChanged(),
     *STORED,
 ]
 

@@ -24,6 +24,7 @@ from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
 from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
+from hitl.audit import decision_record
 from hitl.delivery import outbox, redis_state, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
@@ -132,7 +133,13 @@ class RequestsView(RequestView):
         # Overdue requests expire by being read, and may then no longer be in the wanted state.
         settled = [services.settle(item) for item in requests]
         status = request.query_params.get("status") or None
-        items = [wire.document(i) for i in settled if status in (None, i.status)]
+        # Nobody is to act on an end that the audit does not have.
+        unrecorded = decision_record.unrecorded(settled)
+        items = [
+            wire.document(i)
+            for i in settled
+            if status in (None, i.status) and i.pk not in unrecorded
+        ]
         page: dict[str, Any] = {"items": items}
         if next_cursor:
             page["nextCursor"] = next_cursor
@@ -164,7 +171,7 @@ class RequestsView(RequestView):
 class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
         tenant_id = self.identity(request).tenant_id
-        document = wire.document(services.find(request_id, tenant_id))
+        document = wire.document(services.read(request_id, tenant_id))
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
         return self.success(compact(document), "Approval request retrieved")
 

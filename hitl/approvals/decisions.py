@@ -13,6 +13,7 @@ from dwp_project.gateway.errors import DwpError
 from hitl import errors
 from hitl.actors import Actor
 from hitl.approvals import permissions, refusals, votes
+from hitl.audit import decision_record
 from hitl.models import ApprovalRequest
 from hitl.policies import rules
 from hitl.states import Status
@@ -43,14 +44,16 @@ class ProposedDecision:
     def check(self, request: ApprovalRequest, now: datetime) -> None:
         """Raise the error if this may not be done to the request as it was read.
 
-        In this order (wire.md, 3.6): `MayNotDecide` and its kinds; `AlreadyDecided`,
-        `RequestExpired` or `RequestCancelled`; `DigestDiffers`; `ReasonRequired`. Refusals, all
-        but the second group, are audited. Whoever voted before the request escalated is
-        answered as then, even if only another role decides now.
+        In this order (wire.md, 3.6): `MayNotDecide` and its kinds; `RequestChanged`;
+        `AlreadyDecided`, `RequestExpired` or `RequestCancelled`; `DigestDiffers`;
+        `ReasonRequired`. Refusals, all but the third group, are audited. Whoever voted before
+        the request escalated is answered as then, even if only another role decides now.
         """
         refusal = _WHY_NOT[self.to](self.actor, request)
         if refusal is not None and not self.is_repeated_vote(request):
             self._refuse(refusal, request, now)
+        if request.status != Status.PENDING and not decision_record.is_recorded(request):
+            self._refuse(errors.RequestChanged(), request, now)
         match request.status:
             case Status.APPROVED | Status.REJECTED:
                 raise errors.AlreadyDecided(request)
@@ -83,3 +86,9 @@ class ProposedDecision:
             shown_digest=self.shown_digest,
         )
         raise refusal
+
+
+def check_recorded(request: ApprovalRequest) -> None:
+    """Raise `RequestChanged` if the request has an end that the audit does not have."""
+    if decision_record.unrecorded([request]):
+        raise errors.RequestChanged

@@ -24,7 +24,7 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, sessions
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
-from hitl.audit import record
+from hitl.audit import decision_record, record
 from hitl.delivery import after_commit, commands, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
@@ -168,7 +168,8 @@ def _has_one_before(request: ApprovalRequest) -> bool:
 def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
     """Return the existing request of the question's id, and False for not new.
 
-    Raises `RequestIdTaken` unless it is the same question of the same person.
+    Raises `RequestIdTaken` unless it is the same question of the same person, and
+    `RequestChanged` for an end that the audit does not have.
     """
     request = ApprovalRequest.objects.get(request_id=question.request_id)
     is_same = (request.tenant_id, request.body_digest) == (
@@ -177,6 +178,8 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
     )
     if not is_same:
         raise errors.RequestIdTaken
+    if decision_record.unrecorded([request]):
+        raise errors.RequestChanged
     if request.status == Status.PENDING:
         # Whoever opened it may have died before Redis was told, or still be waiting there.
         after_commit.run(lambda: _announce(request))

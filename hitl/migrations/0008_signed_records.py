@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import django.db.models.deletion
 from django.db import migrations, models
 
 from hitl.audit import triggers
@@ -21,6 +22,35 @@ class Migration(migrations.Migration):
             model_name="auditrecord",
             name="signature",
             field=models.TextField(blank=True, db_default="", default="", verbose_name="signature"),
+        ),
+        migrations.AddField(
+            model_name="outboxentry",
+            name="record",
+            field=models.ForeignKey(
+                blank=True,
+                db_index=False,
+                null=True,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="hitl.auditrecord",
+                verbose_name="audit record",
+            ),
+        ),
+        migrations.AlterField(
+            model_name="outboxentry",
+            name="outcome",
+            field=models.CharField(
+                choices=[
+                    ("pending", "pending"),
+                    ("delivered", "delivered"),
+                    ("superseded", "superseded"),
+                    ("unheard", "unheard"),
+                    ("refused", "refused"),
+                ],
+                default="pending",
+                max_length=16,
+                verbose_name="outcome",
+            ),
         ),
         # The audit table was touched.
         migrations.RunPython(install, migrations.RunPython.noop),

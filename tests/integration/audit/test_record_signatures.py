@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from django.db import connection
-from django.utils import timezone
 from pytest_django import Settings
 
 from hitl.audit import checkpoints, record_signatures, signing, triggers, verify
@@ -17,7 +16,7 @@ from hitl.audit.diagnose import BreakKind
 from hitl.audit.hashing import hash_of
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditRecord
-from tests.integration.audit.signed_chains import broken
+from tests.integration.audit.signed_chains import broken, insert_record
 from tests.integration.chains import chain_of, record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
@@ -27,20 +26,6 @@ TENANT = "tenant1"
 
 def _another_key(settings: Settings) -> None:
     settings.AUDIT_SIGNING_KEY = base64.b64encode(b"n" * 32).decode()
-
-
-def inserted(*, form: int = 3, at: datetime | None = None, signature: str = "") -> AuditRecord:
-    """Append a record as somebody who can write to the database does: every hash fits."""
-    chain = AuditChain.objects.get(tenant_id=TENANT)
-    entry = record(session_id="forged")
-    triggers.remove(connection)
-    entry.form, entry.at, entry.signature = form, at or timezone.now(), signature
-    entry.hash = hash_of(entry)
-    assert entry.previous_hash == chain.last_hash
-    entry.save()
-    AuditChain.objects.update(last_hash=entry.hash)
-    triggers.install(connection)
-    return entry
 
 
 def test_every_record_is_signed_with_the_deployments_key() -> None:
@@ -56,7 +41,7 @@ def test_every_record_is_signed_with_the_deployments_key() -> None:
 def test_a_record_without_a_signature_breaks_the_chain_although_its_hashes_fit() -> None:
     chain_of(2)
 
-    inserted()
+    insert_record()
 
     assert broken() == (BreakKind.UNSIGNED, 3)
 
@@ -64,7 +49,7 @@ def test_a_record_without_a_signature_breaks_the_chain_although_its_hashes_fit()
 def test_a_record_with_another_records_signature_breaks_the_chain() -> None:
     first, _second = chain_of(2)
 
-    inserted(signature=first.signature)
+    insert_record(signature=first.signature)
 
     assert broken() == (BreakKind.UNSIGNED, 3)
 
@@ -113,7 +98,7 @@ def test_a_trusted_checkpoint_vouches_for_records_of_a_key_that_is_not_trusted_a
 def test_no_checkpoint_vouches_for_a_record_that_nobody_signed() -> None:
     chain_of(2)
     checkpoints.sign_head(TENANT)
-    inserted()
+    insert_record()
 
     with pytest.raises(ChainDiffers):
         checkpoints.sign_head(TENANT)
@@ -123,7 +108,7 @@ def test_no_checkpoint_vouches_for_a_record_that_nobody_signed() -> None:
 
 def test_the_version_before_may_write_for_a_day_after_the_first_signed_record() -> None:
     first = record()
-    entry = inserted(form=2)
+    entry = insert_record(form=2)
     within, after = first.at + timedelta(hours=23), first.at + timedelta(hours=25)
 
     assert record_signatures.is_vouched_for(entry, now=within)
@@ -132,14 +117,14 @@ def test_the_version_before_may_write_for_a_day_after_the_first_signed_record() 
 
 def test_an_unsigned_record_of_an_old_form_is_refused_whatever_time_it_bears() -> None:
     first = record()  # long ago: the day in which the version before may write is over
-    inserted(form=2, at=first.at)
+    insert_record(at=first.at, form=2)
 
     assert broken() == (BreakKind.UNSIGNED, 2)
 
 
 def test_records_from_before_the_first_signed_one_need_no_signature() -> None:
     record()
-    old = inserted(form=2)
+    old = insert_record(form=2)
     triggers.remove(connection)
     AuditRecord.objects.filter(sequence=1).delete()
     old.sequence, old.previous_hash = 1, "0" * 64
