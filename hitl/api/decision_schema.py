@@ -104,7 +104,9 @@ approve = extend_schema_view(
             ApprovalBody,
             {
                 "in my name": {"userId": "user123"},
-                "what I was shown": {"contextDigest": request_example().context_digest},
+                "what I was shown": {
+                    "requestDigest": wire.document(request_example())["requestDigest"]
+                },
                 "nothing": {},
             },
         ),

@@ -91,7 +91,12 @@ class RequestView(EnvelopeView):
 class ApproveView(RequestView):
     def post(self, request: Request, request_id: str) -> Response:
         def decide(actor: Actor) -> ApprovalRequest:
-            return services.approve(request_id, actor, digest=body.get("contextDigest"))
+            return services.approve(
+                request_id,
+                actor,
+                digest=body.get("contextDigest"),
+                request_digest=body.get("requestDigest"),
+            )
 
         body = self.body(request, ApprovalBody)
         return self.decided(request, "approve", "Request approved successfully", body, decide)
@@ -108,6 +113,7 @@ class RejectView(RequestView):
                 actor,
                 reason=body.get("reason") or "",
                 digest=body.get("contextDigest"),
+                request_digest=body.get("requestDigest"),
             )
 
         return self.decided(request, "reject", "Request rejected", body, decide)

@@ -25,6 +25,7 @@ from hitl import errors, sessions
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.audit import decision_record, record
+from hitl.audit.request_digest import opening_details
 from hitl.delivery import after_commit, commands, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
@@ -118,6 +119,7 @@ def _open(
         "actionType": request.action_type,
         "origin": str(origin),
         **rules.policy_details(request),
+        **opening_details(request, actor.id),
     }
     record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
     after_commit.run(lambda: _announce(request))

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.audit.record_signatures import is_vouched_for
+from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import EVENT_OF, Status
 
@@ -47,7 +48,7 @@ def unrecorded(requests: Iterable[ApprovalRequest]) -> set[int]:
 
 def says_so(entry: AuditRecord, request: ApprovalRequest) -> bool:
     """Say whether this record, written by this deployment, says of the request's end what its row
-    says: who ended it how, when, by which channel and why."""
+    says: who ended it how, when, by which channel and why, and what they were shown."""
     if request.status == Status.PENDING:
         return False
     of_record = (
@@ -59,12 +60,17 @@ def says_so(entry: AuditRecord, request: ApprovalRequest) -> bool:
         *(EVENT_OF[Status(request.status)], request.decided_by, request.decided_channel),
         request.decided_at,
     )
-    return of_record == of_row and _reason(entry) == request.reason and is_vouched_for(entry)
+    return of_record == of_row and _is_same_in_details(entry, request) and is_vouched_for(entry)
 
 
-def _reason(entry: AuditRecord) -> object:
+def _is_same_in_details(entry: AuditRecord, request: ApprovalRequest) -> bool:
     try:
         details = parse(entry.details)
+        if not isinstance(details, dict) or details.get("reason", "") != request.reason:
+            return False
+        # Where the row was read without what people are shown, that goes nowhere either.
+        if "requestDigest" not in details or request.get_deferred_fields():
+            return True
+        return bool(details["requestDigest"] == request_digest(request))
     except InvalidJSON:
-        return None
-    return details.get("reason", "") if isinstance(details, dict) else None
+        return False

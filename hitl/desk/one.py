@@ -15,6 +15,7 @@ from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import decision_record
+from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
@@ -92,6 +93,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         else sanitize.marked(request.message, is_multiline=True),
         "context": json_html.html(context),
         "shown_digest": digest(context),
+        "request_digest": request_digest(request, context_digest=digest(context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
         "rule_words": wording.rule(rule_of(request)),

@@ -9,20 +9,26 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
+from hashlib import sha256
 
 import pytest
 import redis
+from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.gateway.errors import DwpError
+from dwp_project.jsontext import canonical, digest, parse
 from dwp_project.offload import run_sync
 from hitl import errors, metrics, services
-from hitl.audit import decision_record
+from hitl.audit import decision_record, triggers
+from hitl.audit.hashing import hash_of
+from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, relay
-from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, Policy, Vote
+from hitl.policies.rules import rule_as_of
 from hitl.states import AuditEvent
 from tests import factories
 from tests.integration.audit.signed_chains import insert_record
@@ -34,7 +40,8 @@ from tests.integration.exchange import call
 from tests.integration.outages import no_redis
 from tests.integration.running import ended, question
 from tests.integration.small_agents import Asker, begun, configure
-from tests.people import REQUESTER
+from tests.people import APPROVER, OUTSIDER, REQUESTER
+from tests.ruling import ADMIN, ESCALATING, a_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -371,3 +378,214 @@ def test_read_raises_for_a_flipped_request_whichever_way_it_ended(
         services.read(request.request_id, request.tenant_id)
 
     assert isinstance(refusal.value, errors.RequestChanged)
+
+
+# --- a request that was changed before it is decided ---------------------------------------------
+
+
+def _change_context(request: ApprovalRequest) -> None:
+    text = '{"folder":"everything"}'
+    _set(context_text=text, context_digest=digest(parse(text)))(request)
+
+
+def _weaken_policy(request: ApprovalRequest) -> None:
+    assert request.policy is not None
+    Policy.objects.filter(pk=request.policy.pk).update(min_approvals=1, forbid_requester=False)
+
+
+def _extend_term(request: ApprovalRequest) -> None:
+    _set(expires_at=request.expires_at + timedelta(days=1))(request)
+
+
+def _escalate(request: ApprovalRequest) -> None:
+    _set(escalated_at=timezone.now())(request)
+
+
+def _add_vote(request: ApprovalRequest) -> None:
+    """Vote in the name of somebody who has not."""
+    _set(approvals=1)(request)
+    Vote.objects.create(
+        request=request,
+        user_id="approver2",
+        person="approver2",
+        role="approver",
+        channel="rest",
+        voted_at=timezone.now(),
+    )
+
+
+def _add_vote_with_record(request: ApprovalRequest) -> None:
+    _add_vote(request)
+    insert_record(request, AuditEvent.REQUEST_VOTED)
+
+
+def _rename_voter(request: ApprovalRequest) -> None:
+    """Have the vote that approver1 gave be somebody else's, so that they can vote again."""
+    services.approve(request.request_id, factories.actor())
+    Vote.objects.update(user_id="approver2", person="approver2")
+
+
+def _invent(request: ApprovalRequest) -> None:
+    """Have an open request that nobody opened."""
+    _set(request_id="req-invented")(request)
+
+
+def _decide_and_reopen(request: ApprovalRequest) -> None:
+    services.reject(request.request_id, factories.actor())
+    _set_back_to_pending(request)
+
+
+DECIDING: dict[str, tuple[Callable[[ApprovalRequest], None], list[str]]] = {
+    "another message": (_set(message="Nothing to see"), ["request"]),
+    "another action": (_set(action_type="read_mail"), ["request"]),
+    "another requester": (_set(user_id="somebody"), ["request"]),
+    "another agent": (_set(agent_id="somebody"), ["request"]),
+    "another session": (_set(session_id="session-another"), ["request"]),
+    "another origin": (_set(origin="redis"), ["request"]),
+    "another time of opening": (_set(created_at=timezone.now()), ["request"]),
+    "another context, with its digest": (_change_context, ["request"]),
+    "no policy": (_set(policy=None), ["request"]),
+    "a weaker policy": (_weaken_policy, ["request"]),
+    "a longer term": (_extend_term, ["term"]),
+    "an escalation": (_escalate, ["term"]),
+    "a number of votes": (_set(approvals=1), ["votes"]),
+    "a vote": (_add_vote, ["votes"]),
+    "a vote with a record that nobody signed": (_add_vote_with_record, ["votes"]),
+    "a vote in another's name": (_rename_voter, ["votes"]),
+    "a request that nobody opened": (_invent, ["opening"]),
+    "a decision that was taken back": (_decide_and_reopen, ["decision"]),
+}
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("name", DECIDING)
+def test_a_request_that_was_changed_is_not_decided(
+    redis_client: redis.Redis, api: Api, name: str, verb: str
+) -> None:
+    a_policy(min_approvals=2, forbid_requester=True)
+    request = _pending()
+    tamper, differing = DECIDING[name]
+    tamper(request)
+    request.refresh_from_db()
+    decisions = AuditRecord.objects.filter(event__in=["request:approved", "request:rejected"])
+    before = decisions.count()
+    shown = {"contextDigest": request.context_digest}
+
+    answer = api.post(f"/aura/hitl/{verb}/{request.request_id}", ADMIN, shown)
+
+    assert answer.refusal == (422, "E3008")
+    after = ApprovalRequest.objects.get(pk=request.pk)
+    assert (after.status, after.approvals) == ("pending", request.approvals)
+    assert decisions.count() == before
+    refusal = json.loads(AuditRecord.objects.get(event="decision:refused").details)
+    assert (refusal["why"], refusal["tried"]) == ("changed behind the book's back", verb)
+    assert refusal["differs"] == differing
+
+
+def test_a_request_of_another_tenant_than_it_was_opened_in_is_not_decided(
+    redis_client: redis.Redis, api: Api
+) -> None:
+    request = _pending()
+    _set(tenant_id="tenant2")(request)
+
+    answer = api.post(f"/aura/hitl/approve/{request.request_id}", OUTSIDER)
+
+    assert answer.refusal == (422, "E3008")
+
+
+def test_a_changed_request_can_still_be_withdrawn(redis_client: redis.Redis) -> None:
+    request = _pending()
+    _set(message="Nothing to see")(request)
+
+    assert services.cancel(request.request_id, factories.actor()).status == "cancelled"
+
+
+def test_a_request_that_the_version_before_opened_is_compared_with_what_its_record_says(
+    redis_client: redis.Redis,
+) -> None:
+    requests = [_opened_by_the_version_before(number) for number in range(3)]
+    _set(action_type="read_mail")(requests[1])
+    _set(policy=a_policy("*"))(requests[2])
+
+    assert services.approve(requests[0].request_id, factories.actor()).status == "approved"
+    for request in requests[1:]:
+        with pytest.raises(errors.RequestChanged):
+            services.approve(request.request_id, factories.actor())
+
+
+def _opened_by_the_version_before(number: int) -> ApprovalRequest:
+    """Open a request, and have its record say what form 2 said, before any signed record."""
+    request = factories.opened(f"session-old-{number}")
+    entry = AuditRecord.objects.get(request_id=request.request_id)
+    triggers.remove(connection)
+    AuditRecord.objects.filter(pk=entry.pk - 1, form=3).delete()
+    details = {"actionType": request.action_type, "origin": "rest"}
+    entry.form, entry.details, entry.signature = 2, canonical(details), ""
+    entry.hash = hash_of(entry)
+    entry.save()
+    triggers.install(connection)
+    return request
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_a_decision_on_all_that_was_shown_is_made(
+    redis_client: redis.Redis, api: Api, verb: str
+) -> None:
+    request = _pending()
+    document = json.loads(api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
+    path, shown = f"/aura/hitl/{verb}/{request.request_id}", document["requestDigest"]
+
+    other = api.post(path, APPROVER, {"requestDigest": "0" * 64})
+    short = api.post(path, APPROVER, {"requestDigest": "0"})
+    same = api.post(path, APPROVER, {"requestDigest": shown})
+
+    assert (other.refusal, short.refusal) == ((409, "E3006"), (400, "E4000"))
+    assert same.status == 200
+    decision = AuditRecord.objects.get(event__in=["request:approved", "request:rejected"])
+    assert json.loads(decision.details)["requestDigest"] == shown
+
+
+def test_what_the_opening_records_is_what_a_request_is_compared_with(
+    redis_client: redis.Redis,
+) -> None:
+    policy = a_policy(min_approvals=2)
+    request = _pending()
+
+    details = json.loads(AuditRecord.objects.get(event="request:opened").details)
+
+    rule = {name: value for name, value in asdict(rule_as_of(policy)).items() if name != "version"}
+    assert details["rule"] == rule
+    assert details["owner"] == {"tenantId": "tenant1", "userId": "user123", "origin": "rest"}
+    assert details["expiresAt"] == request.expires_at.isoformat(timespec="microseconds")
+    assert details["messageDigest"] == sha256(request.message.encode()).hexdigest()
+    assert details["requestDigest"] == request_digest(request)
+
+
+def test_votes_and_an_escalation_that_were_recorded_are_no_changes(
+    redis_client: redis.Redis,
+) -> None:
+    a_policy(min_approvals=2, timeout_seconds=60, **ESCALATING)
+    request = _pending()
+    services.approve(request.request_id, factories.actor())
+    escalated = services.settle(request, now=timezone.now() + timedelta(seconds=61))
+    assert escalated.escalated_at is not None
+
+    now = timezone.now() + timedelta(seconds=62)
+    decided = services.approve(request.request_id, factories.actor(ADMIN), now=now)
+
+    assert decided.status == "approved"
+
+
+def test_the_desk_decides_nothing_else_than_its_page_showed(redis_client: redis.Redis) -> None:
+    request = _pending()
+    client = browser(factories.user("desk", role="approver", is_staff=True))
+    address = f"/admin/hitl/approvalrequest/{request.pk}"
+    page = client.get(f"{address}/change/").content.decode()
+    form = {"approve": "1", "digest": request.context_digest}
+
+    client.post(f"{address}/decide/", form | {"request_digest": "0" * 64})
+    assert ApprovalRequest.objects.get(pk=request.pk).status == "pending"
+    client.post(f"{address}/decide/", form | {"request_digest": request_digest(request)})
+
+    assert f'name="request_digest" value="{request_digest(request)}"' in page
+    assert ApprovalRequest.objects.get(pk=request.pk).status == "approved"
