@@ -73,9 +73,7 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
     idle -= outdated
     _repeat([entry for entry in entries if entry.pk in idle], results, asked_at)
     lost = []
-    loaded = outbox.load_requests([entry for entry in entries if entry.pk not in idle])
-    # Again, because the rows have been read again.
-    for entry in _without_unvouched(loaded, results):
+    for entry in _loaded([entry for entry in entries if entry.pk not in idle], results):
         if entry.pk in outdated:
             _refresh(entry)
             outcome = _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
@@ -115,6 +113,18 @@ def _without_unvouched(
                 tenant=entry.request.tenant_id,
             )
     return [entry for entry in entries if entry.pk not in unvouched]
+
+
+def _loaded(
+    entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]
+) -> list[OutboxEntry]:
+    """Return the entries with everything of their requests. Those whose rows are read again for
+    that are compared with the audit again."""
+    whole = [entry for entry in entries if not entry.request.get_deferred_fields()]
+    partial = [entry for entry in entries if entry.request.get_deferred_fields()]
+    if partial:
+        whole += _without_unvouched(outbox.load_requests(partial), results)
+    return whole
 
 
 def _repeat(
