@@ -91,6 +91,12 @@ class DigestDiffers(errors.Conflict):
         )
 
 
+class RequestChanged(errors.DwpError):
+    """The request's row is not what the audit says it was, or decided what nobody did."""
+
+    code = errors.ErrorCode.REQUEST_CHANGED
+
+
 class AlreadyDecided(Exception):
     """The request was decided before; `request` has that decision (wire.md, 3.2)."""
 

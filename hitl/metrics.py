@@ -20,6 +20,9 @@ signals = Counter("hitl_signals", "Attempts to send a signal, by what came of th
 blocked_records = Counter(
     "hitl_audit_records_blocked", "Audit records refused because their number was taken."
 )
+unvouched_signals = Counter(
+    "hitl_signals_not_vouched_for", "Entries of the outbox whose decision the audit does not have."
+)
 checkpoint_failures = Counter(
     "hitl_checkpoint_failures", "Checkpoints not made, or not written outside the database."
 )

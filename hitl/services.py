@@ -9,6 +9,7 @@ with its audit record and, for a decision, its outbox entry. Redis is written af
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +18,16 @@ from django.utils import timezone
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
+from dwp_project.jsontext import InvalidJSON
 from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
 from hitl.actors import Actor, clock_actor
 from hitl.adoption import adopt
-from hitl.approvals import escalation, opening, permissions, refusals, votes
+from hitl.approvals import decisions, escalation, opening, permissions, refusals, votes
 from hitl.approvals.decisions import ProposedDecision
 from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
+from hitl.audit.request_digest import request_digest as digest_of
 from hitl.delivery import after_commit, outbox, publisher
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.policies import rules
@@ -40,6 +43,7 @@ __all__ = [
     "expire_overdue",
     "find",
     "open_request",
+    "read",
     "record_foreign",
     "reject",
     "settle",
@@ -93,6 +97,16 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
     return settle(request, now=now)
 
 
+def read(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
+    """Return the request as `find` does, for somebody who may act on its end.
+
+    Raises `RequestNotFound`, and `RequestChanged` for an end that the audit does not have.
+    """
+    request = find(request_id, tenant_id, now=now)
+    decisions.check_recorded(request)
+    return request
+
+
 def settle(request: ApprovalRequest, *, now: datetime | None = None) -> ApprovalRequest:
     """Return the request as it is now: if its term is over, it escalates once, or expires.
 
@@ -111,17 +125,24 @@ def settle(request: ApprovalRequest, *, now: datetime | None = None) -> Approval
 
 
 def approve(
-    request_id: str, actor: Actor, *, digest: str | None = None, now: datetime | None = None
+    request_id: str,
+    actor: Actor,
+    *,
+    digest: str | None = None,
+    request_digest: str | None = None,
+    now: datetime | None = None,
 ) -> ApprovalRequest:
     """Approve the request in the actor's name, or add their vote (wire.md, 3.1, 3.2 and 3.6).
 
-    `digest` is the 64 hexadecimal digits of the context that the actor was shown, if known.
+    `digest` is the 64 hexadecimal digits of the context that the actor was shown, and
+    `request_digest` those of all that they were shown, if known.
     Returns the approved request or, where its policy needs more votes, the pending one; a second
     vote of the same person changes nothing. Raises `RequestNotFound`, `MayNotDecide`,
-    `RoleRequired`, `RequesterMayNotApprove`, `DigestDiffers`, `AlreadyDecided`,
+    `RoleRequired`, `RequesterMayNotApprove`, `DigestDiffers`, `RequestChanged`, `AlreadyDecided`,
     `RequestExpired` and `RequestCancelled`. All but the last three are audited.
     """
-    return _decide(ProposedDecision(Status.APPROVED, actor, digest), request_id, now)
+    proposed = ProposedDecision(Status.APPROVED, actor, digest, shown_request_digest=request_digest)
+    return _decide(proposed, request_id, now)
 
 
 def reject(
@@ -130,15 +151,17 @@ def reject(
     *,
     reason: str = "",
     digest: str | None = None,
+    request_digest: str | None = None,
     now: datetime | None = None,
 ) -> ApprovalRequest:
     """Reject the request in the actor's name: one person is enough (wire.md, 3.2 and 3.6).
 
-    `digest` is as for `approve`. Raises what `approve` raises, but for
+    `digest` and `request_digest` are as for `approve`. Raises what `approve` raises, but for
     `RequesterMayNotApprove`, and `ReasonRequired` where the policy wants a reason.
     """
     reason = reason if reason.strip() else ""
-    return _decide(ProposedDecision(Status.REJECTED, actor, digest, reason), request_id, now)
+    proposed = ProposedDecision(Status.REJECTED, actor, digest, reason, request_digest)
+    return _decide(proposed, request_id, now)
 
 
 def cancel(
@@ -273,11 +296,11 @@ def _leave_pending(
     for name, value in change.items():
         setattr(request, name, value)
     details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
-    record.write(EVENT_OF[to], actor, now, request=request, details=details)
+    decision_record = record.write(EVENT_OF[to], actor, now, request=request, details=details)
     # Our own waiters first, because with a frozen Redis the rest takes a second.
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
-        entry = outbox.enqueue(request, now)
+        entry = outbox.enqueue(request, decision_record, now)
         after_commit.run(lambda: _publish_signal(entry))
     else:
         after_commit.refresh(request)
@@ -289,6 +312,13 @@ def _leave_pending(
 def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
     """Return the audit details of a decision besides who made it and the reason."""
     details = rules.policy_details(request)
+    # A decision has compared the stored context with its digest; what ends without one has not, and
+    # ends even if somebody made the context unreadable.
+    is_compared = request.is_decided or request.status == Status.PENDING
+    with suppress(InvalidJSON):
+        details["requestDigest"] = digest_of(
+            request, context_digest=request.context_digest if is_compared else None
+        )
     if request.policy is not None and request.policy.min_approvals > 1:
         details |= votes.vote_details(request)
     return details | ({"shownDigest": shown_digest} if shown_digest else {})

@@ -105,3 +105,5 @@ class DeliveryOutcome(models.TextChoices):
     DELIVERED = "delivered", _("delivered")
     SUPERSEDED = "superseded", _("superseded")
     UNHEARD = "unheard", _("unheard")
+    # Never sent: the audit does not have this decision.
+    REFUSED = "refused", _("refused")

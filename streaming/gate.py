@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import transaction
+from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import canonical
 from hitl import services, waiting
 from hitl.actors import Actor
+from hitl.audit import decision_record
 from hitl.delivery import outbox
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest
@@ -26,6 +28,8 @@ from streaming.agents.base import (
 )
 from streaming.models import Session
 from streaming.writer import Diverged, Writer, retry_until_database_answers
+
+logger = get_logger(__name__)
 
 # After one of these the agent goes no further, whatever it catches.
 _CLOSING_EXCEPTIONS = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
@@ -84,11 +88,19 @@ class SessionGate:
         ended = await waiting.until_ended(request_id)
         if ended.is_decided:
             await retry_until_database_answers(outbox.mark_heard, ended)
+        # Only a decision decides: a status that somebody wrote into the row is nobody's yes.
+        is_recorded = await retry_until_database_answers(decision_record.is_recorded, ended)
         # After everything else: while this process was frozen, another may have taken over, and
         # acts on the same approval.
         await self._writer.confirm_lease()
         if ended.status != Status.APPROVED:
             raise _refusal(ended)
+        if not is_recorded:
+            logger.error("approval_not_vouched_for", request_id=ended.request_id)
+            raise Withdrawn(
+                "The approval is not in the audit: somebody changed the database.",
+                request_id=ended.request_id,
+            )
         return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
 
     def _recorded_request_id(self, question: services.Question) -> str | None:

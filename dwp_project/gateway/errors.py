@@ -30,6 +30,14 @@ class ErrorCode(Enum):
     GONE = ("E3002", 410, _("The request has expired or was cancelled."))
     CONFLICT = ("E3006", 409, _("This id is already used for something else."))
     KEY_REUSED = ("E3007", 422, _("This Idempotency-Key was used with another payload."))
+    REQUEST_CHANGED = (
+        "E3008",
+        422,
+        _(
+            "This request was changed in the database: the audit does not have it as it stands. "
+            "Nothing is decided. Have the audit verified, and ask again in a new request."
+        ),
+    )
     VALIDATION = ("E4000", 400, _("The body failed validation."))
     TOO_LARGE = ("E4130", 413, _("The body is too large: at most 256 KiB are accepted."))
     UPSTREAM_TIMEOUT = ("E5001", 504, _("A service behind this one did not answer in time."))

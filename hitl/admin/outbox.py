@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy
 
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.models import OutboxEntry
+from hitl.states import DeliveryOutcome
 
 
 @admin.register(OutboxEntry)
@@ -13,7 +16,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     tenant_field = "request__tenant_id"
     list_display = (
         "request",
-        "outcome",
+        "outcome_marked",
         "attempts",
         "receivers",
         "created_at",
@@ -22,6 +25,15 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         "error",
     )
     fields = (*list_display, "signal")
+    readonly_fields = ("outcome_marked",)
     list_filter = ("outcome",)
     list_select_related = ("request",)
     show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
+    def outcome_marked(self, entry: OutboxEntry) -> str:
+        """Return the outcome; one that somebody has to look into is red."""
+        text = str(entry.get_outcome_display())
+        if entry.outcome != DeliveryOutcome.REFUSED:
+            return text
+        return format_html('<strong class="refused">{}</strong>', text)

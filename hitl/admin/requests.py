@@ -126,10 +126,13 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             messages.warning(request, _("You had been signed out. Nothing was decided."))
             return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
         digest = request.POST.get("digest", "")
+        # A page that was open before the update sends none.
+        request_digest = request.POST.get("request_digest")
         if "approve" in request.POST:
-            decision = decisions.approval(digest)
+            decision = decisions.approval(digest, request_digest)
         elif "reject" in request.POST:
-            decision = decisions.rejection(digest, _posted_reason(request, {obj.tenant_id}))
+            reason = _posted_reason(request, {obj.tenant_id})
+            decision = decisions.rejection(digest, reason, request_digest)
         else:
             return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
         if not decisions.decide_with_message(request, obj, decision).is_done:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
@@ -18,6 +18,7 @@ from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.adoption.parser import WrittenRequest
 from hitl.audit import record
+from hitl.audit.request_digest import opening_details
 from hitl.delivery import after_commit, resync
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
 from hitl.policies import rules
@@ -131,7 +132,12 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
             requests |= {request.request_id: request for request in opened}
             ApprovalRequest.objects.bulk_create(opened)
             # The chain is locked last, as everywhere.
-            facts = [_audit_fact(question.request, drafts, now) for question in new]
+            facts = [
+                _audit_fact(
+                    question.request, drafts, owners[question.request.session_id].user_id, now
+                )
+                for question in new
+            ]
             record.write_all(tenant_id, facts)
             after_commit.run(lambda: _update_redis(opened))
             after_commit.notify_desk(opened[0])
@@ -178,11 +184,14 @@ def _complete(
 
 
 def _audit_fact(
-    written: WrittenRequest, requests: Mapping[str, ApprovalRequest], now: datetime
+    written: WrittenRequest,
+    requests: Mapping[str, ApprovalRequest],
+    owner_user_id: str,
+    now: datetime,
 ) -> record.Fact:
     request = requests[written.request_id]
-    details = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
-    details |= rules.policy_details(request)
+    details: dict[str, Any] = {"actionType": request.action_type, "origin": str(Origin.REDIS)}
+    details |= rules.policy_details(request) | opening_details(request, owner_user_id)
     return record.Fact(AuditEvent.REQUEST_ADOPTED, agent_of(written), now, request, details=details)
 
 

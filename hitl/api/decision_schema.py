@@ -85,6 +85,7 @@ _RAISED: list[Any] = [
     errors.MayNotDecide(),
     errors.RequestExpired(),
     errors.RequestCancelled(),
+    errors.RequestChanged(),
     *STORED,
 ]
 
@@ -103,7 +104,9 @@ approve = extend_schema_view(
             ApprovalBody,
             {
                 "in my name": {"userId": "user123"},
-                "what I was shown": {"contextDigest": request_example().context_digest},
+                "what I was shown": {
+                    "requestDigest": wire.document(request_example())["requestDigest"]
+                },
                 "nothing": {},
             },
         ),

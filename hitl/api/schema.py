@@ -119,6 +119,7 @@ _open = operation(
         BodyTooLarge(),
         errors.SessionNotFound(),
         errors.RequestIdTaken(),
+        errors.RequestChanged(),
         *STORED,
     ],
 )
@@ -145,7 +146,12 @@ request = extend_schema_view(
                 ],
             )
         },
-        raised=[*IDENTIFIED, errors.RequestNotFound(), *STORED],
+        raised=[
+            *IDENTIFIED,
+            errors.RequestNotFound(),
+            errors.RequestChanged(),
+            *STORED,
+        ],
     )
 )
 
@@ -220,6 +226,7 @@ wait = extend_schema_view(
             *IDENTIFIED,
             InvalidValue("timeout is a whole number of seconds from 1 to 60."),
             errors.RequestNotFound(),
+            errors.RequestChanged(),
             *STORED,
         ],
     )

@@ -55,6 +55,14 @@ class ApprovalBody(DecisionBody):
         help_text="The `contextDigest` of what you decide on: if another context is stored, "
         "nothing is decided (409).",
     )
+    requestDigest = serializers.RegexField(  # noqa: N815
+        r"\A[0-9a-f]{64}\Z",
+        required=False,
+        allow_null=True,
+        trim_whitespace=False,
+        help_text="The `requestDigest` of what you decide on: it covers all that you are shown and "
+        "every rule that applies.",
+    )
 
 
 class RejectionBody(ApprovalBody):

@@ -61,6 +61,11 @@ APPROVAL_REQUEST = component(
                 "SHA-256 of the context's canonical JSON: proof of what was decided on.",
                 pattern="^[0-9a-f]{64}$",
             ),
+            "requestDigest": member(
+                "string",
+                "SHA-256 over all that a person is shown and every rule that applies.",
+                pattern="^[0-9a-f]{64}$",
+            ),
             **_VOTES,
         },
         optional=[

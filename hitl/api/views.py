@@ -24,6 +24,7 @@ from hitl.api.pagination import page_of
 from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, RejectionBody
 from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
+from hitl.audit import decision_record
 from hitl.delivery import outbox, redis_state, wire
 from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Origin, Status
@@ -90,7 +91,12 @@ class RequestView(EnvelopeView):
 class ApproveView(RequestView):
     def post(self, request: Request, request_id: str) -> Response:
         def decide(actor: Actor) -> ApprovalRequest:
-            return services.approve(request_id, actor, digest=body.get("contextDigest"))
+            return services.approve(
+                request_id,
+                actor,
+                digest=body.get("contextDigest"),
+                request_digest=body.get("requestDigest"),
+            )
 
         body = self.body(request, ApprovalBody)
         return self.decided(request, "approve", "Request approved successfully", body, decide)
@@ -107,6 +113,7 @@ class RejectView(RequestView):
                 actor,
                 reason=body.get("reason") or "",
                 digest=body.get("contextDigest"),
+                request_digest=body.get("requestDigest"),
             )
 
         return self.decided(request, "reject", "Request rejected", body, decide)
@@ -132,7 +139,13 @@ class RequestsView(RequestView):
         # Overdue requests expire by being read, and may then no longer be in the wanted state.
         settled = [services.settle(item) for item in requests]
         status = request.query_params.get("status") or None
-        items = [wire.document(i) for i in settled if status in (None, i.status)]
+        # Nobody is to act on an end that the audit does not have.
+        unrecorded = decision_record.unrecorded(settled)
+        items = [
+            wire.document(i)
+            for i in settled
+            if status in (None, i.status) and i.pk not in unrecorded
+        ]
         page: dict[str, Any] = {"items": items}
         if next_cursor:
             page["nextCursor"] = next_cursor
@@ -164,7 +177,7 @@ class RequestsView(RequestView):
 class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
         tenant_id = self.identity(request).tenant_id
-        document = wire.document(services.find(request_id, tenant_id))
+        document = wire.document(services.read(request_id, tenant_id))
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
         return self.success(compact(document), "Approval request retrieved")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from typing import Any
 
 from django.utils.translation import gettext as _
 
@@ -12,12 +13,20 @@ from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.gateway.errors import InvalidValue
 from dwp_project.offload import run_sync
 from hitl import services, waiting
+from hitl.approvals.decisions import check_recorded
 from hitl.delivery import wire
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
 # `timeout` in seconds: its default and its most (wire.md, 3.5).
 DEFAULT_SECONDS, MOST_SECONDS = 30, 60
+
+
+def _document(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the request as the client sees it, read from the database; raises `RequestChanged`
+    for an end that the audit does not have."""
+    check_recorded(request)
+    return wire.document(request)
 
 
 class WaitConsumer(ApiConsumer):
@@ -38,8 +47,7 @@ class WaitConsumer(ApiConsumer):
         await run_sync(services.find, request_id, identity.tenant_id)
         request = await self._until_ended(request_id, identity.tenant_id, seconds)
         is_pending = request.status == Status.PENDING
-        # Reads the policy and the votes from the database.
-        document = await run_sync(wire.document, request)
+        document = await run_sync(_document, request)
         await self.send_json(
             envelope.success(
                 document,

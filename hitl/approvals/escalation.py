@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from hitl.actors import clock_actor
 from hitl.adoption.insert import WAIT_SECONDS
 from hitl.audit import record
+from hitl.audit.request_digest import exact
 from hitl.delivery import after_commit
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest
@@ -40,6 +41,7 @@ def escalate(request: ApprovalRequest, now: datetime) -> bool:
         **rules.policy_details(request),
         "role": rule.escalate_to_role,
         "expiresAt": milliseconds(ends_at),
+        "expiresAtExact": exact(ends_at),
     }
     record.write(
         AuditEvent.REQUEST_ESCALATED,

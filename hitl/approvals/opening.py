@@ -24,7 +24,8 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, sessions
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
-from hitl.audit import record
+from hitl.audit import decision_record, record
+from hitl.audit.request_digest import opening_details
 from hitl.delivery import after_commit, commands, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
@@ -118,6 +119,7 @@ def _open(
         "actionType": request.action_type,
         "origin": str(origin),
         **rules.policy_details(request),
+        **opening_details(request, actor.id),
     }
     record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
     after_commit.run(lambda: _announce(request))
@@ -168,7 +170,8 @@ def _has_one_before(request: ApprovalRequest) -> bool:
 def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:
     """Return the existing request of the question's id, and False for not new.
 
-    Raises `RequestIdTaken` unless it is the same question of the same person.
+    Raises `RequestIdTaken` unless it is the same question of the same person, and
+    `RequestChanged` for an end that the audit does not have.
     """
     request = ApprovalRequest.objects.get(request_id=question.request_id)
     is_same = (request.tenant_id, request.body_digest) == (
@@ -177,6 +180,8 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
     )
     if not is_same:
         raise errors.RequestIdTaken
+    if decision_record.unrecorded([request]):
+        raise errors.RequestChanged
     if request.status == Status.PENDING:
         # The process that opened it may have died before it wrote to Redis, or may still be
         # about to.

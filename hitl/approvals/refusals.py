@@ -26,6 +26,7 @@ _WHY: tuple[tuple[type[DwpError], str], ...] = (
     (errors.RequesterMayNotApprove, "own request"),
     (errors.MayNotDecide, "wrong role"),
     (errors.DigestDiffers, "digest differs"),
+    (errors.RequestChanged, "changed behind the book's back"),
     (errors.ReasonRequired, "reason missing"),
     (errors.RequestNotFound, "wrong tenant"),
 )

@@ -18,6 +18,8 @@ from hitl import metrics
 from hitl.actors import Actor
 from hitl.audit import checkpoint_files, checkpoint_statement, record, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
+from hitl.audit.hashing import hash_of
+from hitl.audit.record_signatures import ChainSignatures
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
@@ -54,6 +56,7 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     _check_signed_records_exist(tenant_id, newest, head)
     if head.last_sequence == 0 or _is_signed(head, {key.key_id: key.public}):
         return None
+    _check_records_are_signed(tenant_id, newest.sequence if newest else 0, head.last_sequence)
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
     statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
     try:
@@ -143,6 +146,21 @@ def _check_signed_records_exist(
             raise ChainDiffers(
                 _("Record %(sequence)d is not what it was when it was signed. Verify the chain.")
                 % {"sequence": sequence}
+            )
+
+
+def _check_records_are_signed(tenant_id: str, vouched: int, last: int) -> None:
+    """Raise `ChainDiffers` if a record that no checkpoint vouches for yet carries no good
+    signature: the next checkpoint would vouch for it."""
+    signatures = ChainSignatures(tenant_id, vouched=vouched)
+    records = AuditRecord.objects.filter(
+        tenant_id=tenant_id, sequence__gt=vouched, sequence__lte=last
+    )
+    for entry in records.order_by("sequence").iterator(chunk_size=500):
+        if entry.hash != hash_of(entry) or signatures.lacks_signature(entry):
+            raise ChainDiffers(
+                _("Record %(sequence)d carries no good signature. Verify the chain.")
+                % {"sequence": entry.sequence}
             )
 
 

@@ -31,6 +31,8 @@ class BreakKind(StrEnum):
     REWRITTEN = "rewritten"
     # A checkpoint that was not signed by the key it names.
     FORGED = "forged"
+    # A record that no trusted key signed when it was written.
+    UNSIGNED = "unsigned"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,16 @@ def diagnose_signed_record(entry: AuditRecord, head: AuditChain, heads: SignedHe
     )
     numbers = {"at": sequence, "before": before}
     return ChainBreak(tenant_id, sequence, BreakKind.REWRITTEN, why % numbers)
+
+
+def find_unsigned_record(entry: AuditRecord, head: AuditChain) -> ChainBreak | None:
+    """Return a break at a record without a good signature; None if the chain does not go on from
+    it, which the next step of the walk reports."""
+    if _hash_named_after(entry.tenant_id, entry.sequence, head) != entry.hash:
+        return None
+    why = _("Record %(at)d was not written by this deployment: it carries no good signature.")
+    values = {"at": entry.sequence}
+    return ChainBreak(entry.tenant_id, entry.sequence, BreakKind.UNSIGNED, why % values)
 
 
 def find_records_outside_chain(tenant_id: str) -> ChainBreak | None:

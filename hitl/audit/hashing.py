@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from hitl.models import AuditRecord
 
 GENESIS = "0" * 64
-# The form of new records. Form 1 had no action; records of it still verify.
-FORM = 2
+# The form of new records. Form 1 had no action, and records of forms 1 and 2 were not signed; they
+# still verify.
+FORM = 3
+# Records of this form and later ones are signed (hitl.audit.record_signatures).
+FIRST_SIGNED_FORM = 3
 
 # Names of the hashed facts, in the order in which an export lists them.
 FACTS = (

@@ -1,4 +1,5 @@
-"""The only writer of audit records: one chain per tenant, each record hashed over the last."""
+"""The only writer of audit records: one chain per tenant, each record hashed over the last and
+signed with the deployment's key."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
-from hitl.audit import blocked
+from hitl.audit import blocked, record_signatures
 from hitl.audit.hashing import FORM, GENESIS, hash_of
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from hitl.states import AuditEvent
@@ -101,6 +102,7 @@ def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:
         previous_hash=chain.last_hash,
     )
     entry.hash = hash_of(entry)
+    entry.signature = record_signatures.sign(entry.hash)
     chain.last_sequence, chain.last_hash = entry.sequence, entry.hash
     return entry
 

@@ -1,4 +1,4 @@
-"""The deployment's own key, which signs checkpoints and exports, and the keys it trusts."""
+"""The deployment's key, which signs records, checkpoints and exports, and the keys it trusts."""
 
 from __future__ import annotations
 
@@ -81,6 +81,8 @@ def signature_trust(key_id: str, message: bytes, signature: str, keys: dict[str,
     return Trust.KNOWN if is_signed_by(keys[key_id], message, signature) else Trust.FORGED
 
 
+# Chosen: the records of signals that are due again are verified at each attempt.
+@lru_cache(maxsize=4096)
 def is_signed_by(public: bytes, message: bytes, signature: str) -> bool:
     """Say whether the base64 `signature` of `message` was made with the key of `public`."""
     try:

@@ -19,6 +19,7 @@ from hitl.audit import checkpoint_reader, checkpoints, diagnose, record
 from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.diagnose import ChainBreak
 from hitl.audit.hashing import GENESIS, hash_of
+from hitl.audit.record_signatures import ChainSignatures
 from hitl.models import AuditRecord
 
 # Chosen: records read at once.
@@ -81,6 +82,7 @@ def verify(
     # Read before the head, so that no checkpoint is of a record that the head does not count.
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
+    signatures = ChainSignatures(tenant_id, vouched=heads.last)
     expected, previous = 1, GENESIS
     oldest_at: datetime | None = None
     for entry in _records(tenant_id, head.last_sequence):
@@ -94,6 +96,10 @@ def verify(
             return diagnose.diagnose_signed_record(entry, head, heads)
         if expected > heads.last_in_files and (oldest_at is None or entry.at < oldest_at):
             oldest_at = entry.at
+        if signatures.lacks_signature(entry) and (
+            unsigned := diagnose.find_unsigned_record(entry, head)
+        ):
+            return unsigned
         if expected % _BATCH_SIZE == 0:
             progress(expected, head.last_sequence)
         expected, previous = expected + 1, entry.hash
@@ -114,7 +120,7 @@ def verify(
             previous,
             vouched=heads.last,
             verdict=Verdict.WHOLE if is_vouched else Verdict.UNVOUCHED,
-            notes=_notes(heads, is_overdue=is_overdue),
+            notes=_notes(heads, signatures.by_unknown_keys, is_overdue=is_overdue),
         )
     )
 
@@ -133,8 +139,10 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         after = batch[-1].sequence
 
 
-def _notes(heads: SignedHeads, *, is_overdue: bool) -> tuple[str, ...]:
-    """Return remarks on the checkpoints of a chain that holds."""
+def _notes(
+    heads: SignedHeads, records_by_unknown_keys: int, *, is_overdue: bool
+) -> tuple[str, ...]:
+    """Return remarks on the checkpoints and signatures of a chain that holds."""
     notes = []
     if heads.files_error:
         notes.append(_("The files outside the database cannot be read: %(why)s"))
@@ -162,7 +170,10 @@ def _notes(heads: SignedHeads, *, is_overdue: bool) -> tuple[str, ...]:
         notes.append(_("%(unknown)d checkpoints are signed by keys that are not known here."))
     if heads.unreadable_lines:
         notes.append(_("%(unreadable)d checkpoints cannot be read."))
+    if records_by_unknown_keys:
+        notes.append(_("%(records)d records are signed by keys that are not known here."))
     values = {
+        "records": records_by_unknown_keys,
         "why": heads.files_error,
         "written": heads.written_outside,
         "lost": heads.lost_in_database,

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from redis.exceptions import ResponseError
+from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON, compact
 from dwp_project.wakeup import redis_client
+from hitl.audit import decision_record
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.keys import NAMED_BY, Script
 from hitl.delivery.wire import document
 from hitl.models import ApprovalRequest
 from hitl.states import Status
+
+logger = get_logger(__name__)
 
 # How long a publication may take from reading the database to its execution in Redis: a script
 # that a frozen link held back longer would act on a state that is gone (wire.md, 5.3; ADR 0023).
@@ -105,8 +109,11 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
     """Make a newly opened request known to agents as the one its session waits for, and remove
     an older request's signal; raises `redis.RedisError`.
 
-    With `instead_of`, the session's key changes only if it still names that request.
+    With `instead_of`, the session's key changes only if it still names that request. Writes
+    nothing of an end that the audit does not have.
     """
+    if _is_unrecorded(request):
+        return
     session = {
         "sessionId": request.session_id,
         "requestId": request.request_id,
@@ -262,8 +269,10 @@ return 1
 
 
 def refresh(request: ApprovalRequest) -> None:
-    """Bring the request's own key up to date, after a vote, an escalation or its end; raises
-    `redis.RedisError`."""
+    """Bring the request's own key up to date, after a vote, an escalation or its end, unless the
+    audit does not have that end; raises `redis.RedisError`."""
+    if _is_unrecorded(request):
+        return
     key, text = redis_keys.request_key(request.request_id), compact(document(request))
     if request.status == Status.PENDING:
         _REFRESH.run(
@@ -274,6 +283,14 @@ def refresh(request: ApprovalRequest) -> None:
         )
     else:
         redis_client().set(key, text, ex=redis_keys.REQUEST_TTL)
+
+
+def _is_unrecorded(request: ApprovalRequest) -> bool:
+    """Say whether the request has an end that the audit does not have, and log it."""
+    if request.status == Status.PENDING or decision_record.is_recorded(request):
+        return False
+    logger.error("request_not_vouched_for", request_id=request.request_id, tenant=request.tenant_id)
+    return True
 
 
 # If the session waits for another request already, the signal may be that one's.

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import connection, transaction
-from django.db.models import F, Max, Q
+from django.db.models import Case, F, Max, Q, Value, When
 from django.utils import timezone
 
 from dwp_project.jsontext import compact
 from hitl import metrics
+from hitl.audit import decision_record
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import signal
-from hitl.models import ApprovalRequest, OutboxEntry, OutboxQuerySet
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet
 from hitl.states import DeliveryOutcome, Origin
 
 # The wake-up topic that tells relays to look at the outbox.
@@ -34,6 +36,18 @@ _TAKEN_FOR = timedelta(seconds=3)
 _IN_FLIGHT = timedelta(seconds=1)
 # Entries that one UPDATE marks while Redis is away. Chosen.
 _NOTED_AT_ONCE = 200
+# The columns that a decision sets, also in an entry that was there before.
+_COLUMNS = (
+    *("record", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
+    *("attempted_at", "heard_at", "error"),
+)
+# What the built-in agent has read meanwhile is delivered (`mark_heard`).
+_DELIVERED_IF_HEARD = Case(
+    When(heard_at=None, then=Value(DeliveryOutcome.PENDING)),
+    default=Value(DeliveryOutcome.DELIVERED),
+)
+# Large columns that no signal is derived from.
+_UNNEEDED_UNTIL_SENT = ("message", "context_text")
 # Seconds between attempts: doubled six times, then constant. An agent hears at most 6 s after it
 # subscribed (delivery.md), and what else a relay has to do comes on top of the pause.
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
@@ -53,25 +67,63 @@ class AttemptResult:
     # The session's key named an earlier request: nothing was published.
     is_withheld: bool = False
 
+    @property
+    def is_unheard(self) -> bool:
+        """Whether the signal was published and nobody received it."""
+        withheld = self.error or self.is_late or self.is_withheld
+        return self.outcome is DeliveryOutcome.PENDING and not withheld
 
-def enqueue(request: ApprovalRequest, now: datetime) -> OutboxEntry:
-    """Write the signal of a decided request, in the decision's transaction."""
-    return OutboxEntry.objects.create(
-        request=request, signal=compact(signal(request)), created_at=now, due_at=now + _FAST_PATH
+
+def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> OutboxEntry:
+    """Write the entry of a decided request and of the decision's record, in its transaction.
+
+    An entry that somebody wrote before the decision was made is replaced.
+    """
+    entry = OutboxEntry(
+        request=request,
+        record=record,
+        signal=compact(signal(request)),
+        created_at=now,
+        due_at=now + _FAST_PATH,
     )
+    OutboxEntry.objects.bulk_create(
+        [entry], update_conflicts=True, unique_fields=["request"], update_fields=_COLUMNS
+    )
+    return entry
+
+
+def text_of(entry: OutboxEntry) -> str:
+    """Return the signal of the entry's decided request: the exact bytes of every publication,
+    first or repeated (wire.md, 5.2)."""
+    return compact(signal(entry.request))
+
+
+def unvouched(entries: Sequence[OutboxEntry]) -> set[int]:
+    """Return the keys of the entries that must not be sent: their request is not decided, or the
+    record of the decision does not say what its row says."""
+    # The version before writes no reference: its records are searched for, in one query.
+    unlinked = [entry.request for entry in entries if entry.record is None]
+    recorded = decision_record.recorded(unlinked)
+    return {
+        entry.pk
+        for entry in entries
+        if not entry.request.is_decided
+        or not (
+            entry.request_id in recorded
+            if entry.record is None
+            else decision_record.says_so(entry.record, entry.request)
+        )
+    }
 
 
 def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
     """Return up to `limit` entries to send now, and keep other relays from them meanwhile.
 
-    Of their requests only the ids are read: most entries wait for somebody to listen.
-    `load_requests` reads the rest for those that are sent.
+    Their requests are read without what people are shown: most entries wait for somebody to
+    listen. `load_requests` reads the rest for those that are sent.
     """
-    due = OutboxEntry.objects.due(now).select_related("request").order_by("due_at")
-    due = due.only(
-        *("signal", "created_at", "attempts", "receivers"),
-        *("request__session_id", "request__request_id"),
-    )
+    due = OutboxEntry.objects.due(now).select_related("request", "record").order_by("due_at")
+    due = due.defer("signal", *(f"request__{name}" for name in _UNNEEDED_UNTIL_SENT))
     with transaction.atomic():
         taken = list(_unlocked(due)[:limit])
         if taken:
@@ -85,7 +137,9 @@ def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
     """Return the entries with everything of their requests."""
     partial = [entry.pk for entry in entries if entry.request.get_deferred_fields()]
     whole = (
-        OutboxEntry.objects.select_related("request__policy").in_bulk(partial) if partial else {}
+        OutboxEntry.objects.select_related("request__policy", "record").in_bulk(partial)
+        if partial
+        else {}
     )
     return [whole.get(entry.pk, entry) for entry in entries]
 
@@ -96,7 +150,8 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
     equal = defaultdict(list)
     for entry, result in attempts:
         equal[result, min(entry.attempts, _DOUBLINGS)].append(entry.pk)
-    with transaction.atomic():
+    # One attempt is one statement: a transaction would take two more round trips.
+    with transaction.atomic() if len(attempts) > 1 else nullcontext():
         if len(attempts) > 1:
             _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
         for (result, before), pks in equal.items():
@@ -111,17 +166,10 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
                 attempted_at=now,
                 due_at=now + timedelta(seconds=pause),
                 receivers=F("receivers") + result.receivers,
-                outcome=result.outcome,
+                outcome=_DELIVERED_IF_HEARD if result.is_unheard else result.outcome,
                 error=result.error[:255],
             )
             metrics.signals.labels(str(result.outcome)).inc(len(pks))
-        published = [
-            entry.pk
-            for entry, result in attempts
-            if not (result.error or result.is_late or result.is_withheld)
-        ]
-        heard_meanwhile = OutboxEntry.objects.pending().filter(pk__in=published)
-        heard_meanwhile.exclude(heard_at=None).update(outcome=DeliveryOutcome.DELIVERED)
 
 
 def next_due() -> datetime | None:
@@ -196,8 +244,9 @@ def current_signal(session_id: str) -> str | None:
     """Return what the session's signal key would hold if Redis could be asked."""
     newest = ApprovalRequest.objects.filter(session_id=session_id).newest_first().first()
     since = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
-    entry = OutboxEntry.objects.filter(request=newest, created_at__gt=since).first()
-    return entry.signal if newest and entry else None
+    entries = OutboxEntry.objects.filter(request=newest, created_at__gt=since)
+    entry = entries.select_related("request", "record").first() if newest else None
+    return None if entry is None or unvouched([entry]) else text_of(entry)
 
 
 def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:

@@ -12,6 +12,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.wakeup import redis_may_be_away
+from hitl import metrics
 from hitl.delivery import commands, outbox, redis_state
 from hitl.delivery import keys as redis_keys
 from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
@@ -66,12 +67,13 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
     can be reached."""
     # Redis's time first: the database's answer may be acted on for `VALID_SECONDS` from then.
     asked_at = redis_state.clock()
+    entries = _without_unvouched(entries, results)
     outdated, states = _outdated(entries), _key_states(entries)
     idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
     idle -= outdated
     _repeat([entry for entry in entries if entry.pk in idle], results, asked_at)
     lost = []
-    for entry in outbox.load_requests([entry for entry in entries if entry.pk not in idle]):
+    for entry in _loaded([entry for entry in entries if entry.pk not in idle], results):
         if entry.pk in outdated:
             _refresh(entry)
             outcome = _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
@@ -80,16 +82,49 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
             lost.append(entry)
         else:
             publication = commands.publish(
-                entry.request, entry.signal, seconds=_ttl(entry), asked_at=asked_at
+                entry.request, outbox.text_of(entry), seconds=_ttl(entry), asked_at=asked_at
             )
             results[entry.pk] = _result_of(entry, publication)
     # What Redis lost in a restart, in one round trip: nobody listens for these signals yet.
     if lost:
         publications = commands.publish_all(
-            [(entry.request, entry.signal, _ttl(entry)) for entry in lost], asked_at=asked_at
+            [(entry.request, outbox.text_of(entry), _ttl(entry)) for entry in lost],
+            asked_at=asked_at,
         )
         for entry, publication in zip(lost, publications, strict=True):
             results[entry.pk] = _result_of(entry, publication)
+
+
+def _without_unvouched(
+    entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]
+) -> list[OutboxEntry]:
+    """Return the entries whose decision the audit has; put into `results` that the others are
+    refused: nothing of them is sent or written to Redis."""
+    unvouched = outbox.unvouched(entries)
+    for entry in entries:
+        if entry.pk in unvouched:
+            results[entry.pk] = outbox.AttemptResult(
+                DeliveryOutcome.REFUSED, error="the audit does not have this decision"
+            )
+            metrics.unvouched_signals.inc()
+            logger.error(
+                "signal_not_vouched_for",
+                request_id=entry.request.request_id,
+                tenant=entry.request.tenant_id,
+            )
+    return [entry for entry in entries if entry.pk not in unvouched]
+
+
+def _loaded(
+    entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]
+) -> list[OutboxEntry]:
+    """Return the entries with everything of their requests. Those whose rows are read again for
+    that are compared with the audit again."""
+    whole = [entry for entry in entries if not entry.request.get_deferred_fields()]
+    partial = [entry for entry in entries if entry.request.get_deferred_fields()]
+    if partial:
+        whole += _without_unvouched(outbox.load_requests(partial), results)
+    return whole
 
 
 def _repeat(
@@ -102,15 +137,16 @@ def _repeat(
     if not entries:
         return
     signals = [
-        (entry.request.session_id, entry.request.request_id, entry.signal) for entry in entries
+        (entry.request.session_id, entry.request.request_id, outbox.text_of(entry))
+        for entry in entries
     ]
     publications = commands.repeat_all(signals, asked_at=asked_at)
     for entry, publication in zip(entries, publications, strict=True):
         if isinstance(publication, commands.Published):
             results[entry.pk] = _result_of(entry, publication)
         else:
-            [loaded] = outbox.load_requests([entry])
-            results[entry.pk] = _result_of(loaded, publication)
+            for loaded in _without_unvouched(outbox.load_requests([entry]), results):
+                results[entry.pk] = _result_of(loaded, publication)
 
 
 def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
@@ -133,7 +169,7 @@ def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
         return {}
     states = redis_state.signals_and_listeners([entry.request.session_id for entry in again])
     return {
-        entry.pk: KeyState(signal == entry.signal, listeners)
+        entry.pk: KeyState(signal == outbox.text_of(entry), listeners)
         for entry, (signal, listeners) in zip(again, states, strict=True)
     }
 

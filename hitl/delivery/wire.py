@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from dwp_project.jsontext import digest
+from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
@@ -34,6 +36,7 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
     body |= {
         "expiresAt": milliseconds(request.expires_at),
         "contextDigest": request.context_digest,
+        "requestDigest": request_digest(request, context_digest=digest(body["context"])),
     }
     if request.policy is not None and request.policy.min_approvals > 1:
         body |= _votes(request)

@@ -48,16 +48,19 @@ class DecisionResult:
         return messages.DEFAULT_TAGS[self.level]
 
 
-def approval(digest: str) -> Decide:
-    """Return a function that approves a request whose context has this digest."""
-    return lambda request_id, actor: services.approve(request_id, actor, digest=digest)
+def approval(digest: str, request_digest: str | None = None) -> Decide:
+    """Return a function that approves a request whose context has this digest, and all of which
+    has `request_digest` if the page sent one."""
+    return lambda request_id, actor: services.approve(
+        request_id, actor, digest=digest, request_digest=request_digest
+    )
 
 
-def rejection(digest: str, reason: str) -> Decide:
-    """Return a function that rejects a request whose context has this digest."""
+def rejection(digest: str, reason: str, request_digest: str | None = None) -> Decide:
+    """Return a function that rejects a request, as `approval` does."""
     reason = reason.strip()[:MAX_REASON_LENGTH]
     return lambda request_id, actor: services.reject(
-        request_id, actor, reason=reason, digest=digest
+        request_id, actor, reason=reason, digest=digest, request_digest=request_digest
     )
 
 

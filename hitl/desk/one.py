@@ -14,11 +14,14 @@ from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
+from hitl.audit import decision_record
+from hitl.audit.request_digest import request_digest
+from hitl.delivery import outbox
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, RejectionReason
 from hitl.policies.rules import rule_of
-from hitl.states import Status
+from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
 
 # Chosen: fits beside the request without scrolling.
@@ -53,10 +56,26 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "rule": rule,
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
+        "warning": _warning(request),
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
+
+
+def _warning(request: ApprovalRequest) -> str:
+    """Return a warning of a decision that nobody made, or an empty text."""
+    if decision_record.unrecorded([request]):
+        return _(
+            "The audit does not have this decision: somebody changed the database. No agent is "
+            "told of it."
+        )
+    if outbox.outcome_of(request.request_id) == DeliveryOutcome.REFUSED:
+        return _(
+            "A signal for this request was refused: the audit does not have that decision. "
+            "Somebody changed the database."
+        )
+    return ""
 
 
 def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
@@ -74,6 +93,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         else sanitize.marked(request.message, is_multiline=True),
         "context": json_html.html(context),
         "shown_digest": digest(context),
+        "request_digest": request_digest(request, context_digest=digest(context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
         "rule_words": wording.rule(rule_of(request)),

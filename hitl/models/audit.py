@@ -54,6 +54,9 @@ class AuditRecord(models.Model):
     details = models.TextField(_("details"), default="{}")
     previous_hash = models.CharField(_("hash before"), max_length=64)
     hash = models.CharField(_("hash"), max_length=64)
+    # Over the hash, with the deployment's key (hitl.audit.record_signatures); empty in records of
+    # forms 1 and 2.
+    signature = models.TextField(_("signature"), blank=True, default="", db_default="")
 
     class Meta:
         verbose_name = _("audit record")

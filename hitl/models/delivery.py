@@ -7,6 +7,7 @@ from datetime import datetime
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from hitl.models.audit import AuditRecord
 from hitl.models.requests import ApprovalRequest
 from hitl.states import DeliveryOutcome
 
@@ -25,7 +26,19 @@ class OutboxEntry(models.Model):
     request = models.OneToOneField(
         ApprovalRequest, on_delete=models.PROTECT, related_name="outbox_entry"
     )
-    # The exact bytes of every publication, first or repeated.
+    # The record of the decision; None if a process of the version before wrote the entry. No
+    # index: nothing is searched by it.
+    record = models.ForeignKey(
+        AuditRecord,
+        verbose_name=_("audit record"),
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+    )
+    # For people, and for processes of the version before. What is sent is derived anew
+    # (hitl.delivery.outbox.text_of).
     signal = models.TextField(_("signal"))
     created_at = models.DateTimeField(_("created at"))
     attempts = models.PositiveIntegerField(_("attempts"), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import shutil
 import signal
@@ -25,6 +26,8 @@ from tests.chaos.processes import CHECKOUT, Process, free_ports, inherited
 
 _START_SECONDS = 90.0
 _SECRET = "a-secret-that-only-this-run-knows-0123456789"
+# One for all servers, each of which has a DATA_DIR of its own.
+_SIGNING_KEY = base64.b64encode(b"k" * 32).decode()
 _TOKEN_SECONDS = 6 * 3600
 
 
@@ -44,6 +47,7 @@ class Cluster:
             "DATABASE_URL": self.postgres.url,
             "JWT_SECRET": _SECRET,
             "DJANGO_SECRET_KEY": _SECRET,
+            "AUDIT_SIGNING_KEY": _SIGNING_KEY,
             "HITL_DEFAULT_TIMEOUT_SECONDS": str(question_seconds),
             "DWP_AGENT_OPTIONS": json.dumps({"chunk_delay": 0.05, "step_delay": 0.05}),
             "LOG_LEVEL": "WARNING",

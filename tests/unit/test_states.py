@@ -90,6 +90,8 @@ ALWAYS = {
     "message": "?",
     "expiresAt": 1768565100123,
     "contextDigest": "0" * 64,
+    # Over the context as it is stored, which is another one than `context_digest` says.
+    "requestDigest": "4ff23fb5945db0e4bcad8d0b5b77eb106073e2314cd5e495c72527e28d48843f",
 }
 DECISION = {
     Status.APPROVED: {"approvedBy": "kim", "approvedAt": 1768564805123},

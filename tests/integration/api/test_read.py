@@ -10,6 +10,7 @@ import redis
 from django.utils import timezone
 
 from hitl import services
+from hitl.audit.request_digest import request_digest
 from tests import factories
 from tests.integration.calls import Api
 from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
@@ -37,6 +38,7 @@ def test_read_answers_a_json_string(api: Api) -> None:
         "message": "Delete 3 mails?",
         "expiresAt": int(request.expires_at.timestamp() * 1000),
         "contextDigest": request.context_digest,
+        "requestDigest": request_digest(request),
     }
 
 

@@ -61,6 +61,7 @@ def test_request_escalates_at_its_time_and_stays_pending(redis_client: redis.Red
         "policy": {"pattern": "delete_*", "version": 1},
         "role": "admin",
         "expiresAt": int(at(70).timestamp() * 1000),
+        "expiresAtExact": "2026-01-16T12:01:10.000000+00:00",
     }
     assert not OutboxEntry.objects.exists()
 

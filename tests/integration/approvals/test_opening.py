@@ -8,6 +8,7 @@ import pytest
 
 from dwp_project.jsontext import digest
 from hitl import services
+from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import Origin
 from tests import factories
@@ -47,6 +48,7 @@ def test_opening_answers_the_object(api: Api) -> None:
         "message": sent["message"],
         "expiresAt": data["expiresAt"],
         "contextDigest": digest(sent["context"]),
+        "requestDigest": request_digest(ApprovalRequest.objects.get()),
     }
 
 

@@ -16,6 +16,7 @@ from hitl import services
 from hitl.audit import diagnose, hashing
 from hitl.audit import record as audit_record
 from hitl.audit import verify as audit_verify
+from hitl.audit.request_digest import request_digest
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent, Origin
 from tests import factories
@@ -30,7 +31,7 @@ def test_record_is_hashed_over_all_it_says_as_canonical_json() -> None:
     entry = record(session_id="session-1")
 
     facts = {
-        "form": 2,
+        "form": 3,
         "tenant": "tenant1",
         "sequence": 1,
         "event": "session:refused",
@@ -137,7 +138,11 @@ def test_reason_of_a_rejection_is_recorded() -> None:
     services.reject(request.request_id, factories.actor(), reason="아직 아님")
 
     details = json.loads(AuditRecord.objects.get(event="request:rejected").details)
-    assert details == {"reason": "아직 아님", "role": "approver"}
+    assert details == {
+        "reason": "아직 아님",
+        "requestDigest": request_digest(request),
+        "role": "approver",
+    }
 
 
 def test_decision_takes_its_time_from_the_caller() -> None:

@@ -1,0 +1,76 @@
+"""Says whether the audit has a request's end as its row has it: only a decision decides.
+
+Whatever acts on a request that has ended, or tells an agent of it, asks here first: a status that
+somebody wrote into the database is nobody's decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+from dwp_project.jsontext import InvalidJSON, parse
+from hitl.audit.record_signatures import is_vouched_for
+from hitl.audit.request_digest import request_digest
+from hitl.models import ApprovalRequest, AuditRecord
+from hitl.states import EVENT_OF, Status
+
+
+def is_recorded(request: ApprovalRequest) -> bool:
+    """Say whether an audit record of this deployment says of the request's end what its row says;
+    one query. A pending request has no end."""
+    return request.pk in recorded([request])
+
+
+def recorded(requests: Collection[ApprovalRequest]) -> set[int]:
+    """Return the keys of the requests of which `is_recorded` is true; one query for all."""
+    ended = [request for request in requests if request.status != Status.PENDING]
+    if not ended:
+        return set()
+    records: dict[str, list[AuditRecord]] = {}
+    for entry in AuditRecord.objects.filter(
+        request_id__in=[request.request_id for request in ended],
+        event__in=EVENT_OF.values(),
+    ).order_by("id"):
+        records.setdefault(entry.request_id, []).append(entry)
+    return {
+        request.pk
+        for request in ended
+        if any(says_so(entry, request) for entry in records.get(request.request_id, ()))
+    }
+
+
+def unrecorded(requests: Iterable[ApprovalRequest]) -> set[int]:
+    """Return the keys of the requests that have ended and of whose end the audit says nothing, or
+    something else; one query for all."""
+    ended = [request for request in requests if request.status != Status.PENDING]
+    return {request.pk for request in ended} - recorded(ended)
+
+
+def says_so(entry: AuditRecord, request: ApprovalRequest) -> bool:
+    """Say whether this record, written by this deployment, says of the request's end what its row
+    says: who ended it how, when, by which channel and why, and what they were shown."""
+    if request.status == Status.PENDING:
+        return False
+    of_record = (
+        *(entry.request_id, entry.tenant_id, entry.session_id),
+        *(entry.event, entry.actor, entry.channel, entry.at),
+    )
+    of_row = (
+        *(request.request_id, request.tenant_id, request.session_id),
+        *(EVENT_OF[Status(request.status)], request.decided_by, request.decided_channel),
+        request.decided_at,
+    )
+    return of_record == of_row and _is_same_in_details(entry, request) and is_vouched_for(entry)
+
+
+def _is_same_in_details(entry: AuditRecord, request: ApprovalRequest) -> bool:
+    try:
+        details = parse(entry.details)
+        if not isinstance(details, dict) or details.get("reason", "") != request.reason:
+            return False
+        # Where the row was read without what people are shown, that goes nowhere either.
+        if "requestDigest" not in details or request.get_deferred_fields():
+            return True
+        return bool(details["requestDigest"] == request_digest(request))
+    except InvalidJSON:
+        return False

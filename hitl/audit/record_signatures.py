@@ -1,0 +1,124 @@
+"""Signs each record when it is written, and says which records carry no good signature.
+
+A signature is `<key id>:<base64 Ed25519 signature over the ASCII of the record's hash>`. Whoever
+can only write to the database can compute hashes that fit, but cannot sign.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from django.utils import timezone
+
+from hitl.audit import signing
+from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
+from hitl.audit.signing import Trust
+from hitl.models import AuditRecord
+
+# How long after a chain's first signed record the processes of the version before, which do not
+# sign, may still write to it. Chosen: a rolling update ends within a day.
+UPDATE_TAKES = timedelta(hours=24)
+# Chosen: how many of a chain's first signed records are read to find one of a trusted key.
+_FIRST_RECORDS = 1000
+
+# Chosen: a decision reads the records of its request, which this process has often just written; to
+# verify a signature takes longer than to make one.
+_REMEMBERED = 10_000
+# The hashes that this process has signed, by signature.
+_signed_here: dict[str, str] = {}
+# The key of each chain's first signed record, so that it is searched for once in each process.
+_first_signed_keys: dict[str, int] = {}
+
+
+def sign(record_hash: str) -> str:
+    """Return the signature of a record that has this hash; raises `signing.KeyUnusable`."""
+    key = signing.signing_key()
+    signature = f"{key.key_id}:{key.sign(record_hash.encode('ascii'))}"
+    _signed_here[signature] = record_hash
+    with suppress(StopIteration, RuntimeError):  # another thread has just removed one as well
+        if len(_signed_here) > _REMEMBERED:
+            _signed_here.pop(next(iter(_signed_here)), None)
+    return signature
+
+
+def trust_of(entry: AuditRecord, keys: dict[str, bytes]) -> Trust:
+    """Say whether the record's signature can be trusted where `keys` are the trusted; a record
+    without one is `FORGED`."""
+    key_id, _colon, signature = entry.signature.partition(":")
+    if not signature:
+        return Trust.FORGED
+    if key_id in keys and _signed_here.get(entry.signature) == entry.hash:
+        return Trust.KNOWN
+    return signing.signature_trust(key_id, entry.hash.encode(), signature, keys)
+
+
+def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
+    """Say whether this deployment wrote the record as it stands: its hash fits and a trusted key
+    signed it, or it may be without a signature."""
+    if entry.hash != hash_of(entry):
+        return False
+    if entry.form >= FIRST_SIGNED_FORM:
+        return trust_of(entry, signing.trusted_keys()) is Trust.KNOWN
+    return _may_be_unsigned(entry, first_signed(entry.tenant_id), now or timezone.now())
+
+
+class ChainSignatures:
+    """Looks at the records of one chain in their order, and says which lack a good signature."""
+
+    def __init__(self, tenant_id: str, *, vouched: int, now: datetime | None = None) -> None:
+        """`vouched` is the last record that a trusted checkpoint vouches for, 0 without any."""
+        self._tenant_id, self._vouched = tenant_id, vouched
+        self._now = now or timezone.now()
+        self._keys = signing.trusted_keys()
+        # Records by a key that is not trusted are those of a key that was replaced since, but
+        # only before the first that a trusted key vouches for.
+        self._is_trusted_key_in_use = vouched > 0
+        self.by_unknown_keys = 0
+
+    def lacks_signature(self, entry: AuditRecord) -> bool:
+        """Say whether the record should carry a good signature and does not."""
+        if entry.sequence <= self._vouched:
+            return False
+        if entry.form < FIRST_SIGNED_FORM:
+            return not _may_be_unsigned(entry, self._first_signed, self._now)
+        match trust_of(entry, self._keys):
+            case Trust.KNOWN:
+                self._is_trusted_key_in_use = True
+                return False
+            case Trust.UNKNOWN if not self._is_trusted_key_in_use:
+                self.by_unknown_keys += 1
+                return False
+            case _:
+                return True
+
+    @cached_property
+    def _first_signed(self) -> AuditRecord | None:
+        return first_signed(self._tenant_id)
+
+
+def first_signed(tenant_id: str) -> AuditRecord | None:
+    """Return the chain's first record that a trusted key signed, or else its first of form 3."""
+    signed = AuditRecord.objects.filter(tenant_id=tenant_id, form__gte=FIRST_SIGNED_FORM)
+    key = _first_signed_keys.get(tenant_id)
+    if key is not None and (known := signed.filter(pk=key).first()) is not None:
+        return known
+    keys = signing.trusted_keys()
+    first: AuditRecord | None = None
+    for entry in signed.order_by("sequence")[:_FIRST_RECORDS]:
+        first = first or entry
+        if trust_of(entry, keys) is Trust.KNOWN:
+            _first_signed_keys[tenant_id] = entry.pk
+            return entry
+    return first
+
+
+def _may_be_unsigned(entry: AuditRecord, first: AuditRecord | None, now: datetime) -> bool:
+    """Say whether a record of an older form may stand where it does in a chain whose first signed
+    record is `first`: before that, or behind it as long as processes of the version before may
+    write. Its own time proves nothing, because whoever inserts it chooses that."""
+    if first is None or entry.sequence < first.sequence:
+        return True
+    is_trusted = trust_of(first, signing.trusted_keys()) is Trust.KNOWN
+    return is_trusted and now - first.at <= UPDATE_TAKES

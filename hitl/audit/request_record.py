@@ -1,0 +1,113 @@
+"""Compares a pending request's row with what its audit records say of it, before it is decided.
+
+Whoever can write to the database can change what people are shown, which rule applies, or how many
+have voted. A decision on such a row would be about something that nobody asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.db import transaction
+
+from dwp_project.jsontext import InvalidJSON, parse
+from hitl.actors import person_key
+from hitl.audit.hashing import FIRST_SIGNED_FORM
+from hitl.audit.record_signatures import is_vouched_for
+from hitl.audit.request_digest import exact, request_digest
+from hitl.models import ApprovalRequest, AuditRecord
+from hitl.states import EVENT_OF, AuditEvent, Status
+
+_OPENINGS = (AuditEvent.REQUEST_OPENED, AuditEvent.REQUEST_ADOPTED)
+# As SQL, because each decision asks it, and to build it takes longer than to answer it. Refused
+# decisions, of which there may be many, begin otherwise.
+_RECORDS = """
+    SELECT * FROM hitl_auditrecord WHERE request_id = %s AND event LIKE 'request:%%' ORDER BY id"""
+
+
+def differences(request: ApprovalRequest) -> list[str]:
+    """Return what of a pending request's row is not as its records say: `opening` (there is no
+    record of it), `decision` (it was decided before), `request`, `term`, `votes`; or nothing.
+
+    `context_digest` must have been compared with the stored context before.
+    """
+    # Without the lock first: it is seldom that votes and escalations of others come between.
+    if not _differences(request):
+        return []
+    with transaction.atomic():
+        locked = ApprovalRequest.objects.select_for_update().get(pk=request.pk)
+        if locked.status != Status.PENDING:
+            return []  # Somebody has decided meanwhile.
+        return _differences(locked)
+
+
+def _differences(request: ApprovalRequest) -> list[str]:
+    records = [
+        entry
+        for entry in AuditRecord.objects.raw(_RECORDS, [request.request_id])
+        if entry.tenant_id == request.tenant_id and is_vouched_for(entry)
+    ]
+    opening = next((entry for entry in records if entry.event in _OPENINGS), None)
+    if opening is None:
+        return ["opening"]
+    if any(entry.event in EVENT_OF.values() for entry in records):
+        return ["decision"]
+    comparisons = {
+        "request": _is_as_opened(request, opening),
+        "term": _is_term_recorded(request, opening, records),
+        "votes": _are_votes_recorded(request, records),
+    }
+    return [name for name, is_same in comparisons.items() if not is_same]
+
+
+def _is_as_opened(request: ApprovalRequest, opening: AuditRecord) -> bool:
+    """Say whether the row says what its opening's record says; one of an older form says less."""
+    details = _details(opening)
+    if opening.form >= FIRST_SIGNED_FORM:
+        now = request_digest(request, context_digest=request.context_digest)
+        return bool(details.get("requestDigest") == now)
+    policy = request.policy
+    return (opening.session_id, opening.context_digest, details) == (
+        request.session_id,
+        request.context_digest,
+        # Besides what it says of the caller.
+        details
+        | {"actionType": request.action_type, "origin": str(request.origin)}
+        | ({"policy": {"pattern": policy.pattern, "version": policy.version}} if policy else {}),
+    ) and ("policy" in details) == (policy is not None)
+
+
+def _is_term_recorded(
+    request: ApprovalRequest, opening: AuditRecord, records: Sequence[AuditRecord]
+) -> bool:
+    escalations = [entry for entry in records if entry.event == AuditEvent.REQUEST_ESCALATED]
+    last = escalations[-1] if escalations else opening
+    if request.escalated_at != (last.at if escalations else None):
+        return False
+    if last.form < FIRST_SIGNED_FORM:
+        return True  # It does not say when the term ends.
+    member = "expiresAtExact" if escalations else "expiresAt"
+    return bool(_details(last).get(member) == exact(request.expires_at))
+
+
+def _are_votes_recorded(request: ApprovalRequest, records: Sequence[AuditRecord]) -> bool:
+    voters = sorted(
+        person_key(entry.actor) for entry in records if entry.event == AuditEvent.REQUEST_VOTED
+    )
+    if len(voters) != request.approvals:
+        return False
+    if not voters and (request.policy is None or request.policy.min_approvals == 1):
+        return True
+    votes = request.votes.values_list("user_id", "person")
+    return all(person_key(user_id) == person for user_id, person in votes) and voters == sorted(
+        person for _, person in votes
+    )
+
+
+def _details(entry: AuditRecord) -> dict[str, Any]:
+    try:
+        details = parse(entry.details)
+    except InvalidJSON:
+        return {}
+    return details if isinstance(details, dict) else {}
