@@ -195,9 +195,13 @@ def _batches(export: Export) -> Iterator[list[AuditRecord]]:
 
 
 def _checkpoints(export: Export) -> list[dict[str, str]]:
-    """Return the newest checkpoints of exported records, and the first one after them."""
+    """Return the newest checkpoints of exported records, and the first one after them.
+
+    None beyond the head of the export: one that was signed meanwhile would look as if the chain
+    had been longer before.
+    """
     checkpoints = AuditCheckpoint.objects.filter(
-        tenant_id=export.tenant_id, sequence__gte=export.first
+        tenant_id=export.tenant_id, sequence__range=(export.first, export.head_sequence)
     )
     inside = checkpoints.filter(sequence__lte=export.last).order_by("-sequence")[:_MAX_CHECKPOINTS]
     after = checkpoints.filter(sequence__gt=export.last).order_by("sequence")[:1]

@@ -85,14 +85,15 @@ def _from_jsonl(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
 def _lines(file: io.BufferedIOBase) -> Iterator[bytes]:
     """Yield lines; raises `Unreadable` for one that is longer than any record."""
     while raw := file.readline(_MAX_LINE_BYTES):
-        if len(raw) == _MAX_LINE_BYTES and not raw.endswith(b"\n"):
+        # A ZIP member may return somewhat more than it was asked for.
+        if len(raw) >= _MAX_LINE_BYTES and not raw.endswith(b"\n"):
             raise Unreadable("a line of the records is too long to be one")
         yield raw
 
 
 def _from_csv(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
     csv.field_size_limit(_MAX_LINE_BYTES)
-    rows = csv.reader(raw.decode() for raw in _lines(file))
+    rows = csv.reader(_short_rows(file))
     try:
         if tuple(next(rows, ())) != COLUMNS:
             raise Unreadable("the first line of the records does not name the columns")
@@ -100,6 +101,21 @@ def _from_csv(file: io.BufferedIOBase) -> Iterator[dict[str, Any]]:
             yield _parse_row(row)
     except (csv.Error, UnicodeDecodeError) as exc:
         raise Unreadable("the records are no CSV") from exc
+
+
+def _short_rows(file: io.BufferedIOBase) -> Iterator[str]:
+    """Yield the lines of a CSV; raises `Unreadable` for a row of more lines than any record has.
+
+    A cell in quotes may hold line ends, so that one row could go on for the whole file.
+    """
+    size, is_in_quotes = 0, False
+    for raw in _lines(file):
+        size += len(raw)
+        if size > _MAX_LINE_BYTES:
+            raise Unreadable("a row of the records is too long to be one")
+        is_in_quotes ^= raw.count(b'"') % 2 == 1
+        size = size if is_in_quotes else 0
+        yield raw.decode()
 
 
 def _parse_row(row: list[str]) -> dict[str, Any]:

@@ -9,11 +9,13 @@ import json
 import zipfile
 import zlib
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
 from hitl.audit import checkpoint_statement, export_format, signing
+from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.export_format import Format, Unreadable
 from hitl.audit.hashing import GENESIS, hash_of_facts
 
@@ -26,6 +28,7 @@ _MEMBERS = {
     "lastSequence", "head", "createdAt", "createdBy", "records", "sha256", "previousHash",
     "lastHash", "checkpoints", "keyId", "publicKey",
 }  # fmt: skip
+_NUMBERS = ("firstSequence", "lastSequence", "records")
 # These may be null: an export without a beginning or an end in time.
 _MAY_BE_OPEN = {"from", "to"}
 
@@ -60,7 +63,10 @@ def verify(path: Path, keys: dict[str, bytes]) -> IntactExport:
 
 
 def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
-    names = sorted(archive.namelist())
+    names = archive.namelist()
+    for name in names:
+        if names.count(name) > 1:
+            raise Unreadable(f"the ZIP file holds {name} twice: it is not certain which was signed")
     raw = _read_member(archive, export_format.MANIFEST, names)
     signature = _read_member(archive, export_format.SIGNATURE, names).decode("ascii", "replace")
     manifest = _parse_manifest(raw)
@@ -73,12 +79,12 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
     if not signing.is_signed_by(public, raw, signature):
         raise Unreadable("the signature does not fit the manifest: one of them was changed")
     form = Format(manifest["format"])
-    if names != sorted(
-        [export_format.MANIFEST, export_format.SIGNATURE, export_format.content_name(form)]
-    ):
+    content_name = export_format.content_name(form)
+    if set(names) != {export_format.MANIFEST, export_format.SIGNATURE, content_name}:
         raise Unreadable("the ZIP file holds other members than an export has")
+    _verify_manifest(manifest)
     hashes = _signed_hashes(manifest, {**keys, key_id: public})
-    with archive.open(export_format.content_name(form)) as content:
+    with archive.open(content_name) as content:
         reader = _DigestingReader(content)
         vouched = _verify_records(reader, form, manifest, hashes)
         if reader.hexdigest() != manifest["sha256"]:
@@ -86,17 +92,48 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
     return IntactExport(manifest, is_key_known=key_id in keys, vouched=vouched)
 
 
+def _verify_manifest(manifest: dict[str, Any]) -> None:
+    """Check that what the manifest says of records, head and time does not contradict itself."""
+    first, last = manifest["firstSequence"], manifest["lastSequence"]
+    head = _head_sequence(manifest)
+    negative = [name for name in _NUMBERS if manifest[name] < 0]
+    if negative:
+        raise Unreadable(f"the manifest's {negative[0]} is {manifest[negative[0]]}: no such number")
+    if first > last:
+        raise Unreadable(
+            f"the manifest contradicts itself: firstSequence {first} is behind lastSequence {last}"
+        )
+    if last > head:
+        raise Unreadable(
+            f"the manifest contradicts itself: lastSequence {last} is beyond the head, "
+            f"record {head}"
+        )
+    since, until = _time(manifest, "from"), _time(manifest, "to")
+    if since and until and since > until:
+        raise Unreadable("the manifest contradicts itself: it is from a time that is after its end")
+    if not manifest["records"] and head and not since and not until:
+        raise Unreadable(
+            f"it is to be the whole chain and holds no record; the head is record {head}"
+        )
+
+
 def _verify_records(
     content: _DigestingReader, form: Format, manifest: dict[str, Any], hashes: dict[int, str]
 ) -> int:
     """Check each record and its link; return the last number that a checkpoint vouches for."""
-    expected, count, vouched = manifest["firstSequence"], 0, 0
-    previous, head = manifest["previousHash"], manifest["head"]
-    if expected == 1 and previous != GENESIS:
+    first = expected = manifest["firstSequence"]
+    vouched, previous = 0, manifest["previousHash"]
+    if first == 1 and previous != GENESIS:
         raise Unreadable("record 1 does not begin a chain")
     for record in export_format.records(content, form):
         stated = record.pop("hash", None)
-        if record.get("sequence") != expected:
+        sequence = record.get("sequence")
+        if sequence != expected and expected == first:
+            raise Unreadable(
+                f"record {first} is missing or out of its place: the records begin with number "
+                f"{sequence!r}, and the manifest's firstSequence is {first}"
+            )
+        if sequence != expected:
             raise Unreadable(f"record {expected} is missing or out of its place")
         if record.get("tenant") != manifest["tenant"]:
             raise Unreadable(f"record {expected} belongs to another tenant")
@@ -107,16 +144,41 @@ def _verify_records(
         if hashes.get(expected, stated) != stated:
             raise Unreadable(f"record {expected} is not the one a checkpoint vouches for")
         vouched = expected if expected in hashes else vouched
-        expected, count, previous = expected + 1, count + 1, stated
-    if count != manifest["records"] or (count and expected - 1 != manifest["lastSequence"]):
-        raise Unreadable(f"it holds {count} records; the manifest says {manifest['records']}")
-    if count and manifest["from"] is None and manifest["firstSequence"] != 1:
-        raise Unreadable("it is to be from the beginning, and does not begin with record 1")
-    if count and manifest["to"] is None and manifest["lastSequence"] != head.get("sequence"):
-        raise Unreadable("it is to go to the end, and does not go to the head that it names")
-    if count and previous != manifest["lastHash"]:
-        raise Unreadable("the last record is not the one that the manifest names")
+        expected, previous = expected + 1, stated
+    _verify_count(manifest, count=expected - first)
+    if manifest["records"]:
+        _verify_ends(manifest, last_hash=previous)
     return vouched
+
+
+def _verify_count(manifest: dict[str, Any], *, count: int) -> None:
+    """Compare the number of records that were read with each of the manifest's numbers."""
+    first, last, stated = (manifest[name] for name in _NUMBERS)
+    read = first + count - 1 if count else 0
+    if count != stated and read != last:
+        raise Unreadable(
+            f"it holds {count} records and ends with number {read}; the manifest says {stated} "
+            f"records, up to number {last}"
+        )
+    if count != stated:
+        raise Unreadable(f"it holds {count} records; the manifest's records says {stated}")
+    if read != last:
+        raise Unreadable(f"it ends with record {read}; the manifest's lastSequence is {last}")
+    if not count and first:
+        raise Unreadable(f"it holds no record; the manifest's firstSequence is {first}")
+
+
+def _verify_ends(manifest: dict[str, Any], *, last_hash: str) -> None:
+    """Compare the first and the last record with the span and the head that the manifest names."""
+    head, last = manifest["head"], manifest["lastSequence"]
+    if manifest["from"] is None and manifest["firstSequence"] != 1:
+        raise Unreadable("it is to be from the beginning, and does not begin with record 1")
+    if manifest["to"] is None and last != head["sequence"]:
+        raise Unreadable("it is to go to the end, and does not go to the head that it names")
+    if last_hash != manifest["lastHash"]:
+        raise Unreadable("the last record is not the one that the manifest's lastHash names")
+    if last == head["sequence"] and last_hash != head["hash"]:
+        raise Unreadable("the last record is not the head that the manifest names")
 
 
 def _parse_manifest(raw: bytes) -> dict[str, Any]:
@@ -128,8 +190,7 @@ def _parse_manifest(raw: bytes) -> dict[str, Any]:
         raise Unreadable("it is not an export of audit records")
     if manifest.get("form") != export_format.FORM or _MEMBERS - set(manifest):
         raise Unreadable("its manifest is of a form that this version does not know")
-    whole = ("firstSequence", "lastSequence", "records")
-    shapes: dict[str, type] = dict.fromkeys(_MEMBERS, str) | dict.fromkeys(whole, int)
+    shapes: dict[str, type] = dict.fromkeys(_MEMBERS, str) | dict.fromkeys(_NUMBERS, int)
     shapes |= {"form": int, "checkpoints": list, "head": dict}
     wrong = [name for name, shape in shapes.items() if type(manifest[name]) is not shape]
     if [name for name in wrong if not (name in _MAY_BE_OPEN and manifest[name] is None)]:
@@ -149,23 +210,80 @@ def _public_key(manifest: dict[str, Any]) -> bytes:
     return raw
 
 
+def _head_sequence(manifest: dict[str, Any]) -> int:
+    """Return the number of the chain's last record when the export was made."""
+    sequence, digest = (manifest["head"].get(name) for name in ("sequence", "hash"))
+    if type(sequence) is not int or sequence < 0 or not isinstance(digest, str):
+        raise Unreadable("the head that the manifest names cannot be read")
+    return sequence
+
+
+def _time(manifest: dict[str, Any], name: str) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(manifest[name]) if manifest[name] is not None else None
+    except ValueError as exc:
+        raise Unreadable(f"the manifest's {name} is no time") from exc
+    if at is not None and at.tzinfo is None:
+        raise Unreadable(f"the manifest's {name} names no time zone")
+    return at
+
+
 def _signed_hashes(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, str]:
-    """Return the hashes by record number of the checkpoints that one of `keys` signed."""
+    """Return the hashes by record number of the checkpoints that one of `keys` signed.
+
+    Every checkpoint has to fit the manifest, also one of a key that is not known here.
+    """
     hashes: dict[int, str] = {}
-    for number, row in enumerate(manifest["checkpoints"]):
+    head = manifest["head"]
+    for number, row in enumerate(manifest["checkpoints"], start=1):
         try:
             text, signature = str(row["statement"]), str(row["signature"])
         except (TypeError, KeyError) as exc:
-            raise Unreadable(f"checkpoint {number + 1} cannot be read") from exc
+            raise Unreadable(f"checkpoint {number} cannot be read") from exc
         statement = checkpoint_statement.read(text)
         if statement is None:
-            raise Unreadable(f"checkpoint {number + 1} cannot be read")
-        match signing.signature_trust(statement.key_id, text.encode(), signature, keys):
-            case signing.Trust.FORGED:
-                raise Unreadable(f"the signature of checkpoint {number + 1} is not good")
-            case signing.Trust.KNOWN if statement.tenant_id == manifest["tenant"]:
-                hashes[statement.sequence] = statement.hash
+            raise Unreadable(f"checkpoint {number} cannot be read")
+        trust = signing.signature_trust(statement.key_id, text.encode(), signature, keys)
+        if trust is signing.Trust.FORGED:
+            raise Unreadable(f"the signature of checkpoint {number} is not good")
+        if statement.tenant_id != manifest["tenant"]:
+            raise Unreadable(f"checkpoint {number} is of another tenant's chain")
+        _verify_within_head(manifest, statement)
+        if statement.sequence == head["sequence"] and statement.hash != head["hash"]:
+            raise Unreadable(
+                f"checkpoint {number} vouches for another record {statement.sequence} than the "
+                "head that the manifest names"
+            )
+        if trust is not signing.Trust.KNOWN:
+            continue
+        if hashes.setdefault(statement.sequence, statement.hash) != statement.hash:
+            raise Unreadable(
+                f"two checkpoints of record {statement.sequence} contradict each other"
+            )
     return hashes
+
+
+def _verify_within_head(manifest: dict[str, Any], statement: CheckpointStatement) -> None:
+    """Refuse a checkpoint of a record that the exported chain did not have."""
+    head = manifest["head"]["sequence"]
+    if statement.sequence <= head:
+        return
+    beyond = (
+        f"a checkpoint in it vouches for record {statement.sequence}, beyond the head that the "
+        f"manifest names, record {head}"
+    )
+    created = _time(manifest, "createdAt")
+    try:
+        is_later = created is not None and datetime.fromisoformat(statement.at) > created
+    except (ValueError, TypeError):
+        is_later = False
+    if is_later:
+        # Version 0.1.0 could put one there, if the chain grew while it was exported.
+        raise Unreadable(f"{beyond}: it was signed after the export was begun. Export again")
+    raise Unreadable(
+        f"{beyond}: the chain was longer when that was signed, and its end was cut off before the "
+        "export"
+    )
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, names: list[str]) -> bytes:
