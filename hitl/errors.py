@@ -1,4 +1,4 @@
-"""Errors of approval requests, policies and rejection reasons; each states a fact.
+"""Errors of approval requests, policies, rejection reasons and the audit; each states a fact.
 
 The gateway's handler turns those that are a `DwpError` into the envelope (wire.md, 2).
 """
@@ -15,6 +15,19 @@ from dwp_project.gateway.roles import Role
 
 if TYPE_CHECKING:
     from hitl.models import ApprovalRequest
+
+
+class ChainBlocked(errors.DwpError):
+    """Another record has the next number of the tenant's audit chain, so none can be written."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "The audit of this tenant is blocked: its next record has a number that is taken. "
+                "Nothing was changed, and trying again does not help. The operator of the server "
+                "runs: manage.py verify_audit"
+            )
+        )
 
 
 class RequestNotFound(errors.NotFound):

@@ -13,6 +13,9 @@ contradicted_requests = Counter(
 )
 ended_requests = Counter("hitl_requests_ended", "Requests that left pending.", ["status"])
 signals = Counter("hitl_signals", "Attempts to send a signal, by what came of them.", ["outcome"])
+blocked_records = Counter(
+    "hitl_audit_records_blocked", "Audit records refused because their number was taken."
+)
 checkpoint_failures = Counter(
     "hitl_checkpoint_failures", "Checkpoints not made, or not written outside the database."
 )

@@ -27,6 +27,7 @@ from dwp_project.gateway.models import Membership, role_in, tenants_of
 from dwp_project.gateway.views import PAGES
 from hitl.actors import Actor, client_details, operator_actor, system_actor
 from hitl.audit import record
+from hitl.errors import ChainBlocked
 from hitl.states import ActorKind, AuditEvent, Channel
 
 logger = get_logger(__name__)
@@ -188,7 +189,7 @@ def _record_saved_account(
 def _write_account_change(account: User, details: dict[str, Any]) -> None:
     try:
         _write(_current_actor_in_tenants_of(account), AuditEvent.USER_CHANGED, details)
-    except DatabaseError as exc:
+    except (DatabaseError, ChainBlocked) as exc:
         if not transaction.get_connection().in_atomic_block:
             # The account is committed already, so that the missing record has to be noticed.
             logger.error("audit_write_failed", event_missed=AuditEvent.USER_CHANGED, exc_info=exc)
@@ -220,7 +221,7 @@ def _write_if_possible(
 ) -> None:
     try:
         _write(people, event, details)
-    except DatabaseError as exc:
+    except (DatabaseError, ChainBlocked) as exc:
         logger.error("audit_write_failed", event_missed=str(event), exc_info=exc)
 
 

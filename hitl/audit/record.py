@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
+from hitl.audit import blocked
 from hitl.audit.hashing import FORM, GENESIS, hash_of
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from hitl.states import AuditEvent
@@ -42,7 +43,8 @@ def write(
     """Append one record to the chain of the actor's tenant (empty: the deployment's).
 
     The caller opens the transaction, that of the recorded change; raises `RuntimeError` outside
-    one. The chain's row stays locked until it commits.
+    one, and `ChainBlocked` if another record has the number. The chain's row stays locked until
+    it commits.
     """
     return write_all(actor.tenant_id, [Fact(event, actor, at, request, session_id, details)])[0]
 
@@ -53,9 +55,18 @@ def write_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
         raise RuntimeError("an audit record is written in the transaction of its change")
     chain = _locked_chain(tenant_id)
     entries = [_build_record(chain, fact) for fact in facts]
-    AuditRecord.objects.bulk_create(entries)
+    _insert(chain.tenant_id, entries)
     chain.save(update_fields=["last_sequence", "last_hash"])
     return entries
+
+
+def _insert(tenant_id: str, entries: Sequence[AuditRecord]) -> None:
+    try:
+        AuditRecord.objects.bulk_create(entries)
+    except IntegrityError as exc:
+        if blocked.is_number_taken(exc):
+            raise blocked.report(tenant_id, entries[0].sequence) from exc
+        raise
 
 
 def _locked_chain(tenant_id: str) -> AuditChain:

@@ -10,26 +10,26 @@ from __future__ import annotations
 from typing import Any
 
 TABLE = "hitl_auditrecord"
-_REFUSAL = "audit records are append-only"
+REFUSAL = "audit records are append-only"
 
 # SQL is built from constants of this module only.
 _SQLITE = {
     "audit_no_update": f"""
         CREATE TRIGGER audit_no_update BEFORE UPDATE ON {TABLE}
-        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",
+        BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",
     "audit_no_delete": f"""
         CREATE TRIGGER audit_no_delete BEFORE DELETE ON {TABLE}
-        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",
+        BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",
     # INSERT OR REPLACE removes the old row without firing its delete trigger.
     "audit_no_replace": f"""
         CREATE TRIGGER audit_no_replace BEFORE INSERT ON {TABLE}
         WHEN EXISTS (SELECT 1 FROM {TABLE} WHERE id = NEW.id
                      OR (tenant_id = NEW.tenant_id AND sequence = NEW.sequence))
-        BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END""",  # noqa: S608
+        BEGIN SELECT RAISE(ABORT, '{REFUSAL}'); END""",  # noqa: S608
 }
 _POSTGRESQL_FUNCTION = f"""
     CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN RAISE EXCEPTION '{_REFUSAL}' USING ERRCODE = 'insufficient_privilege'; END $$"""
+    BEGIN RAISE EXCEPTION '{REFUSAL}' USING ERRCODE = 'insufficient_privilege'; END $$"""
 _POSTGRESQL = {
     "audit_no_change": f"""
         CREATE TRIGGER audit_no_change BEFORE UPDATE OR DELETE ON {TABLE}
