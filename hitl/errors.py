@@ -30,6 +30,20 @@ class ChainBlocked(errors.DwpError):
         )
 
 
+class ChainBroken(errors.DwpError):
+    """A tenant's audit chain does not hold at record `sequence`."""
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        super().__init__(
+            _(
+                "The audit chain does not hold at record %(at)d, so it is not exported. Verify it "
+                "to learn what was done."
+            )
+            % {"at": sequence}
+        )
+
+
 class RequestNotFound(errors.NotFound):
     """No such request in this tenant."""
 

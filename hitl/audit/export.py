@@ -17,10 +17,11 @@ from django.utils import timezone
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
-from hitl.audit import checkpoint_files, export_format, record, signing
+from hitl.audit import checkpoint_files, export_checks, export_format, record, signing
 from hitl.audit.export_format import Format
-from hitl.audit.hashing import facts
-from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.audit.hashing import GENESIS, facts, hash_of_facts
+from hitl.errors import ChainBroken
+from hitl.models import AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
 # Chosen: records read at once, which one chunk of the file holds.
@@ -66,12 +67,14 @@ def begin(
 
     They go from the lowest to the highest number whose record is in the range, `since` and `until`
     included, without a gap. No record is read before the record of the export is committed.
+    Raises `ChainBroken` where the chain does not hold.
     """
     signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
     now = now or timezone.now()
     tenant_id = actor.tenant_id
-    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
+    head = export_checks.find_head(tenant_id)
     first, last = _span(tenant_id, head.last_sequence, since, until)
+    export_checks.check_span(tenant_id, first, last)
     export = Export(
         tenant_id=tenant_id,
         form=form,
@@ -126,33 +129,33 @@ def _span(
 def zip_chunks(export: Export) -> Iterator[bytes]:
     """Yield the bytes of the file. Each step reads one batch by index and keeps only that.
 
-    Steps may run on different threads: nothing stays open in the database between them.
+    Steps may run on different threads: nothing stays open in the database between them. Raises
+    `ChainBroken` at a record that does not fit; what was yielded until then is no whole file.
     """
     key = signing.signing_key()
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        digest, count, last_hash, first_link = sha256(), 0, "", ""
+        digest, links = sha256(), _Links(export)
         name = export_format.content_name(export.form)
         with archive.open(_zip_info(name, export), "w", force_zip64=True) as content:
             digest.update(head := export_format.heading(export.form))
             content.write(head)
             for records in _batches(export):
                 raw = b"".join(
-                    export_format.line({**facts(entry), "hash": entry.hash}, export.form)
+                    export_format.line({**links.checked(entry), "hash": entry.hash}, export.form)
                     for entry in records
                 )
-                first_link = first_link or records[0].previous_hash
-                last_hash, count = records[-1].hash, count + len(records)
                 digest.update(raw)
                 content.write(raw)
                 yield sink.take()
+        links.check_end()
         manifest = canonical(
             {
                 **_describe(export),
-                "records": count,
+                "records": links.count,
                 "sha256": digest.hexdigest(),
-                "previousHash": first_link,
-                "lastHash": last_hash,
+                "previousHash": links.first_link,
+                "lastHash": links.last_hash,
                 "checkpoints": _checkpoints(export),
                 "keyId": key.key_id,
                 "publicKey": base64.b64encode(key.public).decode("ascii"),
@@ -221,6 +224,41 @@ def _zip_info(name: str, export: Export) -> zipfile.ZipInfo:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o600 << 16
     return info
+
+
+class _Links:
+    """Checks, while records are exported, that each follows the one before it."""
+
+    def __init__(self, export: Export) -> None:
+        self._export = export
+        self._expected = export.first
+        self.count = 0
+        self.first_link = self.last_hash = ""
+
+    def checked(self, entry: AuditRecord) -> dict[str, Any]:
+        """Return the record's facts; raises `ChainBroken` if it does not fit its hash or its
+        place."""
+        if self.count == 0:
+            self.first_link = GENESIS if entry.sequence == 1 else entry.previous_hash
+            self.last_hash = self.first_link
+        values = facts(entry)
+        if (
+            entry.sequence != self._expected
+            or entry.previous_hash != self.last_hash
+            or entry.hash != hash_of_facts(values)
+        ):
+            raise ChainBroken(self._expected)
+        self.count, self._expected, self.last_hash = self.count + 1, entry.sequence + 1, entry.hash
+        return values
+
+    def check_end(self) -> None:
+        """Raise `ChainBroken` unless the last record was the export's last."""
+        export = self._export
+        if export.last and self._expected != export.last + 1:
+            raise ChainBroken(self._expected)
+        is_to_head = bool(export.last) and export.last == export.head_sequence
+        if is_to_head and self.last_hash != export.head_hash:
+            raise ChainBroken(export.last)
 
 
 class _Sink(io.RawIOBase):
