@@ -12,12 +12,13 @@ from hashlib import sha256
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
-from hitl.audit import checkpoint_files, export_checks, export_format, record, signing
+from hitl.audit import breaks, checkpoint_files, export_checks, export_format, record, signing
+from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.export_format import Format
 from hitl.audit.hashing import GENESIS, facts, hash_of_facts
 from hitl.errors import ChainBroken
@@ -47,6 +48,8 @@ class Export:
     head_hash: str
     created_at: datetime
     created_by: str
+    # Within it; the chain goes on behind records that are not exported.
+    breaks: tuple[AcknowledgedBreak, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -72,9 +75,10 @@ def begin(
     signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
     now = now or timezone.now()
     tenant_id = actor.tenant_id
-    head = export_checks.find_head(tenant_id)
-    first, last = _span(tenant_id, head.last_sequence, since, until)
-    export_checks.check_span(tenant_id, first, last)
+    head, acknowledged = export_checks.find_head(tenant_id)
+    records = breaks.chain_records(tenant_id, acknowledged)
+    first, last = _span(records, head.last_sequence, since, until)
+    export_checks.check_span(tenant_id, first, last, acknowledged)
     export = Export(
         tenant_id=tenant_id,
         form=form,
@@ -86,6 +90,9 @@ def begin(
         head_hash=head.last_hash,
         created_at=now,
         created_by=actor.id,
+        breaks=tuple(
+            each for each in acknowledged if first <= each.after and each.sequence <= last
+        ),
     )
     details = {
         "format": form.value,
@@ -100,7 +107,7 @@ def begin(
 
 
 def _span(
-    tenant_id: str, head: int, since: datetime | None, until: datetime | None
+    records: QuerySet[AuditRecord], head: int, since: datetime | None, until: datetime | None
 ) -> tuple[int, int]:
     """Return the lowest and the highest number in a range of time, up to the head; zeros if none.
 
@@ -110,7 +117,7 @@ def _span(
     with a lower number is at most `_MAX_DISORDER` away. An aggregate would read the whole range,
     or everything before it.
     """
-    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
+    records = records.filter(sequence__range=(1, head))
     records = records.filter(at__gte=since) if since else records
     records = records.filter(at__lte=until) if until else records
     numbers = records.values_list("sequence", flat=True)
@@ -168,7 +175,13 @@ def zip_chunks(export: Export) -> Iterator[bytes]:
 
 
 def _describe(export: Export) -> dict[str, Any]:
+    skipping = [
+        {"after": each.after, "sequence": each.sequence}
+        for each in export.breaks
+        if each.sequence > each.after + 1
+    ]
     return {
+        **({export_format.BREAKS: skipping} if skipping else {}),
         "kind": export_format.KIND,
         "form": export_format.FORM,
         "tenant": export.tenant_id,
@@ -186,10 +199,9 @@ def _describe(export: Export) -> dict[str, Any]:
 
 def _batches(export: Export) -> Iterator[list[AuditRecord]]:
     after = export.first - 1
+    chain = breaks.chain_records(export.tenant_id, export.breaks)
     while after < export.last:
-        rows = AuditRecord.objects.filter(
-            tenant_id=export.tenant_id, sequence__gt=after, sequence__lte=export.last
-        )
+        rows = chain.filter(sequence__gt=after, sequence__lte=export.last)
         records = list(rows.order_by("sequence")[:_BATCH_SIZE])
         if not records:
             return
@@ -232,6 +244,7 @@ class _Links:
     def __init__(self, export: Export) -> None:
         self._export = export
         self._expected = export.first
+        self._breaks = {each.after + 1: each for each in export.breaks}
         self.count = 0
         self.first_link = self.last_hash = ""
 
@@ -241,6 +254,9 @@ class _Links:
         if self.count == 0:
             self.first_link = GENESIS if entry.sequence == 1 else entry.previous_hash
             self.last_hash = self.first_link
+        gap = self._breaks.get(self._expected)
+        if gap is not None and entry.sequence == gap.sequence:
+            self._expected = gap.sequence
         values = facts(entry)
         if (
             entry.sequence != self._expected

@@ -2,51 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from hitl.audit import checkpoint_files, checkpoint_statement, signing
+from hitl.audit import breaks, checkpoint_files, checkpoint_statement, signing
+from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.signing import Trust
 from hitl.errors import ChainBroken
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 
 # Chosen: so many of the newest checkpoints are read for one that is signed by a trusted key.
 _MAX_CHECKPOINTS = 100
+# Chosen: so many records are counted by one statement.
+_STRETCH = 10_000
 
 
-def find_head(tenant_id: str) -> AuditChain:
-    """Return the chain's head, or that of an empty chain.
+def find_head(tenant_id: str) -> tuple[AuditChain, list[AcknowledgedBreak]]:
+    """Return the chain's head, or that of an empty chain, and the chain's acknowledged breaks.
 
-    Raises `ChainBroken` if a record or a signed checkpoint is beyond it, or if its record is not
-    the one it names. Reads little: what is between first record and head is read while it is
-    exported.
+    Raises `ChainBroken` if a signed checkpoint or a record that no break names is beyond the head,
+    or if its record is not the one it names. Reads little: what is between first record and head is
+    read while it is exported.
     """
-    # Read before the head: a record and the head that counts it commit together, and what is
-    # signed was committed before.
+    # Read before the head: what is signed was committed before.
     signed = _newest_signed(tenant_id)
-    records = AuditRecord.objects.filter(tenant_id=tenant_id)
-    last = records.order_by("-sequence").values_list("sequence", flat=True).first() or 0
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
     end = head.last_sequence
-    if max(last, signed) > end:
+    acknowledged = breaks.acknowledged(tenant_id, end)
+    other = breaks.find_unacknowledged(tenant_id, head, acknowledged)
+    if signed > end or (other is not None and other > end):
         raise ChainBroken(end + 1)
-    if end and not records.filter(sequence=end, hash=head.last_hash).exists():
+    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=end, hash=head.last_hash)
+    if end and not records.exists():
         raise ChainBroken(end)
-    return head
+    return head, acknowledged
 
 
-def check_span(tenant_id: str, first: int, last: int) -> None:
-    """Raise `ChainBroken` if one of the records `first` to `last` is missing."""
-    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__range=(first, last))
-    if last and records.count() != last - first + 1:
-        raise ChainBroken(_first_missing(tenant_id, first, last))
+def check_span(
+    tenant_id: str, first: int, last: int, acknowledged: Sequence[AcknowledgedBreak]
+) -> None:
+    """Raise `ChainBroken` if one of the chain's records `first` to `last` is missing."""
+    records = breaks.chain_records(tenant_id, acknowledged)
+
+    def is_complete(start: int, end: int) -> bool:
+        skipped = (
+            min(end, each.sequence - 1) - max(start, each.after + 1) + 1 for each in acknowledged
+        )
+        expected = end - start + 1 - sum(max(0, count) for count in skipped)
+        return records.filter(sequence__range=(start, end)).count() == expected
+
+    for start in range(first, last + 1, _STRETCH) if last else ():
+        end = min(last, start + _STRETCH - 1)
+        if not is_complete(start, end):
+            raise ChainBroken(_first_missing(is_complete, start, end))
 
 
-def _first_missing(tenant_id: str, first: int, last: int) -> int:
-    """Return the number of the first missing record, by halving the span that lacks one."""
-    records = AuditRecord.objects.filter(tenant_id=tenant_id)
+def _first_missing(is_complete: Callable[[int, int], bool], first: int, last: int) -> int:
+    """Return the number of the first missing record, by halving a stretch that lacks one."""
     while first < last:
         middle = (first + last) // 2
-        if records.filter(sequence__range=(first, middle)).count() == middle - first + 1:
+        if is_complete(first, middle):
             first = middle + 1
         else:
             last = middle

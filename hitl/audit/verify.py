@@ -5,17 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 
-from hitl.audit import checkpoint_reader, diagnose, record
+from hitl.audit import breaks, checkpoint_reader, diagnose, record
+from hitl.audit.breaks import AcknowledgedBreak, BreakCause, ChainWalk
 from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.diagnose import ChainBreak
-from hitl.audit.hashing import GENESIS, hash_of
 from hitl.models import AuditRecord
+from hitl.text import sanitize
 
 # Chosen: records read at once.
 _BATCH_SIZE = 2000
@@ -33,6 +34,7 @@ class IntactChain:
     # The last record that a signed checkpoint vouches for; 0 without any.
     vouched: int = 0
     notes: tuple[str, ...] = ()
+    acknowledged_breaks: tuple[AcknowledgedBreak, ...] = ()
 
 
 def tenants() -> list[str]:
@@ -44,6 +46,9 @@ def as_json(result: IntactChain | ChainBreak) -> dict[str, Any]:
     """Return a result as the JSON object that commands and pages send."""
     values = asdict(result)
     tenant = values.pop("tenant_id")
+    if isinstance(result, IntactChain):
+        del values["acknowledged_breaks"]
+        values["acknowledgedBreaks"] = [each.as_json() for each in result.acknowledged_breaks]
     return {"tenant": tenant, "holds": isinstance(result, IntactChain), **values}
 
 
@@ -55,27 +60,35 @@ def verify(
     # Read before the head, so that no checkpoint is of a record that the head does not count.
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
-    expected, previous = 1, GENESIS
+    acknowledged = breaks.acknowledged(tenant_id, head.last_sequence)
+    walk = ChainWalk(acknowledged)
     for entry in _records(tenant_id, head.last_sequence):
-        if (
-            entry.sequence != expected
-            or entry.previous_hash != previous
-            or entry.hash != hash_of(entry)
-        ):
-            return diagnose.diagnose_record(tenant_id, expected, entry, head)
-        if any(statement.hash != entry.hash for statement in heads.statements.get(expected, ())):
+        if walk.skips(entry):
+            continue
+        if not walk.follows(entry):
+            return diagnose.find_other_skipped(walk, tenant_id) or diagnose.diagnose_record(
+                tenant_id, walk.expected, entry, head
+            )
+        statements = heads.statements.get(entry.sequence, ())
+        if any(statement.hash != entry.hash for statement in statements):
             return diagnose.diagnose_signed_record(entry, head, heads)
-        if expected % _BATCH_SIZE == 0:
-            progress(expected, head.last_sequence)
-        expected, previous = expected + 1, entry.hash
+        if entry.sequence % _BATCH_SIZE == 0:
+            progress(entry.sequence, head.last_sequence)
+    expected, previous = walk.expected, walk.previous
     progress(expected - 1, head.last_sequence)
     return (
         diagnose.find_truncation(tenant_id, expected, previous, head)
-        or diagnose.find_records_outside_chain(tenant_id)
+        or diagnose.find_skipped_signed_record(tenant_id, acknowledged, heads)
+        or diagnose.find_records_outside_chain(tenant_id, head, acknowledged)
         or diagnose.find_lost_signed_records(tenant_id, expected, heads)
         or diagnose.find_forged_checkpoint(tenant_id, heads)
         or IntactChain(
-            tenant_id, head.last_sequence, previous, vouched=heads.last, notes=_notes(heads)
+            tenant_id,
+            walk.count,
+            previous,
+            vouched=heads.last,
+            notes=(*_breaks_notes(acknowledged), *_notes(heads)),
+            acknowledged_breaks=tuple(acknowledged),
         )
     )
 
@@ -92,6 +105,32 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         if len(batch) < _BATCH_SIZE:
             return
         after = batch[-1].sequence
+
+
+def _breaks_notes(acknowledged: Iterable[AcknowledgedBreak]) -> Iterator[str]:
+    """Yield a remark on each acknowledged break of a chain that holds."""
+    for each in acknowledged:
+        note = (
+            _(
+                "Acknowledged break after record %(after)d: %(count)d records that do not belong "
+                "to the chain stand there or outside it. Record %(by)d of %(at)s acknowledges it: "
+                "%(reason)s"
+            )
+            if each.kind == BreakCause.INSERTED
+            else _(
+                "Acknowledged break after record %(after)d: the chain's head had been set to "
+                "record %(head)d, and %(count)d records that do not belong to the chain stand "
+                "there or outside it. Record %(by)d of %(at)s acknowledges it: %(reason)s"
+            )
+        )
+        yield note % {
+            "after": each.after,
+            "head": each.head,
+            "count": each.skipped + len(each.outside),
+            "by": each.sequence,
+            "at": each.at,
+            "reason": sanitize.plain(each.reason),
+        }
 
 
 def _notes(heads: SignedHeads) -> tuple[str, ...]:
