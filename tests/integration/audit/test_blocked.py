@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 
 from hitl import metrics, services
-from hitl.audit import blocked
+from hitl.audit import accounts, blocked
 from hitl.errors import ChainBlocked
 from hitl.models import ApprovalRequest, AuditRecord, KeptAnswer, OutboxEntry
 from hitl.states import Origin
@@ -26,8 +26,12 @@ APPROVE = "/aura/hitl/approve/{}"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_logged_yet() -> None:
+def _nothing_logged_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     blocked._logged_at.clear()
+    # A logger keeps the configuration of its first use, and the ASGI application that later tests
+    # import configures logs again. So the loggers of the modules stay unused here.
+    for module in (accounts, blocked):
+        monkeypatch.setattr(module, "logger", structlog.stdlib.get_logger(module.__name__))
 
 
 def refused_records() -> float:
