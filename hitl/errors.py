@@ -25,8 +25,43 @@ class ChainBlocked(errors.DwpError):
             _(
                 "The audit of this tenant is blocked: its next record has a number that is taken. "
                 "Nothing was changed, and trying again does not help. The operator of the server "
-                "runs: manage.py verify_audit"
+                "runs: manage.py verify_audit, and then acknowledge_audit_break"
             )
+        )
+
+
+class ChainBroken(errors.DwpError):
+    """A tenant's audit chain does not hold at record `sequence`."""
+
+    def __init__(self, sequence: int) -> None:
+        self.sequence = sequence
+        super().__init__(
+            _(
+                "The audit chain does not hold at record %(at)d, so it is not exported. Verify it "
+                "to learn what was done."
+            )
+            % {"at": sequence}
+        )
+
+
+class HeadDiffers(errors.DwpError):
+    """A signed record of a tenant's audit chain is missing, so its end is not certain."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "It is not certain where the audit chain ends: a record that is signed is missing. "
+                "Verify the chain; nothing can be written behind it."
+            )
+        )
+
+
+class NothingToAcknowledge(errors.DwpError):
+    """No record stands outside the tenant's audit chain."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _("No record stands outside the audit chain, so there is no break to acknowledge.")
         )
 
 

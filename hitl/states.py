@@ -87,6 +87,7 @@ class AuditEvent(models.TextChoices):
     AUDIT_EXPORTED = "audit:exported", _("audit records exported")
     AUDIT_VERIFIED = "audit:verified", _("audit chain verified")
     CHECKPOINTS_REWRITTEN = "checkpoints:rewritten", _("lost checkpoint file written again")
+    BREAK_ACKNOWLEDGED = "audit:break_acknowledged", _("break of the audit chain acknowledged")
 
 
 # The audit event of each way out of `pending`.

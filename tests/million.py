@@ -73,7 +73,7 @@ _STATEMENTS = {
               FROM generate_series(1, {REQUESTS}) n, generate_series(1, 3) part) made""",  # noqa: S608
     "hitl_auditchain": """
         INSERT INTO hitl_auditchain (tenant_id, last_sequence, last_hash)
-        SELECT tenant_id, max(sequence), repeat('0', 64) FROM hitl_auditrecord GROUP BY 1""",
+        SELECT tenant_id, max(sequence), '0' FROM hitl_auditrecord GROUP BY 1""",
     "hitl_outboxentry": """
         INSERT INTO hitl_outboxentry (
             request_id, signal, created_at, attempts, receivers, outcome, attempted_at, due_at,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from django.utils.translation import gettext as _
 
-from hitl.audit import record
+from hitl.audit import breaks, record
+from hitl.audit.breaks import AcknowledgedBreak, ChainWalk
 from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.hashing import facts, hash_of, hash_of_facts
 from hitl.models import AuditChain, AuditRecord
@@ -167,25 +169,60 @@ def find_unsigned_record(entry: AuditRecord, head: AuditChain) -> ChainBreak | N
     return ChainBreak(entry.tenant_id, entry.sequence, BreakKind.UNSIGNED, why % values)
 
 
-def find_records_outside_chain(tenant_id: str) -> ChainBreak | None:
-    """Return a break if a record stands before the chain's first or behind its head."""
-    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    first, last = records.first(), records.last()
-    # Read after the records: a record and the head that counts it commit together.
-    head = head_of(tenant_id)
-    why = ""
-    at = 0
-    if last is not None and last.sequence > head.last_sequence:
-        behind = records.filter(sequence__gt=head.last_sequence).first()
-        at = behind.sequence if behind else last.sequence
-        why = _(
+def find_records_outside_chain(
+    tenant_id: str, head: AuditChain, acknowledged: Sequence[AcknowledgedBreak]
+) -> ChainBreak | None:
+    """Return a break if a record stands before the chain's first or behind its head, and no break
+    that was acknowledged names it. `head` is the one to which the chain was walked."""
+    at = breaks.find_unacknowledged(tenant_id, head, acknowledged)
+    if at is None:
+        return None
+    why = (
+        _("Record %(at)d stands before the chain's first.")
+        if at < 1
+        else _(
             "Record %(at)d stands behind the chain's head: it was inserted, or the head was set "
             "back."
         )
-    elif first is not None and first.sequence < 1:
-        at = first.sequence
-        why = _("Record %(at)d stands before the chain's first.")
-    return ChainBreak(tenant_id, at, BreakKind.INSERTED, why % {"at": at}) if why else None
+    )
+    return ChainBreak(tenant_id, at, BreakKind.INSERTED, why % {"at": at})
+
+
+def find_other_skipped(walk: ChainWalk, tenant_id: str) -> ChainBreak | None:
+    """Return a break if the walk ended because the records that an acknowledged break skips are
+    not those that it names."""
+    if walk.differing is None:
+        return None
+    acknowledged_break, count = walk.differing
+    kind = (
+        BreakKind.EDITED
+        if count == acknowledged_break.skipped
+        else BreakKind.INSERTED
+        if count > acknowledged_break.skipped
+        else BreakKind.REMOVED
+    )
+    why = _(
+        "The records behind record %(at)d are not those that record %(by)d acknowledges as "
+        "inserted."
+    )
+    values = {"at": acknowledged_break.after, "by": acknowledged_break.sequence}
+    return ChainBreak(tenant_id, acknowledged_break.after + 1, kind, why % values)
+
+
+def find_skipped_signed_record(
+    tenant_id: str, acknowledged: Sequence[AcknowledgedBreak], heads: SignedHeads
+) -> ChainBreak | None:
+    """Return a break if a checkpoint vouches for a record that an acknowledged break skips."""
+    for each in acknowledged:
+        signed = [number for number in heads.statements if each.after < number < each.sequence]
+        if signed:
+            why = _(
+                "A signed checkpoint vouches for record %(at)d, which record %(by)d acknowledges "
+                "as inserted."
+            )
+            values = {"at": min(signed), "by": each.sequence}
+            return ChainBreak(tenant_id, min(signed), BreakKind.REWRITTEN, why % values)
+    return None
 
 
 def find_forged_checkpoint(tenant_id: str, heads: SignedHeads) -> ChainBreak | None:

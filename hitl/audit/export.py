@@ -12,15 +12,17 @@ from hashlib import sha256
 from typing import Any
 
 from django.db import transaction
-from django.db.models import Max, Min
+from django.db.models import Max, Min, QuerySet
 from django.utils import timezone
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
-from hitl.audit import checkpoint_files, export_format, record, signing
+from hitl.audit import breaks, checkpoint_files, export_checks, export_format, record, signing
+from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.export_format import Format
-from hitl.audit.hashing import facts
-from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
+from hitl.audit.hashing import GENESIS, facts, hash_of_facts
+from hitl.errors import ChainBroken
+from hitl.models import AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
 # Chosen: records read at once, which one chunk of the file holds.
@@ -46,6 +48,8 @@ class Export:
     head_hash: str
     created_at: datetime
     created_by: str
+    # Within it; the chain goes on behind records that are not exported.
+    breaks: tuple[AcknowledgedBreak, ...] = ()
 
     @property
     def file_name(self) -> str:
@@ -66,12 +70,14 @@ def begin(
 
     They go from the lowest to the highest number whose record is in the range, `since` and `until`
     included, without a gap. No record is read before the record of the export is committed.
+    Raises `ChainBroken` where the chain does not hold.
     """
     signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
     now = now or timezone.now()
     tenant_id = actor.tenant_id
-    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
-    first, last = _span(tenant_id, head.last_sequence, since, until)
+    head, acknowledged = export_checks.find_head(tenant_id)
+    records = breaks.chain_records(tenant_id, acknowledged)
+    first, last = _span(records, head.last_sequence, since, until)
     export = Export(
         tenant_id=tenant_id,
         form=form,
@@ -83,6 +89,9 @@ def begin(
         head_hash=head.last_hash,
         created_at=now,
         created_by=actor.id,
+        breaks=tuple(
+            each for each in acknowledged if first <= each.after and each.sequence <= last
+        ),
     )
     details = {
         "format": form.value,
@@ -97,7 +106,7 @@ def begin(
 
 
 def _span(
-    tenant_id: str, head: int, since: datetime | None, until: datetime | None
+    records: QuerySet[AuditRecord], head: int, since: datetime | None, until: datetime | None
 ) -> tuple[int, int]:
     """Return the lowest and the highest number in a range of time, up to the head; zeros if none.
 
@@ -107,7 +116,7 @@ def _span(
     with a lower number is at most `_MAX_DISORDER` away. An aggregate would read the whole range,
     or everything before it.
     """
-    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__lte=head)
+    records = records.filter(sequence__range=(1, head))
     records = records.filter(at__gte=since) if since else records
     records = records.filter(at__lte=until) if until else records
     numbers = records.values_list("sequence", flat=True)
@@ -126,33 +135,33 @@ def _span(
 def zip_chunks(export: Export) -> Iterator[bytes]:
     """Yield the bytes of the file. Each step reads one batch by index and keeps only that.
 
-    Steps may run on different threads: nothing stays open in the database between them.
+    Steps may run on different threads: nothing stays open in the database between them. Raises
+    `ChainBroken` at a record that does not fit; what was yielded until then is no whole file.
     """
     key = signing.signing_key()
     sink = _Sink()
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as archive:
-        digest, count, last_hash, first_link = sha256(), 0, "", ""
+        digest, links = sha256(), _Links(export)
         name = export_format.content_name(export.form)
         with archive.open(_zip_info(name, export), "w", force_zip64=True) as content:
             digest.update(head := export_format.heading(export.form))
             content.write(head)
             for records in _batches(export):
                 raw = b"".join(
-                    export_format.line({**facts(entry), "hash": entry.hash}, export.form)
+                    export_format.line({**links.checked(entry), "hash": entry.hash}, export.form)
                     for entry in records
                 )
-                first_link = first_link or records[0].previous_hash
-                last_hash, count = records[-1].hash, count + len(records)
                 digest.update(raw)
                 content.write(raw)
                 yield sink.take()
+        links.check_end()
         manifest = canonical(
             {
                 **_describe(export),
-                "records": count,
+                "records": links.count,
                 "sha256": digest.hexdigest(),
-                "previousHash": first_link,
-                "lastHash": last_hash,
+                "previousHash": links.first_link,
+                "lastHash": links.last_hash,
                 "checkpoints": _checkpoints(export),
                 "keyId": key.key_id,
                 "publicKey": base64.b64encode(key.public).decode("ascii"),
@@ -165,7 +174,13 @@ def zip_chunks(export: Export) -> Iterator[bytes]:
 
 
 def _describe(export: Export) -> dict[str, Any]:
+    skipping = [
+        {"after": each.after, "sequence": each.sequence}
+        for each in export.breaks
+        if each.sequence > each.after + 1
+    ]
     return {
+        **({export_format.BREAKS: skipping} if skipping else {}),
         "kind": export_format.KIND,
         "form": export_format.FORM,
         "tenant": export.tenant_id,
@@ -183,10 +198,9 @@ def _describe(export: Export) -> dict[str, Any]:
 
 def _batches(export: Export) -> Iterator[list[AuditRecord]]:
     after = export.first - 1
+    chain = breaks.chain_records(export.tenant_id, export.breaks)
     while after < export.last:
-        rows = AuditRecord.objects.filter(
-            tenant_id=export.tenant_id, sequence__gt=after, sequence__lte=export.last
-        )
+        rows = chain.filter(sequence__gt=after, sequence__lte=export.last)
         records = list(rows.order_by("sequence")[:_BATCH_SIZE])
         if not records:
             return
@@ -221,6 +235,45 @@ def _zip_info(name: str, export: Export) -> zipfile.ZipInfo:
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o600 << 16
     return info
+
+
+class _Links:
+    """Checks, while records are exported, that each follows the one before it."""
+
+    def __init__(self, export: Export) -> None:
+        self._export = export
+        self._expected = export.first
+        self._breaks = {each.after + 1: each for each in export.breaks}
+        self.count = 0
+        self.first_link = self.last_hash = ""
+
+    def checked(self, entry: AuditRecord) -> dict[str, Any]:
+        """Return the record's facts; raises `ChainBroken` if it does not fit its hash or its
+        place."""
+        if self.count == 0:
+            self.first_link = GENESIS if entry.sequence == 1 else entry.previous_hash
+            self.last_hash = self.first_link
+        gap = self._breaks.get(self._expected)
+        if gap is not None and entry.sequence == gap.sequence:
+            self._expected = gap.sequence
+        values = facts(entry)
+        if (
+            entry.sequence != self._expected
+            or entry.previous_hash != self.last_hash
+            or entry.hash != hash_of_facts(values)
+        ):
+            raise ChainBroken(self._expected)
+        self.count, self._expected, self.last_hash = self.count + 1, entry.sequence + 1, entry.hash
+        return values
+
+    def check_end(self) -> None:
+        """Raise `ChainBroken` unless the last record was the export's last."""
+        export = self._export
+        if export.last and self._expected != export.last + 1:
+            raise ChainBroken(self._expected)
+        is_to_head = bool(export.last) and export.last == export.head_sequence
+        if is_to_head and self.last_hash != export.head_hash:
+            raise ChainBroken(export.last)
 
 
 class _Sink(io.RawIOBase):

@@ -18,6 +18,10 @@ from hitl.audit.hashing import FACTS
 KIND = "dwp-audit-export"
 FORM = 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.sig"
+# The manifest's member that names acknowledged breaks, and the event of the records behind them.
+# Exports without any have no such member.
+BREAKS = "acknowledgedBreaks"
+BREAK_EVENT = "audit:break_acknowledged"
 COLUMNS = (*FACTS, "hash")
 _NUMBERS = frozenset({"form", "sequence"})
 # Beginnings that a spreadsheet takes for a formula, full-width forms included, and the mark

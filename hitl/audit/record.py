@@ -17,7 +17,16 @@ from hitl.audit.hashing import FORM, GENESIS, hash_of
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from hitl.states import AuditEvent
 
-__all__ = ["GENESIS", "Fact", "hash_of", "tenants", "write", "write_all"]
+__all__ = [
+    "GENESIS",
+    "Fact",
+    "hash_of",
+    "lock_chain",
+    "tenants",
+    "write",
+    "write_all",
+    "write_behind",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +63,7 @@ def write_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
     """Append records of one tenant's actors, in their order, as `write` does one."""
     if not transaction.get_connection().in_atomic_block:
         raise RuntimeError("an audit record is written in the transaction of its change")
-    chain = _locked_chain(tenant_id)
+    chain = lock_chain(tenant_id)
     entries = [_build_record(chain, fact) for fact in facts]
     _insert(chain.tenant_id, entries)
     chain.save(update_fields=["last_sequence", "last_hash"])
@@ -70,7 +79,22 @@ def _insert(tenant_id: str, entries: Sequence[AuditRecord]) -> None:
         raise
 
 
-def _locked_chain(tenant_id: str) -> AuditChain:
+def write_behind(chain: AuditChain, fact: Fact, *, last_hash: str, number: int) -> AuditRecord:
+    """Write a record that follows the one with hash `last_hash`, and has a number behind records
+    that are not the chain's own; the chain goes on from it.
+
+    The caller has locked the chain, and `fact` says which records are skipped
+    (`hitl.audit.breaks`). Raises `ChainBlocked` if the number is taken.
+    """
+    chain.last_sequence, chain.last_hash = number - 1, last_hash
+    entry = _build_record(chain, fact)
+    _insert(chain.tenant_id, [entry])
+    chain.save(update_fields=["last_sequence", "last_hash"])
+    return entry
+
+
+def lock_chain(tenant_id: str) -> AuditChain:
+    """Return the chain, locked until the transaction ends; a new one if there is none."""
     chains = AuditChain.objects.select_for_update().filter(tenant_id=tenant_id)
     for chain in chains:
         return chain

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,12 +15,13 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from hitl import metrics
-from hitl.audit import checkpoint_reader, checkpoints, diagnose, record
+from hitl.audit import breaks, checkpoint_reader, checkpoints, diagnose, record
+from hitl.audit.breaks import AcknowledgedBreak, BreakCause, ChainWalk
 from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.diagnose import ChainBreak
-from hitl.audit.hashing import GENESIS, hash_of
 from hitl.audit.record_signatures import ChainSignatures
 from hitl.models import AuditRecord
+from hitl.text import sanitize
 
 # Chosen: records read at once.
 _BATCH_SIZE = 2000
@@ -51,6 +52,7 @@ class IntactChain:
     vouched: int = 0
     verdict: Verdict = Verdict.WHOLE
     notes: tuple[str, ...] = ()
+    acknowledged_breaks: tuple[AcknowledgedBreak, ...] = ()
 
 
 def tenants() -> list[str]:
@@ -63,6 +65,9 @@ def as_json(result: IntactChain | ChainBreak) -> dict[str, Any]:
     values = asdict(result)
     tenant = values.pop("tenant_id")
     is_intact = isinstance(result, IntactChain)
+    if isinstance(result, IntactChain):
+        del values["acknowledged_breaks"]
+        values["acknowledgedBreaks"] = [each.as_json() for each in result.acknowledged_breaks]
     verdict = {} if is_intact else {"verdict": Verdict.BROKEN}
     return {"tenant": tenant, "holds": is_intact, **values, **verdict}
 
@@ -83,26 +88,28 @@ def verify(
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)
     signatures = ChainSignatures(tenant_id, vouched=heads.last)
-    expected, previous = 1, GENESIS
     oldest_at: datetime | None = None
+    acknowledged = breaks.acknowledged(tenant_id, head.last_sequence)
+    walk = ChainWalk(acknowledged)
     for entry in _records(tenant_id, head.last_sequence):
-        if (
-            entry.sequence != expected
-            or entry.previous_hash != previous
-            or entry.hash != hash_of(entry)
-        ):
-            return diagnose.diagnose_record(tenant_id, expected, entry, head)
-        if any(statement.hash != entry.hash for statement in heads.statements.get(expected, ())):
+        if walk.skips(entry):
+            continue
+        if not walk.follows(entry):
+            return diagnose.find_other_skipped(walk, tenant_id) or diagnose.diagnose_record(
+                tenant_id, walk.expected, entry, head
+            )
+        statements = heads.statements.get(entry.sequence, ())
+        if any(statement.hash != entry.hash for statement in statements):
             return diagnose.diagnose_signed_record(entry, head, heads)
-        if expected > heads.last_in_files and (oldest_at is None or entry.at < oldest_at):
+        if entry.sequence > heads.last_in_files and (oldest_at is None or entry.at < oldest_at):
             oldest_at = entry.at
         if signatures.lacks_signature(entry) and (
             unsigned := diagnose.find_unsigned_record(entry, head)
         ):
             return unsigned
-        if expected % _BATCH_SIZE == 0:
-            progress(expected, head.last_sequence)
-        expected, previous = expected + 1, entry.hash
+        if entry.sequence % _BATCH_SIZE == 0:
+            progress(entry.sequence, head.last_sequence)
+    expected, previous = walk.expected, walk.previous
     progress(expected - 1, head.last_sequence)
     metrics.set_unvouched(tenant_id, oldest_at)
     is_overdue = oldest_at is not None and oldest_at < due_at
@@ -111,16 +118,21 @@ def verify(
     )
     return (
         diagnose.find_truncation(tenant_id, expected, previous, head)
-        or diagnose.find_records_outside_chain(tenant_id)
+        or diagnose.find_skipped_signed_record(tenant_id, acknowledged, heads)
+        or diagnose.find_records_outside_chain(tenant_id, head, acknowledged)
         or diagnose.find_lost_signed_records(tenant_id, expected, heads)
         or diagnose.find_forged_checkpoint(tenant_id, heads)
         or IntactChain(
             tenant_id,
-            head.last_sequence,
+            walk.count,
             previous,
             vouched=heads.last,
             verdict=Verdict.WHOLE if is_vouched else Verdict.UNVOUCHED,
-            notes=_notes(heads, signatures.by_unknown_keys, is_overdue=is_overdue),
+            notes=(
+                *_breaks_notes(acknowledged),
+                *_notes(heads, signatures.by_unknown_keys, is_overdue=is_overdue),
+            ),
+            acknowledged_breaks=tuple(acknowledged),
         )
     )
 
@@ -137,6 +149,32 @@ def _records(tenant_id: str, last: int) -> Iterator[AuditRecord]:
         if len(batch) < _BATCH_SIZE:
             return
         after = batch[-1].sequence
+
+
+def _breaks_notes(acknowledged: Iterable[AcknowledgedBreak]) -> Iterator[str]:
+    """Yield a remark on each acknowledged break of a chain that holds."""
+    for each in acknowledged:
+        note = (
+            _(
+                "Acknowledged break after record %(after)d: %(count)d records that do not belong "
+                "to the chain stand there or outside it. Record %(by)d of %(at)s acknowledges it: "
+                "%(reason)s"
+            )
+            if each.kind == BreakCause.INSERTED
+            else _(
+                "Acknowledged break after record %(after)d: the chain's head had been set to "
+                "record %(head)d, and %(count)d records that do not belong to the chain stand "
+                "there or outside it. Record %(by)d of %(at)s acknowledges it: %(reason)s"
+            )
+        )
+        yield note % {
+            "after": each.after,
+            "head": each.head,
+            "count": each.skipped + len(each.outside),
+            "by": each.sequence,
+            "at": each.at,
+            "reason": sanitize.plain(each.reason),
+        }
 
 
 def _notes(

@@ -42,6 +42,8 @@ class IntactExport:
     is_key_known: bool
     # The last exported record that a checkpoint vouches for, by the same key or a known one.
     vouched: int
+    # Pairs of record numbers: the second follows the first, and acknowledges a break.
+    breaks: tuple[tuple[int, int], ...] = ()
 
 
 def verify(path: Path, keys: dict[str, bytes]) -> IntactExport:
@@ -89,7 +91,8 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
         vouched = _verify_records(reader, form, manifest, hashes)
         if reader.hexdigest() != manifest["sha256"]:
             raise Unreadable("the records are not those that were signed: their digest differs")
-    return IntactExport(manifest, is_key_known=key_id in keys, vouched=vouched)
+    breaks = tuple((after, sequence) for sequence, after in _breaks(manifest).items())
+    return IntactExport(manifest, is_key_known=key_id in keys, vouched=vouched, breaks=breaks)
 
 
 def _verify_manifest(manifest: dict[str, Any]) -> None:
@@ -122,12 +125,17 @@ def _verify_records(
 ) -> int:
     """Check each record and its link; return the last number that a checkpoint vouches for."""
     first = expected = manifest["firstSequence"]
-    vouched, previous = 0, manifest["previousHash"]
+    count, vouched, previous = 0, 0, manifest["previousHash"]
+    breaks = _breaks(manifest)
     if first == 1 and previous != GENESIS:
         raise Unreadable("record 1 does not begin a chain")
     for record in export_format.records(content, form):
         stated = record.pop("hash", None)
         sequence = record.get("sequence")
+        if type(sequence) is int and breaks.get(sequence, 0) == expected - 1 > 0:
+            _verify_break(record, after=expected - 1, hashes=hashes)
+            del breaks[sequence]
+            expected = sequence
         if sequence != expected and expected == first:
             raise Unreadable(
                 f"record {first} is missing or out of its place: the records begin with number "
@@ -144,26 +152,50 @@ def _verify_records(
         if hashes.get(expected, stated) != stated:
             raise Unreadable(f"record {expected} is not the one a checkpoint vouches for")
         vouched = expected if expected in hashes else vouched
-        expected, previous = expected + 1, stated
-    _verify_count(manifest, count=expected - first)
+        expected, count, previous = expected + 1, count + 1, stated
+    if breaks:
+        raise Unreadable(
+            f"the manifest says that record {min(breaks)} acknowledges a break, and no such record "
+            "is there"
+        )
+    _verify_count(manifest, count=count, last=expected - 1 if count else 0)
     if manifest["records"]:
         _verify_ends(manifest, last_hash=previous)
     return vouched
 
 
-def _verify_count(manifest: dict[str, Any], *, count: int) -> None:
-    """Compare the number of records that were read with each of the manifest's numbers."""
-    first, last, stated = (manifest[name] for name in _NUMBERS)
-    read = first + count - 1 if count else 0
-    if count != stated and read != last:
+def _verify_break(record: dict[str, Any], *, after: int, hashes: dict[int, str]) -> None:
+    """Check that a record with a number behind a gap acknowledges the break that it follows."""
+    sequence = record["sequence"]
+    try:
+        details = json.loads(record["details"])
+        is_acknowledged = details["after"] == after
+    except (ValueError, TypeError, KeyError, RecursionError):
+        is_acknowledged = False
+    if record.get("event") != export_format.BREAK_EVENT or not is_acknowledged:
+        raise Unreadable(f"record {sequence} does not acknowledge a break after record {after}")
+    signed = [number for number in hashes if after < number < sequence]
+    if signed:
         raise Unreadable(
-            f"it holds {count} records and ends with number {read}; the manifest says {stated} "
-            f"records, up to number {last}"
+            f"a checkpoint vouches for record {min(signed)}, which record {sequence} acknowledges "
+            "as inserted"
+        )
+
+
+def _verify_count(manifest: dict[str, Any], *, count: int, last: int) -> None:
+    """Compare the records that were read, and the last one, with each of the manifest's numbers."""
+    first, stated_last, stated = (manifest[name] for name in _NUMBERS)
+    if count != stated and last != stated_last:
+        raise Unreadable(
+            f"it holds {count} records and ends with number {last}; the manifest says {stated} "
+            f"records, up to number {stated_last}"
         )
     if count != stated:
         raise Unreadable(f"it holds {count} records; the manifest's records says {stated}")
-    if read != last:
-        raise Unreadable(f"it ends with record {read}; the manifest's lastSequence is {last}")
+    if last != stated_last:
+        raise Unreadable(
+            f"it ends with record {last}; the manifest's lastSequence is {stated_last}"
+        )
     if not count and first:
         raise Unreadable(f"it holds no record; the manifest's firstSequence is {first}")
 
@@ -216,6 +248,26 @@ def _head_sequence(manifest: dict[str, Any]) -> int:
     if type(sequence) is not int or sequence < 0 or not isinstance(digest, str):
         raise Unreadable("the head that the manifest names cannot be read")
     return sequence
+
+
+def _breaks(manifest: dict[str, Any]) -> dict[int, int]:
+    """Return, by the numbers of the records that acknowledge them, after which record the breaks
+    are that the manifest names."""
+    rows = manifest.get(export_format.BREAKS, [])
+    try:
+        breaks = {row["sequence"]: row["after"] for row in rows}
+    except (TypeError, KeyError) as exc:
+        raise Unreadable("the acknowledged breaks in the manifest cannot be read") from exc
+    first, last = manifest["firstSequence"], manifest["lastSequence"]
+    for sequence, after in breaks.items():
+        if type(sequence) is not int or type(after) is not int:
+            raise Unreadable("the acknowledged breaks in the manifest cannot be read")
+        if not first <= after < sequence <= last:
+            raise Unreadable(
+                f"the manifest contradicts itself: the break between {after} and {sequence} is "
+                "not within its records"
+            )
+    return breaks
 
 
 def _time(manifest: dict[str, Any], name: str) -> datetime | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from dwp_project.gateway.errors import DwpError
 from hitl.actors import system_actor
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
@@ -33,14 +34,24 @@ class Command(BaseCommand):
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except OSError as exc:
             raise CommandError(f"{path} cannot be made: {exc.strerror}") from exc
-        with os.fdopen(descriptor, "wb") as file:
-            export = audit_export.begin(
-                system_actor(options["tenant"]), Format(options["format"]), since=since, until=until
-            )
-            for chunk in audit_export.zip_chunks(export):
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                export = audit_export.begin(
+                    system_actor(options["tenant"]),
+                    Format(options["format"]),
+                    since=since,
+                    until=until,
+                )
+                for chunk in audit_export.zip_chunks(export):
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException as exc:
+            # Half a file would be taken for an export.
+            path.unlink(missing_ok=True)
+            if isinstance(exc, DwpError):
+                raise CommandError(f"{path} was not written: {exc.message}") from exc
+            raise
         records = f"records {export.first} to {export.last}" if export.last else "no records"
         self.stdout.write(f"{path}: {records}")
 

@@ -77,10 +77,11 @@ class Command(BaseCommand):
                 returncode=_UNVOUCHED,
             )
         if not options["json"]:
-            total = sum(
-                result.records for result in results if isinstance(result, verify.IntactChain)
-            )
-            self.stdout.write(f"Every chain holds: {total} records.")
+            whole = [result for result in results if isinstance(result, verify.IntactChain)]
+            total = sum(result.records for result in whole)
+            count = sum(len(result.acknowledged_breaks) for result in whole)
+            breaks = f", with {count} acknowledged break{'s' * (count != 1)}" if count else ""
+            self.stdout.write(f"Every chain holds: {total} records{breaks}.")
 
     def _verify(
         self, tenant: str, *, is_json: bool

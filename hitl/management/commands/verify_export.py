@@ -55,6 +55,11 @@ class Command(BaseCommand):
             f"exported {manifest['createdAt']} by {manifest['createdBy']}\n"
             f"checkpoints in it vouch for records up to {export.vouched or 'none'}"
         )
+        for after, sequence in export.breaks:
+            self.stdout.write(
+                f"acknowledged break: record {sequence} follows record {after}; what stands "
+                "between them does not belong to the chain"
+            )
         if export.is_key_known:
             self.stdout.write(f"It holds. Signed by the key you named, {manifest['keyId']}.")
             return

@@ -131,6 +131,53 @@ def test_application_role_does_all_that_the_application_does(data_dir: Path) -> 
     assert manage("dwp_app", data_dir, "verify_audit").returncode == 0
 
 
+# A record that somebody put behind the head with the application's own user.
+BLOCKED = """
+from hitl import services
+from hitl.errors import ChainBlocked
+from hitl.states import Origin
+from tests import factories
+from tests.integration.audit.strays import stray
+from tests.people import OUTSIDER
+
+def ask():
+    return services.open_request(factories.question(), factories.actor(OUTSIDER), Origin.REST)
+
+ask()
+stray(2, tenant_id="tenant2")
+try:
+    ask()
+except ChainBlocked:
+    print("the chain is blocked")
+"""
+GOES_ON = """
+from hitl import services
+from tests import factories
+from tests.people import OUTSIDER
+from hitl.models import ApprovalRequest
+
+request = ApprovalRequest.objects.get(tenant_id="tenant2")
+services.approve(request.request_id, factories.actor(OUTSIDER))
+print("it was decided")
+"""
+
+
+def test_application_role_acknowledges_a_break_and_goes_on(data_dir: Path) -> None:
+    assert "the chain is blocked" in manage("dwp_app", data_dir, "shell", "-c", BLOCKED).stdout
+    words = ["--tenant", "tenant2", "--reason", "inserted with SQL"]
+
+    done = manage("dwp_app", data_dir, "acknowledge_audit_break", *words)
+
+    assert "the chain goes on from record 3" in done.stdout, done.stderr
+    assert "it was decided" in manage("dwp_app", data_dir, "shell", "-c", GOES_ON).stdout
+    verified = manage("dwp_app", data_dir, "verify_audit", "--tenant", "tenant2")
+    assert (verified.returncode, "inserted with SQL" in verified.stdout) == (0, True)
+    exported = manage(
+        "dwp_app", data_dir, "export_audit", str(data_dir / "t2.zip"), "--tenant", "tenant2"
+    )
+    assert exported.returncode == 0, exported.stderr
+
+
 def test_application_role_may_start_where_everything_is_migrated(data_dir: Path) -> None:
     checked = manage("dwp_app", data_dir, "migrate", "--check")
     assert checked.returncode == 0, checked.stderr

@@ -20,6 +20,7 @@ from dwp_project.offload import run_sync
 from hitl.audit import signing, triggers, verify_export
 from hitl.models import AuditRecord
 from tests.integration.admin.test_audit_records import LIST, signed_in
+from tests.integration.audit.strays import stray_behind_head
 from tests.integration.calls import Answer
 from tests.integration.chains import chain_of, record
 from tests.integration.exchange import Exchange, call
@@ -168,3 +169,37 @@ async def test_export_waits_for_its_client_and_leaves_with_it() -> None:
         status, _headers = await exchange.start()
         assert status == 200
         await exchange.piece()
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_export_of_a_chain_that_does_not_hold_is_refused_before_its_first_byte() -> None:
+    def begin() -> Desk:
+        chain_of(3)
+        stray_behind_head()
+        return Desk()
+
+    desk = await run_sync(begin)
+    answer = await desk.post("export", tenant="tenant1", format="csv")
+
+    assert answer.refusal == (500, "E1000")
+    assert "does not hold at record 4" in answer.body["message"]
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_export_that_meets_a_break_midway_is_cut_and_is_no_whole_file() -> None:
+    def begin() -> Desk:
+        chain_of(3)
+        triggers.remove(connection)
+        AuditRecord.objects.filter(sequence=2).update(actor="x")
+        triggers.install(connection)
+        return Desk()
+
+    desk = await run_sync(begin)
+    async with Exchange(
+        "POST", "/admin/book/export", **desk.sent({"tenant": "tenant1", "format": "jsonl"})
+    ) as exchange:
+        status, _headers = await exchange.start()
+        received = await exchange.rest()
+
+    assert (status, exchange.was_cut) == (200, True)
+    assert not zipfile.is_zipfile(io.BytesIO(received))
