@@ -86,6 +86,7 @@ class AuditEvent(models.TextChoices):
     SIGN_IN_FAILED = "user:sign_in_failed", _("sign-in failed")
     AUDIT_EXPORTED = "audit:exported", _("audit records exported")
     AUDIT_VERIFIED = "audit:verified", _("audit chain verified")
+    BASELINE = "audit:baseline", _("state of the tables written down")
 
 
 # The audit event of each way out of `pending`.
