@@ -1,8 +1,8 @@
-"""Counters of this process since it started, for `/metrics`."""
+"""Counters of this process since it started, and what it saw last, for `/metrics`."""
 
 from __future__ import annotations
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 adopted_requests = Counter("hitl_requests_adopted", "Requests that agents wrote to Redis, adopted.")
 malformed_requests = Counter(
@@ -18,4 +18,11 @@ unvouched_signals = Counter(
 )
 checkpoint_failures = Counter(
     "hitl_checkpoint_failures", "Checkpoints not made, or not written outside the database."
+)
+# Set by the process that made the comparison, so that an alarm takes the highest of all processes.
+audit_differences = Gauge(
+    "hitl_audit_differences", "Rows that differ from the audit, by the last comparison.", ["kind"]
+)
+audit_compared_at = Gauge(
+    "hitl_audit_compared_timestamp_seconds", "When all tables were last compared with the audit."
 )
