@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import hitl.background.clock
 from hitl.adoption import scanner
+from hitl.background import comparison
 from hitl.background.chores import Chore
 from hitl.delivery import relay
 from streaming import recovery, retention, runner
@@ -27,8 +28,11 @@ async def run() -> None:
 
 
 async def clock() -> None:
-    """Run the chores of hitl and streaming when they are due, until cancelled."""
-    await hitl.background.clock.run(also=_CHORES)
+    """Run the chores of hitl and streaming when they are due, and the daily comparison of the
+    tables with the audit, until cancelled."""
+    async with asyncio.TaskGroup() as group:
+        group.create_task(hitl.background.clock.run(also=_CHORES))
+        group.create_task(comparison.run())
 
 
 async def sessions() -> None:

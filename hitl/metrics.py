@@ -1,4 +1,4 @@
-"""Counters and gauges of this process since it started, for `/metrics`."""
+"""Counters of this process since it started, and what it saw last, for `/metrics`."""
 
 from __future__ import annotations
 
@@ -50,3 +50,11 @@ unvouched_seconds = Gauge(
     "NaN until this process has looked.",
 )
 unvouched_seconds.set_function(_unvouched_seconds)
+
+# Set by the process that made the comparison, so that an alarm takes the highest of all processes.
+audit_differences = Gauge(
+    "hitl_audit_differences", "Rows that differ from the audit, by the last comparison.", ["kind"]
+)
+audit_compared_at = Gauge(
+    "hitl_audit_compared_timestamp_seconds", "When all tables were last compared with the audit."
+)

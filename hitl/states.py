@@ -88,6 +88,7 @@ class AuditEvent(models.TextChoices):
     AUDIT_VERIFIED = "audit:verified", _("audit chain verified")
     CHECKPOINTS_REWRITTEN = "checkpoints:rewritten", _("lost checkpoint file written again")
     BREAK_ACKNOWLEDGED = "audit:break_acknowledged", _("break of the audit chain acknowledged")
+    BASELINE = "audit:baseline", _("state of the tables written down")
 
 
 # The audit event of each way out of `pending`.

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.approvals import permissions
-from hitl.audit import access, checkpoints, search, signing
+from hitl.audit import access, checkpoints, compare_requests, search, signing
 from hitl.audit.export_format import Format
 from hitl.audit.search import SearchQuery
 from hitl.desk import urls
@@ -161,6 +161,10 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "entry": getattr(approval_request, "outbox_entry", None),
             "rows": [_row_context(record) for record in records],
             "is_whole": is_whole,
+            "differences": [
+                sanitize.marked(str(difference))
+                for difference in compare_requests.compare_request(approval_request)
+            ],
             "all": urlencode(
                 {"tenant": approval_request.tenant_id, "request": approval_request.request_id}
             ),

@@ -37,6 +37,8 @@ class Verdict(StrEnum):
     # It holds, but older records have no trusted signature outside the database.
     UNVOUCHED = "unvouched"
     BROKEN = "broken"
+    # It holds, but rows of the tables say something else than it does.
+    DIFFERS = "differs"
     # It could not be verified.
     UNCHECKED = "unchecked"
 

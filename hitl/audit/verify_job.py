@@ -1,4 +1,5 @@
-"""Verifies a chain while somebody watches on a page: one job at a time in each process."""
+"""Verifies a chain, and compares the tables with it, while somebody watches on a page: one job at
+a time in each process."""
 
 from __future__ import annotations
 
@@ -13,13 +14,15 @@ from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
 from hitl.actors import Actor
-from hitl.audit import record, triggers, verify
+from hitl.audit import compare, record, triggers, verify
 from hitl.states import AuditEvent
 
 logger = get_logger(__name__)
 
 # Chosen: twenty times the half second between two looks of a page. A job nobody looks at ends.
 _UNWATCHED_SECONDS = 10.0
+# Chosen: so many differences are named on the page; `verify_audit` names more.
+_MAX_SHOWN = 10
 
 
 class Busy(Exception):
@@ -87,8 +90,20 @@ def _triggers_message(missing: list[str], changed: list[str]) -> str:
     return " ".join(sentences)
 
 
+def _compare(job: VerifyJob) -> dict[str, Any]:
+    """Compare the tables with the chain; return what the page shows of it."""
+    result = compare.ComparedTenant(job.actor.tenant_id)
+    for piece in compare.compare(job.actor.tenant_id):
+        result.add(piece)
+        job.report_progress(piece.done, piece.of)
+    if not result.differing:
+        return {}
+    differences = [str(each) for each in result.differences[:_MAX_SHOWN]]
+    return {"differing": sum(result.differing.values()), "differences": differences}
+
+
 def run(job: VerifyJob) -> None:
-    """Verify the chain and record the result in the audit."""
+    """Verify the chain, compare the tables with it, and record the result in the audit."""
     try:
         result = verify.verify(job.actor.tenant_id, progress=job.report_progress)
         values = verify.as_json(result)
@@ -98,7 +113,10 @@ def run(job: VerifyJob) -> None:
             why = " ".join([*([values["why"]] if "why" in values else []), message])
             values |= {"holds": False, "kind": values.get("kind", "unprotected"), "why": why}
             values["verdict"] = verify.Verdict.BROKEN
-        recorded = ("holds", "records", "kind", "sequence")
+        values |= _compare(job)
+        if "differing" in values and values["holds"]:
+            values["verdict"] = verify.Verdict.DIFFERS
+        recorded = ("holds", "records", "kind", "sequence", "differing")
         details: dict[str, Any] = {name: values[name] for name in recorded if name in values}
         details |= {"triggersMissing": missing} if missing else {}
         details |= {"triggersChanged": changed} if changed else {}

@@ -14,7 +14,7 @@ from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
-from hitl.audit import decision_record
+from hitl.audit import compare_requests, decision_record
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox
 from hitl.desk import inbox as inboxes
@@ -98,6 +98,10 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "facts": _facts(request),
         "rule_words": wording.rule(rule_of(request)),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
+        "differences": [
+            sanitize.marked(str(difference))
+            for difference in compare_requests.compare_request(request)
+        ],
         "earlier": _earlier(request),
         "previous": before,
         "next": after,

@@ -1,25 +1,29 @@
-"""Verify the audit chains and say where one breaks."""
+"""Verify the audit chains, compare the tables with them, and say what is wrong."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 
-from hitl.audit import diagnose, triggers, verify
+from hitl.audit import compare, diagnose, triggers, verify
+from hitl.audit.compare import ComparedTenant
+from hitl.audit.difference import ComparedKind
 from hitl.audit.verify import Verdict
 
-# What the command ends with (commands.md); 1 is a break.
+# What the command ends with (commands.md); 1 is a break or a difference.
 _UNCHECKED = 2
 _UNVOUCHED = 3
 
 
 class Command(BaseCommand):
     help = (
-        "Verify every audit chain, or one tenant's, beside its checkpoints. Exits with 0 (whole), "
-        "1 (broken), 2 (could not be verified) or 3 (whole, but older records are not signed)."
+        "Verify every audit chain, or one tenant's, beside its checkpoints, and compare the tables "
+        "with it. Exits with 0 (whole), 1 (broken, or a row differs), 2 (could not be verified) or "
+        "3 (whole, but older records are not signed)."
     )
     # A key that cannot be used ends this with 2, and not with the 1 of a failed system check.
     requires_system_checks = ()
@@ -37,20 +41,30 @@ class Command(BaseCommand):
             raise CommandError(_message(exc), returncode=_UNCHECKED) from exc
 
     def _verify_all(self, options: dict[str, Any]) -> None:
-        chosen = options["tenant"]
-        tenants = verify.tenants()
-        if chosen and chosen not in tenants:
+        chosen, is_json = options["tenant"], options["json"]
+        chains = verify.tenants()
+        if chosen and chosen not in chains:
             raise CommandError(f"There is no chain of tenant {chosen}.", returncode=_UNCHECKED)
-        results = [
-            self._verify(tenant, is_json=options["json"])
-            for tenant in (tenants if chosen is None else [chosen])
-        ]
+        chains = chains if chosen is None else [chosen]
+        # A row may be of a tenant that has no chain.
+        others = set(compare.tenants() if chosen is None else ()).difference(chains)
+        compared: list[ComparedTenant] = []
+        results = [self._verify(tenant, compared, is_json=is_json) for tenant in chains]
+        for tenant in sorted(others):
+            compared.append(tables := compare.compare_tenant(tenant))
+            if is_json and tables.totals.compared:
+                self.stdout.write(json.dumps(tables.as_json, ensure_ascii=False))
+            elif not is_json:
+                self._write_tables(tables)
         broken = [result for result in results if isinstance(result, diagnose.ChainBreak)]
         wrong = []
         if broken:
             first = broken[0]
             name = first.tenant_id or "(deployment)"
             wrong.append(f"Chain of {name} breaks at record {first.sequence}: {first.why}")
+        if differences := [each for tables in compared for each in tables.differences]:
+            count = sum(sum(tables.differing.values()) for tables in compared)
+            wrong.append(f"Rows that differ from the audit: {count}. The first: {differences[0]}")
         if missing := triggers.missing(connection):
             wrong.append(
                 f"The audit table has lost its trigger {', '.join(missing)}: "
@@ -84,22 +98,30 @@ class Command(BaseCommand):
             self.stdout.write(f"Every chain holds: {total} records{breaks}.")
 
     def _verify(
-        self, tenant: str, *, is_json: bool
+        self, tenant: str, compared: list[ComparedTenant], *, is_json: bool
     ) -> verify.IntactChain | diagnose.ChainBreak | None:
-        """Verify one chain and print the result; return None if it could not be verified."""
+        """Verify one chain, compare the tables with it, and print the results.
+
+        Appends the comparison to `compared`. Returns None if it could not be verified.
+        """
         name = tenant or "(deployment)"
         try:
             result = verify.verify(tenant)
+            tables = compare.compare_tenant(tenant)
         except Exception as exc:
             # The other chains are verified all the same.
             values = {"tenant": tenant, "holds": None, "verdict": Verdict.UNCHECKED}
             line = json.dumps(values | {"why": _message(exc)}, ensure_ascii=False)
             self.stdout.write(line if is_json else f"{name}: {_message(exc)}")
             return None
+        compared.append(tables)
         if is_json:
-            line = json.dumps(verify.as_json(result), ensure_ascii=False)
-            self.stdout.write(line)
-        elif isinstance(result, diagnose.ChainBreak):
+            values = {**verify.as_json(result), **tables.as_json}
+            if tables.differing and isinstance(result, verify.IntactChain):
+                values["verdict"] = Verdict.DIFFERS
+            self.stdout.write(json.dumps(values, ensure_ascii=False))
+            return result
+        if isinstance(result, diagnose.ChainBreak):
             self.stdout.write(f"{name}: {result.kind} at record {result.sequence}. {result.why}")
         else:
             vouched = f"signed up to {result.vouched}" if result.vouched else "not signed"
@@ -108,7 +130,25 @@ class Command(BaseCommand):
             )
             for note in result.notes:
                 self.stdout.write(f"  {note}")
+        self._write_tables(tables)
         return result
+
+    def _write_tables(self, tables: ComparedTenant) -> None:
+        if tables.totals.compared or tables.differing:
+            rows = _counts(tables.totals.compared)
+            count = sum(tables.differing.values())
+            says = f"{count} differ" if count else "agree"
+            name = tables.tenant_id or "(deployment)"
+            self.stdout.write(f"  tables of {name} and audit: {says} ({rows})")
+        for difference in tables.differences:
+            self.stdout.write(f"  {difference}")
+        if tables.totals.not_comparable:
+            rows = _counts(tables.totals.not_comparable)
+            self.stdout.write(f"  not comparable, because older records say too little: {rows}")
+
+
+def _counts(rows: Mapping[ComparedKind, int]) -> str:
+    return ", ".join(f"{kind} {count}" for kind, count in sorted(rows.items()) if count)
 
 
 def _message(exc: Exception) -> str:

@@ -53,10 +53,13 @@ function show(form, output, last) {
     return;
   }
   const result = last.result;
-  form.dataset.state = !result.holds ? "broken" : result.verdict === "unvouched" ? "unvouched" : "holds";
+  form.dataset.state = !result.holds ? "broken" : result.verdict === "whole" ? "holds" : result.verdict;
   const sentences = result.holds ? [form.dataset.holds, `${form.dataset.count}: ${result.records}.`] : [form.dataset.broken, result.why];
   if (result.vouched) {
     sentences.push(`${form.dataset.vouched} ${result.vouched}.`);
+  }
+  if (result.differing) {
+    sentences.push(`${form.dataset.differs}: ${result.differing}.`, ...result.differences);
   }
   output.textContent = [...sentences, ...(result.notes || [])].join(" ");
 }

@@ -34,9 +34,10 @@ def test_verify_audit_prints_every_chain() -> None:
     lines = output_of("verify_audit").splitlines()
 
     assert lines[0].startswith("tenant1: 2 records hold, head ")
-    assert lines[2].startswith("tenant2: 1 records hold, head ")
-    assert lines[4] == "Every chain holds: 3 records."
-    assert lines[1] == lines[3] != ""  # no checkpoint vouches for them yet
+    assert lines[2].startswith("  tables of tenant1 and audit: agree (outbox 1, request 1")
+    assert lines[3].startswith("tenant2: 1 records hold, head ")
+    assert lines[-1] == "Every chain holds: 3 records."
+    assert lines[1] == lines[4] != ""  # no checkpoint vouches for them yet
 
 
 def test_verify_audit_of_nothing_holds() -> None:

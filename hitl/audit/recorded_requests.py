@@ -1,0 +1,126 @@
+"""What the audit records of a request say of it together, folded in the order of `sequence`."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from hitl.audit import record_signatures
+from hitl.models import AuditRecord
+from hitl.states import EVENT_OF, AuditEvent, Status
+
+OPENINGS = (AuditEvent.REQUEST_OPENED, AuditEvent.REQUEST_ADOPTED)
+_STATUS_OF = {event: status for status, event in EVENT_OF.items()}
+_FOLDED = (
+    *OPENINGS,
+    AuditEvent.BASELINE,
+    AuditEvent.REQUEST_VOTED,
+    AuditEvent.REQUEST_ESCALATED,
+    *_STATUS_OF,
+)
+_RECORD_COLUMNS = (
+    *("tenant_id", "sequence", "event", "request_id", "session_id", "actor", "channel", "at"),
+    *("context_digest", "action_type", "details"),
+)
+
+
+@dataclass(slots=True)
+class RecordedRequest:
+    """A request as the records of one chain say it is. None: they do not say."""
+
+    opening: AuditRecord
+    facts: dict[str, Any]
+    status: Status = Status.PENDING
+    decided_by: str = ""
+    decided_channel: str = ""
+    decided_at: datetime | str = ""
+    reason: str = ""
+    escalated_at: datetime | str = ""
+    expires_at: datetime | int | None = None
+    # Voter, channel and time of each approval where several are needed.
+    votes: list[tuple[str, str, datetime]] = field(default_factory=list)
+    decision_pk: int | None = None
+
+
+def records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
+    """Read the records of the requests that say what these are."""
+    records = AuditRecord.objects.filter(request_id__in=request_ids, event__in=_FOLDED)
+    return records.order_by().only(*_RECORD_COLUMNS)
+
+
+def vouched_records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
+    """Read those of the records that this deployment vouches for."""
+    records = AuditRecord.objects.filter(request_id__in=request_ids, event__in=_FOLDED)
+    return filter(record_signatures.is_vouched_for, records.order_by())
+
+
+def fold_all(records: Iterable[AuditRecord]) -> dict[str, RecordedRequest]:
+    """Return each request as its records say it is; without those of which no opening is left."""
+    by_request: defaultdict[str, list[AuditRecord]] = defaultdict(list)
+    for record in records:
+        by_request[record.request_id].append(record)
+    folded = {name: _fold(sorted(each, key=_order)) for name, each in by_request.items()}
+    return {name: details for name, details in folded.items() if details is not None}
+
+
+def _order(record: AuditRecord) -> int:
+    return record.sequence
+
+
+def _fold(records: Iterable[AuditRecord]) -> RecordedRequest | None:
+    """Return what the records say together; only those of the chain that it was opened in."""
+    request: RecordedRequest | None = None
+    for record in records:
+        details = _details(record)
+        if request is None:
+            if record.event in (*OPENINGS, AuditEvent.BASELINE):
+                request = RecordedRequest(
+                    record, details, expires_at=moment_of(details, "expiresAt")
+                )
+        elif record.tenant_id == request.opening.tenant_id:
+            _apply(request, record, details)
+    return request
+
+
+def _apply(request: RecordedRequest, record: AuditRecord, details: dict[str, Any]) -> None:
+    match record.event:
+        case AuditEvent.BASELINE:
+            # What the opening says is older, and so worth more.
+            request.facts = {**details, **request.facts}
+            request.expires_at = moment_of(details, "expiresAt") or request.expires_at
+        case AuditEvent.REQUEST_VOTED:
+            request.votes.append((record.actor, record.channel, record.at))
+        case AuditEvent.REQUEST_ESCALATED:
+            request.escalated_at = record.at
+            # Records of the version before have milliseconds only.
+            milliseconds = details.get("expiresAt")
+            request.expires_at = moment_of(details, "expiresAtExact") or (
+                milliseconds if isinstance(milliseconds, int) else None
+            )
+        case event if event in _STATUS_OF:
+            request.status = _STATUS_OF[AuditEvent(event)]
+            request.decided_by, request.decided_channel = record.actor, record.channel
+            request.decided_at, request.reason = record.at, details.get("reason", "")
+            request.decision_pk = record.pk
+            if event == AuditEvent.REQUEST_APPROVED and "votes" in details:
+                request.votes.append((record.actor, record.channel, record.at))
+
+
+def _details(record: AuditRecord) -> dict[str, Any]:
+    try:
+        details = json.loads(record.details)
+    except ValueError:
+        return {}  # such a record has been edited, which `hitl.audit.verify` says
+    return details if isinstance(details, dict) else {}
+
+
+def moment_of(details: Mapping[str, Any], name: str) -> datetime | None:
+    """Return the time that is a member of the details, or None if it is not there."""
+    try:
+        return datetime.fromisoformat(details[name])
+    except (KeyError, TypeError, ValueError):
+        return None
