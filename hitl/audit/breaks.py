@@ -79,6 +79,11 @@ class AcknowledgedBreak:
     at: str
     actor: str
 
+    def is_outside(self, sequence: int) -> bool:
+        """Say whether this break leaves the record of this number outside the chain."""
+        is_skipped = self.after < sequence < self.sequence
+        return is_skipped or any(each.sequence == sequence for each in self.outside)
+
     def as_json(self) -> dict[str, Any]:
         """Return it as the JSON object that verification prints."""
         return {
@@ -120,6 +125,20 @@ def chain_records(tenant_id: str, breaks: Iterable[AcknowledgedBreak]) -> QueryS
     for each in breaks:
         records = records.exclude(sequence__gt=each.after, sequence__lt=each.sequence)
     return records
+
+
+def own_records(records: Iterable[AuditRecord]) -> list[AuditRecord]:
+    """Return the records without those that acknowledged breaks skip or name: they say nothing."""
+    records = list(records)
+    breaks = {
+        tenant_id: acknowledged(tenant_id, _HIGHEST)
+        for tenant_id in {entry.tenant_id for entry in records}
+    }
+    return [
+        entry
+        for entry in records
+        if not any(each.is_outside(entry.sequence) for each in breaks[entry.tenant_id])
+    ]
 
 
 class SkippedRecords:

@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 
 from hitl import metrics
 from hitl.actors import Actor
-from hitl.audit import checkpoint_files, checkpoint_statement, record, signing
+from hitl.audit import breaks, checkpoint_files, checkpoint_statement, record, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.hashing import hash_of
 from hitl.audit.record_signatures import ChainSignatures
@@ -153,9 +153,8 @@ def _check_records_are_signed(tenant_id: str, vouched: int, last: int) -> None:
     """Raise `ChainDiffers` if a record that no checkpoint vouches for yet carries no good
     signature: the next checkpoint would vouch for it."""
     signatures = ChainSignatures(tenant_id, vouched=vouched)
-    records = AuditRecord.objects.filter(
-        tenant_id=tenant_id, sequence__gt=vouched, sequence__lte=last
-    )
+    records = breaks.chain_records(tenant_id, breaks.acknowledged(tenant_id, last))
+    records = records.filter(sequence__gt=vouched, sequence__lte=last)
     for entry in records.order_by("sequence").iterator(chunk_size=500):
         if entry.hash != hash_of(entry) or signatures.lacks_signature(entry):
             raise ChainDiffers(

@@ -13,7 +13,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dwp_project.gateway.models import Membership
-from hitl.audit import compare_accounts, compare_policies, compare_requests, diagnose, record
+from hitl.audit import (
+    breaks,
+    compare_accounts,
+    compare_policies,
+    compare_requests,
+    diagnose,
+    record,
+)
 from hitl.audit.difference import ComparedKind, Comparison, Difference, Unexpected
 from hitl.audit.recorded_requests import OPENINGS
 from hitl.models import ApprovalRequest, AuditRecord, Policy, SessionOwner
@@ -159,17 +166,15 @@ def _compare_openings(tenant_id: str, after: int) -> Iterator[Piece]:
 
 def _compare_records(tenant_id: str, after: int, until: int) -> Comparison:
     """Name requests and owners of sessions that the records know and the tables do not."""
-    records = list(
-        AuditRecord.objects.filter(
-            tenant_id=tenant_id,
-            sequence__gt=after,
-            sequence__lte=until,
-            event__in=(*OPENINGS, AuditEvent.BASELINE),
-        )
-        .order_by("sequence")
-        .values_list("event", "request_id", "details")
+    openings = AuditRecord.objects.filter(
+        tenant_id=tenant_id,
+        sequence__gt=after,
+        sequence__lte=until,
+        event__in=(*OPENINGS, AuditEvent.BASELINE),
     )
-    names = {name for _event, name, _details in records if name}
+    columns = ("tenant_id", "sequence", "event", "request_id", "details")
+    records = breaks.own_records(openings.order_by("sequence").only(*columns))
+    names = {entry.request_id for entry in records if entry.request_id}
     rows = ApprovalRequest.objects.filter(request_id__in=names)
     tenant_of = dict(rows.values_list("request_id", "tenant_id"))
     result = Comparison()
@@ -182,11 +187,11 @@ def _compare_records(tenant_id: str, after: int, until: int) -> Comparison:
         elif stored != tenant_id:
             values = [("tenant", tenant_id, stored)]
             result.compare(tenant_id, ComparedKind.REQUEST, name, values)
-    for event, _name, details in records:
-        if event == AuditEvent.BASELINE:
+    for entry in records:
+        if entry.event == AuditEvent.BASELINE:
             # `hitl.audit.verify` says of a record that cannot be read that it was forged.
             with suppress(*compare_policies.UNREADABLE):
-                _compare_owners(result, tenant_id, json.loads(details).get("owners", ()))
+                _compare_owners(result, tenant_id, json.loads(entry.details).get("owners", ()))
     return result
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from hitl.audit import baseline_state
+from hitl.audit import baseline_state, breaks
 from hitl.audit.difference import ComparedKind, Comparison, Difference, Unexpected
 from hitl.audit.request_digest import rule_members
 from hitl.models import AuditRecord, Policy
@@ -46,7 +46,7 @@ def records_of(tenant_id: str, events: tuple[AuditEvent, ...]) -> list[AuditReco
         for event in events
         for record in of_chain.filter(event=event).order_by("-at", "-sequence")
     ]
-    return sorted(records, key=lambda record: record.sequence)
+    return sorted(breaks.own_records(records), key=lambda record: record.sequence)
 
 
 def recorded_policies(tenant_id: str) -> dict[Key, RecordedVersion]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hitl.audit import record_signatures
+from hitl.audit import breaks, record_signatures
 from hitl.models import AuditRecord
 from hitl.states import EVENT_OF, AuditEvent, Status
 
@@ -49,7 +49,7 @@ class RecordedRequest:
 def records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
     """Read the records of the requests that say what these are."""
     records = AuditRecord.objects.filter(request_id__in=request_ids, event__in=_FOLDED)
-    return records.order_by().only(*_RECORD_COLUMNS)
+    return breaks.own_records(records.order_by().only(*_RECORD_COLUMNS))
 
 
 def vouched_records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
