@@ -1,45 +1,34 @@
 """Acknowledged breaks: records that stand outside a chain, and how the chain goes on behind them.
 
-A record that somebody inserted cannot be removed, because nothing is. `acknowledge` writes a record
-that follows the last good one, has a number behind the inserted records, and names them for ever.
+A record that somebody inserted cannot be removed, because nothing is. A record that acknowledges it
+(`hitl.audit.acknowledge`) follows the last good one, has a number behind it, and names it for ever.
 Verification walks from the last good record to that one, if what it names is what stands between.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC
 from enum import StrEnum
 from hashlib import sha256
-from itertools import islice
 from typing import Any
 
-from django.db import transaction
-from django.db.models import Q, QuerySet
-from django.utils import timezone
+from django.db.models import QuerySet
 
-from hitl.actors import Actor
-from hitl.audit import checkpoint_reader, record
-from hitl.audit.checkpoint_reader import SignedHeads
 from hitl.audit.hashing import GENESIS, hash_of
-from hitl.errors import HeadDiffers, NothingToAcknowledge
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
 
-MAX_REASON_LENGTH = 1000
-# Chosen: numbers up to so far behind the last good record are skipped. A record with the highest
-# number there is leaves none to go on with.
-_MAX_SKIPPED_AT_ONCE = 10_000
 # Chosen: so many inserted records are named one by one, so that the record that names them stays
 # small.
-_MAX_NAMED = 100
+MAX_NAMED = 100
 # Chosen: records read at once.
 _BATCH_SIZE = 2000
 # The longest hash, and the highest number, that the database's columns are made for.
-_HASH_LENGTH = 64
-_HIGHEST = 2**63 - 1
+HASH_LENGTH = 64
+HIGHEST = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +102,9 @@ def acknowledged(tenant_id: str, last: int) -> list[AcknowledgedBreak]:
     breaks: list[AcknowledgedBreak] = []
     # The last one is in the chain; one that it skips is not.
     for entry in records.order_by("-sequence"):
-        read = _read(entry)
-        if read is not None and not (breaks and entry.sequence > breaks[-1].after):
-            breaks.append(read)
+        each = read(entry)
+        if each is not None and not (breaks and entry.sequence > breaks[-1].after):
+            breaks.append(each)
     return breaks[::-1]
 
 
@@ -131,7 +120,7 @@ def own_records(records: Iterable[AuditRecord]) -> list[AuditRecord]:
     """Return the records without those that acknowledged breaks skip or name: they say nothing."""
     records = list(records)
     breaks = {
-        tenant_id: acknowledged(tenant_id, _HIGHEST)
+        tenant_id: acknowledged(tenant_id, HIGHEST)
         for tenant_id in {entry.tenant_id for entry in records}
     }
     return [
@@ -151,10 +140,10 @@ class SkippedRecords:
 
     def add(self, entry: AuditRecord) -> None:
         """Add the next one."""
-        inserted = _inserted(entry)
+        inserted = inserted_record(entry)
         self._digest.update(f"{inserted.sequence}:{inserted.hash}:{inserted.digest}\n".encode())
         self.count += 1
-        if len(self.first) < _MAX_NAMED:
+        if len(self.first) < MAX_NAMED:
             self.first.append(inserted)
 
     def hexdigest(self) -> str:
@@ -216,7 +205,7 @@ def find_unacknowledged(
     others = [
         entry.sequence
         for entry in ends
-        if not 1 <= entry.sequence <= chain.last_sequence and _inserted(entry) not in named
+        if not 1 <= entry.sequence <= chain.last_sequence and inserted_record(entry) not in named
     ]
     if not others:
         return None
@@ -224,115 +213,16 @@ def find_unacknowledged(
         return min(others)
     behind = records.filter(sequence__gt=chain.last_sequence).order_by("sequence")
     for entry in behind.iterator(chunk_size=_BATCH_SIZE):
-        if _inserted(entry) not in named:
+        if inserted_record(entry) not in named:
             return entry.sequence
     return min(others)
 
 
-def acknowledge(actor: Actor, reason: str, *, now: datetime | None = None) -> AcknowledgedBreak:
-    """Write the record behind which the chain of the actor's tenant goes on, and return it.
-
-    Nothing is changed or removed. Records behind the head that signed checkpoints vouch for are the
-    chain's own, because its head was set back: they stay in it. Raises `NothingToAcknowledge`, and
-    `HeadDiffers` if a signed record is missing.
-    """
-    tenant_id = actor.tenant_id
-    with transaction.atomic():
-        chain = record.lock_chain(tenant_id)
-        sequence, digest = _last_good(chain)
-        breaks = acknowledged(tenant_id, sequence)
-        named = {inserted for each in breaks for inserted in each.outside}
-        skipped, last = _skipped_behind(tenant_id, sequence)
-        outside = _records_outside(tenant_id, last, named)
-        head = (chain.last_sequence, chain.last_hash)
-        if head == (sequence, digest) and not skipped.count and not outside:
-            raise NothingToAcknowledge
-        details = {
-            "kind": BreakCause.INSERTED if head == (sequence, digest) else BreakCause.HEAD_CHANGED,
-            "head": {"sequence": head[0], "hash": head[1][:_HASH_LENGTH]},
-            "after": sequence,
-            "skipped": skipped.count,
-            "skippedDigest": skipped.hexdigest(),
-            "records": [asdict(each) for each in skipped.first],
-            "outside": [asdict(each) for each in outside],
-            "reason": reason[:MAX_REASON_LENGTH],
-        }
-        fact = record.Fact(
-            AuditEvent.BREAK_ACKNOWLEDGED, actor, now or timezone.now(), details=details
-        )
-        entry = record.write_behind(chain, fact, last_hash=digest, number=last + 1)
-    written = _read(entry)
-    assert written is not None
-    return written
+def inserted_record(entry: AuditRecord) -> InsertedRecord:
+    return InsertedRecord(entry.sequence, entry.hash[:HASH_LENGTH], hash_of(entry))
 
 
-def _last_good(chain: AuditChain) -> tuple[int, str]:
-    """Return number and hash of the last record that is certainly the chain's own.
-
-    Up to the head that is each record that fits the one before, from the last one that a checkpoint
-    vouches for; beyond it only what is vouched for. Raises `HeadDiffers` where a signed record is
-    missing.
-    """
-    tenant_id = chain.tenant_id
-    heads = checkpoint_reader.read_signed_heads(tenant_id)
-    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    sequence, digest = good = (0, GENESIS)
-    signed = [number for number in heads.statements if number <= chain.last_sequence]
-    if signed:
-        sequence = max(signed)
-        digest = heads.statements[sequence][0].hash
-        if not records.filter(sequence=sequence, hash=digest).exists():
-            raise HeadDiffers
-        good = (sequence, digest)
-    breaks = {each.after: each for each in acknowledged(tenant_id, _HIGHEST)}
-    for entry in records.filter(sequence__gt=sequence).iterator(chunk_size=_BATCH_SIZE):
-        gap = breaks.get(sequence)
-        is_next = entry.sequence == sequence + 1 or (gap and entry.sequence == gap.sequence)
-        if is_next and entry.previous_hash == digest and entry.hash == hash_of(entry):
-            sequence, digest = entry.sequence, entry.hash
-            if sequence <= chain.last_sequence or _is_vouched_for(entry, heads):
-                good = (sequence, digest)
-        elif gap is None or entry.sequence >= gap.sequence:
-            break
-    if heads.last > good[0]:
-        raise HeadDiffers
-    return good
-
-
-def _is_vouched_for(entry: AuditRecord, heads: SignedHeads) -> bool:
-    """Say whether something that SQL alone cannot make vouches for this record."""
-    statements = heads.statements.get(entry.sequence, ())
-    return any(statement.hash == entry.hash for statement in statements)
-
-
-def _skipped_behind(tenant_id: str, sequence: int) -> tuple[SkippedRecords, int]:
-    """Return the records that stand behind record `sequence`, each close to the one before, and
-    the number of the last of them."""
-    skipped = SkippedRecords()
-    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence__gt=sequence)
-    for entry in records.order_by("sequence").iterator(chunk_size=_BATCH_SIZE):
-        if entry.sequence - sequence > _MAX_SKIPPED_AT_ONCE:
-            break
-        skipped.add(entry)
-        sequence = entry.sequence
-    return skipped, sequence
-
-
-def _records_outside(
-    tenant_id: str, last: int, named: Collection[InsertedRecord]
-) -> list[InsertedRecord]:
-    """Return the first records before the chain's first and behind `last` that no break names."""
-    records = AuditRecord.objects.filter(tenant_id=tenant_id).order_by("sequence")
-    outside = records.filter(Q(sequence__lt=1) | Q(sequence__gt=last))
-    inserted = (_inserted(entry) for entry in outside.iterator(chunk_size=_BATCH_SIZE))
-    return list(islice((each for each in inserted if each not in named), _MAX_NAMED))
-
-
-def _inserted(entry: AuditRecord) -> InsertedRecord:
-    return InsertedRecord(entry.sequence, entry.hash[:_HASH_LENGTH], hash_of(entry))
-
-
-def _read(entry: AuditRecord) -> AcknowledgedBreak | None:
+def read(entry: AuditRecord) -> AcknowledgedBreak | None:
     """Return what a record acknowledges; None if it cannot be read."""
     try:
         details = json.loads(entry.details)

@@ -16,11 +16,10 @@ from structlog.stdlib import get_logger
 
 from hitl import metrics
 from hitl.actors import Actor
-from hitl.audit import breaks, checkpoint_files, checkpoint_statement, record, signing
+from hitl.audit import breaks, checkpoint_files, record, signing, trusted_checkpoints
 from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.hashing import hash_of
 from hitl.audit.record_signatures import ChainSignatures
-from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
@@ -50,7 +49,7 @@ def sign_head(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint
 
 def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     key = signing.signing_key()
-    newest = _newest_statement(tenant_id)
+    newest = trusted_checkpoints.newest_statement(tenant_id)
     # Read after the newest checkpoint: another process may sign a later head in between.
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain(tenant_id=tenant_id)
     _check_signed_records_exist(tenant_id, newest, head)
@@ -85,53 +84,8 @@ def _is_signed(head: AuditChain, keys: dict[str, bytes]) -> bool:
     rows = AuditCheckpoint.objects.filter(
         tenant_id=head.tenant_id, sequence=head.last_sequence, key_id__in=keys
     )
-    statements = (_statement_of(row, keys) for row in rows)
+    statements = (trusted_checkpoints.statement_of(row, keys) for row in rows)
     return any(each is not None and each.hash == head.last_hash for each in statements)
-
-
-def newest_trusted(tenant_id: str) -> AuditCheckpoint | None:
-    """Return the newest checkpoint of a chain in the database that a trusted key signed. Raises
-    `signing.KeyUnusable`."""
-    keys = signing.trusted_keys()
-    rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, key_id__in=keys)
-    ordered = rows.order_by("-sequence", "-id").iterator(chunk_size=100)
-    return next((row for row in ordered if _statement_of(row, keys) is not None), None)
-
-
-def _statement_of(row: AuditCheckpoint, keys: dict[str, bytes]) -> CheckpointStatement | None:
-    """Return what a row states, if a trusted key signed it and its columns say the same."""
-    statement = _read_trusted(row.tenant_id, row.statement, row.signature, keys)
-    stated = (statement.sequence, statement.hash, statement.key_id) if statement else None
-    return statement if stated == (row.sequence, row.hash, row.key_id) else None
-
-
-def _newest_statement(tenant_id: str) -> CheckpointStatement | None:
-    """Return the newest trusted checkpoint of a chain, from the database or the file."""
-    keys = signing.trusted_keys()
-    row = newest_trusted(tenant_id)
-    texts = [(row.statement, row.signature)] if row else []
-    try:
-        texts += checkpoint_files.last_lines(tenant_id)
-    except OSError as exc:
-        # The head is signed all the same; appending to the file reports the error again.
-        logger.warning("checkpoints_outside_not_read", tenant=tenant_id, error=str(exc))
-    newest: CheckpointStatement | None = None
-    for text, signature in texts:
-        statement = _read_trusted(tenant_id, text, signature, keys)
-        if statement and (newest is None or statement.sequence > newest.sequence):
-            newest = statement
-    return newest
-
-
-def _read_trusted(
-    tenant_id: str, text: str, signature: str, keys: dict[str, bytes]
-) -> CheckpointStatement | None:
-    """Return what a text states, if it is of this chain and signed by a trusted key."""
-    statement = checkpoint_statement.read(text)
-    if statement is None or statement.tenant_id != tenant_id:
-        return None
-    trust = signing.signature_trust(statement.key_id, text.encode(), signature, keys)
-    return statement if trust is Trust.KNOWN else None
 
 
 def _check_signed_records_exist(
@@ -176,11 +130,11 @@ def append_to_file(tenant_id: str, *, is_loss_accepted: bool = False) -> None:
         rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, sequence__gt=after)
         for row in rows.order_by("sequence", "id").iterator(chunk_size=500):
             # A forged row with a high number would keep the later ones out of the file.
-            if _statement_of(row, keys) is not None:
+            if trusted_checkpoints.statement_of(row, keys) is not None:
                 yield row.sequence, row.statement, row.signature
 
     def trusted_sequence(text: str, signature: str) -> int:
-        statement = _read_trusted(tenant_id, text, signature, keys)
+        statement = trusted_checkpoints.read(tenant_id, text, signature, keys)
         return statement.sequence if statement else 0
 
     try:
@@ -243,7 +197,7 @@ def sign_moved_heads() -> int:
     return how many were signed. A chore calls this."""
     count = 0
     for head in list(AuditChain.objects.order_by("tenant_id")):
-        newest = newest_trusted(head.tenant_id)
+        newest = trusted_checkpoints.newest_row(head.tenant_id)
         if newest and (newest.sequence, newest.hash) == (head.last_sequence, head.last_hash):
             # It could perhaps not be written when it was signed.
             if not is_in_file(head.tenant_id, newest.sequence):
@@ -273,7 +227,7 @@ def measure_unvouched() -> None:
 
 def is_newest_in_file(tenant_id: str) -> bool:
     """Say whether the newest checkpoint of a chain is in its file on this machine."""
-    newest = newest_trusted(tenant_id)
+    newest = trusted_checkpoints.newest_row(tenant_id)
     return newest is None or is_in_file(tenant_id, newest.sequence)
 
 
@@ -291,7 +245,7 @@ def _last_in_file(tenant_id: str) -> int:
     keys = signing.trusted_keys()
 
     def last_of(lines: Iterable[tuple[str, str] | None]) -> int:
-        statements = (_read_trusted(tenant_id, *line, keys) for line in lines if line)
+        statements = (trusted_checkpoints.read(tenant_id, *line, keys) for line in lines if line)
         return max((each.sequence for each in statements if each), default=0)
 
     # Somebody may have filled the end of the file with other lines: then read all of it.

@@ -17,12 +17,19 @@ from django.utils import timezone
 
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
-from hitl.audit import breaks, checkpoint_files, export_checks, export_format, record, signing
+from hitl.audit import (
+    breaks,
+    checkpoint_files,
+    export_format,
+    record,
+    signing,
+    trusted_checkpoints,
+)
 from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.export_format import Format
 from hitl.audit.hashing import GENESIS, facts, hash_of_facts
 from hitl.errors import ChainBroken
-from hitl.models import AuditCheckpoint, AuditRecord
+from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 
 # Chosen: records read at once, which one chunk of the file holds.
@@ -75,7 +82,7 @@ def begin(
     signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
     now = now or timezone.now()
     tenant_id = actor.tenant_id
-    head, acknowledged = export_checks.find_head(tenant_id)
+    head, acknowledged = _find_head(tenant_id)
     records = breaks.chain_records(tenant_id, acknowledged)
     first, last = _span(records, head.last_sequence, since, until)
     export = Export(
@@ -103,6 +110,27 @@ def begin(
     with transaction.atomic():
         record.write(AuditEvent.AUDIT_EXPORTED, actor, now, details=details)
     return export
+
+
+def _find_head(tenant_id: str) -> tuple[AuditChain, list[AcknowledgedBreak]]:
+    """Return the chain's head, or that of an empty chain, and the chain's acknowledged breaks.
+
+    Raises `ChainBroken` if a signed checkpoint or a record that no break names is beyond the head,
+    or if its record is not the one it names. Reads little: what is between first record and head is
+    read while it is exported.
+    """
+    # Read before the head: what is signed was committed before.
+    newest = trusted_checkpoints.newest_statement(tenant_id)
+    head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
+    end = head.last_sequence
+    acknowledged = breaks.acknowledged(tenant_id, end)
+    other = breaks.find_unacknowledged(tenant_id, head, acknowledged)
+    if (newest is not None and newest.sequence > end) or (other is not None and other > end):
+        raise ChainBroken(end + 1)
+    records = AuditRecord.objects.filter(tenant_id=tenant_id, sequence=end, hash=head.last_hash)
+    if end and not records.exists():
+        raise ChainBroken(end)
+    return head, acknowledged
 
 
 def _span(

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway.errors import DwpError
 from hitl.actors import system_actor
-from hitl.audit import breaks
+from hitl.audit import acknowledge
 
 
 class Command(BaseCommand):
@@ -26,10 +26,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         reason = options["reason"].strip()
-        if not reason or len(reason) > breaks.MAX_REASON_LENGTH:
-            raise CommandError(f"--reason is 1 to {breaks.MAX_REASON_LENGTH} characters.")
+        if not reason or len(reason) > acknowledge.MAX_REASON_LENGTH:
+            raise CommandError(f"--reason is 1 to {acknowledge.MAX_REASON_LENGTH} characters.")
         try:
-            acknowledged = breaks.acknowledge(system_actor(options["tenant"]), reason)
+            acknowledged = acknowledge.acknowledge(system_actor(options["tenant"]), reason)
         except DwpError as exc:
             raise CommandError(str(exc.message)) from exc
         for inserted in (*acknowledged.records, *acknowledged.outside):

@@ -16,6 +16,7 @@ from hitl import services
 from hitl.actors import system_actor
 from hitl.audit import breaks, checkpoints, diagnose, triggers, verify, verify_export
 from hitl.audit import export as audit_export
+from hitl.audit.acknowledge import acknowledge as write_acknowledgement
 from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.diagnose import BreakKind
 from hitl.audit.export_format import Format, Unreadable
@@ -33,7 +34,7 @@ HIGHEST = 2**63 - 1
 
 
 def acknowledge(reason: str = "inserted by somebody with SQL") -> AcknowledgedBreak:
-    return breaks.acknowledge(system_actor("tenant1"), reason)
+    return write_acknowledgement(system_actor("tenant1"), reason)
 
 
 def verified(tenant_id: str = "tenant1") -> verify.IntactChain:
