@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from django.core import checks
 from django.core.checks import CheckMessage, Error, Tags, register
-from django.db import connections
+from django.db import DatabaseError, connections
 
 from hitl.audit import signing, triggers
+from hitl.audit.hashing import FIRST_SIGNED_FORM
+from hitl.audit.record_signatures import trust_of
+from hitl.audit.signing import Trust
+from hitl.models import AuditRecord
 
 
 @register(Tags.database)
@@ -35,6 +40,29 @@ def audit_is_append_only(databases: Any = None, **kwargs: Any) -> list[CheckMess
                     )
                 )
     return messages
+
+
+@register(Tags.database)
+def audit_records_are_trusted(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn if the newest record is signed by a key that is not trusted here: nothing of what it
+    says is decided or sent."""
+    # A key that cannot be used is `hitl.E002`; before its migration the table has no signatures.
+    with suppress(signing.KeyUnusable, DatabaseError):
+        for alias in databases or []:
+            signed = AuditRecord.objects.using(alias).filter(form__gte=FIRST_SIGNED_FORM)
+            newest = signed.order_by("-pk").first()
+            if newest is not None and trust_of(newest, signing.trusted_keys()) is Trust.UNKNOWN:
+                return [
+                    checks.Warning(
+                        "The newest audit record is signed by a key that this process does not "
+                        "trust: requests that it vouches for are neither decided nor sent.",
+                        hint="Give all processes the same AUDIT_SIGNING_KEY_FILE, or put the "
+                        "public half of a key that was replaced into AUDIT_TRUSTED_KEYS "
+                        "(docs/how-to/audit.md).",
+                        id="hitl.W003",
+                    )
+                ]
+    return []
 
 
 @register(Tags.security)

@@ -12,13 +12,13 @@ from functools import cached_property
 
 from django.utils import timezone
 
-from hitl.audit import signing
+from hitl.audit import signing, trusted_checkpoints
 from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
 from hitl.audit.signing import Trust
-from hitl.models import AuditRecord
+from hitl.models import AuditCheckpoint, AuditRecord
 
-# How long after a chain's first signed record the processes of the version before, which do not
-# sign, may still write to it. Chosen: a rolling update ends within a day.
+# How long after the deployment's first signed record the processes of the version before, which do
+# not sign, may still write. Chosen: a rolling update ends within a day.
 UPDATE_TAKES = timedelta(hours=24)
 # Chosen: how many of a chain's first signed records are read to find one of a trusted key.
 _FIRST_RECORDS = 1000
@@ -28,8 +28,9 @@ _FIRST_RECORDS = 1000
 _REMEMBERED = 10_000
 # The hashes that this process has signed, by signature.
 _signed_here: dict[str, str] = {}
-# The key of each chain's first signed record, so that it is searched for once in each process.
+# The keys of each chain's first signed record and of the deployment's: each process searches once.
 _first_signed_keys: dict[str, int] = {}
+_first_of_all: list[int] = []
 
 
 def sign(record_hash: str) -> str:
@@ -61,7 +62,10 @@ def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
         return False
     if entry.form >= FIRST_SIGNED_FORM:
         return trust_of(entry, signing.trusted_keys()) is Trust.KNOWN
-    return _may_be_unsigned(entry, first_signed(entry.tenant_id), now or timezone.now())
+    if _is_update_under_way(now or timezone.now()):
+        return entry.sequence > 0
+    newest = trusted_checkpoints.newest_row(entry.tenant_id)
+    return newest is not None and 0 < entry.sequence <= newest.sequence
 
 
 class ChainSignatures:
@@ -82,7 +86,7 @@ class ChainSignatures:
         if entry.sequence <= self._vouched:
             return False
         if entry.form < FIRST_SIGNED_FORM:
-            return not _may_be_unsigned(entry, self._first_signed, self._now)
+            return not self._may_be_unsigned(entry)
         match trust_of(entry, self._keys):
             case Trust.KNOWN:
                 self._is_trusted_key_in_use = True
@@ -93,9 +97,28 @@ class ChainSignatures:
             case _:
                 return True
 
+    def _may_be_unsigned(self, entry: AuditRecord) -> bool:
+        """Say whether a record of an older form may stand where it does: the version before wrote
+        it, before the chain's first signed record or before its last checkpoint. One that no
+        trusted checkpoint vouches for is still not vouched for."""
+        if self._is_update_under_way:
+            return True
+        before = self._first_signed.sequence - 1 if self._first_signed else self._last_checkpoint
+        return entry.sequence <= before
+
+    @cached_property
+    def _is_update_under_way(self) -> bool:
+        return _is_update_under_way(self._now)
+
     @cached_property
     def _first_signed(self) -> AuditRecord | None:
         return first_signed(self._tenant_id)
+
+    @cached_property
+    def _last_checkpoint(self) -> int:
+        of_chain = AuditCheckpoint.objects.filter(tenant_id=self._tenant_id)
+        newest = of_chain.order_by("-sequence").first()
+        return newest.sequence if newest else 0
 
 
 def first_signed(tenant_id: str) -> AuditRecord | None:
@@ -114,11 +137,16 @@ def first_signed(tenant_id: str) -> AuditRecord | None:
     return first
 
 
-def _may_be_unsigned(entry: AuditRecord, first: AuditRecord | None, now: datetime) -> bool:
-    """Say whether a record of an older form may stand where it does in a chain whose first signed
-    record is `first`: before that, or behind it as long as processes of the version before may
-    write. Its own time proves nothing, because whoever inserts it chooses that."""
-    if first is None or entry.sequence < first.sequence:
-        return True
-    is_trusted = trust_of(first, signing.trusted_keys()) is Trust.KNOWN
-    return is_trusted and now - first.at <= UPDATE_TAKES
+def _is_update_under_way(now: datetime) -> bool:
+    """Say whether a process of the version before may still write records, which it does not sign:
+    there is no signed record yet, or the first is younger than `UPDATE_TAKES`.
+
+    After that a record without a signature counts only where a trusted checkpoint vouches for it.
+    A record's own time proves nothing, because whoever inserts it chooses that. Inserting signed
+    records with an early time only ends the update sooner.
+    """
+    signed = AuditRecord.objects.filter(form__gte=FIRST_SIGNED_FORM).only("at")
+    first = signed.filter(pk__in=_first_of_all).first()
+    if first is None and (first := signed.order_by("pk").first()) is not None:
+        _first_of_all[:] = [first.pk]
+    return first is None or now - first.at <= UPDATE_TAKES

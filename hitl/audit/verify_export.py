@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import io
 import json
 import zipfile
 import zlib
 from dataclasses import dataclass
-from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from hitl.audit import checkpoint_statement, export_format, signing
-from hitl.audit.checkpoint_statement import CheckpointStatement
+from hitl.audit import export_format, manifests, signing
 from hitl.audit.export_format import Format, Unreadable
 from hitl.audit.hashing import GENESIS, hash_of_facts
 
@@ -23,14 +19,6 @@ from hitl.audit.hashing import GENESIS, hash_of_facts
 _MAX_MEMBER_BYTES = 1024 * 1024
 # How much is read at a time where the caller does not read lines. Chosen.
 _BLOCK_BYTES = 64 * 1024
-_MEMBERS = {
-    "kind", "form", "tenant", "format", "content", "from", "to", "firstSequence",
-    "lastSequence", "head", "createdAt", "createdBy", "records", "sha256", "previousHash",
-    "lastHash", "checkpoints", "keyId", "publicKey",
-}  # fmt: skip
-_NUMBERS = ("firstSequence", "lastSequence", "records")
-# These may be null: an export without a beginning or an end in time.
-_MAY_BE_OPEN = {"from", "to"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +59,8 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
             raise Unreadable(f"the ZIP file holds {name} twice: it is not certain which was signed")
     raw = _read_member(archive, export_format.MANIFEST, names)
     signature = _read_member(archive, export_format.SIGNATURE, names).decode("ascii", "replace")
-    manifest = _parse_manifest(raw)
-    public = _public_key(manifest)
+    manifest = manifests.parse(raw)
+    public = manifests.public_key(manifest)
     key_id = signing.key_id_of(public)
     if key_id != manifest["keyId"]:
         raise Unreadable("the manifest's key is not the one it names")
@@ -84,40 +72,15 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
     content_name = export_format.content_name(form)
     if set(names) != {export_format.MANIFEST, export_format.SIGNATURE, content_name}:
         raise Unreadable("the ZIP file holds other members than an export has")
-    _verify_manifest(manifest)
-    hashes = _signed_hashes(manifest, {**keys, key_id: public})
+    manifests.check(manifest)
+    hashes = manifests.signed_hashes(manifest, {**keys, key_id: public})
     with archive.open(content_name) as content:
         reader = _DigestingReader(content)
         vouched = _verify_records(reader, form, manifest, hashes)
         if reader.hexdigest() != manifest["sha256"]:
             raise Unreadable("the records are not those that were signed: their digest differs")
-    breaks = tuple((after, sequence) for sequence, after in _breaks(manifest).items())
+    breaks = tuple((after, sequence) for sequence, after in manifests.breaks(manifest).items())
     return IntactExport(manifest, is_key_known=key_id in keys, vouched=vouched, breaks=breaks)
-
-
-def _verify_manifest(manifest: dict[str, Any]) -> None:
-    """Check that what the manifest says of records, head and time does not contradict itself."""
-    first, last = manifest["firstSequence"], manifest["lastSequence"]
-    head = _head_sequence(manifest)
-    negative = [name for name in _NUMBERS if manifest[name] < 0]
-    if negative:
-        raise Unreadable(f"the manifest's {negative[0]} is {manifest[negative[0]]}: no such number")
-    if first > last:
-        raise Unreadable(
-            f"the manifest contradicts itself: firstSequence {first} is behind lastSequence {last}"
-        )
-    if last > head:
-        raise Unreadable(
-            f"the manifest contradicts itself: lastSequence {last} is beyond the head, "
-            f"record {head}"
-        )
-    since, until = _time(manifest, "from"), _time(manifest, "to")
-    if since and until and since > until:
-        raise Unreadable("the manifest contradicts itself: it is from a time that is after its end")
-    if not manifest["records"] and head and not since and not until:
-        raise Unreadable(
-            f"it is to be the whole chain and holds no record; the head is record {head}"
-        )
 
 
 def _verify_records(
@@ -126,7 +89,7 @@ def _verify_records(
     """Check each record and its link; return the last number that a checkpoint vouches for."""
     first = expected = manifest["firstSequence"]
     count, vouched, previous = 0, 0, manifest["previousHash"]
-    breaks = _breaks(manifest)
+    breaks = manifests.breaks(manifest)
     if first == 1 and previous != GENESIS:
         raise Unreadable("record 1 does not begin a chain")
     for record in export_format.records(content, form):
@@ -184,7 +147,7 @@ def _verify_break(record: dict[str, Any], *, after: int, hashes: dict[int, str])
 
 def _verify_count(manifest: dict[str, Any], *, count: int, last: int) -> None:
     """Compare the records that were read, and the last one, with each of the manifest's numbers."""
-    first, stated_last, stated = (manifest[name] for name in _NUMBERS)
+    first, stated_last, stated = (manifest[name] for name in manifests.NUMBERS)
     if count != stated and last != stated_last:
         raise Unreadable(
             f"it holds {count} records and ends with number {last}; the manifest says {stated} "
@@ -211,131 +174,6 @@ def _verify_ends(manifest: dict[str, Any], *, last_hash: str) -> None:
         raise Unreadable("the last record is not the one that the manifest's lastHash names")
     if last == head["sequence"] and last_hash != head["hash"]:
         raise Unreadable("the last record is not the head that the manifest names")
-
-
-def _parse_manifest(raw: bytes) -> dict[str, Any]:
-    try:
-        manifest = json.loads(raw)
-    except (ValueError, RecursionError) as exc:
-        raise Unreadable("the manifest is no JSON") from exc
-    if not isinstance(manifest, dict) or manifest.get("kind") != export_format.KIND:
-        raise Unreadable("it is not an export of audit records")
-    if manifest.get("form") != export_format.FORM or _MEMBERS - set(manifest):
-        raise Unreadable("its manifest is of a form that this version does not know")
-    shapes: dict[str, type] = dict.fromkeys(_MEMBERS, str) | dict.fromkeys(_NUMBERS, int)
-    shapes |= {"form": int, "checkpoints": list, "head": dict}
-    wrong = [name for name, shape in shapes.items() if type(manifest[name]) is not shape]
-    if [name for name in wrong if not (name in _MAY_BE_OPEN and manifest[name] is None)]:
-        raise Unreadable("its manifest is of a form that this version does not know")
-    if manifest["format"] not in set(Format):
-        raise Unreadable("its manifest is of a form that this version does not know")
-    return manifest
-
-
-def _public_key(manifest: dict[str, Any]) -> bytes:
-    try:
-        raw = base64.b64decode(str(manifest["publicKey"]), validate=True)
-    except (binascii.Error, ValueError) as exc:
-        raise Unreadable("the manifest's public key cannot be read") from exc
-    if len(raw) != 32:
-        raise Unreadable("the manifest's public key cannot be read")
-    return raw
-
-
-def _head_sequence(manifest: dict[str, Any]) -> int:
-    """Return the number of the chain's last record when the export was made."""
-    sequence, digest = (manifest["head"].get(name) for name in ("sequence", "hash"))
-    if type(sequence) is not int or sequence < 0 or not isinstance(digest, str):
-        raise Unreadable("the head that the manifest names cannot be read")
-    return sequence
-
-
-def _breaks(manifest: dict[str, Any]) -> dict[int, int]:
-    """Return, by the numbers of the records that acknowledge them, after which record the breaks
-    are that the manifest names."""
-    rows = manifest.get(export_format.BREAKS, [])
-    try:
-        breaks = {row["sequence"]: row["after"] for row in rows}
-    except (TypeError, KeyError) as exc:
-        raise Unreadable("the acknowledged breaks in the manifest cannot be read") from exc
-    first, last = manifest["firstSequence"], manifest["lastSequence"]
-    for sequence, after in breaks.items():
-        if type(sequence) is not int or type(after) is not int:
-            raise Unreadable("the acknowledged breaks in the manifest cannot be read")
-        if not first <= after < sequence <= last:
-            raise Unreadable(
-                f"the manifest contradicts itself: the break between {after} and {sequence} is "
-                "not within its records"
-            )
-    return breaks
-
-
-def _time(manifest: dict[str, Any], name: str) -> datetime | None:
-    try:
-        at = datetime.fromisoformat(manifest[name]) if manifest[name] is not None else None
-    except ValueError as exc:
-        raise Unreadable(f"the manifest's {name} is no time") from exc
-    if at is not None and at.tzinfo is None:
-        raise Unreadable(f"the manifest's {name} names no time zone")
-    return at
-
-
-def _signed_hashes(manifest: dict[str, Any], keys: dict[str, bytes]) -> dict[int, str]:
-    """Return the hashes by record number of the checkpoints that one of `keys` signed.
-
-    Every checkpoint has to fit the manifest, also one of a key that is not known here.
-    """
-    hashes: dict[int, str] = {}
-    head = manifest["head"]
-    for number, row in enumerate(manifest["checkpoints"], start=1):
-        try:
-            text, signature = str(row["statement"]), str(row["signature"])
-        except (TypeError, KeyError) as exc:
-            raise Unreadable(f"checkpoint {number} cannot be read") from exc
-        statement = checkpoint_statement.read(text)
-        if statement is None:
-            raise Unreadable(f"checkpoint {number} cannot be read")
-        trust = signing.signature_trust(statement.key_id, text.encode(), signature, keys)
-        if trust is signing.Trust.FORGED:
-            raise Unreadable(f"the signature of checkpoint {number} is not good")
-        if statement.tenant_id != manifest["tenant"]:
-            raise Unreadable(f"checkpoint {number} is of another tenant's chain")
-        _verify_within_head(manifest, statement)
-        if statement.sequence == head["sequence"] and statement.hash != head["hash"]:
-            raise Unreadable(
-                f"checkpoint {number} vouches for another record {statement.sequence} than the "
-                "head that the manifest names"
-            )
-        if trust is not signing.Trust.KNOWN:
-            continue
-        if hashes.setdefault(statement.sequence, statement.hash) != statement.hash:
-            raise Unreadable(
-                f"two checkpoints of record {statement.sequence} contradict each other"
-            )
-    return hashes
-
-
-def _verify_within_head(manifest: dict[str, Any], statement: CheckpointStatement) -> None:
-    """Refuse a checkpoint of a record that the exported chain did not have."""
-    head = manifest["head"]["sequence"]
-    if statement.sequence <= head:
-        return
-    beyond = (
-        f"a checkpoint in it vouches for record {statement.sequence}, beyond the head that the "
-        f"manifest names, record {head}"
-    )
-    created = _time(manifest, "createdAt")
-    try:
-        is_later = created is not None and datetime.fromisoformat(statement.at) > created
-    except (ValueError, TypeError):
-        is_later = False
-    if is_later:
-        # Version 0.1.0 could put one there, if the chain grew while it was exported.
-        raise Unreadable(f"{beyond}: it was signed after the export was begun. Export again")
-    raise Unreadable(
-        f"{beyond}: the chain was longer when that was signed, and its end was cut off before the "
-        "export"
-    )
 
 
 def _read_member(archive: zipfile.ZipFile, name: str, names: list[str]) -> bytes:
