@@ -40,14 +40,17 @@ class NothingSelected(DwpError):
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The requests that an operator selected, with the digest of each context as it was shown."""
+    """The requests that an operator selected, with the digests of each as it was shown.
+
+    A page that was open before an update sends the digest of the context alone.
+    """
 
     requests: list[ApprovalRequest]
     digests: dict[int, str] = field(default_factory=dict)
 
     @property
     def items(self) -> list[str]:
-        """Return the items of a form: key and digest of each request."""
+        """Return the items of a form: key and digests of each request."""
         return [f"{request.pk}:{self.digests[request.pk]}" for request in self.requests]
 
 
@@ -74,14 +77,14 @@ def _parse_items(items: Iterable[str]) -> dict[int, str]:
     for item in items:
         key, _colon, digest = item.partition(":")
         if key.isascii() and key.isdigit() and len(key) < 19:
-            digests[int(key)] = digest[:64]
+            digests[int(key)] = digest[:129]
     if len(digests) > MAX_SELECTED:
         raise TooMany(len(digests))
     return digests
 
 
 def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
-    """Return the requests that were ticked in the archive, each with its present digest: the page
+    """Return the requests that were ticked in the archive, each with its present digests: the page
     that asks for confirmation shows them as they are now.
 
     Raises `TooMany` or `NothingSelected`.
@@ -93,7 +96,7 @@ def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
         raise TooMany(len(requests))
     if not requests:
         raise NothingSelected
-    return Selection(requests, {request.pk: request.context_digest for request in requests})
+    return Selection(requests, {request.pk: rows.shown_digests(request) for request in requests})
 
 
 def number_to_type(selection: Selection) -> str:
@@ -118,9 +121,11 @@ def decide(
     """Decide each request in a transaction of its own, and return a result for each."""
     results = []
     for approval_request in selection.requests:
-        digest = selection.digests[approval_request.pk]
+        digest, _point, request_digest = selection.digests[approval_request.pk].partition(".")
         decision = (
-            decisions.approval(digest) if is_approval else decisions.rejection(digest, reason)
+            decisions.approval(digest, request_digest or None)
+            if is_approval
+            else decisions.rejection(digest, reason, request_digest or None)
         )
         results.append(decisions.decide(request, approval_request, decision))
     return results
@@ -144,7 +149,8 @@ def rows_to_confirm(selection: Selection) -> list[dict[str, object]]:
         {
             **rows.row_context(request),
             "item": f"{request.pk}:{selection.digests[request.pk]}",
-            "has_changed": selection.digests[request.pk] != request.context_digest,
+            "has_changed": selection.digests[request.pk]
+            not in (rows.shown_digests(request), request.context_digest),
         }
         for request in selection.requests
     ]

@@ -8,6 +8,7 @@ from django.template.loader import render_to_string
 
 from dwp_project.gateway.operators import Operator
 from hitl.approvals.permissions import decides_in
+from hitl.audit.request_digest import request_digest
 from hitl.desk import wording
 from hitl.desk.inbox import Inbox
 from hitl.models import ApprovalRequest
@@ -50,5 +51,11 @@ def row_context(request: ApprovalRequest) -> dict[str, Any]:
 
 
 def form_item(request: ApprovalRequest) -> str:
-    """Return the item of a form that selects this request: its key and its digest."""
-    return f"{request.pk}:{request.context_digest}"
+    """Return the item of a form that selects this request: its key and its digests."""
+    return f"{request.pk}:{shown_digests(request)}"
+
+
+def shown_digests(request: ApprovalRequest) -> str:
+    """Return the digest of the context and that of all that is shown, with a point between."""
+    digest = request.context_digest
+    return f"{digest}.{request_digest(request, context_digest=digest)}"

@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 
 from hitl import services
+from hitl.desk.rows import form_item
 from hitl.models import ApprovalRequest, AuditRecord, RejectionReason
 from tests import factories
 from tests.integration.calls import browser
@@ -69,6 +70,22 @@ def test_each_has_its_own_result_and_its_own_record(client: Client) -> None:
     assert f"({changed.request_id}) was not decided" in shown
     assert states() == ["approved", "rejected", "pending"]
     assert AuditRecord.objects.filter(event="request:approved", actor="desk").count() == 1
+
+
+def test_many_are_decided_only_as_they_were_shown(client: Client) -> None:
+    shown_otherwise, changed, same = (factories.opened() for _ in range(3))
+    digest = shown_otherwise.context_digest
+    chosen = [form_item(same), form_item(changed), f"{shown_otherwise.pk}:{digest}.{'0' * 64}"]
+    ApprovalRequest.objects.filter(pk=changed.pk).update(message="Something else")
+
+    shown = send(client, "approve", chosen, confirmed="1", typed="3")
+
+    assert "1 request decided. 2 were not." in shown
+    assert dict(ApprovalRequest.objects.values_list("pk", "status")) == {
+        shown_otherwise.pk: "pending",
+        changed.pk: "pending",
+        same.pk: "approved",
+    }
 
 
 def test_many_are_rejected_with_a_preset(client: Client) -> None:
