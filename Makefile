@@ -17,8 +17,8 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 SHARED_OUT := --no-loadscope-reorder --durations 15 --durations-min 1
 SIDE_BY_SIDE := -n $(JOBS) $(SHARED_OUT)
-# Tests that start servers mostly wait for them and for deadlines, so two more workers run.
-MOSTLY_WAITING := -n $(shell expr $(JOBS) + 2) $(SHARED_OUT)
+# Tests that start servers mostly wait for them and for deadlines, so one more worker runs.
+MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) $(SHARED_OUT)
 # Checks import the settings, which generate files: keep those out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
