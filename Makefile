@@ -2,7 +2,10 @@
 # HOST, PORTS, DATA_DIR, DATABASE_URL, REDIS_URL … are passed on to the command.
 
 .DEFAULT_GOAL := help
+# One pip at a time works on the venv; `make test` has it ready before suites run side by side.
+ifndef READY
 .NOTPARALLEL:
+endif
 .DELETE_ON_ERROR:
 
 PYTHON ?= python3
@@ -14,10 +17,8 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 SHARED_OUT := --no-loadscope-reorder --durations 15 --durations-min 1
 SIDE_BY_SIDE := -n $(JOBS) $(SHARED_OUT)
-# A worker more than there are processors, for the tests that wait for each other's threads.
-OFTEN_WAITING := -n $(shell expr $(JOBS) + 1) $(SHARED_OUT)
-# Tests that start servers mostly wait for them and for deadlines, so two more workers run.
-MOSTLY_WAITING := -n $(shell expr $(JOBS) + 2) $(SHARED_OUT)
+# Tests that start servers mostly wait for them and for deadlines, so one more worker runs.
+MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) $(SHARED_OUT)
 # Checks import the settings, which generate files: keep those out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
 UV := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -46,8 +47,17 @@ run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
 demo: $(RUNTIME) ## Play approve and reject against a running server, or start one
 	@exec $(BIN)/python manage.py demo
 
+# What runs side by side, the longest first; .ci/run adds `BESIDE=lint`.
+SUITES := test-sqlite test-acceptance test-postgres test-browser test-unit
+
 .PHONY: test
-test: test-unit test-sqlite test-postgres test-acceptance test-browser test-chaos ## Run every test on every database
+test: $(DEVELOPMENT) ## Run every test on every database, two suites side by side
+	@echo "Running $(SUITES) $(BESIDE): two at a time, each printed when it has ended …"
+	@status=0; \
+	$(MAKE) READY=1 --no-print-directory --keep-going --jobs 2 --output-sync=target \
+		$(SUITES) $(BESIDE) || status=1; \
+	$(MAKE) --no-print-directory test-chaos || status=1; \
+	exit $$status
 
 .PHONY: test-unit
 test-unit: $(DEVELOPMENT) ## Run the unit tests
@@ -55,11 +65,11 @@ test-unit: $(DEVELOPMENT) ## Run the unit tests
 
 .PHONY: test-sqlite
 test-sqlite: $(DEVELOPMENT) ## Run the integration tests on SQLite
-	TEST_DATABASE=sqlite $(PYTEST) $(OFTEN_WAITING) tests/integration
+	TEST_DATABASE=sqlite $(PYTEST) $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: test-postgres
 test-postgres: $(DEVELOPMENT) ## Run the integration tests on PostgreSQL
-	TEST_DATABASE=postgres $(PYTEST) $(OFTEN_WAITING) tests/integration
+	TEST_DATABASE=postgres $(PYTEST) $(SIDE_BY_SIDE) tests/integration
 
 .PHONY: test-million
 test-million: $(DEVELOPMENT) ## Run the tests of plans on a million requests; in `make test` it is 100,000
@@ -75,7 +85,7 @@ test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothi
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
-	$(PYTEST) -rs $(OFTEN_WAITING) tests/browser
+	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
 
 SEED ?= 1
 DECISIONS ?= 10000
@@ -132,9 +142,16 @@ $(RUNTIME): requirements.lock $(MADE)
 	@$(PIP) install --require-hashes --requirement requirements.lock
 	@touch $@
 
+# uv takes a fifth of pip's time. It does not know pip's settings: with an index of its own, or if
+# uv fails, pip installs.
 $(DEVELOPMENT): requirements-dev.lock requirements.lock $(MADE)
 	@echo "Installing what requirements-dev.lock names into $(VENV) …"
-	@$(PIP) install --require-hashes --requirement requirements-dev.lock
+	@awk '/^uv==/ {on = 1} on {print} on && !/\\$$/ {exit}' requirements-dev.lock >$(VENV)/uv.lock
+	@$(PIP) install --require-hashes --requirement $(VENV)/uv.lock
+	@if $(BIN)/python -m pip config list | grep -q '\.index-url' || \
+		! $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes \
+		--requirement requirements-dev.lock; then \
+		$(PIP) install --no-compile --require-hashes --requirement requirements-dev.lock; fi
 	@touch $@ $(RUNTIME)
 
 $(MADE):

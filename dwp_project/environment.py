@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -31,6 +32,15 @@ class Environment(environ.Env):  # type: ignore[misc, unused-ignore]
                 f"{var} must be a whole number from 0 to 1000000, not {value}."
             )
         return value
+
+    def log_level(self, var: str, *, default: str) -> str:
+        """Return the name of a level of Python's logging."""
+        level: str = self.str(var, default=default)
+        if level not in logging.getLevelNamesMapping():
+            raise ImproperlyConfigured(
+                f"{var} is {level!r}. Set it to DEBUG, INFO, WARNING, ERROR or CRITICAL."
+            )
+        return level
 
     def db_url(self, var: str = "DATABASE_URL", *args: Any, **kwargs: Any) -> dict[str, Any]:
         text = os.environ.get(var, "")

