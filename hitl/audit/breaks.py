@@ -17,7 +17,10 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from hitl.audit import signing
 from hitl.audit.hashing import GENESIS, hash_of
+from hitl.audit.record_signatures import trust_of
+from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
 
@@ -92,8 +95,9 @@ class AcknowledgedBreak:
 def acknowledged(tenant_id: str, last: int) -> list[AcknowledgedBreak]:
     """Return the acknowledged breaks of a chain up to record `last`, in its order.
 
-    They are what records say that may themselves be inserted; verification says whether they hold.
+    Only of signed records, but whether these are in the chain verification says.
     """
+    keys = signing.trusted_keys()
     records = AuditRecord.objects.filter(
         tenant_id=tenant_id,
         event=AuditEvent.BREAK_ACKNOWLEDGED,
@@ -102,7 +106,7 @@ def acknowledged(tenant_id: str, last: int) -> list[AcknowledgedBreak]:
     breaks: list[AcknowledgedBreak] = []
     # The last one is in the chain; one that it skips is not.
     for entry in records.order_by("-sequence"):
-        each = read(entry)
+        each = None if trust_of(entry, keys) is Trust.FORGED else read(entry)
         if each is not None and not (breaks and entry.sequence > breaks[-1].after):
             breaks.append(each)
     return breaks[::-1]
@@ -119,10 +123,10 @@ def chain_records(tenant_id: str, breaks: Iterable[AcknowledgedBreak]) -> QueryS
 def own_records(records: Iterable[AuditRecord]) -> list[AuditRecord]:
     """Return the records without those that acknowledged breaks skip or name: they say nothing."""
     records = list(records)
-    breaks = {
-        tenant_id: acknowledged(tenant_id, HIGHEST)
-        for tenant_id in {entry.tenant_id for entry in records}
-    }
+    tenants = {entry.tenant_id for entry in records}
+    heads = AuditChain.objects.filter(tenant_id__in=tenants)
+    last = dict(heads.values_list("tenant_id", "last_sequence"))
+    breaks = {tenant_id: acknowledged(tenant_id, last.get(tenant_id, 0)) for tenant_id in tenants}
     return [
         entry
         for entry in records

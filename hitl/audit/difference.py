@@ -146,9 +146,8 @@ class Comparison:
             if recorded is None:
                 is_whole = False
             elif recorded != stored:
-                self.differences.append(
-                    Difference(tenant_id, kind, name, what, _shown(recorded), _shown(stored))
-                )
+                texts = (_shown(recorded, stored), _shown(stored, recorded))
+                self.differences.append(Difference(tenant_id, kind, name, what, *texts))
         if not is_whole:
             self.not_comparable[kind] += 1
 
@@ -157,6 +156,11 @@ class Comparison:
         self.differences = [each for each in self.differences if each in confirmed]
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, other: Any) -> str:
+    """Return a value as text; of two objects what the other has not or has otherwise."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        missing = object()
+        own = {name: each for name, each in value.items() if other.get(name, missing) != each}
+        value = ", ".join(f"{name}: {own[name]}" for name in sorted(own))
     text = str(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"

@@ -116,10 +116,10 @@ class Command(BaseCommand):
             return None
         compared.append(tables)
         if is_json:
-            values = {**verify.as_json(result), **tables.as_json}
+            line: dict[str, object] = {**verify.as_json(result), **tables.as_json}
             if tables.differing and isinstance(result, verify.IntactChain):
-                values["verdict"] = Verdict.DIFFERS
-            self.stdout.write(json.dumps(values, ensure_ascii=False))
+                line["verdict"] = Verdict.DIFFERS
+            self.stdout.write(json.dumps(line, ensure_ascii=False))
             return result
         if isinstance(result, diagnose.ChainBreak):
             self.stdout.write(f"{name}: {result.kind} at record {result.sequence}. {result.why}")

@@ -23,7 +23,7 @@ from tests.people import APPROVER, OUTSIDER, REQUESTER, TENANT, Person
 _ADMIN = factories.actor(ruling.ADMIN)
 
 
-def _ask(request_id: str, action: str = "read_mail", *, minutes: float = 0.0) -> ApprovalRequest:
+def ask(request_id: str, action: str = "read_mail", *, minutes: float = 0.0) -> ApprovalRequest:
     """Open a request that is `minutes` old."""
     question = factories.question(
         f"session-{request_id}", request_id=request_id, action_type=action, timeout_seconds=60
@@ -76,19 +76,19 @@ def _change_people() -> None:
 
 def _decide_requests() -> None:
     for name in ("pending", "approved", "rejected", "cancelled"):
-        _ask(name)
+        ask(name)
     services.approve("approved", factories.actor(APPROVER))
     services.reject("rejected", factories.actor(APPROVER), reason="거절")
     services.cancel("cancelled", factories.actor(REQUESTER))
-    _ask("expired", minutes=10)
-    _ask("escalated", "pay_bill", minutes=1.5)
-    _ask("decided-late", "pay_bill", minutes=1.5)
-    _ask("expired-late", "pay_bill", minutes=10)
+    ask("expired", minutes=10)
+    ask("escalated", "pay_bill", minutes=1.5)
+    ask("decided-late", "pay_bill", minutes=1.5)
+    ask("expired-late", "pay_bill", minutes=10)
     services.expire_overdue(now=timezone.now() - timedelta(minutes=5))
     services.expire_overdue()
     services.approve("decided-late", factories.actor(ruling.ADMIN))
     for name in ("one-vote", "two-votes", "vote-and-no"):
-        _ask(name, "delete_mail")
+        ask(name, "delete_mail")
         services.approve(name, factories.actor(ruling.APPROVERS[0]))
     services.approve("two-votes", factories.actor(ruling.APPROVERS[1]))
     services.reject("vote-and-no", factories.actor(ruling.APPROVERS[1]))

@@ -16,7 +16,14 @@ from django.utils import timezone
 
 from hitl.audit import checkpoint_files, record_signatures, triggers
 from hitl.audit.hashing import hash_of
-from hitl.models import AuditChain, AuditCheckpoint, AuditRecord, OutboxEntry
+from hitl.models import (
+    ApprovalRequest,
+    AuditChain,
+    AuditCheckpoint,
+    AuditRecord,
+    OutboxEntry,
+    SessionOwner,
+)
 from hitl.states import AuditEvent
 from tests.integration.audit.strays import fitting_stray, head_of, stray, stray_behind_head
 from tests.people import TENANT
@@ -391,7 +398,7 @@ RECORDS = {
         broken("truncated"),
     ),
     "hash of the head": Tampering(
-        By.APPLICATION, lambda: set_head(head_of().last_sequence), 1, broken("truncated")
+        By.APPLICATION, lambda: set_head(head_of().last_sequence), 1, broken("edited")
     ),
     "head removed": Tampering(
         By.APPLICATION,
@@ -410,7 +417,7 @@ def _records() -> list[AuditRecord]:
 
 def _edit(*, behind_checkpoint: bool, fits: bool = False, rewrites: bool = False) -> None:
     """Change who did something; with `fits` its hash too, with `rewrites` all hashes after it."""
-    at = _signed() + 1 if behind_checkpoint else _signed() - 2
+    at = _signed() + 2 if behind_checkpoint else _signed() - 2
     with no_triggers():
         previous = ""
         for entry in _records()[at - 1 :]:
@@ -464,10 +471,10 @@ def _unsign() -> None:
 
 
 def _remove_tenant() -> None:
+    OutboxEntry.objects.filter(request__tenant_id="tenant2").delete()
     with no_triggers():
-        AuditRecord.objects.filter(tenant_id="tenant2").delete()
-    AuditChain.objects.filter(tenant_id="tenant2").delete()
-    AuditCheckpoint.objects.filter(tenant_id="tenant2").delete()
+        for model in (ApprovalRequest, SessionOwner, AuditRecord, AuditChain, AuditCheckpoint):
+            model.objects.filter(tenant_id="tenant2").delete()
 
 
 _TRIGGER = {"sqlite": "audit_no_update", "postgresql": "audit_no_change"}[connection.vendor]

@@ -58,19 +58,15 @@ def old_apps(tmp_path: Path, settings: Settings) -> Any:
 
 
 def _load(old: Any, rows: list[dict[str, Any]]) -> None:
-    models = {}
+    models: dict[str, Any] = {}
     with transaction.atomic():
         for row in rows:
             model = models.setdefault(row["model"], old.get_model(row["model"]))
-            columns = {
-                model._meta.get_field(name).attname: value
-                for name, value in row["fields"].items()
-                if not model._meta.get_field(name).many_to_many
-            }
-            if columns.get("status") == "pending" and "expires_at" in columns:
+            columns = row["row"]
+            if columns.get("status") == "pending" and columns["escalated_at"] is None:
                 # As it is on the day of the update.
                 columns["expires_at"] = timezone.now() + timedelta(hours=1)
-            model(pk=row["pk"], **columns).save(force_insert=True)
+            model(**columns).save(force_insert=True)
         with connection.cursor() as cursor:
             for sql in connection.ops.sequence_reset_sql(no_style(), list(models.values())):
                 cursor.execute(sql)
@@ -123,7 +119,6 @@ def test_process_of_that_version_goes_on_writing_during_the_update(
         context_digest=request.context_digest,
         actor="approver1",
         actor_kind="user",
-        role="approver",
         channel="rest",
         at=now,
         form=2,

@@ -46,7 +46,7 @@ def signed_folder(
         ):
             client.flushall()
             everything.happens(client)
-            factories.opened("session-young", request_id="young")
+            everything.ask("young")
             for tenant in record.tenants():
                 checkpoints.sign_head(tenant)
             _write(3)
