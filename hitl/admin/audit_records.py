@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.approvals import permissions
-from hitl.audit import access, checkpoints, compare_requests, search, signing, trusted_checkpoints
+from hitl.audit import access, checkpoint_trust, checkpoints, compare_requests, search, signing
 from hitl.audit.export_format import Format
 from hitl.audit.search import SearchQuery
 from hitl.desk import urls
@@ -201,7 +201,7 @@ def _chain_context(operator: Operator, tenant_id: str) -> dict[str, Any]:
     signed, is_outside, is_file_lost = None, False, False
     # The page needs no key; `check` and the log name one that cannot be used.
     with suppress(signing.KeyUnusable):
-        signed = trusted_checkpoints.newest_row(tenant_id)
+        signed = checkpoint_trust.newest_row(tenant_id)
         is_outside = signed is None or checkpoints.is_in_file(tenant_id, signed.sequence)
         is_file_lost = checkpoints.is_file_lost(tenant_id)
     return {

@@ -5,10 +5,7 @@ Versions before wrote too little, and `hitl.audit.baseline` makes up for it once
 
 from __future__ import annotations
 
-from datetime import datetime
-
 from dwp_project.jsontext import canonical
-from hitl.audit import record_signatures
 from hitl.audit.hashing import FIRST_SIGNED_FORM
 from hitl.models import AuditRecord
 from hitl.states import AuditEvent
@@ -30,11 +27,3 @@ def is_complete(tenant_id: str) -> bool:
         # that of the deployment's own chain.
         return tenant_id != "" and is_complete("")
     return form >= FIRST_SIGNED_FORM
-
-
-def is_everything_recorded(tenant_id: str, created_at: datetime) -> bool:
-    """Say whether a request that was opened in a tenant at this time must have a record."""
-    if is_complete(tenant_id):
-        return True
-    first = record_signatures.first_signed(tenant_id)
-    return first is not None and created_at >= first.at

@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 
 from hitl import metrics
 from hitl.actors import Actor
-from hitl.audit import breaks, checkpoint_files, record, signing, trusted_checkpoints
+from hitl.audit import breaks, checkpoint_files, checkpoint_trust, record, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
 from hitl.audit.hashing import hash_of
 from hitl.audit.record_signatures import ChainSignatures
@@ -49,7 +49,7 @@ def sign_head(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint
 
 def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     key = signing.signing_key()
-    newest = trusted_checkpoints.newest_statement(tenant_id)
+    newest = checkpoint_trust.newest_statement(tenant_id)
     # Read after the newest checkpoint: another process may sign a later head in between.
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain(tenant_id=tenant_id)
     _check_signed_records_exist(tenant_id, newest, head)
@@ -84,7 +84,7 @@ def _is_signed(head: AuditChain, keys: dict[str, bytes]) -> bool:
     rows = AuditCheckpoint.objects.filter(
         tenant_id=head.tenant_id, sequence=head.last_sequence, key_id__in=keys
     )
-    statements = (trusted_checkpoints.statement_of(row, keys) for row in rows)
+    statements = (checkpoint_trust.statement_of(row, keys) for row in rows)
     return any(each is not None and each.hash == head.last_hash for each in statements)
 
 
@@ -130,11 +130,11 @@ def append_to_file(tenant_id: str, *, is_loss_accepted: bool = False) -> None:
         rows = AuditCheckpoint.objects.filter(tenant_id=tenant_id, sequence__gt=after)
         for row in rows.order_by("sequence", "id").iterator(chunk_size=500):
             # A forged row with a high number would keep the later ones out of the file.
-            if trusted_checkpoints.statement_of(row, keys) is not None:
+            if checkpoint_trust.statement_of(row, keys) is not None:
                 yield row.sequence, row.statement, row.signature
 
     def trusted_sequence(text: str, signature: str) -> int:
-        statement = trusted_checkpoints.read(tenant_id, text, signature, keys)
+        statement = checkpoint_trust.read(tenant_id, text, signature, keys)
         return statement.sequence if statement else 0
 
     try:
@@ -197,7 +197,7 @@ def sign_moved_heads() -> int:
     return how many were signed. A chore calls this."""
     count = 0
     for head in list(AuditChain.objects.order_by("tenant_id")):
-        newest = trusted_checkpoints.newest_row(head.tenant_id)
+        newest = checkpoint_trust.newest_row(head.tenant_id)
         if newest and (newest.sequence, newest.hash) == (head.last_sequence, head.last_hash):
             # It could perhaps not be written when it was signed.
             if not is_in_file(head.tenant_id, newest.sequence):
@@ -227,7 +227,7 @@ def measure_unvouched() -> None:
 
 def is_newest_in_file(tenant_id: str) -> bool:
     """Say whether the newest checkpoint of a chain is in its file on this machine."""
-    newest = trusted_checkpoints.newest_row(tenant_id)
+    newest = checkpoint_trust.newest_row(tenant_id)
     return newest is None or is_in_file(tenant_id, newest.sequence)
 
 
@@ -245,7 +245,7 @@ def _last_in_file(tenant_id: str) -> int:
     keys = signing.trusted_keys()
 
     def last_of(lines: Iterable[tuple[str, str] | None]) -> int:
-        statements = (trusted_checkpoints.read(tenant_id, *line, keys) for line in lines if line)
+        statements = (checkpoint_trust.read(tenant_id, *line, keys) for line in lines if line)
         return max((each.sequence for each in statements if each), default=0)
 
     # Somebody may have filled the end of the file with other lines: then read all of it.

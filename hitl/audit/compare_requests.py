@@ -79,7 +79,7 @@ def _compare(keys: Sequence[int], read: ReadRecords) -> Comparison:
 
 
 def _compare_unrecorded(result: Comparison, request: ApprovalRequest) -> None:
-    if baseline_state.is_everything_recorded(request.tenant_id, request.created_at):
+    if baseline_state.is_complete(request.tenant_id):
         result.differences.append(
             Difference(
                 request.tenant_id, ComparedKind.REQUEST, request.request_id, Unexpected.INVENTED

@@ -20,10 +20,10 @@ from hitl.actors import Actor
 from hitl.audit import (
     breaks,
     checkpoint_files,
+    checkpoint_trust,
     export_format,
     record,
     signing,
-    trusted_checkpoints,
 )
 from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.export_format import Format
@@ -120,7 +120,7 @@ def _find_head(tenant_id: str) -> tuple[AuditChain, list[AcknowledgedBreak]]:
     read while it is exported.
     """
     # Read before the head: what is signed was committed before.
-    newest = trusted_checkpoints.newest_statement(tenant_id)
+    newest = checkpoint_trust.newest_statement(tenant_id)
     head = AuditChain.objects.filter(tenant_id=tenant_id).first() or AuditChain()
     end = head.last_sequence
     acknowledged = breaks.acknowledged(tenant_id, end)

@@ -12,7 +12,7 @@ from functools import cached_property
 
 from django.utils import timezone
 
-from hitl.audit import signing, trusted_checkpoints
+from hitl.audit import checkpoint_trust, signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
 from hitl.audit.signing import Trust
 from hitl.models import AuditCheckpoint, AuditRecord
@@ -64,7 +64,7 @@ def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
         return trust_of(entry, signing.trusted_keys()) is Trust.KNOWN
     if _is_update_under_way(now or timezone.now()):
         return entry.sequence > 0
-    newest = trusted_checkpoints.newest_row(entry.tenant_id)
+    newest = checkpoint_trust.newest_row(entry.tenant_id)
     return newest is not None and 0 < entry.sequence <= newest.sequence
 
 

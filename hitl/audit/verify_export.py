@@ -11,7 +11,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any
 
-from hitl.audit import export_format, manifests, signing
+from hitl.audit import export_format, export_manifest, signing
 from hitl.audit.export_format import Format, Unreadable
 from hitl.audit.hashing import GENESIS, hash_of_facts
 
@@ -59,8 +59,8 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
             raise Unreadable(f"the ZIP file holds {name} twice: it is not certain which was signed")
     raw = _read_member(archive, export_format.MANIFEST, names)
     signature = _read_member(archive, export_format.SIGNATURE, names).decode("ascii", "replace")
-    manifest = manifests.parse(raw)
-    public = manifests.public_key(manifest)
+    manifest = export_manifest.parse(raw)
+    public = export_manifest.public_key(manifest)
     key_id = signing.key_id_of(public)
     if key_id != manifest["keyId"]:
         raise Unreadable("the manifest's key is not the one it names")
@@ -72,14 +72,16 @@ def _verify(archive: zipfile.ZipFile, keys: dict[str, bytes]) -> IntactExport:
     content_name = export_format.content_name(form)
     if set(names) != {export_format.MANIFEST, export_format.SIGNATURE, content_name}:
         raise Unreadable("the ZIP file holds other members than an export has")
-    manifests.check(manifest)
-    hashes = manifests.signed_hashes(manifest, {**keys, key_id: public})
+    export_manifest.check(manifest)
+    hashes = export_manifest.signed_hashes(manifest, {**keys, key_id: public})
     with archive.open(content_name) as content:
         reader = _DigestingReader(content)
         vouched = _verify_records(reader, form, manifest, hashes)
         if reader.hexdigest() != manifest["sha256"]:
             raise Unreadable("the records are not those that were signed: their digest differs")
-    breaks = tuple((after, sequence) for sequence, after in manifests.breaks(manifest).items())
+    breaks = tuple(
+        (after, sequence) for sequence, after in export_manifest.breaks(manifest).items()
+    )
     return IntactExport(manifest, is_key_known=key_id in keys, vouched=vouched, breaks=breaks)
 
 
@@ -89,7 +91,7 @@ def _verify_records(
     """Check each record and its link; return the last number that a checkpoint vouches for."""
     first = expected = manifest["firstSequence"]
     count, vouched, previous = 0, 0, manifest["previousHash"]
-    breaks = manifests.breaks(manifest)
+    breaks = export_manifest.breaks(manifest)
     if first == 1 and previous != GENESIS:
         raise Unreadable("record 1 does not begin a chain")
     for record in export_format.records(content, form):
@@ -147,7 +149,7 @@ def _verify_break(record: dict[str, Any], *, after: int, hashes: dict[int, str])
 
 def _verify_count(manifest: dict[str, Any], *, count: int, last: int) -> None:
     """Compare the records that were read, and the last one, with each of the manifest's numbers."""
-    first, stated_last, stated = (manifest[name] for name in manifests.NUMBERS)
+    first, stated_last, stated = (manifest[name] for name in export_manifest.NUMBERS)
     if count != stated and last != stated_last:
         raise Unreadable(
             f"it holds {count} records and ends with number {last}; the manifest says {stated} "

@@ -110,9 +110,10 @@ class Command(BaseCommand):
             tables = compare.compare_tenant(tenant)
         except Exception as exc:
             # The other chains are verified all the same.
-            values = {"tenant": tenant, "holds": None, "verdict": Verdict.UNCHECKED}
-            line = json.dumps(values | {"why": _message(exc)}, ensure_ascii=False)
-            self.stdout.write(line if is_json else f"{name}: {_message(exc)}")
+            why = _message(exc)
+            values = {"tenant": tenant, "holds": None, "verdict": Verdict.UNCHECKED, "why": why}
+            text = json.dumps(values, ensure_ascii=False) if is_json else f"{name}: {why}"
+            self.stdout.write(text)
             return None
         compared.append(tables)
         if is_json:

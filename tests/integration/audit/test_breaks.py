@@ -94,7 +94,7 @@ def test_record_that_acknowledges_says_who_and_why_and_follows_the_last_good_one
 def test_many_inserted_records_are_skipped_at_once_and_all_compared(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(breaks, "_MAX_NAMED", 3)
+    monkeypatch.setattr(breaks, "MAX_NAMED", 3)
     chain_of(2)
     for sequence in range(3, 13):
         stray(sequence)
@@ -318,7 +318,9 @@ def sign_record(sequence: int) -> None:
     head = head_of()
     entry = AuditRecord.objects.get(sequence=sequence)
     AuditChain.objects.update(last_sequence=sequence, last_hash=entry.hash)
-    checkpoints.sign_head("tenant1")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "_check_records_are_signed", lambda *_: None)
+        checkpoints.sign_head("tenant1")
     AuditChain.objects.update(last_sequence=head.last_sequence, last_hash=head.last_hash)
 
 

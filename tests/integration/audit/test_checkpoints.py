@@ -13,7 +13,7 @@ from django.test import override_settings
 from django.utils import timezone
 from pytest_django import Settings
 
-from hitl.audit import checkpoints, signing, trusted_checkpoints
+from hitl.audit import checkpoint_trust, checkpoints, signing
 from hitl.models import AuditChain, AuditCheckpoint
 from tests import factories
 from tests.integration.audit.signed_chains import cut, lines
@@ -116,7 +116,7 @@ def test_checkpoint_by_an_unknown_key_does_not_keep_the_chore_from_signing(ahead
     assert checkpoints.sign_moved_heads() == 1
     assert checkpoints.sign_moved_heads() == 0
 
-    newest = trusted_checkpoints.newest_row("tenant1")
+    newest = checkpoint_trust.newest_row("tenant1")
     assert newest is not None
     assert (newest.sequence, newest.hash) == (2, last.hash)
     assert checkpoints.is_newest_in_file("tenant1")

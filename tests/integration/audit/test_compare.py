@@ -95,8 +95,8 @@ def test_thousand_requests_take_a_bounded_number_of_statements(
     with CaptureQueriesContext(connection) as more:
         compare.compare_tenant(TENANT)
 
-    # Two more pieces of requests with six statements each: so 1,000 take 12.
-    assert len(more) - len(few) == 2 * 6
+    # Two more pieces of requests with seven statements each: so 1,000 take 14.
+    assert len(more) - len(few) == 2 * 7
     assert all("OFFSET" not in query["sql"] for query in more.captured_queries)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from pytest_django import Settings
 
 from hitl.audit import checkpoints, record_signatures, signing, triggers, verify
@@ -17,7 +18,9 @@ from hitl.audit.hashing import hash_of
 from hitl.audit.signing import Trust
 from hitl.models import AuditChain, AuditRecord
 from tests.integration.audit.signed_chains import broken, insert_record
-from tests.integration.chains import chain_of, record
+from tests.integration.audit.strays import stray
+from tests.integration.audit.tamperings import no_triggers
+from tests.integration.chains import NOON, chain_of, record
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("folder")]
 
@@ -135,7 +138,23 @@ def test_records_from_before_the_first_signed_one_need_no_signature() -> None:
     record()
 
     assert isinstance(verify.verify(TENANT), verify.IntactChain)
+    assert not record_signatures.is_vouched_for(old)
+    checkpoints.sign_head(TENANT)
     assert record_signatures.is_vouched_for(old)
+
+
+@pytest.mark.parametrize("sequence", [0, -1])
+def test_no_record_before_the_first_is_believed(sequence: int) -> None:
+    record()
+    checkpoints.sign_head(TENANT)
+    entry = stray(sequence, fits=True)
+    with no_triggers():
+        entry.form = 2
+        entry.hash = hash_of(entry)
+        entry.save()
+
+    for now in (timezone.now(), NOON):  # long after the update, and on its day
+        assert not record_signatures.is_vouched_for(entry, now=now)
 
 
 def test_only_the_signature_that_the_record_was_written_with_is_trusted() -> None:

@@ -17,6 +17,7 @@ from dwp_project.gateway.models import Membership
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.desk import inbox
+from hitl.desk.rows import form_item
 from hitl.models import ApprovalRequest
 from tests import factories
 from tests.integration.calls import browser
@@ -96,7 +97,7 @@ def test_inbox_mixes_tenants_by_urgency_and_names_them() -> None:
     assert rows(shown) == [sooner.pk, later.pk]
     assert "tenant2" in shown
     # A viewer of a tenant cannot select its requests.
-    assert f'value="{later.pk}:{later.context_digest}"' in shown
+    assert f'value="{form_item(later)}"' in shown
     assert f'value="{sooner.pk}:' not in shown
 
 
