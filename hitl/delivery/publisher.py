@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from django.db.models import Exists, OuterRef, Q
+from django.db import connection
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
@@ -19,6 +19,16 @@ from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
+
+# As SQL, because each attempt asks it: to build it takes five times as long as to answer it.
+_OUTDATED = """
+    SELECT entry.id FROM hitl_outboxentry entry
+      JOIN hitl_approvalrequest request ON request.id = entry.request_id
+     WHERE entry.id IN (%s) AND EXISTS (
+           SELECT 1 FROM hitl_approvalrequest newer
+            WHERE newer.session_id = request.session_id
+              AND (newer.created_at > request.created_at
+                   OR newer.created_at = request.created_at AND newer.id > request.id))"""
 
 
 class SendResult(NamedTuple):
@@ -154,12 +164,12 @@ def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
 
     Newer by time, not by row: requests that agents wrote to Redis are adopted in any order.
     """
-    opened_at, row = OuterRef("request__created_at"), OuterRef("request_id")
-    newer = ApprovalRequest.objects.filter(session_id=OuterRef("request__session_id")).filter(
-        Q(created_at__gt=opened_at) | Q(created_at=opened_at, pk__gt=row)
-    )
-    outdated = OutboxEntry.objects.filter(Exists(newer), pk__in=[entry.pk for entry in entries])
-    return set(outdated.values_list("pk", flat=True))
+    if not entries:
+        return set()
+    pks = [entry.pk for entry in entries]
+    with connection.cursor() as cursor:
+        cursor.execute(_OUTDATED % ", ".join(["%s"] * len(pks)), pks)
+        return {pk for (pk,) in cursor.fetchall()}
 
 
 def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
