@@ -14,14 +14,14 @@ from django.db import connection
 
 from hitl import services
 from hitl.actors import system_actor
-from hitl.audit import breaks, checkpoints, diagnose, triggers, verify, verify_export
+from hitl.audit import breaks, checkpoints, compare, diagnose, triggers, verify, verify_export
 from hitl.audit import export as audit_export
 from hitl.audit.acknowledge import acknowledge as write_acknowledgement
 from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.diagnose import BreakKind
 from hitl.audit.export_format import Format, Unreadable
 from hitl.errors import ChainBlocked, ChainBroken, HeadDiffers, NothingToAcknowledge
-from hitl.models import AuditChain, AuditRecord
+from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from tests import factories
 from tests.integration.audit.exports import exported, hourly, keys
 from tests.integration.audit.signed_chains import broken
@@ -322,6 +322,24 @@ def sign_record(sequence: int) -> None:
         patch.setattr(checkpoints, "_check_records_are_signed", lambda *_: None)
         checkpoints.sign_head("tenant1")
     AuditChain.objects.update(last_sequence=head.last_sequence, last_hash=head.last_hash)
+
+
+@pytest.mark.parametrize("by", [1, 0], ids=["behind-the-head", "before-the-first"])
+def test_record_that_stands_outside_the_chain_vouches_for_no_row(by: int) -> None:
+    factories.opened(request_id="req_stray")
+    entry = stray_behind_head() if by else stray(0)
+    ApprovalRequest.objects.update(
+        status="approved",
+        decided_at=entry.at,
+        decided_by=entry.actor,
+        decided_channel=entry.channel,
+    )
+    acknowledge()
+
+    differing = compare.compare_tenant("tenant1").differences
+
+    assert verified().records > 1
+    assert {"status", "decided_by"} <= {each.what for each in differing}
 
 
 # --- when there is nothing to acknowledge ---------------------------------------------------
