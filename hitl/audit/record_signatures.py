@@ -57,12 +57,15 @@ def trust_of(entry: AuditRecord, keys: dict[str, bytes]) -> Trust:
 
 def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
     """Say whether this deployment wrote the record as it stands: its hash fits and a trusted key
-    signed it, or it may be without a signature."""
+    signed it; or, of an older form or by a key that was replaced, a trusted checkpoint vouches for
+    it."""
     if entry.hash != hash_of(entry):
         return False
     if entry.form >= FIRST_SIGNED_FORM:
-        return trust_of(entry, signing.trusted_keys()) is Trust.KNOWN
-    if _is_update_under_way(now or timezone.now()):
+        trust = trust_of(entry, signing.trusted_keys())
+        if trust is not Trust.UNKNOWN:
+            return trust is Trust.KNOWN
+    elif _is_update_under_way(now or timezone.now()):
         return entry.sequence > 0
     newest = checkpoint_trust.newest_row(entry.tenant_id)
     return newest is not None and 0 < entry.sequence <= newest.sequence

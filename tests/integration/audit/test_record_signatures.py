@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.checks import run_checks
 from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
@@ -16,7 +17,7 @@ from hitl.audit.checkpoints import ChainDiffers
 from hitl.audit.diagnose import BreakKind
 from hitl.audit.hashing import hash_of
 from hitl.audit.signing import Trust
-from hitl.models import AuditChain, AuditRecord
+from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from tests.integration.audit.signed_chains import broken, insert_record
 from tests.integration.audit.strays import stray
 from tests.integration.audit.tamperings import no_triggers
@@ -96,6 +97,24 @@ def test_a_trusted_checkpoint_vouches_for_records_of_a_key_that_is_not_trusted_a
 
     assert isinstance(holds, verify.IntactChain)
     assert (holds.vouched, holds.notes) == (3, ())
+    assert all(record_signatures.is_vouched_for(entry) for entry in AuditRecord.objects.all())
+    AuditCheckpoint.objects.all().delete()
+    believed = [record_signatures.is_vouched_for(entry) for entry in AuditRecord.objects.all()]
+    assert sorted(believed) == [False, False, True]
+
+
+def test_start_warns_where_the_newest_record_is_by_a_key_that_is_not_trusted(
+    settings: Settings,
+) -> None:
+    record()
+    assert run_checks(databases=["default"]) == []
+    settings.AUDIT_SIGNING_KEY = base64.b64encode(b"n" * 32).decode()
+
+    [warning] = run_checks(databases=["default"])
+
+    assert warning.id == "hitl.W003"
+    record()
+    assert run_checks(databases=["default"]) == []
 
 
 def test_no_checkpoint_vouches_for_a_record_that_nobody_signed() -> None:
