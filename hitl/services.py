@@ -256,6 +256,9 @@ def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) 
             )
     except votes.AlreadyVoted:
         return False
+    except votes.VotesDiffer:
+        proposed.refuse_changed(request, now, differing=["votes"])
+        return False
 
 
 def _record_vote(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:

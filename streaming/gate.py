@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from structlog.stdlib import get_logger
 
-from dwp_project.jsontext import canonical
+from dwp_project.jsontext import canonical, digest
 from hitl import services, waiting
 from hitl.actors import Actor
 from hitl.audit import decision_record
@@ -75,12 +75,12 @@ class SessionGate:
                 request_id = await self._writer.write(self._open_request, question, extra)
             else:
                 await retry_until_database_answers(services.announce_again, request_id)
-            return await self._wait_for_approval(request_id)
+            return await self._wait_for_approval(request_id, question)
         except _CLOSING_EXCEPTIONS as exc:
             self._closed = exc
             raise
 
-    async def _wait_for_approval(self, request_id: str) -> Decision:
+    async def _wait_for_approval(self, request_id: str, question: services.Question) -> Decision:
         """Wait until the request ends; return the decision if it is an approval.
 
         Raises `GateClosed` for any other end and `LeaseLost` if another process has taken over.
@@ -95,13 +95,24 @@ class SessionGate:
         await self._writer.confirm_lease()
         if ended.status != Status.APPROVED:
             raise _refusal(ended)
-        if not is_recorded:
+        if not is_recorded or not self._is_about(ended, question):
             logger.error("approval_not_vouched_for", request_id=ended.request_id)
             raise Withdrawn(
                 "The approval is not in the audit: somebody changed the database.",
                 request_id=ended.request_id,
             )
         return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
+
+    def _is_about(self, request: ApprovalRequest, question: services.Question) -> bool:
+        """Say whether the request is this session's and asks this question: the id by which it was
+        found may have been written by somebody else."""
+        session = self._session
+        of_row = (request.tenant_id, request.session_id, request.user_id)
+        of_question = (question.action_type, question.message, digest(question.context))
+        return (*of_row, request.action_type, request.message, request.context_digest) == (
+            *(session.tenant_id, session.session_id, session.user_id),
+            *of_question,
+        )
 
     def _recorded_request_id(self, question: services.Question) -> str | None:
         """Return the id of the recorded request if an earlier run has asked the same already.

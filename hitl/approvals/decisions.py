@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NoReturn
 
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
@@ -79,12 +79,18 @@ class ProposedDecision:
         """Raise `RequestChanged` if the row is not what the audit says, `DigestDiffers` if the
         actor was shown something else."""
         if differing := request_record.differences(request):
-            self._refuse(errors.RequestChanged(), request, now, extra={"differs": differing})
+            self.refuse_changed(request, now, differing=differing)
         if self.shown_request_digest is None:
             return
         stored = request_digest(request, context_digest=request.context_digest)
         if self.shown_request_digest != stored:
             self._refuse(errors.DigestDiffers(), request, now)
+
+    def refuse_changed(
+        self, request: ApprovalRequest, now: datetime, *, differing: list[str]
+    ) -> NoReturn:
+        """Audit that the row is not what the audit says, and raise `RequestChanged`."""
+        self._refuse(errors.RequestChanged(), request, now, extra={"differs": differing})
 
     def _is_about_stored_context(self, request: ApprovalRequest) -> bool:
         """Say whether the stored context is unchanged and, if known, what the actor was shown."""
@@ -102,7 +108,7 @@ class ProposedDecision:
         now: datetime,
         *,
         extra: Mapping[str, Any] | None = None,
-    ) -> None:
+    ) -> NoReturn:
         refusals.record_refusal(
             refusal,
             request,

@@ -15,7 +15,8 @@ from django.utils.translation import gettext_lazy as _
 from dwp_project.gateway.errors import DwpError, InvalidValue
 from dwp_project.gateway.identity import Identity
 from dwp_project.jsontext import compact, digest, parse
-from hitl.errors import AlreadyDecided, IdempotencyKeyReused
+from hitl.audit import record_signatures
+from hitl.errors import AlreadyDecided, IdempotencyKeyReused, RequestChanged
 from hitl.models import KeptAnswer
 
 # How long an answer is replayed, and what a key may be (wire.md, 3.2).
@@ -39,7 +40,8 @@ def answer_once(
     The answer is stored in the transaction in which `act` works, and only if it is a success:
     a refusal leaves the key unused. Of several calls at once, one acts and the others replay.
     A key belongs to the identity's tenant and user and to the endpoint. Raises `InvalidValue`
-    for an unusable key, `IdempotencyKeyReused` for another payload, and what `act` raises.
+    for an unusable key, `IdempotencyKeyReused` for another payload, `RequestChanged` for an answer
+    that somebody changed in the database, and what `act` raises.
     """
     if key is None:
         return act()
@@ -51,6 +53,8 @@ def answer_once(
     with transaction.atomic():
         stored = _lock_answer(identity, endpoint, key, digest(payload), now)
         if stored.status:
+            if not record_signatures.is_signed_text(_signed_text(stored), stored.signature):
+                raise RequestChanged
             return stored.status, parse(stored.body)
         try:
             answer = act()
@@ -59,7 +63,8 @@ def answer_once(
             refusal = exc
         if answer is not None and answer[0] < 300:
             stored.status, stored.body = answer[0], compact(answer[1])
-            stored.save(update_fields=["status", "body"])
+            stored.signature = record_signatures.sign(_signed_text(stored))
+            stored.save(update_fields=["status", "body", "signature"])
         else:
             stored.delete()
     if refusal is not None:
@@ -72,6 +77,12 @@ def forget_old(*, now: datetime | None = None) -> int:
     """Delete answers older than `KEPT_FOR`; return how many."""
     expired = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT_FOR)
     return expired.delete()[0]
+
+
+def _signed_text(answer: KeptAnswer) -> str:
+    """Return the digest of a kept answer and of all that it is found by, which is signed."""
+    scope = [answer.tenant_id, answer.user_id, answer.endpoint, answer.key]
+    return digest(["kept answer", *scope, answer.payload_digest, answer.status, answer.body])
 
 
 def _lock_answer(

@@ -180,7 +180,11 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
     )
     if not is_same:
         raise errors.RequestIdTaken
-    if decision_record.unrecorded([request]):
+    # The digest of the body is no part of what the audit vouches for.
+    stored = (request.session_id, request.user_id, request.action_type, request.message)
+    asked = (question.session_id, actor.id, question.action_type, question.message)
+    is_unchanged = (*stored, request.context_digest) == (*asked, digest(question.context))
+    if not is_unchanged or decision_record.unrecorded([request]):
         raise errors.RequestChanged
     if request.status == Status.PENDING:
         # The process that opened it may have died before it wrote to Redis, or may still be

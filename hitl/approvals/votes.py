@@ -12,11 +12,16 @@ from typing import Any
 from django.db.models import F
 
 from hitl.actors import Actor, person_key
+from hitl.audit import request_record
 from hitl.models import ApprovalRequest, Vote
 
 
 class AlreadyVoted(Exception):
     """This person has voted already; the transaction must be rolled back."""
+
+
+class VotesDiffer(Exception):
+    """Votes are counted that no record vouches for; the transaction must be rolled back."""
 
 
 def has_voted(request: ApprovalRequest, actor: Actor) -> bool:
@@ -29,7 +34,8 @@ def add(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
 
     Needs a transaction: the row stays locked until that ends, so votes are counted one after
     the other. Raises `AlreadyVoted` for the second of two that the same person sends in the same
-    moment; the transaction must then be rolled back.
+    moment, and `VotesDiffer` if somebody changed the votes since they were compared with the audit;
+    the transaction must then be rolled back.
     """
     pending = ApprovalRequest.objects.undecided_at(now).filter(pk=request.pk)
     if not pending.filter(escalated_at=request.escalated_at).update(approvals=F("approvals") + 1):
@@ -47,6 +53,8 @@ def add(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
     if not is_new:
         raise AlreadyVoted
     request.refresh_from_db(fields=["approvals"])
+    if not request_record.are_votes_recorded(request, without=person_key(actor.id)):
+        raise VotesDiffer
     return True
 
 

@@ -12,10 +12,12 @@ from django.db.models import Q
 from django.utils import timezone
 
 from hitl.actors import Actor
-from hitl.audit import breaks, checkpoint_reader, record
+from hitl.audit import breaks, checkpoint_reader, record, signing
 from hitl.audit.breaks import AcknowledgedBreak, BreakCause, InsertedRecord, SkippedRecords
 from hitl.audit.checkpoint_reader import SignedHeads
-from hitl.audit.hashing import GENESIS, hash_of
+from hitl.audit.hashing import FIRST_SIGNED_FORM, GENESIS, hash_of
+from hitl.audit.record_signatures import trust_of
+from hitl.audit.signing import Trust
 from hitl.errors import HeadDiffers, NothingToAcknowledge
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
@@ -100,6 +102,8 @@ def _last_good(chain: AuditChain) -> tuple[int, str]:
 
 def _is_vouched_for(entry: AuditRecord, heads: SignedHeads) -> bool:
     """Say whether something that SQL alone cannot make vouches for this record."""
+    if entry.form >= FIRST_SIGNED_FORM and trust_of(entry, signing.trusted_keys()) is Trust.KNOWN:
+        return True
     statements = heads.statements.get(entry.sequence, ())
     return any(statement.hash == entry.hash for statement in statements)
 

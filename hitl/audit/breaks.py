@@ -17,7 +17,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from hitl.audit import signing
+from hitl.audit import checkpoint_trust, signing
 from hitl.audit.hashing import GENESIS, hash_of
 from hitl.audit.record_signatures import trust_of
 from hitl.audit.signing import Trust
@@ -95,7 +95,8 @@ class AcknowledgedBreak:
 def acknowledged(tenant_id: str, last: int) -> list[AcknowledgedBreak]:
     """Return the acknowledged breaks of a chain up to record `last`, in its order.
 
-    Only of signed records, but whether these are in the chain verification says.
+    Only of records that a trusted key signed, or a trusted checkpoint vouches for; whether these
+    are in the chain verification says.
     """
     keys = signing.trusted_keys()
     records = AuditRecord.objects.filter(
@@ -106,10 +107,20 @@ def acknowledged(tenant_id: str, last: int) -> list[AcknowledgedBreak]:
     breaks: list[AcknowledgedBreak] = []
     # The last one is in the chain; one that it skips is not.
     for entry in records.order_by("-sequence"):
-        each = None if trust_of(entry, keys) is Trust.FORGED else read(entry)
+        trust = trust_of(entry, keys)
+        is_ours = trust is Trust.KNOWN or (
+            trust is Trust.UNKNOWN and entry.sequence <= _vouched(tenant_id)
+        )
+        each = read(entry) if is_ours else None
         if each is not None and not (breaks and entry.sequence > breaks[-1].after):
             breaks.append(each)
     return breaks[::-1]
+
+
+def _vouched(tenant_id: str) -> int:
+    """Return the last record that a trusted checkpoint in the database vouches for; 0 without."""
+    newest = checkpoint_trust.newest_row(tenant_id)
+    return newest.sequence if newest else 0
 
 
 def chain_records(tenant_id: str, breaks: Iterable[AcknowledgedBreak]) -> QuerySet[AuditRecord]:
@@ -243,6 +254,6 @@ def read(entry: AuditRecord) -> AcknowledgedBreak | None:
             at=entry.at.astimezone(UTC).isoformat(timespec="seconds"),
             actor=entry.actor,
         )
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
         return None
     return acknowledged_break if 0 <= acknowledged_break.after < entry.sequence else None

@@ -47,7 +47,9 @@ def sign_head(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint
     return checkpoint
 
 
-def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
+def _create_checkpoint(
+    tenant_id: str, now: datetime, *, is_loss_accepted: bool = False
+) -> AuditCheckpoint | None:
     key = signing.signing_key()
     newest = checkpoint_trust.newest_statement(tenant_id)
     # Read after the newest checkpoint: another process may sign a later head in between.
@@ -55,7 +57,12 @@ def _create_checkpoint(tenant_id: str, now: datetime) -> AuditCheckpoint | None:
     _check_signed_records_exist(tenant_id, newest, head)
     if head.last_sequence == 0 or _is_signed(head, {key.key_id: key.public}):
         return None
-    _check_records_are_signed(tenant_id, newest.sequence if newest else 0, head.last_sequence)
+    _check_records_are_signed(
+        tenant_id,
+        newest.sequence if newest else 0,
+        head.last_sequence,
+        are_unknown_keys_accepted=is_loss_accepted,
+    )
     at = now.astimezone(UTC).isoformat(timespec="microseconds")
     statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
     try:
@@ -103,10 +110,14 @@ def _check_signed_records_exist(
             )
 
 
-def _check_records_are_signed(tenant_id: str, vouched: int, last: int) -> None:
+def _check_records_are_signed(
+    tenant_id: str, vouched: int, last: int, *, are_unknown_keys_accepted: bool
+) -> None:
     """Raise `ChainDiffers` if a record that no checkpoint vouches for yet carries no good
     signature: the next checkpoint would vouch for it."""
-    signatures = ChainSignatures(tenant_id, vouched=vouched)
+    signatures = ChainSignatures(
+        tenant_id, vouched=vouched, are_unknown_keys_accepted=are_unknown_keys_accepted
+    )
     records = breaks.chain_records(tenant_id, breaks.acknowledged(tenant_id, last))
     records = records.filter(sequence__gt=vouched, sequence__lte=last)
     for entry in records.order_by("sequence").iterator(chunk_size=500):
@@ -185,10 +196,10 @@ def accept_loss(actor: Actor, *, now: datetime | None = None) -> None:
     now = now or timezone.now()
     details = {"written": written_outside(actor.tenant_id)}
     # A chain that differs from what was signed is refused before anything is recorded.
-    _create_checkpoint(actor.tenant_id, now)
+    _create_checkpoint(actor.tenant_id, now, is_loss_accepted=True)
     with transaction.atomic():
         record.write(AuditEvent.CHECKPOINTS_REWRITTEN, actor, now, details=details)
-    _create_checkpoint(actor.tenant_id, now)
+    _create_checkpoint(actor.tenant_id, now, is_loss_accepted=True)
     append_to_file(actor.tenant_id, is_loss_accepted=True)
 
 
@@ -205,7 +216,10 @@ def sign_moved_heads() -> int:
             continue
         try:
             count += sign_head(head.tenant_id) is not None
-        except ChainDiffers as exc:
+        except signing.KeyUnusable:
+            raise
+        except Exception as exc:
+            # Whatever is wrong with one chain, the others are signed.
             metrics.checkpoint_failures.inc()
             logger.error("checkpoint_refused", tenant=head.tenant_id, error=str(exc))
     measure_unvouched()
@@ -223,6 +237,11 @@ def measure_unvouched() -> None:
         records = AuditRecord.objects.filter(tenant_id=head.tenant_id, sequence__gt=last)
         times = records.order_by("sequence").values_list("at", flat=True)
         metrics.set_unvouched(head.tenant_id, times.first())
+
+
+def is_signed(tenant_id: str) -> bool:
+    """Say whether the database has a checkpoint of a chain that a trusted key signed."""
+    return checkpoint_trust.newest_row(tenant_id) is not None
 
 
 def is_newest_in_file(tenant_id: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth.models import User
@@ -56,14 +57,16 @@ def recorded_accounts() -> dict[str, dict[str, bool]]:
     A change is recorded in the chain of every tenant that the account belonged to then, so all
     chains are read, in the order of time.
     """
-    entries = [
-        entry
-        for tenant_id in record.tenants()
-        for entry in records_of(tenant_id, (AuditEvent.BASELINE, AuditEvent.USER_CHANGED))
-    ]
+    entries: list[tuple[datetime, AuditRecord]] = []
+    for tenant_id in record.tenants():
+        # The order of a chain is certain; the clocks of two hosts may differ.
+        at = datetime.min.replace(tzinfo=UTC)
+        for entry in records_of(tenant_id, (AuditEvent.BASELINE, AuditEvent.USER_CHANGED)):
+            at = max(at, entry.at)
+            entries.append((at, entry))
     accounts: dict[str, dict[str, bool]] = {}
     # Sorting is stable: records of one chain and one moment stay in their order.
-    for entry in sorted(entries, key=lambda entry: entry.at):
+    for _at, entry in sorted(entries, key=lambda each: each[0]):
         with suppress(*UNREADABLE):
             _apply_to_accounts(accounts, entry, json.loads(entry.details))
     return accounts

@@ -23,7 +23,7 @@ _EVENTS = (
 )
 Key = tuple[str, int]
 # What reading the details of a record raises that this project did not write.
-UNREADABLE = (KeyError, TypeError, ValueError, AttributeError)
+UNREADABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 @dataclass(slots=True)

@@ -118,6 +118,10 @@ def _compare_row(result: Comparison, request: ApprovalRequest, recorded: Recorde
         ("escalated_at", recorded.escalated_at, request.escalated_at or ""),
         ("policy", _policy_name(policy), str(request.policy or "")),
         ("rule", rule, rule_members(request.policy) if request.policy else {}),
+        # By the audit a request is opened once, and ends once.
+        ("openings", recorded.openings, 1),
+        ("ends", max(1, recorded.ends), 1),
+        ("ended_early", False, recorded.is_early),
         ("status", recorded.status.value, request.status),
         ("decided_by", recorded.decided_by, request.decided_by),
         ("decided_channel", recorded.decided_channel, request.decided_channel),
@@ -162,6 +166,8 @@ def _compare_entry(
         ("created_at", recorded.decided_at, entry.created_at),
         # Nothing is delivered without an attempt.
         ("outcome", True, entry.outcome in outcomes and (entry.attempts > 0 or not is_delivered)),
+        # What the audit has is never refused.
+        ("refused", False, entry.outcome == DeliveryOutcome.REFUSED),
     ]
     # The record that the entry refers to; entries of the version before refer to none.
     record_pk = getattr(entry, "record_id", None)

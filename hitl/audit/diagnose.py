@@ -159,10 +159,14 @@ def diagnose_signed_record(entry: AuditRecord, head: AuditChain, heads: SignedHe
     return ChainBreak(tenant_id, sequence, BreakKind.REWRITTEN, why % numbers)
 
 
-def find_unsigned_record(entry: AuditRecord, head: AuditChain) -> ChainBreak | None:
+def find_unsigned_record(
+    entry: AuditRecord, head: AuditChain, acknowledged: Sequence[AcknowledgedBreak]
+) -> ChainBreak | None:
     """Return a break at a record without a good signature; None if the chain does not go on from
     it, which the next step of the walk reports."""
-    if _hash_named_after(entry.tenant_id, entry.sequence, head) != entry.hash:
+    is_before_gap = any(each.after == entry.sequence for each in acknowledged)
+    named = _hash_named_after(entry.tenant_id, entry.sequence, head)
+    if named != entry.hash and not is_before_gap:
         return None
     why = _("Record %(at)d was not written by this deployment: it carries no good signature.")
     values = {"at": entry.sequence}

@@ -6,6 +6,7 @@ can only write to the database can compute hashes that fit, but cannot sign.
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,6 +17,7 @@ from hitl.audit import checkpoint_trust, signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
 from hitl.audit.signing import Trust
 from hitl.models import AuditCheckpoint, AuditRecord
+from hitl.states import AuditEvent
 
 # How long after the deployment's first signed record the processes of the version before, which do
 # not sign, may still write. Chosen: a rolling update ends within a day.
@@ -44,6 +46,16 @@ def sign(record_hash: str) -> str:
     return signature
 
 
+def is_signed_text(text: str, signature: str, *, now: datetime | None = None) -> bool:
+    """Say whether a trusted key signed this digest; one without a signature may be of the version
+    before as long as the update is under way."""
+    if not signature:
+        return _is_update_under_way(now or timezone.now())
+    key_id, _colon, rest = signature.partition(":")
+    trust = signing.signature_trust(key_id, text.encode(), rest, signing.trusted_keys())
+    return trust is Trust.KNOWN
+
+
 def trust_of(entry: AuditRecord, keys: dict[str, bytes]) -> Trust:
     """Say whether the record's signature can be trusted where `keys` are the trusted; a record
     without one is `FORGED`."""
@@ -68,14 +80,38 @@ def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
     elif _is_update_under_way(now or timezone.now()):
         return entry.sequence > 0
     newest = checkpoint_trust.newest_row(entry.tenant_id)
-    return newest is not None and 0 < entry.sequence <= newest.sequence
+    return newest is not None and 0 < entry.sequence <= newest.sequence and not _is_skipped(entry)
+
+
+def _is_skipped(entry: AuditRecord) -> bool:
+    """Say whether a record behind this one acknowledges a break that may leave it outside."""
+    later = AuditRecord.objects.filter(
+        tenant_id=entry.tenant_id,
+        event=AuditEvent.BREAK_ACKNOWLEDGED,
+        sequence__gt=entry.sequence,
+    )
+    for details in later.values_list("details", flat=True):
+        try:
+            if json.loads(details)["after"] < entry.sequence:
+                return True
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return True
+    return False
 
 
 class ChainSignatures:
     """Looks at the records of one chain in their order, and says which lack a good signature."""
 
-    def __init__(self, tenant_id: str, *, vouched: int, now: datetime | None = None) -> None:
+    def __init__(
+        self,
+        tenant_id: str,
+        *,
+        vouched: int,
+        now: datetime | None = None,
+        are_unknown_keys_accepted: bool = True,
+    ) -> None:
         """`vouched` is the last record that a trusted checkpoint vouches for, 0 without any."""
+        self._are_unknown_keys_accepted = are_unknown_keys_accepted
         self._tenant_id, self._vouched = tenant_id, vouched
         self._now = now or timezone.now()
         self._keys = signing.trusted_keys()
@@ -94,7 +130,9 @@ class ChainSignatures:
             case Trust.KNOWN:
                 self._is_trusted_key_in_use = True
                 return False
-            case Trust.UNKNOWN if not self._is_trusted_key_in_use:
+            case Trust.UNKNOWN if (
+                self._are_unknown_keys_accepted and not self._is_trusted_key_in_use
+            ):
                 self.by_unknown_keys += 1
                 return False
             case _:
@@ -106,8 +144,10 @@ class ChainSignatures:
         trusted checkpoint vouches for is still not vouched for."""
         if self._is_update_under_way:
             return True
-        before = self._first_signed.sequence - 1 if self._first_signed else self._last_checkpoint
-        return entry.sequence <= before
+        if self._first_signed is not None:
+            return entry.sequence < self._first_signed.sequence
+        # By whatever key that is: to vouch for it now takes somebody who accepts that.
+        return self._are_unknown_keys_accepted and entry.sequence <= self._last_checkpoint
 
     @cached_property
     def _is_update_under_way(self) -> bool:
@@ -142,14 +182,20 @@ def first_signed(tenant_id: str) -> AuditRecord | None:
 
 def _is_update_under_way(now: datetime) -> bool:
     """Say whether a process of the version before may still write records, which it does not sign:
-    there is no signed record yet, or the first is younger than `UPDATE_TAKES`.
+    there is no record of this version yet, or the first that a trusted key signed is younger than
+    `UPDATE_TAKES`.
 
     After that a record without a signature counts only where a trusted checkpoint vouches for it.
-    A record's own time proves nothing, because whoever inserts it chooses that. Inserting signed
-    records with an early time only ends the update sooner.
+    An unsigned record's own time proves nothing, because whoever inserts it chooses that. To insert
+    some of this version only ends the update sooner.
     """
-    signed = AuditRecord.objects.filter(form__gte=FIRST_SIGNED_FORM).only("at")
-    first = signed.filter(pk__in=_first_of_all).first()
-    if first is None and (first := signed.order_by("pk").first()) is not None:
-        _first_of_all[:] = [first.pk]
-    return first is None or now - first.at <= UPDATE_TAKES
+    signed = AuditRecord.objects.filter(form__gte=FIRST_SIGNED_FORM)
+    if (first := signed.filter(pk__in=_first_of_all).first()) is not None:
+        return now - first.at <= UPDATE_TAKES
+    keys, is_any = signing.trusted_keys(), False
+    for entry in signed.order_by("pk")[:_FIRST_RECORDS]:
+        is_any = True
+        if entry.hash == hash_of(entry) and trust_of(entry, keys) is Trust.KNOWN:
+            _first_of_all[:] = [entry.pk]
+            return now - entry.at <= UPDATE_TAKES
+    return not is_any

@@ -44,6 +44,11 @@ class RecordedRequest:
     # Voter, channel and time of each approval where several are needed.
     votes: list[tuple[str, str, datetime]] = field(default_factory=list)
     decision_pk: int | None = None
+    # How many of them say that it ended, and by which it was opened: one each at most.
+    ends: int = 0
+    openings: int = 1
+    # Whether it escalated or expired before the term that the audit has was over.
+    is_early: bool = False
 
 
 def records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
@@ -88,6 +93,8 @@ def _fold(records: Iterable[AuditRecord]) -> RecordedRequest | None:
 
 def _apply(request: RecordedRequest, record: AuditRecord, details: dict[str, Any]) -> None:
     match record.event:
+        case event if event in OPENINGS:
+            request.openings += 1
         case AuditEvent.BASELINE:
             # What the opening says is older, and so worth more.
             request.facts = {**details, **request.facts}
@@ -95,6 +102,7 @@ def _apply(request: RecordedRequest, record: AuditRecord, details: dict[str, Any
         case AuditEvent.REQUEST_VOTED:
             request.votes.append((record.actor, record.channel, record.at))
         case AuditEvent.REQUEST_ESCALATED:
+            request.is_early |= _is_before_term(request, record)
             request.escalated_at = record.at
             # Records of the version before have milliseconds only.
             milliseconds = details.get("expiresAt")
@@ -102,12 +110,21 @@ def _apply(request: RecordedRequest, record: AuditRecord, details: dict[str, Any
                 milliseconds if isinstance(milliseconds, int) else None
             )
         case event if event in _STATUS_OF:
+            request.ends += 1
+            request.is_early |= event == AuditEvent.REQUEST_EXPIRED and _is_before_term(
+                request, record
+            )
             request.status = _STATUS_OF[AuditEvent(event)]
             request.decided_by, request.decided_channel = record.actor, record.channel
             request.decided_at, request.reason = record.at, details.get("reason", "")
             request.decision_pk = record.pk
             if event == AuditEvent.REQUEST_APPROVED and "votes" in details:
                 request.votes.append((record.actor, record.channel, record.at))
+
+
+def _is_before_term(request: RecordedRequest, record: AuditRecord) -> bool:
+    """Say whether a record is older than the end of the term, if the records say when that is."""
+    return isinstance(request.expires_at, datetime) and record.at < request.expires_at
 
 
 def _details(record: AuditRecord) -> dict[str, Any]:

@@ -39,18 +39,42 @@ def differences(request: ApprovalRequest) -> list[str]:
         locked = ApprovalRequest.objects.select_for_update().get(pk=request.pk)
         if locked.status != Status.PENDING:
             return []  # Somebody has decided meanwhile.
+        if _shown_digest(locked) != _shown_digest(request):
+            return ["request"]  # What is decided is the request as it was read before.
         return _differences(locked)
 
 
+def are_votes_recorded(request: ApprovalRequest, *, without: str) -> bool:
+    """Say whether the votes of others than the person `without`, who has just voted, are those that
+    records vouch for. Needs the lock of the request's row."""
+    records = [entry for entry in _vouched_records(request) if entry.tenant_id == request.tenant_id]
+    voters = sorted(
+        person_key(entry.actor) for entry in records if entry.event == AuditEvent.REQUEST_VOTED
+    )
+    others = request.votes.exclude(person=without).values_list("user_id", "person")
+    return (
+        len(voters) == request.approvals - 1
+        and voters == sorted(person for _, person in others)
+        and all(person_key(user_id) == person for user_id, person in others)
+    )
+
+
+def _shown_digest(request: ApprovalRequest) -> str:
+    return request_digest(request, context_digest=request.context_digest)
+
+
+def _vouched_records(request: ApprovalRequest) -> list[AuditRecord]:
+    records = AuditRecord.objects.raw(_RECORDS, [request.request_id])
+    return [entry for entry in records if is_vouched_for(entry)]
+
+
 def _differences(request: ApprovalRequest) -> list[str]:
-    records = [
-        entry
-        for entry in AuditRecord.objects.raw(_RECORDS, [request.request_id])
-        if entry.tenant_id == request.tenant_id and is_vouched_for(entry)
-    ]
-    opening = next((entry for entry in records if entry.event in _OPENINGS), None)
-    if opening is None:
+    # Of all tenants: an id that was opened twice is another request's somewhere.
+    records = _vouched_records(request)
+    openings = [entry for entry in records if entry.event in _OPENINGS]
+    if len(openings) != 1 or openings[0].tenant_id != request.tenant_id:
         return ["opening"]
+    [opening] = openings
     if any(entry.event in EVENT_OF.values() for entry in records):
         return ["decision"]
     comparisons = {

@@ -106,7 +106,7 @@ def verify(
         if entry.sequence > heads.last_in_files and (oldest_at is None or entry.at < oldest_at):
             oldest_at = entry.at
         if signatures.lacks_signature(entry) and (
-            unsigned := diagnose.find_unsigned_record(entry, head)
+            unsigned := diagnose.find_unsigned_record(entry, head, acknowledged)
         ):
             return unsigned
         if entry.sequence % _BATCH_SIZE == 0:
@@ -116,7 +116,11 @@ def verify(
     metrics.set_unvouched(tenant_id, oldest_at)
     is_overdue = oldest_at is not None and oldest_at < due_at
     is_vouched = not (
-        is_overdue or heads.files_error or heads.is_file_lost or heads.lost_in_database
+        is_overdue
+        or heads.files_error
+        or heads.is_file_lost
+        or heads.lost_in_database
+        or signatures.by_unknown_keys
     )
     return (
         diagnose.find_truncation(tenant_id, expected, previous, head)

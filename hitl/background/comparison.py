@@ -12,6 +12,7 @@ from datetime import timedelta
 from structlog.stdlib import get_logger
 
 from dwp_project.offload import run_background
+from dwp_project.outages import DATABASE_AWAY
 from hitl import metrics
 from hitl.audit import baseline, compare
 from hitl.audit.difference import ComparedKind
@@ -58,13 +59,19 @@ def steps() -> Iterator[None]:
     differing = Counter[ComparedKind]()
     # The deployment's own chain last: its baseline says that every tenant has one.
     for tenant_id in sorted(compare.tenants(), key=lambda tenant_id: (not tenant_id, tenant_id)):
-        for piece in baseline.pieces(tenant_id):
-            piece()
-            yield
         result = compare.ComparedTenant(tenant_id)
-        for compared in compare.compare(tenant_id):
-            result.add(compared)
-            yield
+        try:
+            for piece in baseline.pieces(tenant_id):
+                piece()
+                yield
+            for compared in compare.compare(tenant_id):
+                result.add(compared)
+                yield
+        except (*DATABASE_AWAY, GeneratorExit):
+            raise
+        except Exception as exc:
+            # Whatever is wrong with one chain, the other tenants are compared.
+            logger.error("audit_not_compared", tenant=tenant_id, error=str(exc).strip())
         differing.update(result.differing)
         if result.differing:
             logger.error(

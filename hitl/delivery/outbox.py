@@ -18,7 +18,10 @@ from django.utils import timezone
 
 from dwp_project.jsontext import compact
 from hitl import metrics
-from hitl.audit import decision_record
+from hitl.audit import decision_record, signing
+from hitl.audit.hashing import FIRST_SIGNED_FORM
+from hitl.audit.record_signatures import trust_of
+from hitl.audit.signing import Trust
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import signal
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet
@@ -114,6 +117,14 @@ def unvouched(entries: Sequence[OutboxEntry]) -> set[int]:
             else decision_record.says_so(entry.record, entry.request)
         )
     }
+
+
+def is_by_unknown_key(entry: OutboxEntry) -> bool:
+    """Say whether a key that is not trusted here signed the record of the decision."""
+    record = entry.record
+    if record is None or record.form < FIRST_SIGNED_FORM:
+        return False
+    return trust_of(record, signing.trusted_keys()) is Trust.UNKNOWN
 
 
 def take_due(now: datetime, limit: int) -> list[OutboxEntry]:

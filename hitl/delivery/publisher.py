@@ -109,12 +109,16 @@ def _without_unvouched(
     entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]
 ) -> list[OutboxEntry]:
     """Return the entries whose decision the audit has; put into `results` that the others are
-    refused: nothing of them is sent or written to Redis."""
+    refused, or wait if a key signed it that is not trusted here: nothing of them is sent or written
+    to Redis."""
     unvouched = outbox.unvouched(entries)
     for entry in entries:
         if entry.pk in unvouched:
+            # A key that this process does not trust may be the one that others have by now.
+            is_final = not outbox.is_by_unknown_key(entry)
             results[entry.pk] = outbox.AttemptResult(
-                DeliveryOutcome.REFUSED, error="the audit does not have this decision"
+                DeliveryOutcome.REFUSED if is_final else DeliveryOutcome.PENDING,
+                error="the audit does not have this decision",
             )
             metrics.unvouched_signals.inc()
             logger.error(

@@ -24,6 +24,11 @@ class Migration(migrations.Migration):
             field=models.TextField(blank=True, db_default="", default="", verbose_name="signature"),
         ),
         migrations.AddField(
+            model_name="keptanswer",
+            name="signature",
+            field=models.TextField(db_default="", default=""),
+        ),
+        migrations.AddField(
             model_name="outboxentry",
             name="record",
             field=models.ForeignKey(

@@ -25,6 +25,8 @@ class KeptAnswer(models.Model):
     payload_digest = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(default=0)
     body = models.TextField(default="")
+    # By the deployment's key over all of the above; empty in those of the version before.
+    signature = models.TextField(default="", db_default="")
     created_at = models.DateTimeField(db_index=True)
 
     class Meta:

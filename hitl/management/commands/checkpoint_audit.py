@@ -28,7 +28,9 @@ class Command(BaseCommand):
         for tenant in record.tenants() if chosen is None else [chosen]:
             name = tenant or "(deployment)"
             try:
-                if options["rewrite_files"] and checkpoints.is_file_lost(tenant):
+                if options["rewrite_files"] and (
+                    checkpoints.is_file_lost(tenant) or not checkpoints.is_signed(tenant)
+                ):
                     checkpoints.accept_loss(system_actor(tenant))
                     self.stdout.write(f"{name}: the loss is recorded, and the file written again")
                 checkpoint = checkpoints.sign_head(tenant)

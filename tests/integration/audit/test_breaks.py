@@ -319,7 +319,7 @@ def sign_record(sequence: int) -> None:
     entry = AuditRecord.objects.get(sequence=sequence)
     AuditChain.objects.update(last_sequence=sequence, last_hash=entry.hash)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoints, "_check_records_are_signed", lambda *_: None)
+        patch.setattr(checkpoints, "_check_records_are_signed", lambda *_, **__: None)
         checkpoints.sign_head("tenant1")
     AuditChain.objects.update(last_sequence=head.last_sequence, last_hash=head.last_hash)
 
