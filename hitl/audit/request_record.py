@@ -107,7 +107,11 @@ def _is_term_recorded(
 ) -> bool:
     escalations = [entry for entry in records if entry.event == AuditEvent.REQUEST_ESCALATED]
     last = escalations[-1] if escalations else opening
-    if request.escalated_at != (last.at if escalations else None):
+    if len(escalations) > 1 or request.escalated_at != (last.at if escalations else None):
+        return False
+    # The clock escalates by the row's term, which somebody may have set to an earlier time.
+    ends_at = _details(opening).get("expiresAt") if opening.form >= FIRST_SIGNED_FORM else None
+    if escalations and isinstance(ends_at, str) and exact(last.at) < ends_at:
         return False
     if last.form < FIRST_SIGNED_FORM:
         return True  # It does not say when the term ends.

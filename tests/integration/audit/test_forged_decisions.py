@@ -49,7 +49,7 @@ from tests.integration.small_agents import Asker, begun, configure
 from tests.integration.takeovers import Resumer, dies, recovered
 from tests.integration.threads import together
 from tests.people import OUTSIDER, REQUESTER, TENANT, Person
-from tests.ruling import ESCALATING, a_policy
+from tests.ruling import ADMIN, ESCALATING, a_policy
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("folder")]
 
@@ -362,6 +362,23 @@ def test_signal_by_a_key_that_is_not_trusted_yet_waits(ear: Ear, settings: Setti
 
     assert hears_nothing(ear)
     assert OutboxEntry.objects.get().outcome == "pending"
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["early", "twice"])
+def test_request_that_escalated_early_or_twice_is_not_decided(again: bool) -> None:
+    a_policy("delete_*", **ESCALATING)
+    opened_at = timezone.now() - timedelta(minutes=5 if again else 0)
+    request = factories.opened(SESSION, timeout_seconds=60, now=opened_at)
+    rows = ApprovalRequest.objects.filter(pk=request.pk)
+    if again:
+        services.expire_overdue(now=opened_at + timedelta(seconds=61))
+        rows.update(escalated_at=None)
+    else:
+        rows.update(expires_at=timezone.now() - timedelta(seconds=1))
+    services.expire_overdue()
+
+    with pytest.raises(errors.RequestChanged):
+        services.approve(request.request_id, factories.actor(ADMIN))
 
 
 def test_second_end_and_an_early_one_are_named() -> None:
