@@ -17,9 +17,13 @@ logger = get_logger(__name__)
 _LOG_SECONDS = 60.0
 # By tenant, when its blocked chain was logged last.
 _logged_at: dict[str, float] = {}
-# How the database names the rule that a taken number breaks: the constraint, on SQLite its
+# How the database names the rule that a taken number or key breaks: the constraint, on SQLite its
 # columns, or there the trigger that is asked first.
-_RULES = ("audit_sequence_once", f"{triggers.TABLE}.sequence", triggers.REFUSAL)
+_RULES = (
+    *("audit_sequence_once", f"{triggers.TABLE}_pkey"),
+    *(f"{triggers.TABLE}.sequence", f"{triggers.TABLE}.id"),
+    triggers.REFUSAL,
+)
 
 
 def is_number_taken(exc: IntegrityError) -> bool:

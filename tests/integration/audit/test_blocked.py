@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 import structlog
 from django.contrib.auth.models import User
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from hitl import metrics, services
 from hitl.audit import accounts, blocked
@@ -60,6 +60,33 @@ def test_record_that_is_refused_says_so_whether_the_other_one_fits_or_not(
 
     with pytest.raises(ChainBlocked):
         record()
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite gives the next free key")
+def test_key_that_is_taken_is_reported_alike_and_used_up() -> None:
+    request = factories.opened()
+    last = AuditRecord.objects.latest("pk").pk
+    entry = stray(-1)
+    AuditRecord.objects.bulk_create(
+        [
+            AuditRecord(
+                **{
+                    field.attname: getattr(entry, field.attname)
+                    for field in entry._meta.fields
+                    if field.attname not in ("id", "sequence")
+                },
+                pk=last + 2,
+                sequence=-2,
+            )
+        ]
+    )
+    before = refused_records()
+
+    with pytest.raises(ChainBlocked):
+        services.approve(request.request_id, factories.actor())
+
+    assert refused_records() == before + 1
+    assert services.approve(request.request_id, factories.actor()).status == "approved"
 
 
 def test_request_is_not_opened_on_a_blocked_chain() -> None:
