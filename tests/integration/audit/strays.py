@@ -20,6 +20,7 @@ def stray(
     details: str = "{}",
     at: datetime | None = None,
     fits: bool = False,
+    signature: str = "",
 ) -> AuditRecord:
     """Insert a record that no writer wrote, with a hash that fits it or not."""
     entry = AuditRecord(
@@ -35,6 +36,7 @@ def stray(
         details=details,
         previous_hash=previous_hash,
         hash="ee" * 32,
+        signature=signature,
     )
     if fits:
         entry.hash = hash_of(entry)
