@@ -91,6 +91,8 @@ class AuditEvent(models.TextChoices):
     BASELINE = "audit:baseline", _("state of the tables written down")
 
 
+# The audit events by which a request comes to be.
+OPENINGS = (AuditEvent.REQUEST_OPENED, AuditEvent.REQUEST_ADOPTED)
 # The audit event of each way out of `pending`.
 EVENT_OF: dict[Status, AuditEvent] = {
     Status.APPROVED: AuditEvent.REQUEST_APPROVED,

@@ -58,7 +58,7 @@ class ProposedDecision:
         refusal = _WHY_NOT[self.to](self.actor, request)
         if refusal is not None and not self.is_repeated_vote(request):
             self._refuse(refusal, request, now)
-        if request.status != Status.PENDING and not decision_record.is_recorded(request):
+        if decision_record.unrecorded([request]):
             self._refuse(errors.RequestChanged(), request, now)
         match request.status:
             case Status.APPROVED | Status.REJECTED:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -17,10 +18,9 @@ from django.utils import timezone
 from hitl.actors import system_actor
 from hitl.audit import baseline_state, compare_accounts, compare_policies, record
 from hitl.audit.hashing import FIRST_SIGNED_FORM
-from hitl.audit.recorded_requests import OPENINGS
 from hitl.audit.request_digest import exact, opening_details, rule_members
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, Policy, SessionOwner
-from hitl.states import AuditEvent
+from hitl.states import OPENINGS, AuditEvent
 
 # Chosen: requests and owners of one transaction. Deciding waits while the chain is locked for it.
 _REQUESTS, _OWNERS = 50, 200
@@ -60,7 +60,7 @@ def _pieces_of_tenant(tenant_id: str) -> Iterator[Piece]:
     after = 0
     while keys := list(pending.filter(pk__gt=after).values_list("pk", flat=True)[:_REQUESTS]):
         after = keys[-1]
-        yield lambda keys=keys: _write(tenant_id, lambda: _unrecorded_requests(keys))  # type: ignore[misc]
+        yield partial(_write, tenant_id, partial(_unrecorded_requests, keys))
     after = _covered_owners(tenant_id)
     last = SessionOwner.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
     while after < last:
@@ -68,7 +68,7 @@ def _pieces_of_tenant(tenant_id: str) -> Iterator[Piece]:
         owners = list(rows.filter(tenant_id=tenant_id).order_by("pk"))
         for start in range(0, len(owners), _OWNERS):
             part = owners[start : start + _OWNERS]
-            yield lambda part=part: _write(tenant_id, lambda: [(None, _owners(part))])  # type: ignore[misc]
+            yield partial(_write, tenant_id, partial(_owners, part))
         after += _OWNER_KEYS
 
 
@@ -172,12 +172,13 @@ def _covered_owners(tenant_id: str) -> int:
     return int(json.loads(entry.details)["through"]) if entry else 0
 
 
-def _owners(owners: Sequence[SessionOwner]) -> Details:
-    return {
+def _owners(owners: Sequence[SessionOwner]) -> list[tuple[None, Details]]:
+    details: Details = {
         "kind": "owners",
         "owners": [{"sessionId": owner.session_id, **_owner(owner)} for owner in owners],
         "through": owners[-1].pk,
     }
+    return [(None, details)]
 
 
 def _owner(owner: SessionOwner) -> Details:

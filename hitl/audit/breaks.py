@@ -109,18 +109,12 @@ def acknowledged(tenant_id: str, last: int) -> list[AcknowledgedBreak]:
     for entry in records.order_by("-sequence"):
         trust = trust_of(entry, keys)
         is_ours = trust is Trust.KNOWN or (
-            trust is Trust.UNKNOWN and entry.sequence <= _vouched(tenant_id)
+            trust is Trust.UNKNOWN and entry.sequence <= checkpoint_trust.vouched(tenant_id)
         )
         each = read(entry) if is_ours else None
         if each is not None and not (breaks and entry.sequence > breaks[-1].after):
             breaks.append(each)
     return breaks[::-1]
-
-
-def _vouched(tenant_id: str) -> int:
-    """Return the last record that a trusted checkpoint in the database vouches for; 0 without."""
-    newest = checkpoint_trust.newest_row(tenant_id)
-    return newest.sequence if newest else 0
 
 
 def chain_records(tenant_id: str, breaks: Iterable[AcknowledgedBreak]) -> QuerySet[AuditRecord]:

@@ -21,6 +21,12 @@ def newest_row(tenant_id: str) -> AuditCheckpoint | None:
     return next((row for row in ordered if statement_of(row, keys) is not None), None)
 
 
+def vouched(tenant_id: str) -> int:
+    """Return the last record that a trusted checkpoint in the database vouches for; 0 without."""
+    newest = newest_row(tenant_id)
+    return newest.sequence if newest else 0
+
+
 def statement_of(row: AuditCheckpoint, keys: dict[str, bytes]) -> CheckpointStatement | None:
     """Return what a row states, if a trusted key signed it and its columns say the same."""
     statement = read(row.tenant_id, row.statement, row.signature, keys)

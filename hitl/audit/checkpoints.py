@@ -239,11 +239,6 @@ def measure_unvouched() -> None:
         metrics.set_unvouched(head.tenant_id, times.first())
 
 
-def is_signed(tenant_id: str) -> bool:
-    """Say whether the database has a checkpoint of a chain that a trusted key signed."""
-    return checkpoint_trust.newest_row(tenant_id) is not None
-
-
 def is_newest_in_file(tenant_id: str) -> bool:
     """Say whether the newest checkpoint of a chain is in its file on this machine."""
     newest = checkpoint_trust.newest_row(tenant_id)

@@ -22,9 +22,8 @@ from hitl.audit import (
     record,
 )
 from hitl.audit.difference import ComparedKind, Comparison, Difference, Unexpected
-from hitl.audit.recorded_requests import OPENINGS
 from hitl.models import ApprovalRequest, AuditRecord, Policy, SessionOwner
-from hitl.states import AuditEvent
+from hitl.states import OPENINGS, AuditEvent
 
 # Requests compared at once, and records. Measured: larger pieces are no faster, and take memory.
 _REQUESTS, _RECORDS = 500, 2000

@@ -170,9 +170,8 @@ def _compare_entry(
         ("refused", False, entry.outcome == DeliveryOutcome.REFUSED),
     ]
     # The record that the entry refers to; entries of the version before refer to none.
-    record_pk = getattr(entry, "record_id", None)
-    if record_pk is not None:
-        values.append(("record", recorded.decision_pk, record_pk))
+    if entry.record_id is not None:
+        values.append(("record", recorded.decision_pk, entry.record_id))
     result.compare(tenant_id, ComparedKind.OUTBOX, name, values)
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from hitl.audit import checkpoint_trust, signing
@@ -30,8 +31,7 @@ _FIRST_RECORDS = 1000
 _REMEMBERED = 10_000
 # The hashes that this process has signed, by signature.
 _signed_here: dict[str, str] = {}
-# The keys of each chain's first signed record and of the deployment's: each process searches once.
-_first_signed_keys: dict[str, int] = {}
+# The key of the deployment's first signed record, so that each process searches for it once.
 _first_of_all: list[int] = []
 
 
@@ -51,20 +51,22 @@ def is_signed_text(text: str, signature: str, *, now: datetime | None = None) ->
     before as long as the update is under way."""
     if not signature:
         return _is_update_under_way(now or timezone.now())
-    key_id, _colon, rest = signature.partition(":")
-    trust = signing.signature_trust(key_id, text.encode(), rest, signing.trusted_keys())
-    return trust is Trust.KNOWN
+    return _trust(text, signature, signing.trusted_keys()) is Trust.KNOWN
 
 
 def trust_of(entry: AuditRecord, keys: dict[str, bytes]) -> Trust:
     """Say whether the record's signature can be trusted where `keys` are the trusted; a record
     without one is `FORGED`."""
-    key_id, _colon, signature = entry.signature.partition(":")
-    if not signature:
+    return _trust(entry.hash, entry.signature, keys)
+
+
+def _trust(text: str, signature: str, keys: dict[str, bytes]) -> Trust:
+    key_id, _colon, rest = signature.partition(":")
+    if not rest:
         return Trust.FORGED
-    if key_id in keys and _signed_here.get(entry.signature) == entry.hash:
+    if key_id in keys and _signed_here.get(signature) == text:
         return Trust.KNOWN
-    return signing.signature_trust(key_id, entry.hash.encode(), signature, keys)
+    return signing.signature_trust(key_id, text.encode(), rest, keys)
 
 
 def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
@@ -79,8 +81,8 @@ def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
             return trust is Trust.KNOWN
     elif _is_update_under_way(now or timezone.now()):
         return entry.sequence > 0
-    newest = checkpoint_trust.newest_row(entry.tenant_id)
-    return newest is not None and 0 < entry.sequence <= newest.sequence and not _is_skipped(entry)
+    vouched = checkpoint_trust.vouched(entry.tenant_id)
+    return 0 < entry.sequence <= vouched and not _is_skipped(entry)
 
 
 def _is_skipped(entry: AuditRecord) -> bool:
@@ -155,7 +157,8 @@ class ChainSignatures:
 
     @cached_property
     def _first_signed(self) -> AuditRecord | None:
-        return first_signed(self._tenant_id)
+        of_chain = AuditRecord.objects.filter(tenant_id=self._tenant_id)
+        return _first_signed(of_chain, "sequence", self._keys)
 
     @cached_property
     def _last_checkpoint(self) -> int:
@@ -164,20 +167,16 @@ class ChainSignatures:
         return newest.sequence if newest else 0
 
 
-def first_signed(tenant_id: str) -> AuditRecord | None:
-    """Return the chain's first record that a trusted key signed, or else its first of form 3."""
-    signed = AuditRecord.objects.filter(tenant_id=tenant_id, form__gte=FIRST_SIGNED_FORM)
-    key = _first_signed_keys.get(tenant_id)
-    if key is not None and (known := signed.filter(pk=key).first()) is not None:
-        return known
-    keys = signing.trusted_keys()
-    first: AuditRecord | None = None
-    for entry in signed.order_by("sequence")[:_FIRST_RECORDS]:
-        first = first or entry
-        if trust_of(entry, keys) is Trust.KNOWN:
-            _first_signed_keys[tenant_id] = entry.pk
-            return entry
-    return first
+def _first_signed(
+    records: QuerySet[AuditRecord], order: str, keys: dict[str, bytes]
+) -> AuditRecord | None:
+    """Return the first of the records that a trusted key signed, or else the first of this form."""
+    signed = list(records.filter(form__gte=FIRST_SIGNED_FORM).order_by(order)[:_FIRST_RECORDS])
+    return next((entry for entry in signed if _is_by(keys, entry)), signed[0] if signed else None)
+
+
+def _is_by(keys: dict[str, bytes], entry: AuditRecord) -> bool:
+    return entry.hash == hash_of(entry) and trust_of(entry, keys) is Trust.KNOWN
 
 
 def _is_update_under_way(now: datetime) -> bool:
@@ -190,12 +189,11 @@ def _is_update_under_way(now: datetime) -> bool:
     some of this version only ends the update sooner.
     """
     signed = AuditRecord.objects.filter(form__gte=FIRST_SIGNED_FORM)
-    if (first := signed.filter(pk__in=_first_of_all).first()) is not None:
-        return now - first.at <= UPDATE_TAKES
-    keys, is_any = signing.trusted_keys(), False
-    for entry in signed.order_by("pk")[:_FIRST_RECORDS]:
-        is_any = True
-        if entry.hash == hash_of(entry) and trust_of(entry, keys) is Trust.KNOWN:
-            _first_of_all[:] = [entry.pk]
-            return now - entry.at <= UPDATE_TAKES
-    return not is_any
+    if (known := signed.filter(pk__in=_first_of_all).first()) is not None:
+        return now - known.at <= UPDATE_TAKES
+    keys = signing.trusted_keys()
+    first = _first_signed(signed, "pk", keys)
+    if first is None or not _is_by(keys, first):
+        return first is None
+    _first_of_all[:] = [first.pk]
+    return now - first.at <= UPDATE_TAKES

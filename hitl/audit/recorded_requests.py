@@ -11,9 +11,8 @@ from typing import Any
 
 from hitl.audit import breaks, record_signatures
 from hitl.models import AuditRecord
-from hitl.states import EVENT_OF, AuditEvent, Status
+from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 
-OPENINGS = (AuditEvent.REQUEST_OPENED, AuditEvent.REQUEST_ADOPTED)
 _STATUS_OF = {event: status for status, event in EVENT_OF.items()}
 _FOLDED = (
     *OPENINGS,

@@ -6,20 +6,20 @@ have voted. A decision on such a row would be about something that nobody asked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.actors import person_key
 from hitl.audit.hashing import FIRST_SIGNED_FORM
 from hitl.audit.record_signatures import is_vouched_for
 from hitl.audit.request_digest import exact, request_digest
-from hitl.models import ApprovalRequest, AuditRecord
-from hitl.states import EVENT_OF, AuditEvent, Status
+from hitl.models import ApprovalRequest, AuditRecord, Vote
+from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 
-_OPENINGS = (AuditEvent.REQUEST_OPENED, AuditEvent.REQUEST_ADOPTED)
 # As SQL, because each decision asks it, and to build it takes longer than to answer it. Refused
 # decisions, of which there may be many, begin otherwise.
 _RECORDS = """
@@ -47,16 +47,8 @@ def differences(request: ApprovalRequest) -> list[str]:
 def are_votes_recorded(request: ApprovalRequest, *, without: str) -> bool:
     """Say whether the votes of others than the person `without`, who has just voted, are those that
     records vouch for. Needs the lock of the request's row."""
-    records = [entry for entry in _vouched_records(request) if entry.tenant_id == request.tenant_id]
-    voters = sorted(
-        person_key(entry.actor) for entry in records if entry.event == AuditEvent.REQUEST_VOTED
-    )
-    others = request.votes.exclude(person=without).values_list("user_id", "person")
-    return (
-        len(voters) == request.approvals - 1
-        and voters == sorted(person for _, person in others)
-        and all(person_key(user_id) == person for user_id, person in others)
-    )
+    others = request.votes.exclude(person=without)
+    return _are_same_votes(_voters(_vouched_records(request)), others, request.approvals - 1)
 
 
 def _shown_digest(request: ApprovalRequest) -> str:
@@ -71,7 +63,7 @@ def _vouched_records(request: ApprovalRequest) -> list[AuditRecord]:
 def _differences(request: ApprovalRequest) -> list[str]:
     # Of all tenants: an id that was opened twice is another request's somewhere.
     records = _vouched_records(request)
-    openings = [entry for entry in records if entry.event in _OPENINGS]
+    openings = [entry for entry in records if entry.event in OPENINGS]
     if len(openings) != 1 or openings[0].tenant_id != request.tenant_id:
         return ["opening"]
     [opening] = openings
@@ -120,16 +112,25 @@ def _is_term_recorded(
 
 
 def _are_votes_recorded(request: ApprovalRequest, records: Sequence[AuditRecord]) -> bool:
-    voters = sorted(
-        person_key(entry.actor) for entry in records if entry.event == AuditEvent.REQUEST_VOTED
-    )
-    if len(voters) != request.approvals:
-        return False
+    voters = _voters(records)
     if not voters and (request.policy is None or request.policy.min_approvals == 1):
-        return True
-    votes = request.votes.values_list("user_id", "person")
-    return all(person_key(user_id) == person for user_id, person in votes) and voters == sorted(
-        person for _, person in votes
+        return request.approvals == 0
+    return _are_same_votes(voters, request.votes.all(), request.approvals)
+
+
+def _voters(records: Iterable[AuditRecord]) -> list[str]:
+    """Return the persons whose votes the records have, in an order of their own."""
+    voted = (entry for entry in records if entry.event == AuditEvent.REQUEST_VOTED)
+    return sorted(person_key(entry.actor) for entry in voted)
+
+
+def _are_same_votes(voters: list[str], votes: QuerySet[Vote], count: int) -> bool:
+    """Say whether the recorded voters are those of the rows, and as many as the request counts."""
+    stored = votes.values_list("user_id", "person")
+    return (
+        len(voters) == count
+        and voters == sorted(person for _, person in stored)
+        and all(person_key(user_id) == person for user_id, person in stored)
     )
 
 

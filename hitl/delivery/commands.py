@@ -287,7 +287,7 @@ def refresh(request: ApprovalRequest) -> None:
 
 def _is_unrecorded(request: ApprovalRequest) -> bool:
     """Say whether the request has an end that the audit does not have, and log it."""
-    if request.status == Status.PENDING or decision_record.is_recorded(request):
+    if not decision_record.unrecorded([request]):
         return False
     logger.error("request_not_vouched_for", request_id=request.request_id, tenant=request.tenant_id)
     return True

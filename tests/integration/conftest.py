@@ -14,6 +14,7 @@ from pytest_django import Settings
 
 from dwp_project import logs
 from dwp_project.wakeup import client, hub
+from hitl.audit import record_signatures
 from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
@@ -49,6 +50,12 @@ def _asks_a_database(item: pytest.Item) -> bool:
 def _own_checkpoints(settings: Settings, tmp_path: Path) -> None:
     """Have a test's checkpoints vouch for its own chains alone."""
     settings.AUDIT_CHECKPOINT_DIR = str(tmp_path / "checkpoints")
+
+
+@pytest.fixture(autouse=True)
+def _first_signed_record_of_its_own() -> None:
+    """Search for the first signed record anew: that of the test before has gone."""
+    record_signatures._first_of_all.clear()
 
 
 @pytest.fixture(autouse=True)

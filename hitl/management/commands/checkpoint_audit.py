@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from hitl.actors import system_actor
-from hitl.audit import checkpoint_files, checkpoints, record
+from hitl.audit import checkpoint_files, checkpoint_trust, checkpoints, record
 
 
 class Command(BaseCommand):
@@ -29,7 +29,7 @@ class Command(BaseCommand):
             name = tenant or "(deployment)"
             try:
                 if options["rewrite_files"] and (
-                    checkpoints.is_file_lost(tenant) or not checkpoints.is_signed(tenant)
+                    checkpoints.is_file_lost(tenant) or not checkpoint_trust.vouched(tenant)
                 ):
                     checkpoints.accept_loss(system_actor(tenant))
                     self.stdout.write(f"{name}: the loss is recorded, and the file written again")

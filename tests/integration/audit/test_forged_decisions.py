@@ -61,8 +61,7 @@ UNKNOWN = "deadbeefdeadbeef:AAAA"
 
 @pytest.fixture(autouse=True)
 def _signed_long_ago(redis_client: redis.Redis, folder: Path) -> None:
-    """The update to signed records was long ago, and each process asks anew."""
-    record_signatures._first_of_all.clear()
+    """The update to signed records was long ago."""
     record()
 
 
