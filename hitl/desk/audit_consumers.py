@@ -16,7 +16,7 @@ from dwp_project.gateway.errors import Conflict, Forbidden, InvalidValue, NotFou
 from dwp_project.jsontext import compact
 from dwp_project.offload import run_sync
 from hitl.actors import Actor
-from hitl.audit import access, verify_job
+from hitl.audit import access, export_file, verify_job
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.text import dates
@@ -110,7 +110,7 @@ class ExportConsumer(AuditPageConsumer):
         await self.start_uncached(
             **{"Content-Type": "application/zip", "Content-Disposition": disposition}
         )
-        pieces = audit_export.zip_chunks(export)
+        pieces = export_file.zip_chunks(export)
         checked_at = time.monotonic()
         while (piece := await run_sync(next, pieces, None)) is not None:
             if piece:

@@ -21,7 +21,7 @@ from dwp_project.gateway.operators import operator_of
 from hitl import services
 from hitl.admin import archive as request_archive
 from hitl.adoption import scanner
-from hitl.audit import breaks, diagnose, record, search, verify
+from hitl.audit import breaks, diagnose, export_file, record, search, verify
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.delivery import outbox, resync
@@ -209,7 +209,7 @@ def _inbox(tenants: list[str]) -> Any:
 def _first_piece(export: audit_export.Export) -> None:
     # The hashes of these records are none, which the first batch shows.
     with suppress(ChainBroken):
-        next(audit_export.zip_chunks(export), None)
+        next(export_file.zip_chunks(export), None)
 
 
 def _exported(first_day: int | None, last_day: int | None) -> None:

@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from dwp_project.gateway.errors import DwpError
 from hitl.actors import system_actor
 from hitl.audit import export as audit_export
+from hitl.audit import export_file
 from hitl.audit.export_format import Format
 from hitl.text import dates
 
@@ -42,7 +43,7 @@ class Command(BaseCommand):
                     since=since,
                     until=until,
                 )
-                for chunk in audit_export.zip_chunks(export):
+                for chunk in export_file.zip_chunks(export):
                     file.write(chunk)
                 file.flush()
                 os.fsync(file.fileno())

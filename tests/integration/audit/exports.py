@@ -9,8 +9,8 @@ from pathlib import Path
 from django.db import transaction
 
 from hitl.audit import export as audit_export
+from hitl.audit import export_file, signing
 from hitl.audit import record as audit_record
-from hitl.audit import signing
 from hitl.audit.export_format import Format
 from hitl.states import ActorKind, AuditEvent
 from tests import factories
@@ -41,7 +41,7 @@ def exported(
     actor = factories.actor(APPROVER, kind=ActorKind.OPERATOR)
     export = audit_export.begin(actor, form, **span)  # type: ignore[arg-type]
     meanwhile()
-    path.write_bytes(b"".join(audit_export.zip_chunks(export)))
+    path.write_bytes(b"".join(export_file.zip_chunks(export)))
     return export
 
 

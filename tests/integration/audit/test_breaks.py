@@ -14,8 +14,16 @@ from django.db import connection
 
 from hitl import services
 from hitl.actors import system_actor
-from hitl.audit import breaks, checkpoints, compare, diagnose, triggers, verify, verify_export
-from hitl.audit import export as audit_export
+from hitl.audit import (
+    breaks,
+    checkpoints,
+    compare,
+    diagnose,
+    export_file,
+    triggers,
+    verify,
+    verify_export,
+)
 from hitl.audit.acknowledge import acknowledge as write_acknowledgement
 from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.diagnose import BreakKind
@@ -393,7 +401,7 @@ def test_reason_has_to_say_something(reason: str) -> None:
 def test_export_goes_across_an_acknowledged_break_and_names_it(
     tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_export, "_BATCH_SIZE", 2)
+    monkeypatch.setattr(export_file, "_BATCH_SIZE", 2)
     chain_of(3)
     stray(4)
     stray(6)

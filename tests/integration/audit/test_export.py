@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from hitl.audit import checkpoints, verify_export
+from hitl.audit import checkpoints, export_file, verify_export
 from hitl.audit import export as audit_export
 from hitl.audit import record as audit_record
 from hitl.audit.export_format import Format
@@ -170,7 +170,7 @@ def many(count: int) -> None:
 def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit_export, "_BATCH_SIZE", 100)
+    monkeypatch.setattr(export_file, "_BATCH_SIZE", 100)
     many(6000)
     peaks, reads = [], []
     total = largest = 0
@@ -182,7 +182,7 @@ def test_export_grows_neither_with_the_chain_nor_reads_it_twice(
         total = largest = 0
         with CaptureQueriesContext(connection) as queries:
             tracemalloc.start()
-            for piece in audit_export.zip_chunks(export):
+            for piece in export_file.zip_chunks(export):
                 total, largest = total + len(piece), max(largest, len(piece))
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()

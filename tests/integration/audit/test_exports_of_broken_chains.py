@@ -11,7 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from hitl.audit import checkpoints, triggers, verify_export
+from hitl.audit import checkpoints, export_file, triggers, verify_export
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format, Unreadable
 from hitl.errors import ChainBroken
@@ -92,7 +92,7 @@ MIDWAY: dict[str, tuple[Callable[[], object], int]] = {
 def test_export_that_meets_a_break_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr(audit_export, "_BATCH_SIZE", 2)
+    monkeypatch.setattr(export_file, "_BATCH_SIZE", 2)
     tamper, at = MIDWAY[name]
     chain_of(5)
     tamper()
@@ -108,14 +108,14 @@ def test_export_that_meets_a_break_leaves_no_file(
 def test_export_that_meets_a_break_midway_yields_no_end(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, change: Callable[[int], None]
 ) -> None:
-    monkeypatch.setattr(audit_export, "_BATCH_SIZE", 2)
+    monkeypatch.setattr(export_file, "_BATCH_SIZE", 2)
     chain_of(5)
     export = audit_export.begin(factories.actor(), Format.CSV)
     change(5)  # after the checks
     sent: list[bytes] = []
 
     with pytest.raises(ChainBroken, match="record 5"):
-        sent.extend(audit_export.zip_chunks(export))
+        sent.extend(export_file.zip_chunks(export))
 
     path = tmp_path / "out.zip"
     path.write_bytes(b"".join(sent))
@@ -143,7 +143,7 @@ def test_command_leaves_no_file_whatever_ends_it(
     def interrupt(_export: object) -> object:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(audit_export, "_describe", interrupt)
+    monkeypatch.setattr(export_file, "_describe", interrupt)
     with pytest.raises(KeyboardInterrupt):
         call_command("export_audit", str(path), "--tenant", "tenant1", stdout=StringIO())
 

@@ -32,7 +32,7 @@ from django.conf import settings
 from django.db import connection
 from hitl import services
 from hitl.actors import system_actor
-from hitl.audit import checkpoints, export, signing, verify, verify_export
+from hitl.audit import checkpoints, export, export_file, signing, verify, verify_export
 from hitl.audit.export_format import Format
 from hitl.states import Origin
 from tests import factories
@@ -52,7 +52,7 @@ result = verify.verify("tenant1")
 assert isinstance(result, verify.IntactChain) and result.vouched == 4, result
 path = settings.DATA_DIR / "out.zip"
 with path.open("wb") as file:
-    for chunk in export.zip_chunks(export.begin(system_actor("tenant1"), Format.CSV)):
+    for chunk in export_file.zip_chunks(export.begin(system_actor("tenant1"), Format.CSV)):
         file.write(chunk)
 assert verify_export.verify(path, signing.trusted_keys()).manifest["records"] == 4
 print("the flow went through")
