@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from hitl.actors import clock_actor
 from hitl.adoption.insert import WAIT_SECONDS
 from hitl.audit import record
-from hitl.audit.request_digest import exact
+from hitl.audit.hashing import exact
 from hitl.delivery import after_commit
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest

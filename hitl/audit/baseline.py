@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from hitl.actors import system_actor
 from hitl.audit import baseline_state, compare_accounts, compare_policies, record
-from hitl.audit.hashing import FIRST_SIGNED_FORM
-from hitl.audit.request_digest import exact, opening_details, rule_members
+from hitl.audit.hashing import FIRST_SIGNED_FORM, exact
+from hitl.audit.request_digest import opening_details, rule_members
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, Policy, SessionOwner
 from hitl.states import OPENINGS, AuditEvent
 

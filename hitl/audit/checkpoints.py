@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.utils import IntegrityError
@@ -18,7 +18,7 @@ from hitl import metrics
 from hitl.actors import Actor
 from hitl.audit import breaks, checkpoint_files, checkpoint_trust, record, signing
 from hitl.audit.checkpoint_statement import CheckpointStatement
-from hitl.audit.hashing import hash_of
+from hitl.audit.hashing import exact, hash_of
 from hitl.audit.record_signatures import ChainSignatures
 from hitl.models import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
@@ -63,8 +63,9 @@ def _create_checkpoint(
         head.last_sequence,
         are_unknown_keys_accepted=is_loss_accepted,
     )
-    at = now.astimezone(UTC).isoformat(timespec="microseconds")
-    statement = CheckpointStatement(tenant_id, head.last_sequence, head.last_hash, at, key.key_id)
+    statement = CheckpointStatement(
+        tenant_id, head.last_sequence, head.last_hash, exact(now), key.key_id
+    )
     try:
         with transaction.atomic():
             return AuditCheckpoint.objects.create(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from dwp_project.jsontext import InvalidJSON, parse
-from hitl.audit.record_signatures import is_vouched_for
+from hitl.audit.record_trust import is_vouched_for
 from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import EVENT_OF, Status

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Max, Min, QuerySet
@@ -22,6 +22,7 @@ from hitl.audit import (
 )
 from hitl.audit.breaks import AcknowledgedBreak
 from hitl.audit.export_format import Format
+from hitl.audit.hashing import exact
 from hitl.errors import ChainBroken
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
@@ -150,4 +151,4 @@ def _span(
 
 
 def iso(at: datetime | None) -> str | None:
-    return at.astimezone(UTC).isoformat(timespec="microseconds") if at else None
+    return exact(at) if at else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -40,13 +40,18 @@ FACTS = (
 )
 
 
+def exact(moment: datetime) -> str:
+    """Return a time as it is hashed and signed: ISO 8601, UTC, with its microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def facts(entry: AuditRecord) -> dict[str, Any]:
     """Return every value of a record that is hashed, by its name in the hash."""
     values: dict[str, Any] = {
         "form": entry.form,
         "tenant": entry.tenant_id,
         "sequence": entry.sequence,
-        "at": entry.at.astimezone(UTC).isoformat(timespec="microseconds"),
+        "at": exact(entry.at),
         "event": str(entry.event),
         "actor": entry.actor,
         "actorKind": str(entry.actor_kind),

@@ -6,7 +6,6 @@ can only write to the database can compute hashes that fit, but cannot sign.
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -14,11 +13,10 @@ from functools import cached_property
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from hitl.audit import checkpoint_trust, signing
+from hitl.audit import signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
 from hitl.audit.signing import Trust
 from hitl.models import AuditCheckpoint, AuditRecord
-from hitl.states import AuditEvent
 
 # How long after the deployment's first signed record the processes of the version before, which do
 # not sign, may still write. Chosen: a rolling update ends within a day.
@@ -50,7 +48,7 @@ def is_signed_text(text: str, signature: str, *, now: datetime | None = None) ->
     """Say whether a trusted key signed this digest; one without a signature may be of the version
     before as long as the update is under way."""
     if not signature:
-        return _is_update_under_way(now or timezone.now())
+        return is_update_under_way(now or timezone.now())
     return _trust(text, signature, signing.trusted_keys()) is Trust.KNOWN
 
 
@@ -67,38 +65,6 @@ def _trust(text: str, signature: str, keys: dict[str, bytes]) -> Trust:
     if key_id in keys and _signed_here.get(signature) == text:
         return Trust.KNOWN
     return signing.signature_trust(key_id, text.encode(), rest, keys)
-
-
-def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
-    """Say whether this deployment wrote the record as it stands: its hash fits and a trusted key
-    signed it; or, of an older form or by a key that was replaced, a trusted checkpoint vouches for
-    it."""
-    if entry.hash != hash_of(entry):
-        return False
-    if entry.form >= FIRST_SIGNED_FORM:
-        trust = trust_of(entry, signing.trusted_keys())
-        if trust is not Trust.UNKNOWN:
-            return trust is Trust.KNOWN
-    elif _is_update_under_way(now or timezone.now()):
-        return entry.sequence > 0
-    vouched = checkpoint_trust.vouched(entry.tenant_id)
-    return 0 < entry.sequence <= vouched and not _is_skipped(entry)
-
-
-def _is_skipped(entry: AuditRecord) -> bool:
-    """Say whether a record behind this one acknowledges a break that may leave it outside."""
-    later = AuditRecord.objects.filter(
-        tenant_id=entry.tenant_id,
-        event=AuditEvent.BREAK_ACKNOWLEDGED,
-        sequence__gt=entry.sequence,
-    )
-    for details in later.values_list("details", flat=True):
-        try:
-            if json.loads(details)["after"] < entry.sequence:
-                return True
-        except (ValueError, TypeError, KeyError, RecursionError):
-            return True
-    return False
 
 
 class ChainSignatures:
@@ -153,7 +119,7 @@ class ChainSignatures:
 
     @cached_property
     def _is_update_under_way(self) -> bool:
-        return _is_update_under_way(self._now)
+        return is_update_under_way(self._now)
 
     @cached_property
     def _first_signed(self) -> AuditRecord | None:
@@ -179,7 +145,7 @@ def _is_by(keys: dict[str, bytes], entry: AuditRecord) -> bool:
     return entry.hash == hash_of(entry) and trust_of(entry, keys) is Trust.KNOWN
 
 
-def _is_update_under_way(now: datetime) -> bool:
+def is_update_under_way(now: datetime) -> bool:
     """Say whether a process of the version before may still write records, which it does not sign:
     there is no record of this version yet, or the first that a trusted key signed is younger than
     `UPDATE_TAKES`.

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from hitl.audit import breaks, record_signatures
+from hitl.audit import breaks, record_trust
 from hitl.models import AuditRecord
 from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 
@@ -59,7 +59,7 @@ def records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
 def vouched_records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
     """Read those of the records that this deployment vouches for."""
     records = AuditRecord.objects.filter(request_id__in=request_ids, event__in=_FOLDED)
-    return filter(record_signatures.is_vouched_for, records.order_by())
+    return filter(record_trust.is_vouched_for, records.order_by())
 
 
 def fold_all(records: Iterable[AuditRecord]) -> dict[str, RecordedRequest]:

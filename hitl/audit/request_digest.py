@@ -6,11 +6,11 @@ Its opening's record has the digest, so that a row that somebody changed since i
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
 from dwp_project.jsontext import digest
+from hitl.audit.hashing import exact
 from hitl.models import ApprovalRequest, Policy
 
 # The columns of a policy that say what it asks.
@@ -60,11 +60,6 @@ def opening_details(request: ApprovalRequest, owner_user_id: str) -> dict[str, A
 def rule_members(policy: Policy) -> dict[str, Any]:
     """Return what this version of a policy asks, by the names of its columns."""
     return {name: getattr(policy, name) for name in _RULE}
-
-
-def exact(moment: datetime) -> str:
-    """Return a time in ISO 8601, UTC, with its microseconds."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def _shown(request: ApprovalRequest, context_digest: str) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from django.db.models import QuerySet
 
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.actors import person_key
-from hitl.audit.hashing import FIRST_SIGNED_FORM
-from hitl.audit.record_signatures import is_vouched_for
-from hitl.audit.request_digest import exact, request_digest
+from hitl.audit.hashing import FIRST_SIGNED_FORM, exact
+from hitl.audit.record_trust import is_vouched_for
+from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest, AuditRecord, Vote
 from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 

@@ -23,7 +23,7 @@ from dwp_project.offload import run_sync
 from hitl import errors, services
 from hitl.actors import system_actor
 from hitl.approvals import opening
-from hitl.audit import breaks, checkpoints, compare, record_signatures, request_record
+from hitl.audit import breaks, checkpoints, compare, record_signatures, record_trust, request_record
 from hitl.audit.acknowledge import acknowledge
 from hitl.audit.hashing import GENESIS, hash_of
 from hitl.delivery import relay
@@ -138,7 +138,7 @@ def test_chore_signs_nothing_of_a_key_that_nobody_has(ear: Ear) -> None:
 
     checkpoints.sign_moved_heads()
 
-    assert not record_signatures.is_vouched_for(entry)
+    assert not record_trust.is_vouched_for(entry)
     assert hears_nothing(ear)
     assert verified()[0] == 1
 
@@ -171,7 +171,7 @@ def test_update_cannot_be_reopened_by_a_record_with_a_low_key(ear: Ear) -> None:
     ).save(force_insert=True)
     record_signatures._first_of_all.clear()
 
-    assert not record_signatures.is_vouched_for(entry)
+    assert not record_trust.is_vouched_for(entry)
     assert hears_nothing(ear)
 
 
@@ -185,7 +185,7 @@ def test_record_that_an_acknowledged_break_skips_is_never_believed(
     acknowledge(system_actor("tenant1"), "ticket")
     checkpoints.sign_head("tenant1")
 
-    assert not record_signatures.is_vouched_for(entry)
+    assert not record_trust.is_vouched_for(entry)
     assert hears_nothing(ear)
 
 

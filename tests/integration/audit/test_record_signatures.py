@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from hitl.audit import checkpoints, record_signatures, signing, triggers, verify
+from hitl.audit import checkpoints, record_signatures, record_trust, signing, triggers, verify
 from hitl.audit.checkpoints import ChainDiffers
 from hitl.audit.diagnose import BreakKind
 from hitl.audit.hashing import hash_of
@@ -97,9 +97,9 @@ def test_a_trusted_checkpoint_vouches_for_records_of_a_key_that_is_not_trusted_a
 
     assert isinstance(holds, verify.IntactChain)
     assert (holds.vouched, holds.notes) == (3, ())
-    assert all(record_signatures.is_vouched_for(entry) for entry in AuditRecord.objects.all())
+    assert all(record_trust.is_vouched_for(entry) for entry in AuditRecord.objects.all())
     AuditCheckpoint.objects.all().delete()
-    believed = [record_signatures.is_vouched_for(entry) for entry in AuditRecord.objects.all()]
+    believed = [record_trust.is_vouched_for(entry) for entry in AuditRecord.objects.all()]
     assert sorted(believed) == [False, False, True]
 
 
@@ -133,8 +133,8 @@ def test_the_version_before_may_write_for_a_day_after_the_first_signed_record() 
     entry = insert_record(form=2)
     within, after = first.at + timedelta(hours=23), first.at + timedelta(hours=25)
 
-    assert record_signatures.is_vouched_for(entry, now=within)
-    assert not record_signatures.is_vouched_for(entry, now=after)
+    assert record_trust.is_vouched_for(entry, now=within)
+    assert not record_trust.is_vouched_for(entry, now=after)
 
 
 def test_an_unsigned_record_of_an_old_form_is_refused_whatever_time_it_bears() -> None:
@@ -157,9 +157,9 @@ def test_records_from_before_the_first_signed_one_need_no_signature() -> None:
     record()
 
     assert isinstance(verify.verify(TENANT), verify.IntactChain)
-    assert not record_signatures.is_vouched_for(old)
+    assert not record_trust.is_vouched_for(old)
     checkpoints.sign_head(TENANT)
-    assert record_signatures.is_vouched_for(old)
+    assert record_trust.is_vouched_for(old)
 
 
 @pytest.mark.parametrize("sequence", [0, -1])
@@ -173,7 +173,7 @@ def test_no_record_before_the_first_is_believed(sequence: int) -> None:
         entry.save()
 
     for now in (timezone.now(), NOON):  # long after the update, and on its day
-        assert not record_signatures.is_vouched_for(entry, now=now)
+        assert not record_trust.is_vouched_for(entry, now=now)
 
 
 def test_only_the_signature_that_the_record_was_written_with_is_trusted() -> None:
