@@ -65,8 +65,8 @@ def _own_content_types() -> None:
 
 
 @pytest.fixture
-def api() -> Api:
-    """Return a client of the REST API."""
+def api(redis_client: object) -> Api:
+    """Return a client of the REST API, with no sessions of other tests in Redis."""
     return Api()
 
 

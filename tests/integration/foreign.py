@@ -267,10 +267,15 @@ def nobodys(text: str) -> str:
 # --- what ----------------------------------------------------------------------------------
 
 
-def queries(foreign: Foreign) -> list[dict[str, str]]:
-    """Return what is asked of every list: each filter and search there is, with their values."""
+def queries(foreign: Foreign, *, few: bool = False) -> list[dict[str, str]]:
+    """Return what is asked of every list: each filter and search there is, with their values.
+
+    `few` is a search, a filter and the list itself.
+    """
     their = foreign.texts
     key = str(foreign.keys["hitl.approvalrequest"])
+    if few:
+        return [{}, {"q": MARK}, {"tenant": their["tenant"], "tenant_id__exact": their["tenant"]}]
     return [
         {},
         *({"q": their[name]} for name in ("tenant", "request", "session", "asker", "action")),

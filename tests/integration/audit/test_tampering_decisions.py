@@ -19,6 +19,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from dwp_project import wakeup
 from dwp_project.gateway.errors import DwpError
 from dwp_project.jsontext import canonical, digest, parse
 from dwp_project.offload import run_sync
@@ -324,6 +325,7 @@ async def test_the_gate_lets_no_agent_act_on_a_flipped_request(
     asked = await question()
 
     await run_sync(FLIPPED[how], asked)
+    await run_sync(wakeup.publish, services.wake_topic(asked.request_id))
 
     names = await ended(session, task)
     assert "error" in names
