@@ -73,6 +73,31 @@ def test_json_output_has_the_rule_and_every_match() -> None:
     assert json.loads(explained(TENANT, "send", "--json"))["policies"] == []
 
 
+def test_it_says_how_an_action_is_compared_and_read() -> None:
+    a_policy("*")
+    a_policy("pay*")
+
+    text = explained(TENANT, "Рay_invoice")
+    result = json.loads(explained(TENANT, "Рay_invoice", "--json"))
+
+    assert text.startswith(
+        "pay* v1 of tenant1 applies to Рay_invoice: most literal characters: 3.\n"
+        "It is compared as рay_invoice.\n"
+        "pay* v1 reads it as pay_invoice.\n"
+        "Asked for now, it would ask this:\n"
+    )
+    assert text.endswith("  * v1: 0 literal characters, pay* has 3\n")
+    assert result["comparedAs"] == "рay_invoice"
+    assert [policy.get("readAs") for policy in result["policies"]] == ["pay_invoice", None]
+
+
+def test_it_says_how_an_action_without_a_policy_is_compared() -> None:
+    text = explained(TENANT, "PAY_invoice")
+
+    assert "matches PAY_invoice: the default applies.\nIt is compared as pay_invoice.\n" in text
+    assert "comparedAs" not in json.loads(explained(TENANT, "pay_invoice", "--json"))
+
+
 @pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, ""), (TENANT, "x" * 129)])
 def test_it_refuses_what_cannot_be_asked(tenant: str, action: str) -> None:
     with pytest.raises(CommandError, match=r"is printable text|is 1 to 128"):
