@@ -78,11 +78,12 @@ class PolicyForm(TenantForm):
             pattern = cleaned.get("pattern", self.instance.pattern)
             try:
                 changes.check(pattern, self.rule)
+                if "tenant_id" in cleaned:
+                    changes.check_is_new(cleaned["tenant_id"], pattern)
             except errors.InvalidPolicy as exc:
                 raise ValidationError({exc.field: str(exc.message)}) from exc
-            current = Policy.objects.current().filter(pattern=pattern)
-            if "tenant_id" in cleaned and current.filter(tenant_id=cleaned["tenant_id"]).exists():
-                raise ValidationError({"pattern": str(errors.PolicyExists().message)})
+            except errors.PolicyExists as exc:
+                raise ValidationError({"pattern": str(exc.message)}) from exc
         return cleaned
 
     def validate_unique(self) -> None:

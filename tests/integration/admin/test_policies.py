@@ -72,6 +72,15 @@ def test_admin_adds_a_policy_and_is_recorded() -> None:
     assert record.source_address == "127.0.0.1"
 
 
+def test_policy_in_another_spelling_is_refused_on_its_field() -> None:
+    a_policy("delete_*")
+
+    shown = page(signed_in(), f"{POLICIES}add/", {**FORM, "pattern": "DELETE_*"})
+
+    assert "The policy delete_* has this pattern in another spelling. Change that one." in shown
+    assert [str(policy) for policy in Policy.objects.all()] == ["delete_* v1"]
+
+
 def test_admin_changes_a_policy_by_making_its_next_version() -> None:
     first = a_policy(min_approvals=3)
     client = signed_in()
