@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -98,7 +99,7 @@ class PolicyAdmin(ServiceAdmin):
     form = PolicyForm
     change_form_template = "hitl/policy.html"
     list_display = (
-        "pattern",
+        "shown_pattern",
         "tenant_id",
         "version",
         "rule",
@@ -114,6 +115,15 @@ class PolicyAdmin(ServiceAdmin):
     ordering = ("tenant_id", "pattern")
     actions = ("retire_selected",)
     show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("action pattern"), ordering="pattern")
+    def shown_pattern(self, obj: Policy) -> str:
+        """Show the pattern, with a mark if it has letters that imitate others."""
+        imitations = wording.imitations(obj.pattern)
+        return render_to_string(
+            "hitl/lookalike.html",
+            {"text": sanitize.marked(obj.pattern), "spelling": [imitations] if imitations else []},
+        )
 
     @admin.display(description=gettext_lazy("asks"))
     def rule(self, obj: Policy) -> str:

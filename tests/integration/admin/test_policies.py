@@ -81,6 +81,16 @@ def test_policy_in_another_spelling_is_refused_on_its_field() -> None:
     assert [str(policy) for policy in Policy.objects.all()] == ["delete_* v1"]
 
 
+def test_pattern_that_imitates_is_marked_in_the_list() -> None:
+    for pattern in ("рay*", "결제*", "Löschen"):
+        a_policy(pattern)
+
+    shown = page(signed_in(), POLICIES)
+
+    assert shown.count("unusual spelling") == 1
+    assert "р (U+0440) ≈ p" in shown
+
+
 def test_admin_changes_a_policy_by_making_its_next_version() -> None:
     first = a_policy(min_approvals=3)
     client = signed_in()
