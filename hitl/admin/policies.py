@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
 from hitl.admin.base import ServiceAdmin, TenantForm
+from hitl.approvals import shortages
 from hitl.desk import decisions, wording
 from hitl.models import Policy
 from hitl.policies import changes
@@ -212,6 +213,8 @@ class PolicyAdmin(ServiceAdmin):
             policy = changes.create(actor, obj.pattern, form.rule)
         # The admin goes on with, and logs, the row that the service made.
         obj.pk, obj.version = policy.pk, policy.version
+        for shortage in shortages.of_rule(policy.tenant_id, form.rule):
+            messages.warning(request, wording.shortage(shortage))
 
     def _retire(self, request: HttpRequest, policy: Policy) -> bool:
         """Retire the policy in the version that was read; return whether that was done, and leave a

@@ -14,6 +14,7 @@ from django.utils.translation import ngettext
 
 from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
+from hitl.approvals.shortages import Shortage
 from hitl.models import ApprovalRequest
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
@@ -140,6 +141,48 @@ def imitations(text: str) -> str:
         for character, like in lookalikes.imitations(text).items()
     )
     return _("Letters that look like others: %(letters)s") % {"letters": letters} if letters else ""
+
+
+def shortage(shortage: Shortage) -> str:
+    """Return in words that a policy wants more people than its tenant has."""
+    people = _people_needed(shortage) % {
+        "needed": shortage.needed,
+        "has": shortage.has,
+        "tenant": sanitize.plain(shortage.tenant_id),
+    }
+    if shortage.is_of_their_own:
+        return _("What one of them asks, nobody can approve: %(people)s") % {"people": people}
+    if shortage.is_escalated:
+        text = _("Once it has escalated without an approval, nobody can approve: %(people)s")
+        return text % {"people": people}
+    return _("Nobody can satisfy this policy: %(people)s") % {"people": people}
+
+
+def _people_needed(shortage: Shortage) -> str:
+    if shortage.role == Role.ADMIN:
+        if shortage.is_besides_requester:
+            return ngettext(
+                "%(needed)d admin is needed besides whoever asks, %(tenant)s has %(has)d.",
+                "%(needed)d admins are needed besides whoever asks, %(tenant)s has %(has)d.",
+                shortage.needed,
+            )
+        return ngettext(
+            "%(needed)d admin is needed, %(tenant)s has %(has)d.",
+            "%(needed)d admins are needed, %(tenant)s has %(has)d.",
+            shortage.needed,
+        )
+    if shortage.is_besides_requester:
+        return ngettext(
+            "%(needed)d approver or admin is needed besides whoever asks, %(tenant)s has %(has)d.",
+            "%(needed)d approvers or admins are needed besides whoever asks, "
+            "%(tenant)s has %(has)d.",
+            shortage.needed,
+        )
+    return ngettext(
+        "%(needed)d approver or admin is needed, %(tenant)s has %(has)d.",
+        "%(needed)d approvers or admins are needed, %(tenant)s has %(has)d.",
+        shortage.needed,
+    )
 
 
 def duration(seconds: int) -> str:

@@ -10,6 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
+from hitl.approvals import shortages
+from hitl.desk import wording
 from hitl.models.policies import MAX_ACTION_LENGTH
 from hitl.policies import rules
 from hitl.policies.rules import PolicyMatch, Rule
@@ -56,6 +58,7 @@ def _as_text(tenant: str, action: str, matches: list[PolicyMatch]) -> list[str]:
         *([f"{first.policy} reads it as {first.read_as}."] if first.read_as != action else []),
         heading,
         *_in_words(rule),
+        *(wording.shortage(shortage) for shortage in shortages.of_rule(tenant, rule)),
     ]
     if others:
         lines.append("These match as well and do not apply:")
@@ -99,6 +102,7 @@ def _as_json(tenant: str, action: str, matches: list[PolicyMatch]) -> dict[str, 
         "action": action,
         **({"comparedAs": folded} if folded != action else {}),
         "rule": {name: value for name, value in asdict(rule).items() if name not in _LEFT_OUT},
+        "shortages": [wording.shortage(each) for each in shortages.of_rule(tenant, rule)],
         "policies": [
             {
                 "pattern": match.policy.pattern,

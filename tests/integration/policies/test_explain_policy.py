@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests import factories
 from tests.people import OTHER_TENANT, TENANT
 from tests.ruling import ESCALATING, a_policy
 
@@ -21,6 +22,8 @@ def explained(*arguments: str) -> str:
 
 
 def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
+    for number in range(3):
+        factories.user(f"admin{number}", role="admin")
     a_policy("*")
     a_policy(
         "delete_*",
@@ -96,6 +99,16 @@ def test_it_says_how_an_action_without_a_policy_is_compared() -> None:
 
     assert "matches PAY_invoice: the default applies.\nIt is compared as pay_invoice.\n" in text
     assert "comparedAs" not in json.loads(explained(TENANT, "pay_invoice", "--json"))
+
+
+def test_it_names_a_policy_that_nobody_can_satisfy() -> None:
+    for number in range(2):
+        factories.user(f"admin{number}", role="admin")
+    a_policy("pay*", required_role="admin", min_approvals=5)
+
+    words = "Nobody can satisfy this policy: 5 admins are needed, tenant1 has 2."
+    assert f"\n{words}\n" in explained(TENANT, "pay_x")
+    assert json.loads(explained(TENANT, "pay_x", "--json"))["shortages"] == [words]
 
 
 @pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, ""), (TENANT, "x" * 129)])
