@@ -1,8 +1,9 @@
-"""System checks of the audit: its triggers and its keys."""
+"""System checks of the audit, its triggers and its keys, and of policies that look alike."""
 
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import combinations, groupby
 from typing import Any
 
 from django.core import checks
@@ -13,7 +14,8 @@ from hitl.audit import signing, triggers
 from hitl.audit.hashing import FIRST_SIGNED_FORM
 from hitl.audit.record_signatures import trust_of
 from hitl.audit.signing import Trust
-from hitl.models import AuditRecord
+from hitl.models import AuditRecord, Policy
+from hitl.policies import patterns
 
 
 @register(Tags.database)
@@ -63,6 +65,29 @@ def audit_records_are_trusted(databases: Any = None, **kwargs: Any) -> list[Chec
                     )
                 ]
     return []
+
+
+@register(Tags.database)
+def policies_are_told_apart(databases: Any = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn of current policies of one tenant whose patterns are the same once they are folded."""
+    messages: list[CheckMessage] = []
+    with suppress(DatabaseError):  # before its migration there is no table
+        for alias in databases or []:
+            policies = Policy.objects.using(alias).current().order_by("tenant_id", "pattern")
+            rows = policies.values_list("tenant_id", "pattern")
+            messages += [
+                checks.Warning(
+                    f"Two policies of tenant {tenant} are the same in different spellings: "
+                    f"{one!a} and {other!a}.",
+                    hint="Which of them applies may depend on how an agent writes its action. "
+                    "Retire one of them (docs/explanation/policies.md).",
+                    id="hitl.W004",
+                )
+                for tenant, of_tenant in groupby(rows, key=lambda row: row[0])
+                for (_, one), (_, other) in combinations(of_tenant, 2)
+                if patterns.are_alike(one, other)
+            ]
+    return messages
 
 
 @register(Tags.security)

@@ -8,6 +8,7 @@ from django.contrib import admin, messages
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
@@ -18,6 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
 from hitl.admin.base import ServiceAdmin, TenantForm
+from hitl.approvals import shortages
 from hitl.desk import decisions, wording
 from hitl.models import Policy
 from hitl.policies import changes
@@ -78,11 +80,12 @@ class PolicyForm(TenantForm):
             pattern = cleaned.get("pattern", self.instance.pattern)
             try:
                 changes.check(pattern, self.rule)
+                if "tenant_id" in cleaned:
+                    changes.check_is_new(cleaned["tenant_id"], pattern)
             except errors.InvalidPolicy as exc:
                 raise ValidationError({exc.field: str(exc.message)}) from exc
-            current = Policy.objects.current().filter(pattern=pattern)
-            if "tenant_id" in cleaned and current.filter(tenant_id=cleaned["tenant_id"]).exists():
-                raise ValidationError({"pattern": str(errors.PolicyExists().message)})
+            except errors.PolicyExists as exc:
+                raise ValidationError({"pattern": str(exc.message)}) from exc
         return cleaned
 
     def validate_unique(self) -> None:
@@ -97,7 +100,7 @@ class PolicyAdmin(ServiceAdmin):
     form = PolicyForm
     change_form_template = "hitl/policy.html"
     list_display = (
-        "pattern",
+        "shown_pattern",
         "tenant_id",
         "version",
         "rule",
@@ -113,6 +116,15 @@ class PolicyAdmin(ServiceAdmin):
     ordering = ("tenant_id", "pattern")
     actions = ("retire_selected",)
     show_full_result_count = False
+
+    @admin.display(description=gettext_lazy("action pattern"), ordering="pattern")
+    def shown_pattern(self, obj: Policy) -> str:
+        """Show the pattern, with a mark if it has letters that imitate others."""
+        imitations = wording.imitations(obj.pattern)
+        return render_to_string(
+            "hitl/lookalike.html",
+            {"text": sanitize.marked(obj.pattern), "spelling": [imitations] if imitations else []},
+        )
 
     @admin.display(description=gettext_lazy("asks"))
     def rule(self, obj: Policy) -> str:
@@ -201,6 +213,8 @@ class PolicyAdmin(ServiceAdmin):
             policy = changes.create(actor, obj.pattern, form.rule)
         # The admin goes on with, and logs, the row that the service made.
         obj.pk, obj.version = policy.pk, policy.version
+        for shortage in shortages.of_rule(policy.tenant_id, form.rule):
+            messages.warning(request, wording.shortage(shortage))
 
     def _retire(self, request: HttpRequest, policy: Policy) -> bool:
         """Retire the policy in the version that was read; return whether that was done, and leave a

@@ -30,6 +30,11 @@ def decides_in(operator: Operator) -> list[str]:
     return sorted(tenant for tenant, role in operator.roles.items() if role in DECIDERS)
 
 
+def roles_for(required_role: str) -> frozenset[str]:
+    """Return the roles that satisfy a policy's required role; deciders if it is empty."""
+    return _HOLDERS[required_role] if required_role else DECIDERS
+
+
 def may_decide_for(actor: Actor, requester_id: str) -> bool:
     """Say whether the actor may decide what `requester_id` asks in the actor's tenant.
 

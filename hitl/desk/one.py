@@ -87,6 +87,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
+        "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
         "message": ""
         if wording.is_headline(request.message)

@@ -14,10 +14,12 @@ from django.utils.translation import ngettext
 
 from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
+from hitl.approvals.shortages import Shortage
 from hitl.models import ApprovalRequest
+from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
 from hitl.states import OnTimeout
-from hitl.text import json_html, redact, sanitize
+from hitl.text import json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
 # or value, characters of a headline, parameters of a row, and those of them that are not folded.
@@ -111,6 +113,76 @@ def rule(rule: Rule) -> list[str]:
         text = _("If nobody decides in time, it goes to the role %(role)s for %(term)s more.")
         sentences.append(text % {"role": role, "term": term})
     return sentences
+
+
+def spelling(request: ApprovalRequest) -> list[str]:
+    """Return in sentences what is unusual in how the request's action is written.
+
+    Usually there is nothing: it neither imitates other letters nor differs from the pattern of its
+    policy.
+    """
+    sentences = [imitations(request.action_type)]
+    if request.policy is not None:
+        pattern = request.policy.pattern
+        read_as = patterns.read_as(pattern, request.action_type)
+        if read_as not in (None, request.action_type):
+            text = _("The pattern %(pattern)s of its policy reads it as: %(action)s")
+            sentences.append(
+                text % {"pattern": sanitize.plain(pattern), "action": sanitize.plain(read_as or "")}
+            )
+    return [sentence for sentence in sentences if sentence]
+
+
+def imitations(text: str) -> str:
+    """Return a sentence that names the letters of an action or a pattern that imitate others; empty
+    if none do."""
+    letters = "; ".join(
+        f"{character} (U+{ord(character):04X}) ≈ {like}"
+        for character, like in lookalikes.imitations(text).items()
+    )
+    return _("Letters that look like others: %(letters)s") % {"letters": letters} if letters else ""
+
+
+def shortage(shortage: Shortage) -> str:
+    """Return in words that a policy wants more people than its tenant has."""
+    people = _people_needed(shortage) % {
+        "needed": shortage.needed,
+        "has": shortage.has,
+        "tenant": sanitize.plain(shortage.tenant_id),
+    }
+    if shortage.is_of_their_own:
+        return _("What one of them asks, nobody can approve: %(people)s") % {"people": people}
+    if shortage.is_escalated:
+        text = _("Once it has escalated without an approval, nobody can approve: %(people)s")
+        return text % {"people": people}
+    return _("Nobody can satisfy this policy: %(people)s") % {"people": people}
+
+
+def _people_needed(shortage: Shortage) -> str:
+    if shortage.role == Role.ADMIN:
+        if shortage.is_besides_requester:
+            return ngettext(
+                "%(needed)d admin is needed besides whoever asks, %(tenant)s has %(has)d.",
+                "%(needed)d admins are needed besides whoever asks, %(tenant)s has %(has)d.",
+                shortage.needed,
+            )
+        return ngettext(
+            "%(needed)d admin is needed, %(tenant)s has %(has)d.",
+            "%(needed)d admins are needed, %(tenant)s has %(has)d.",
+            shortage.needed,
+        )
+    if shortage.is_besides_requester:
+        return ngettext(
+            "%(needed)d approver or admin is needed besides whoever asks, %(tenant)s has %(has)d.",
+            "%(needed)d approvers or admins are needed besides whoever asks, "
+            "%(tenant)s has %(has)d.",
+            shortage.needed,
+        )
+    return ngettext(
+        "%(needed)d approver or admin is needed, %(tenant)s has %(has)d.",
+        "%(needed)d approvers or admins are needed, %(tenant)s has %(has)d.",
+        shortage.needed,
+    )
 
 
 def duration(seconds: int) -> str:

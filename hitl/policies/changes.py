@@ -21,9 +21,11 @@ from hitl.actors import Actor
 from hitl.audit import record
 from hitl.models import Policy
 from hitl.models.policies import MAX_ACTION_LENGTH, MOST_APPROVALS, MOST_SECONDS, REQUIRED_ROLES
+from hitl.policies import patterns
 from hitl.policies.patterns import ANY
 from hitl.policies.rules import Rule, rule_as_of
 from hitl.states import AuditEvent, OnTimeout
+from hitl.text import sanitize
 
 _ROLES = [role for role, _label in REQUIRED_ROLES]
 
@@ -38,10 +40,11 @@ def create(actor: Actor, pattern: str, rule: Rule, *, now: datetime | None = Non
     current = Policy.objects.filter(tenant_id=actor.tenant_id, pattern=pattern, is_current=True)
     try:
         with transaction.atomic():
+            # Under the lock: of two who make alike patterns at once, one sees the other's.
+            record.lock_chain(actor.tenant_id)
+            check_is_new(actor.tenant_id, pattern)
             before = current.first()
-            if before is None:
-                return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, None, now)
-            if before.is_retired and _supersede(before):
+            if before is None or _supersede(before):
                 return _write(actor, AuditEvent.POLICY_CREATED, pattern, rule, before, now)
     except IntegrityError as exc:  # somebody else made it in the same moment
         raise errors.PolicyExists from exc
@@ -87,6 +90,25 @@ def check(pattern: str, rule: Rule) -> None:
     for is_wrong, field, text in _problems(pattern, rule):
         if is_wrong:
             raise errors.InvalidPolicy(field, text)
+
+
+def check_is_new(tenant_id: str, pattern: str) -> None:
+    """Raise `PolicyExists` if the tenant has a current policy with this pattern, or `InvalidPolicy`
+    for one with a pattern that is the same once both are folded."""
+    existing = Policy.objects.current().filter(tenant_id=tenant_id)
+    alike = [
+        other
+        for other in existing.order_by("pattern").values_list("pattern", flat=True)
+        if patterns.are_alike(pattern, other)
+    ]
+    if pattern in alike:
+        raise errors.PolicyExists
+    if alike:
+        raise errors.InvalidPolicy(
+            "pattern",
+            _("The policy %(pattern)s has this pattern in another spelling. Change that one.")
+            % {"pattern": sanitize.plain(alike[0])},
+        )
 
 
 def _problems(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]:

@@ -1,31 +1,60 @@
-"""Which action types a policy's pattern matches, and which of several patterns comes first."""
+"""Which action types a policy's pattern matches, and which of several patterns comes first.
+
+Both are compared folded, and look-alikes of other scripts match each other, so that no other
+spelling of an action gets around its policy (wire.md, 3.6).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import accumulate
+
+from hitl.text import lookalikes
+
 ANY = "*"
+
+# From where in the text and in the letters, and what was read on the way; None at the beginning.
+_CameFrom = tuple[int, int, str] | None
 
 
 def matches(pattern: str, action_type: str) -> bool:
     """Say whether the pattern matches the action type; each `*` stands for any text or none.
 
-    No other character is special, and case counts. Each piece between stars is searched for
-    once, from the end of the last one, so no pattern makes this slow.
+    No other character is special, and a `＊` is no `*`.
     """
-    first, *more = pattern.split(ANY)
-    if not more:
-        return pattern == action_type
-    *middle, last = more
-    if len(action_type) < len(first) + len(last):
-        return False
-    if not (action_type.startswith(first) and action_type.endswith(last)):
-        return False
-    at, end = len(first), len(action_type) - len(last)
-    for piece in middle:
-        start = action_type.find(piece, at, end)
-        if start < 0:
-            return False
-        at = start + len(piece)
-    return True
+    return read_as(pattern, action_type) is not None
+
+
+def read_as(pattern: str, action_type: str) -> str | None:
+    """Return the action as the pattern reads it, or None if it does not match.
+
+    That is the action itself if it matches as written, or else the folded one with the letters of
+    the pattern in place of their look-alikes.
+    """
+    if matches_as_written(pattern, action_type):
+        return action_type
+    pieces = _folded(pattern)
+    # Spaces around an action cannot be seen, and no pattern has any.
+    text = lookalikes.fold(action_type).strip()
+    if _are_ascii(*pieces, text):
+        return text if _fits(pieces, text) else None
+    return _read(pieces, text)
+
+
+def matches_as_written(pattern: str, action_type: str) -> bool:
+    """Say whether the pattern matches the action type character by character."""
+    return _fits(pattern.split(ANY), action_type)
+
+
+def are_alike(pattern: str, other: str) -> bool:
+    """Say whether two patterns are the same once they are folded, look-alikes included."""
+    pieces, others = _folded(pattern), _folded(other)
+    if pieces == others or len(pieces) != len(others) or _are_ascii(*pieces, *others):
+        return pieces == others
+    return all(
+        _read((piece,), another) is not None for piece, another in zip(pieces, others, strict=True)
+    )
 
 
 def literals(pattern: str) -> int:
@@ -38,10 +67,101 @@ def stars(pattern: str) -> int:
     return pattern.count(ANY)
 
 
-def rank(pattern: str) -> tuple[int, int, str]:
-    """Return the sort key of a pattern: of those that match, the first one applies.
+def rank(pattern: str, action_type: str) -> tuple[int, bool, int, str]:
+    """Return the sort key of a pattern that matches the action: the first one applies.
 
-    Most literal characters, then fewest stars, then the order of their characters' numbers,
-    which is the same on every database.
+    Most literal characters as they are written, then a match as written, then fewest stars, then
+    the order of their characters' numbers, which is the same on every database.
     """
-    return -literals(pattern), stars(pattern), pattern
+    is_folded = not matches_as_written(pattern, action_type)
+    return -literals(pattern), is_folded, stars(pattern), pattern
+
+
+@lru_cache(maxsize=4096)
+def _folded(pattern: str) -> tuple[str, ...]:
+    """Return the folded pieces between the pattern's stars."""
+    # Split first: of what is folded afterwards, nothing becomes a star.
+    first, *more = (lookalikes.fold(piece) for piece in pattern.split(ANY))
+    # Two stars with nothing between them but what is invisible are one.
+    return (first, *filter(None, more[:-1]), *more[-1:])
+
+
+def _are_ascii(*texts: str) -> bool:
+    """Say whether nothing in these texts has a look-alike in them."""
+    return all(map(str.isascii, texts))
+
+
+def _fits(pieces: Sequence[str], text: str) -> bool:
+    """Say whether the text consists of these pieces, with anything or nothing between them.
+
+    Each piece is searched for once, from the end of the last one, so no pattern makes this slow.
+    """
+    first, *more = pieces
+    if not more:
+        return first == text
+    *middle, last = more
+    if len(text) < len(first) + len(last):
+        return False
+    if not (text.startswith(first) and text.endswith(last)):
+        return False
+    at, end = len(first), len(text) - len(last)
+    for piece in middle:
+        start = text.find(piece, at, end)
+        if start < 0:
+            return False
+        at = start + len(piece)
+    return True
+
+
+def _read(pieces: Sequence[str], text: str) -> str | None:
+    """Return `text` with the letters of the pieces that it is read as, or None if it does not fit.
+
+    As `_fits`, but with look-alikes: reads the text once, with all places in the letters that its
+    beginning leads to, as a finite automaton does.
+    """
+    letters = "".join(pieces)
+    # The places before which a star stands, where a character of the text can be left out.
+    loops = frozenset(accumulate(map(len, pieces[:-1])))
+    reached: list[dict[int, _CameFrom]] = [{} for _ in range(len(text) + 1)]
+    reached[0][0] = None
+    furthest = 0
+    for at in range(len(text)):
+        if at > furthest:
+            return None
+        # Where a star was reached, it can stand for all that an earlier place would read.
+        last_star = max(loops.intersection(reached[at]), default=0)
+        for place in [place for place in reached[at] if place >= last_star]:
+            for length, count, read in _moves(letters, loops, place, text, at):
+                reached[at + length].setdefault(place + count, (at, place, read))
+                furthest = max(furthest, at + length)
+    return _way(reached, len(text), len(letters)) if len(letters) in reached[-1] else None
+
+
+def _moves(
+    letters: str, loops: frozenset[int], place: int, text: str, at: int
+) -> Iterator[tuple[int, int, str]]:
+    """Yield what can be read here: how much of the text, how much of the letters, and as what."""
+    character = text[at]
+    if place in loops:
+        yield 1, 0, character
+    if place == len(letters):
+        return
+    letter = letters[place]
+    if lookalikes.are_alike(letter, character):
+        yield 1, 1, letter
+    for spelling in lookalikes.spellings(character):
+        end = place + len(spelling)
+        if letters.startswith(spelling, place) and loops.isdisjoint(range(place + 1, end)):
+            yield 1, len(spelling), spelling
+    for spelling in lookalikes.spellings(letter):
+        if text.startswith(spelling, at):
+            yield len(spelling), 1, letter
+
+
+def _way(reached: list[dict[int, _CameFrom]], at: int, place: int) -> str:
+    """Return what was read on the way to a place."""
+    pieces: list[str] = []
+    while (origin := reached[at][place]) is not None:
+        at, place, read = origin
+        pieces.append(read)
+    return "".join(reversed(pieces))

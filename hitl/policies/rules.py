@@ -40,6 +40,8 @@ class PolicyMatch:
     policy: Policy
     applies: bool
     why: str
+    # The action as the pattern reads it: itself, or with others in place of look-alikes.
+    read_as: str
 
 
 def applying(tenant_id: str, action_type: str) -> Policy | None:
@@ -56,7 +58,7 @@ def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str,
 def explain(tenant_id: str, action_type: str) -> list[PolicyMatch]:
     """Return every current policy whose pattern matches the action; the first one applies."""
     policies = _matching(_current(tenant_id), action_type)
-    return [_match_at(policies, place) for place in range(len(policies))]
+    return [_match_at(policies, place, action_type) for place in range(len(policies))]
 
 
 def rule_as_of(policy: Policy | None) -> Rule:
@@ -100,27 +102,36 @@ def _current(tenant_id: str) -> list[Policy]:
 
 def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
     policies = [policy for policy in current if patterns.matches(policy.pattern, action_type)]
-    return sorted(policies, key=lambda policy: patterns.rank(policy.pattern))
+    return sorted(policies, key=lambda policy: patterns.rank(policy.pattern, action_type))
 
 
-def _match_at(policies: Sequence[Policy], place: int) -> PolicyMatch:
+def _match_at(policies: Sequence[Policy], place: int, action_type: str) -> PolicyMatch:
     policy, first = policies[place], policies[0]
     if len(policies) == 1:
         why = "no other pattern matches"
     elif place == 0:
-        why = _comparison(policies[1], first)[1]
+        why = _comparison(policies[1], first, action_type)[1]
     else:
-        why = _comparison(policy, first)[0]
-    return PolicyMatch(policy, place == 0, why)
+        why = _comparison(policy, first, action_type)[0]
+    read_as = patterns.read_as(policy.pattern, action_type) or ""
+    return PolicyMatch(policy, place == 0, why, read_as)
 
 
-def _comparison(loser: Policy, winner: Policy) -> tuple[str, str]:
+def _comparison(loser: Policy, winner: Policy, action_type: str) -> tuple[str, str]:
     """Return why the loser does not apply, and why the winner does."""
     lost, won = patterns.literals(loser.pattern), patterns.literals(winner.pattern)
     if lost != won:
         return (
             f"{lost} literal characters, {winner.pattern} has {won}",
             f"most literal characters: {won}",
+        )
+    written = [
+        patterns.matches_as_written(policy.pattern, action_type) for policy in (loser, winner)
+    ]
+    if written == [False, True]:
+        return (
+            f"as many literal characters as {winner.pattern}, which matches as written",
+            f"as many literal characters as {loser.pattern}, and matches as written",
         )
     lost, won = patterns.stars(loser.pattern), patterns.stars(winner.pattern)
     if lost != won:

@@ -10,10 +10,13 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
+from hitl.approvals import shortages
+from hitl.desk import wording
 from hitl.models.policies import MAX_ACTION_LENGTH
 from hitl.policies import rules
 from hitl.policies.rules import PolicyMatch, Rule
 from hitl.states import OnTimeout
+from hitl.text import lookalikes, sanitize
 
 _LEFT_OUT = ("version",)
 
@@ -42,19 +45,29 @@ class Command(BaseCommand):
 
 def _as_text(tenant: str, action: str, matches: list[PolicyMatch]) -> list[str]:
     heading = "Asked for now, it would ask this:"
+    folded = lookalikes.fold(action)
+    spelling = [f"It is compared as {sanitize.plain(folded)}."] if folded != action else []
     if not matches:
-        lines = [f"No policy of {tenant} matches {action}: the default applies.", heading]
-        return [*lines, *_in_words(Rule())]
+        lines = [f"No policy of {tenant} matches {action}: the default applies.", *spelling]
+        return [*lines, heading, *_in_words(Rule())]
     first, *others = matches
+    rule = rules.rule_as_of(first.policy)
     lines = [
         f"{first.policy} of {tenant} applies to {action}: {first.why}.",
+        *spelling,
+        *([f"{first.policy} reads it as {first.read_as}."] if first.read_as != action else []),
         heading,
-        *_in_words(rules.rule_as_of(first.policy)),
+        *_in_words(rule),
+        *(wording.shortage(shortage) for shortage in shortages.of_rule(tenant, rule)),
     ]
     if others:
         lines.append("These match as well and do not apply:")
-        lines += [f"  {other.policy}: {other.why}" for other in others]
+        lines += [f"  {other.policy}: {other.why}{_reading(other, action)}" for other in others]
     return lines
+
+
+def _reading(match: PolicyMatch, action: str) -> str:
+    return f" (reads it as {match.read_as})" if match.read_as != action else ""
 
 
 def _in_words(rule: Rule) -> list[str]:
@@ -82,17 +95,21 @@ def _in_words(rule: Rule) -> list[str]:
 
 def _as_json(tenant: str, action: str, matches: list[PolicyMatch]) -> dict[str, Any]:
     applies = matches[0].policy if matches else None
-    rule = asdict(rules.rule_as_of(applies))
+    rule = rules.rule_as_of(applies)
+    folded = lookalikes.fold(action)
     return {
         "tenant": tenant,
         "action": action,
-        "rule": {name: value for name, value in rule.items() if name not in _LEFT_OUT},
+        **({"comparedAs": folded} if folded != action else {}),
+        "rule": {name: value for name, value in asdict(rule).items() if name not in _LEFT_OUT},
+        "shortages": [wording.shortage(each) for each in shortages.of_rule(tenant, rule)],
         "policies": [
             {
                 "pattern": match.policy.pattern,
                 "version": match.policy.version,
                 "applies": match.applies,
                 "why": match.why,
+                **({"readAs": match.read_as} if match.read_as != action else {}),
             }
             for match in matches
         ],

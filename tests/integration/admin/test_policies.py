@@ -72,6 +72,45 @@ def test_admin_adds_a_policy_and_is_recorded() -> None:
     assert record.source_address == "127.0.0.1"
 
 
+def test_policy_in_another_spelling_is_refused_on_its_field() -> None:
+    a_policy("delete_*")
+
+    shown = page(signed_in(), f"{POLICIES}add/", {**FORM, "pattern": "DELETE_*"})
+
+    assert "The policy delete_* has this pattern in another spelling. Change that one." in shown
+    assert [str(policy) for policy in Policy.objects.all()] == ["delete_* v1"]
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_policy_that_nobody_can_satisfy_is_saved_and_says_so(is_new: bool) -> None:
+    client = signed_in()
+    path = f"{POLICIES}add/" if is_new else address(a_policy())
+    form = {**FORM, "required_role": "admin", "min_approvals": "5"}
+
+    shown = page(client, path, form)
+
+    assert "Nobody can satisfy this policy: 5 admins are needed, tenant1 has 1." in shown
+    assert Policy.objects.get(is_current=True).min_approvals == 5
+
+
+def test_policy_that_can_be_satisfied_is_saved_without_a_warning() -> None:
+    client = signed_in()
+
+    shown = page(client, f"{POLICIES}add/", {**FORM, "min_approvals": "1"})
+
+    assert 'class="warning"' not in shown
+
+
+def test_pattern_that_imitates_is_marked_in_the_list() -> None:
+    for pattern in ("рay*", "결제*", "Löschen"):
+        a_policy(pattern)
+
+    shown = page(signed_in(), POLICIES)
+
+    assert shown.count("unusual spelling") == 1
+    assert "р (U+0440) ≈ p" in shown
+
+
 def test_admin_changes_a_policy_by_making_its_next_version() -> None:
     first = a_policy(min_approvals=3)
     client = signed_in()

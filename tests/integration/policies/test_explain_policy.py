@@ -8,6 +8,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
+from tests import factories
 from tests.people import OTHER_TENANT, TENANT
 from tests.ruling import ESCALATING, a_policy
 
@@ -21,6 +22,8 @@ def explained(*arguments: str) -> str:
 
 
 def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
+    for number in range(3):
+        factories.user(f"admin{number}", role="admin")
     a_policy("*")
     a_policy(
         "delete_*",
@@ -71,6 +74,41 @@ def test_json_output_has_the_rule_and_every_match() -> None:
         }
     ]
     assert json.loads(explained(TENANT, "send", "--json"))["policies"] == []
+
+
+def test_it_says_how_an_action_is_compared_and_read() -> None:
+    a_policy("*")
+    a_policy("pay*")
+
+    text = explained(TENANT, "Рay_invoice")
+    result = json.loads(explained(TENANT, "Рay_invoice", "--json"))
+
+    assert text.startswith(
+        "pay* v1 of tenant1 applies to Рay_invoice: most literal characters: 3.\n"
+        "It is compared as рay_invoice.\n"
+        "pay* v1 reads it as pay_invoice.\n"
+        "Asked for now, it would ask this:\n"
+    )
+    assert text.endswith("  * v1: 0 literal characters, pay* has 3\n")
+    assert result["comparedAs"] == "рay_invoice"
+    assert [policy.get("readAs") for policy in result["policies"]] == ["pay_invoice", None]
+
+
+def test_it_says_how_an_action_without_a_policy_is_compared() -> None:
+    text = explained(TENANT, "PAY_invoice")
+
+    assert "matches PAY_invoice: the default applies.\nIt is compared as pay_invoice.\n" in text
+    assert "comparedAs" not in json.loads(explained(TENANT, "pay_invoice", "--json"))
+
+
+def test_it_names_a_policy_that_nobody_can_satisfy() -> None:
+    for number in range(2):
+        factories.user(f"admin{number}", role="admin")
+    a_policy("pay*", required_role="admin", min_approvals=5)
+
+    words = "Nobody can satisfy this policy: 5 admins are needed, tenant1 has 2."
+    assert f"\n{words}\n" in explained(TENANT, "pay_x")
+    assert json.loads(explained(TENANT, "pay_x", "--json"))["shortages"] == [words]
 
 
 @pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, ""), (TENANT, "x" * 129)])

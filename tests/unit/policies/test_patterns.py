@@ -9,12 +9,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hitl.policies import patterns as policy_patterns
+from hitl.text import lookalikes
 
 # Few letters, so that pieces overlap; or what other pattern languages make special.
 TEXT = st.text(alphabet="ab", max_size=6) | st.text(alphabet="ab*_.?[]\\^$+|(é한", max_size=12)
 PATTERN = st.text(alphabet="ab*", min_size=1, max_size=6) | st.text(
     alphabet="ab*_.?[(é한", min_size=1, max_size=12
 )
+# Letters that are folded, look like others, or compose with those beside them.
+SPELLED = st.text(alphabet="aAlIi1oO*＊ аюӀіоıİßæﬁａ\u0301\u0307\u200b가\u1100\u1161é", max_size=8)
 
 
 @settings(deadline=None)
@@ -29,8 +32,11 @@ PATTERN = st.text(alphabet="ab*", min_size=1, max_size=6) | st.text(
 @example(pattern="*", action="")
 def test_only_the_star_is_special(pattern: str, action: str) -> None:
     meant = ".*".join(re.escape(piece) for piece in pattern.split("*"))
+    is_meant = bool(re.fullmatch(meant, action, re.DOTALL))
 
-    assert policy_patterns.matches(pattern, action) is bool(re.fullmatch(meant, action, re.DOTALL))
+    assert policy_patterns.matches_as_written(pattern, action) is is_meant
+    # Nothing in these alphabets looks like anything else in them, or is folded.
+    assert policy_patterns.matches(pattern, action) is is_meant
 
 
 @settings(deadline=None)
@@ -40,12 +46,102 @@ def test_every_action_matches_itself_and_the_star(action: str) -> None:
     assert policy_patterns.matches(action, action)
 
 
+@settings(deadline=None)
+@given(pattern=SPELLED, action=SPELLED)
+@example(pattern="e*", action="e\u0301")
+@example(pattern="a * b", action="a  b")
+def test_what_matches_as_written_matches(pattern: str, action: str) -> None:
+    if policy_patterns.matches_as_written(pattern, action):
+        assert policy_patterns.read_as(pattern, action) == action
+    else:
+        assert policy_patterns.read_as(pattern, action) != action
+
+
+@settings(deadline=None)
+@given(one=SPELLED, other=SPELLED)
+@example(one="лю*", other="лlo*")
+@example(one="pay_*", other="РАУ_*")
+def test_patterns_are_alike_in_both_directions_and_like_themselves(one: str, other: str) -> None:
+    assert policy_patterns.are_alike(one, one)
+    assert policy_patterns.are_alike(one, other) is policy_patterns.are_alike(other, one)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "action", "read_as"),
+    [
+        ("pay*", "PAY_invoice", "pay_invoice"),
+        ("PAY*", "pay_invoice", "pay_invoice"),
+        ("pay*", "ｐａｙ_invoice", "pay_invoice"),
+        ("pay*", "рay_invoice", "pay_invoice"),
+        ("рay*", "pay_invoice", "рay_invoice"),
+        ("*_mail", "delete＿MAIL", "delete_mail"),
+        ("pay_x", "pay\u200b_x", "pay_x"),
+        ("pay_x", "p\ufe0fay\u202e_\u3164x", "pay_x"),
+        ("pay_x", " pay_x\u00a0", "pay_x"),
+        ("pay_x", "pay\x00_x\n", "pay_x"),
+        ("send mail", "send  mail", "send mail"),
+        # One letter that looks like several, and one that looks like two in a row.
+        ("pay_l", "pay_Ӏ", "pay_l"),
+        ("pay_1*", "pay_Ӏ", "pay_1"),
+        ("pay_i", "pay_Ӏ", "pay_i"),
+        ("pay_0", "pay_О", "pay_0"),
+        ("laes*", "læs_post", "laes_post"),
+        ("læs*", "laes_post", "læs_post"),
+        ("*laes*", "ælæs", "ælaes"),
+        # Case that makes two letters of one, and the Turkish i in both forms.
+        ("straße", "STRASSE", "strasse"),
+        ("pay_invoice", "PAY_İNVOICE", "pay_invoice"),
+        ("pay_invoice", "pay_ınvoıce", "pay_invoice"),
+        ("ﬁle*", "file_x", "file_x"),
+        ("가*", "\u1100\u1161_1", "가_1"),
+        ("café", "cafe\u0301", "café"),
+    ],
+)
+def test_other_spelling_is_read_as_the_pattern(pattern: str, action: str, read_as: str) -> None:
+    assert policy_patterns.matches(pattern, action)
+    assert policy_patterns.read_as(pattern, action) == read_as
+
+
+@pytest.mark.parametrize(
+    ("pattern", "action"),
+    [
+        ("v1", "vl"),
+        ("vl", "vI"),
+        ("O", "0"),
+        ("rn", "m"),
+        ("pay＊", "pay_invoice"),
+        ("pay*", "раб_счёт"),
+        ("cafe", "café"),
+        ("schon", "schön"),
+        ("결제*", "결재_승인"),
+        ("삭제", "삭재"),
+        ("각", "가"),
+        ("delete_mail", "delete mail"),
+        ("l*o", "ю"),
+        ("κοσμος", "κσσμος"),
+    ],
+)
+def test_what_people_tell_apart_does_not_match(pattern: str, action: str) -> None:
+    assert not policy_patterns.matches(pattern, action)
+
+
+def test_stars_with_nothing_visible_between_them_are_one_star() -> None:
+    assert policy_patterns.are_alike("pay*\u3164*", "pay*")
+    assert policy_patterns.matches("pay*\u3164*", "PAY_x")
+    assert not policy_patterns.are_alike("*pay*", "pay*")
+
+
+def test_full_width_star_is_a_letter() -> None:
+    assert policy_patterns.matches("pay＊", "pay*")
+    assert not policy_patterns.are_alike("pay＊", "pay*")
+
+
 @pytest.mark.parametrize(
     ("pattern", "action", "is_meant"),
     [
         ("delete_*", "delete_mail", True),
         ("delete_*", "delete_", True),
-        ("delete_*", "Delete_mail", False),
+        ("delete_*", "Delete_mail", True),
         ("delete_*", "undelete_mail", False),
         ("delete_mail", "delete_mails", False),
         ("*_mail", "delete_mail", True),
@@ -57,15 +153,36 @@ def test_star_matches_any_text_or_none(pattern: str, action: str, is_meant: bool
 
 
 def test_pattern_that_would_keep_a_regular_expression_busy_for_years() -> None:
-    assert not policy_patterns.matches("*a" * 64 + "b", "a" * 100_000)
+    assert not policy_patterns.matches("*a" * 63 + "b", "a" * 10_000)
+
+
+@pytest.mark.parametrize("pattern", ["*" + "a" * 127, "*a" * 63 + "*b", "*" + "aæ" * 63 + "b"])
+def test_no_pattern_compares_more_than_each_letter_with_each(
+    pattern: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = 0
+    are_alike = lookalikes.are_alike
+
+    def counted(one: str, other: str) -> bool:
+        nonlocal count
+        count += 1
+        return are_alike(one, other)
+
+    monkeypatch.setattr(lookalikes, "are_alike", counted)
+
+    assert not policy_patterns.matches(pattern, "а" * 511 + "c")  # Cyrillic
+    assert 0 < count <= 128 * 512
 
 
 @settings(deadline=None)
 @given(patterns=st.lists(PATTERN, min_size=1, unique=True))
 def test_of_any_patterns_one_comes_first_in_whatever_order_they_come(patterns: list[str]) -> None:
-    first = min(patterns, key=policy_patterns.rank)
+    def rank(pattern: str) -> tuple[int, bool, int, str]:
+        return policy_patterns.rank(pattern, "ab")
 
-    assert first == min(reversed(patterns), key=policy_patterns.rank)
+    first = min(patterns, key=rank)
+
+    assert first == min(reversed(patterns), key=rank)
     literals = [len(pattern.replace("*", "")) for pattern in patterns]
     assert len(first.replace("*", "")) == max(literals)
 
@@ -83,4 +200,21 @@ def test_of_any_patterns_one_comes_first_in_whatever_order_they_come(patterns: l
 def test_most_literal_then_fewest_stars_then_by_order(ordered: list[str]) -> None:
     shuffled = [*ordered[1:], ordered[0]]
 
-    assert sorted(shuffled, key=policy_patterns.rank) == ordered
+    assert sorted(shuffled, key=lambda pattern: policy_patterns.rank(pattern, "x")) == ordered
+
+
+@pytest.mark.parametrize(
+    ("action", "first"),
+    [("pay_x", "pay_*"), ("Pay_x", "Pay_*"), ("PAY_x", "Pay_*"), ("pay_", "pay_*")],
+)
+def test_at_a_tie_the_match_as_written_comes_first(action: str, first: str) -> None:
+    patterns = ["pay_*", "Pay_*"]
+
+    assert min(patterns, key=lambda pattern: policy_patterns.rank(pattern, action)) == first
+
+
+def test_match_as_written_counts_more_than_few_stars_and_less_than_literals() -> None:
+    def rank(pattern: str) -> tuple[int, bool, int, str]:
+        return policy_patterns.rank(pattern, "PAY_x")
+
+    assert sorted(["pay_*", "P*AY*_*", "pay_x"], key=rank) == ["pay_x", "P*AY*_*", "pay_*"]

@@ -1,0 +1,141 @@
+"""Which texts are the same once they are folded, and which characters imitate others."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hitl.text import lookalikes
+
+CHARACTERS = st.characters() | st.sampled_from("aAlI1oOрПуюӀіοσµıİßæﬁａ각결ᄀ\u3164ñ")
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        ("PAY_Invoice", "pay_invoice"),
+        ("ｐａｙ＊", "pay*"),
+        ("pay\u200b\u202e\ufe0f\u034f\u3164_\u2800x", "pay_x"),
+        ("a\u00a0\u2003 b", "a b"),
+        ("Straße", "strasse"),
+        ("İı", "iı"),
+        ("i\u0307", "i"),
+        ("ﬁ", "fi"),
+        ("\u1112\u1161\u11ab", "한"),
+        ("메일 삭제", "메일 삭제"),
+        ("рay", "рay"),
+    ],
+)
+def test_text_is_folded(text: str, folded: str) -> None:
+    assert lookalikes.fold(text) == folded
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_folding_twice_changes_nothing(text: str) -> None:
+    folded = lookalikes.fold(text)
+
+    assert lookalikes.fold(folded) == folded
+    assert lookalikes.fold(text.upper()) == lookalikes.fold(text.upper().casefold())
+
+
+def test_every_character_folds_to_an_end() -> None:
+    for character in map(chr, range(sys.maxunicode + 1)):
+        if (folded := lookalikes._fold_once(character)) != character:
+            assert lookalikes._fold_once(lookalikes.fold(folded)) == lookalikes.fold(folded)
+
+
+@settings(deadline=None)
+@given(CHARACTERS, CHARACTERS)
+def test_characters_are_alike_in_both_directions_and_like_themselves(one: str, other: str) -> None:
+    assert lookalikes.are_alike(one, one)
+    assert lookalikes.are_alike(one, other) is lookalikes.are_alike(other, one)
+
+
+def test_ascii_characters_are_like_themselves_alone() -> None:
+    ascii_characters = [chr(code) for code in range(128)]
+
+    for one in ascii_characters:
+        assert [other for other in ascii_characters if lookalikes.are_alike(one, other)] == [one]
+        assert not lookalikes.spellings(one)
+
+
+@pytest.mark.parametrize(
+    ("one", "others"),
+    [
+        ("р", "p"),
+        ("ӏ", "l1i"),
+        ("о", "o0"),
+        ("ο", "oоօ"),
+        ("в", "b"),
+        ("ı", "i"),
+        ("ɑ", "aα"),
+        ("ー", "一"),
+    ],
+)
+def test_letter_of_another_script_is_like_each_that_it_looks_like(one: str, others: str) -> None:
+    for other in others:
+        assert lookalikes.are_alike(one, other), other
+
+
+@pytest.mark.parametrize(
+    "letters", ["кроасит", "σομεαβγηκ", "가각갸결경제재", "äöüaou", "ñn", "éèêe", "çc", "øo", "łl"]
+)
+def test_letters_of_one_language_stay_apart(letters: str) -> None:
+    alike = [
+        (one, other)
+        for one in letters
+        for other in letters
+        if one != other and lookalikes.are_alike(one, other)
+    ]
+
+    assert alike == []
+
+
+@pytest.mark.parametrize(
+    ("text", "imitated"),
+    [
+        ("рay_invoice", {"р": "p"}),
+        ("рау_invoice", {"р": "p", "а": "a", "у": "y"}),
+        ("ｐay", {"ｐ": "p"}),
+        ("𝐩ay", {"𝐩": "p"}),
+        ("pаyé", {"а": "a"}),
+        ("pay_ınvoice", {"ı": "i"}),
+        ("pay_vӀ", {"Ӏ": "l, i, 1"}),
+        ("결제_рay", {"р": "p"}),
+    ],
+)
+def test_imitating_letters_are_named(text: str, imitated: dict[str, str]) -> None:
+    assert lookalikes.imitations(text) == imitated
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pay_invoice",
+        "메일 삭제",
+        "API_삭제2",
+        "Rechnung löschen – größer",
+        "supprimer_l’élève",
+        "отправить_email",
+        "メールを削除API",
+        "删除二〇二六",
+        "διαγραφή",
+        "ลบอีเมล",
+        "✉️ senden",
+    ],
+)
+def test_ordinary_words_of_any_language_imitate_nothing(text: str) -> None:
+    assert lookalikes.imitations(text) == {}
+
+
+def test_importing_reads_no_data() -> None:
+    code = "import sys, hitl.text.lookalikes; print('confusable_homoglyphs' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"
