@@ -20,8 +20,6 @@ from rest_framework_simplejwt.tokens import Token
 
 from dwp_project.gateway.errors import TokenExpired, TokenInvalid
 
-# RFC 7518, 3.2: a key of HS256 is at least as long as its hash.
-MIN_SECRET_BYTES = 32
 # Both from wire.md, 1; columns of ids are as long.
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_ID_LENGTH = 255
