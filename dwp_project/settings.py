@@ -89,6 +89,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "dwp_project.gateway.middleware.CommonForPages",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "dwp_project.gateway.middleware.RenewSignIn",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "dwp_project.gateway.current_request.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
