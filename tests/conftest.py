@@ -40,7 +40,7 @@ LONGEST = (
 # Files whose tests share what is costly to make: one worker runs all of them.
 TOGETHER = (
     *("test_million", "test_postgresql_roles"),
-    *("test_reconnect", "test_stream_bytes", "test_stream_ends"),
+    *("test_reconnect", "test_stream_bytes", "test_stream_ends", "test_shipped_environment"),
 )
 
 
