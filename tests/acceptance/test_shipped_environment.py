@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -127,6 +128,13 @@ def test_pages_say_that_their_host_is_reached_by_https_only(server: ShippedServe
     # A probe on the machine speaks HTTP, and is not sent elsewhere.
     probe = server.get("/health", {"Host": "127.0.0.1"})
     assert (probe.status, "Strict-Transport-Security" in probe.head) == (200, False)
+
+
+def test_deployed_process_prints_no_secret(server: ShippedServer) -> None:
+    credentials = json.loads((server.data_dir / "operator.json").read_text(encoding="utf-8"))
+    secrets = [credentials["password"], server.env["JWT_SECRET"], server.env["DJANGO_SECRET_KEY"]]
+    assert [secret in server.output for secret in secrets] == [False] * 3
+    assert "Bearer" not in server.output
 
 
 def test_check_for_deployment_has_nothing_to_say(tmp_path: Path) -> None:
