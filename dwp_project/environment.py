@@ -75,7 +75,7 @@ class Environment(environ.Env):  # type: ignore[misc, unused-ignore]
             raise ImproperlyConfigured(f"{var} is not UTF-8.")
         try:
             if isinstance(cast, list):
-                return [_PARSERS.get(cast[0], cast[0])(item) for item in _items(text)]
+                return [_PARSERS[cast[0]](item) for item in _items(text)]
             parse: Any = _PARSERS.get(cast or str, cast)
             return parse(text)
         except json.JSONDecodeError as exc:

@@ -32,7 +32,13 @@ LONGEST = (
         "test_consumers_reconnect",
     ),
     *("test_takeover", "test_frozen_end", "test_stream_ends", "test_server_overload", "test_serve"),
-    *("test_server_bodies", "test_server_end", "test_server_drain", "test_server_clients"),
+    *(
+        "test_rolling_keys",
+        "test_server_bodies",
+        "test_server_end",
+        "test_server_drain",
+        "test_server_clients",
+    ),
     *("test_all_day", "test_book", "test_looking", "test_tired"),
 )
 
