@@ -8,13 +8,17 @@ from typing import Any
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
 
 import django
+from django.core.exceptions import ImproperlyConfigured
 
-django.setup(set_prefix=False)  # first: it loads the apps that the rest imports
+# Servers other than ours would print a traceback for what an operator has to mend.
+try:
+    django.setup(set_prefix=False)  # first: it loads the apps that the rest imports
+except ImproperlyConfigured as exc:
+    raise SystemExit(f"Configuration error: {exc}") from None
 
-# ruff: noqa: E402 - see above
+
 from channels.consumer import AsyncConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
-from django.core.exceptions import ImproperlyConfigured
 from django.urls import path, re_path
 
 from dwp_project.asgi_types import Receive, Scope, Send
@@ -29,8 +33,7 @@ from streaming import urls as streaming_urls
 try:
     refuse_unsafe_start()
 except ImproperlyConfigured as exc:
-    # Servers other than ours run no system checks, and would print a traceback.
-    raise SystemExit(f"Nothing is served. {exc}") from None
+    raise SystemExit(f"Configuration error: {exc}") from None
 django_app: Any = Handler()
 
 

@@ -18,12 +18,14 @@ _MAX_SOCKET_PATH = 100
 
 def data_dir(base: Path) -> Path:
     """Return `DATA_DIR` (default `.data` beside manage.py), created for its owner only."""
-    path = Path(os.environ.get("DATA_DIR") or base / ".data").expanduser().resolve()
+    path = Path(os.environ.get("DATA_DIR") or base / ".data")
     try:
+        path = path.expanduser().resolve()
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as exc:
+    except (OSError, RuntimeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else exc
         raise ImproperlyConfigured(
-            f"DATA_DIR {path} cannot be made ({exc.strerror}). "
+            f"DATA_DIR {path} cannot be made ({reason}). "
             "Set DATA_DIR to a folder this user may write."
         ) from exc
     return path
@@ -39,6 +41,16 @@ def secret(directory: Path, name: str, make: Callable[[], str] = _token) -> str:
     Two processes that start at the same time get the same one: the file is linked into place
     complete.
     """
+    try:
+        return _secret(directory, name, make)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"{directory / name} can be neither read nor made ({exc.strerror}). "
+            "Set DATA_DIR to a folder this user may write."
+        ) from exc
+
+
+def _secret(directory: Path, name: str, make: Callable[[], str]) -> str:
     path = directory / name
     if not path.exists():
         fresh = directory / f".{name}.{os.getpid()}"
@@ -62,7 +74,12 @@ def redis_socket(directory: Path) -> Path:
         return path
     digest = sha256(os.fsencode(directory)).hexdigest()[:16]
     folder = Path(tempfile.gettempdir()) / f"dwp-{os.getuid()}-{digest}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as exc:
+        raise ImproperlyConfigured(
+            f"{folder} cannot be made ({exc.strerror}). Set DATA_DIR to a shorter path."
+        ) from exc
     if folder.stat().st_uid != os.getuid():
         raise ImproperlyConfigured(
             f"{folder} belongs to another user. Set DATA_DIR to a shorter path."

@@ -1,7 +1,7 @@
 """Every setting of the deployment, read from the environment by typed readers.
 
-What the environment does not say is embedded or generated under DATA_DIR, so that a bare
-machine needs nothing. docs/reference/settings.md lists every variable.
+In development, what the environment does not say is embedded or generated under DATA_DIR, so that
+a bare machine needs nothing. docs/reference/settings.md lists every variable.
 """
 
 from __future__ import annotations
@@ -11,33 +11,55 @@ from typing import Any
 
 from csp import constants as csp
 
-from dwp_project import __version__
+from dwp_project import openapi
+from dwp_project.configuration import Configuration
 from dwp_project.datadir import data_dir, redis_socket, secret
 from dwp_project.environment import Environment
+from dwp_project.strength import MIN_SECRET_BYTES
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment()
+# Collects what is wrong; `env.finish()` at the end of this module refuses all of it at once.
+env = Configuration(Environment())
 
-# ENVIRONMENT is what /health reports; anything but "development" tightens the defaults.
-ENVIRONMENT: str = env.str("DWP_ENVIRONMENT", default="development")
-IS_DEVELOPMENT = ENVIRONMENT == "development"
-DATA_DIR = data_dir(BASE_DIR)
+# ENVIRONMENT is what /health reports; anything but "development" is deployed.
+ENVIRONMENT: str = env.filled("DWP_ENVIRONMENT", default="development")
+IS_DEVELOPMENT: bool = env.is_development
+DATA_DIR = env.attempt(lambda: data_dir(BASE_DIR), BASE_DIR)
+env.require(DATA_DIR)
 
 DEBUG = False
-SECRET_KEY: str = env.str("DJANGO_SECRET_KEY", default="") or secret(DATA_DIR, "django_secret_key")
-JWT_SECRET: str = env.str("JWT_SECRET", default="") or secret(DATA_DIR, "jwt_secret")
+SECRET_KEY: str = env.secret("DJANGO_SECRET_KEY") or env.generate(
+    lambda: secret(DATA_DIR, "django_secret_key")
+)
+JWT_SECRET: str = env.secret("JWT_SECRET", in_development=MIN_SECRET_BYTES) or env.generate(
+    lambda: secret(DATA_DIR, "jwt_secret")
+)
+# These only verify, while a key is changed (docs/how-to/deploy.md).
+SECRET_KEY_FALLBACKS: list[str] = env.fallback_secrets("DJANGO_SECRET_KEY_FALLBACKS", default=[])
+JWT_SECRET_FALLBACKS: list[str] = env.fallback_secrets(
+    "JWT_SECRET_FALLBACKS", default=[], in_development=MIN_SECRET_BYTES
+)
+if SECRET_KEY and SECRET_KEY == JWT_SECRET and not IS_DEVELOPMENT:
+    env.refuse(
+        "DJANGO_SECRET_KEY is JWT_SECRET, which other services know. Give it a secret of its own, "
+        "and put this one into DJANGO_SECRET_KEY_FALLBACKS until sign-in sessions have ended."
+    )
 # Longest `exp - iat` a token may have, in seconds (docs/reference/wire.md, 1).
-JWT_MAX_LIFETIME: int = env.int("JWT_MAX_LIFETIME", default=24 * 3600)
+JWT_MAX_LIFETIME: int = env.whole("JWT_MAX_LIFETIME", default=24 * 3600, least=1, most=10**9)
 # How long the banner's token is valid, and by default a login's. Chosen: a working day.
 WORKING_DAY_SECONDS = 8 * 3600
-JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=WORKING_DAY_SECONDS)
-REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA_DIR)}"
+JWT_LOGIN_LIFETIME: int = env.whole(
+    "JWT_LOGIN_LIFETIME", default=WORKING_DAY_SECONDS, least=1, most=JWT_MAX_LIFETIME
+)
+REDIS_URL: str = env.redis_url("REDIS_URL", default="") or env.generate(
+    lambda: f"unix://{redis_socket(DATA_DIR)}"
+)
 
-HOST: str = env.str("HOST", default="127.0.0.1")
-PORTS: list[int] = env.list("PORTS", cast=int, default=[8080, 8081, 8001, 9000])
+HOST: str = env.host("HOST", default="127.0.0.1")
+PORTS: list[int] = env.ports("PORTS", default=[8080, 8081, 8001, 9000])
 # Believe X-Forwarded-For and its kin: only where a proxy sets them, whatever clients send.
 BEHIND_PROXY: bool = env.bool("BEHIND_PROXY", default=False)
-ALLOWED_HOSTS: list[str] = env.list(
+ALLOWED_HOSTS: list[str] = env.host_patterns(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", HOST]
 )
 
@@ -67,6 +89,7 @@ MIDDLEWARE = [
     "django.middleware.locale.LocaleMiddleware",
     "dwp_project.gateway.middleware.CommonForPages",
     "django.middleware.csrf.CsrfViewMiddleware",
+    "dwp_project.gateway.middleware.RenewSignIn",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "dwp_project.gateway.current_request.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
@@ -92,6 +115,8 @@ TEMPLATES = [
 # --- storage ---------------------------------------------------------------------------
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
+DATABASE_POOL_SIZE: int = env.whole("DATABASE_POOL_SIZE", default=20, least=1, most=10_000)
+
 
 def _database() -> dict[str, Any]:
     database: dict[str, Any] = env.db_url(
@@ -110,7 +135,7 @@ def _database() -> dict[str, Any]:
     elif database["ENGINE"].endswith("postgresql"):
         options["pool"] = {
             "min_size": 1,
-            "max_size": env.int("DATABASE_POOL_SIZE", default=20),
+            "max_size": DATABASE_POOL_SIZE,
             "timeout": 5,
             # The pool makes one connection at a time, and while that one waits to be tried again,
             # twice as long each time, no other is tried. Given up early, the next caller tries.
@@ -152,14 +177,23 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 # The "local" of the envelope's `timestamp`.
-TIME_ZONE: str = env.str("TIME_ZONE", default="UTC")
+TIME_ZONE: str = env.time_zone("TIME_ZONE", default="UTC")
 
 # --- pages -----------------------------------------------------------------------------
 STATIC_URL = "/static/"
 # Served from where the packages keep them; nothing has to be collected.
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
-CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_TRUSTED_ORIGINS: list[str] = env.origin_patterns("CSRF_TRUSTED_ORIGINS", default=[])
+# A browser then reaches every port of the host by HTTPS only, so it has to be asked for.
+SECURE_HSTS_SECONDS: int = env.whole("HSTS_SECONDS", default=0, most=100_000_000)
+SILENCED_SYSTEM_CHECKS = [
+    # Wanted: other hosts of the domain are not for this project to decide about.
+    "security.W005",
+    "security.W021",
+    # Wanted: probes and the proxy speak HTTP to this process. The proxy redirects browsers.
+    "security.W008",
+]
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -183,7 +217,7 @@ CONTENT_SECURITY_POLICY = {
 # A body larger than this is refused on every path, with 413.
 MAX_BODY_BYTES = 256 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_BODY_BYTES
-CORS_ALLOWED_ORIGINS: list[str] = env.list(
+CORS_ALLOWED_ORIGINS: list[str] = env.origins(
     "CORS_ALLOWED_ORIGINS",
     default=["http://localhost:4200", "http://localhost:3000", "http://localhost:3039"]
     if IS_DEVELOPMENT
@@ -232,48 +266,13 @@ SIMPLE_JWT = {
     "JTI_CLAIM": None,
     "LEEWAY": 30,
 }
-SPECTACULAR_SETTINGS = {
-    "TITLE": "DWP approvals and agent stream",
-    "DESCRIPTION": (
-        "An agent works for a person and stops before it does something that matters. A person "
-        "approves or rejects; the agent goes on or stops.\n\n"
-        "**Start here:** `POST /auth/login` gives a token. Send it with every call as "
-        "`Authorization: Bearer <token>`, beside `X-Tenant-ID`; the button *Authorize* does "
-        "that on this page. Open a stream, wait for its `hitl` event, approve the "
-        "`requestId` it names, and watch the stream go on.\n\n"
-        "Every JSON answer but health and this document is an `Envelope` or an "
-        "`ErrorEnvelope`. Error messages are English, or Korean under `Accept-Language: ko`; "
-        "the `errorCode` never changes. Every path answers with and without `/api` in front. "
-        "Bodies may have 256 KiB."
-    ),
-    "VERSION": __version__,
-    "TAGS": [
-        {"name": "Approvals", "description": "Ask for a decision, and decide."},
-        {"name": "Stream", "description": "An agent's work, event by event."},
-        {"name": "Sessions", "description": "Come back to an agent's work, or stop it."},
-        {"name": "Login", "description": "A token, and what the front end starts with."},
-        {"name": "Health", "description": "Is the process alive, can it work."},
-        {"name": "Description", "description": "What the API says about itself."},
-    ],
-    "SERVERS": [
-        {"url": "/api", "description": "Through the gateway"},
-        {"url": "/", "description": "The same, without the prefix"},
-    ],
-    # Path parameters as wire.md names them: requestId.
-    "CAMELIZE_NAMES": True,
-    # In the order of the URL table and of the code, which is the order to read them in.
-    "SORT_OPERATIONS": False,
-    "SORT_OPERATION_PARAMETERS": False,
-    "POSTPROCESSING_HOOKS": ["dwp_project.gateway.openapi.add_components"],
-    # The page works offline: assets from the sidecar, and no badge of an online validator.
-    "SWAGGER_UI_DIST": "SIDECAR",
-    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
-    "SWAGGER_UI_SETTINGS": {"deepLinking": True, "validatorUrl": None},
-}
+SPECTACULAR_SETTINGS = openapi.SPECTACULAR_SETTINGS
 
 # --- approvals and agents --------------------------------------------------------------
 # How long a question waits for its answer, unless it says otherwise.
-HITL_DEFAULT_TIMEOUT_SECONDS: int = env.int("HITL_DEFAULT_TIMEOUT_SECONDS", default=300)
+HITL_DEFAULT_TIMEOUT_SECONDS: int = env.whole(
+    "HITL_DEFAULT_TIMEOUT_SECONDS", default=300, least=1, most=30 * 24 * 3600
+)
 # Members of contexts and events that no page shows: globs over their names, at any depth.
 HITL_REDACT: list[str] = env.list(
     "HITL_REDACT",
@@ -303,19 +302,21 @@ HITL_REDACT: list[str] = env.list(
 )
 DWP_AGENTS: dict[str, dict[str, Any]] = {
     "default": {
-        "BACKEND": env.str("DWP_AGENT", default="streaming.agents.demo.DemoAgent"),
-        "OPTIONS": env.json("DWP_AGENT_OPTIONS", default={}),
+        "BACKEND": env.dotted_path("DWP_AGENT", default="streaming.agents.demo.DemoAgent"),
+        "OPTIONS": env.json_object("DWP_AGENT_OPTIONS", default={}),
     },
 }
 # Seconds of silence after which a stream carries a comment; clients expect one every 15 s.
-SSE_HEARTBEAT_SECONDS: float = env.float("SSE_HEARTBEAT_SECONDS", default=10.0)
+SSE_HEARTBEAT_SECONDS: float = env.seconds(
+    "SSE_HEARTBEAT_SECONDS", default=10.0, least=0.1, most=15
+)
 
 # Days for which the events of sessions are kept; 0 keeps them for good.
 DWP_EVENT_RETENTION: int = env.whole("DWP_EVENT_RETENTION", default=30)
 
 # --- the audit's signatures (docs/explanation/audit.md) ----------------------------------
 # PEM (PKCS 8) or the base64 of 32 bytes; with neither, a key is generated under DATA_DIR.
-AUDIT_SIGNING_KEY: str = env.str("AUDIT_SIGNING_KEY", default="", multiline=True)
+AUDIT_SIGNING_KEY: str = env.signing_key("AUDIT_SIGNING_KEY", file_var="AUDIT_SIGNING_KEY_FILE")
 AUDIT_SIGNING_KEY_FILE: str = env.str("AUDIT_SIGNING_KEY_FILE", default="")
 # Public keys that signed earlier: PEM files, or folders of them.
 AUDIT_TRUSTED_KEYS: list[str] = env.list("AUDIT_TRUSTED_KEYS", default=[])
@@ -325,10 +326,14 @@ AUDIT_CHECKPOINT_DIR: str = env.str("AUDIT_CHECKPOINT_DIR", default="") or str(
 
 # --- metrics ----------------------------------------------------------------------------
 # The token that reads /metrics; without one, the path does not exist.
-METRICS_TOKEN: str = env.str("METRICS_TOKEN", default="")
+METRICS_TOKEN: str = env.secret("METRICS_TOKEN", least=16)
 
 # --- logs ------------------------------------------------------------------------------
 LOG_LEVEL: str = env.log_level("LOG_LEVEL", default="INFO")
-LOG_FORMAT: str = env.str("LOG_FORMAT", default="console" if IS_DEVELOPMENT else "json")
+LOG_FORMAT: str = env.choice(
+    "LOG_FORMAT", ("console", "json"), default="console" if IS_DEVELOPMENT else "json"
+)
 LOGGING_CONFIG = "dwp_project.logs.configure"
 LOGGING: dict[str, Any] = {"level": LOG_LEVEL, "format": LOG_FORMAT}
+
+env.finish()

@@ -1,9 +1,11 @@
-"""The approve and the reject scenario over real HTTP, checked against wire.md as they run."""
+"""The approve and the reject scenario, and every other REST path that clients use, over real HTTP
+and checked against wire.md as they run."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +13,16 @@ from typing import Any
 from dwp_project.gateway import tokens
 
 TENANT, USER = "tenant1", "user123"
+# The API answers under every name (settings.md, ALLOWED_HOSTS), and this is nobody's.
+_ANY_HOST = "a-name-of-nobody.invalid"
+# What a front end reads without any body of its own, and the message that answers it.
+_READ_AT_START = {
+    "/auth/policy": "Login policy retrieved",
+    "/auth/idp": "Identity providers retrieved",
+    "/auth/me": "User retrieved",
+    "/auth/permissions": "Permissions retrieved",
+    "/auth/menus/tree": "Menus retrieved",
+}
 # Chosen: far longer than any step of a scenario takes.
 TIMEOUT_SECONDS = 30
 
@@ -42,6 +54,7 @@ class Client:
             "X-Tenant-ID": TENANT,
             "X-User-ID": USER,
             "Content-Type": "application/json",
+            "Host": _ANY_HOST,
         }
 
     def is_served(self) -> bool:
@@ -65,10 +78,16 @@ class Client:
 
     def stream(self, prompt: str) -> Iterator[Frame]:
         """Start a session and yield its frames as they arrive, `[DONE]` last."""
+        return self._frames("POST", "/api/aura/test/stream", json.dumps({"prompt": prompt}))
+
+    def replay(self, session_id: str) -> Iterator[Frame]:
+        """Yield the frames of a session from its beginning, `[DONE]` last."""
+        return self._frames("GET", f"/api/aura/sessions/{session_id}/stream", None)
+
+    def _frames(self, method: str, path: str, body: str | None) -> Iterator[Frame]:
         connection = http.client.HTTPConnection(self._host, self._port, timeout=TIMEOUT_SECONDS)
         try:
-            body = json.dumps({"prompt": prompt})
-            connection.request("POST", "/api/aura/test/stream", body, self._headers)
+            connection.request(method, path, body, self._headers)
             response = connection.getresponse()
             expect(response.status == 200, f"the stream answered {response.status}")
             content_type = response.getheader("Content-Type")
@@ -87,6 +106,55 @@ class Client:
             raise NotAsPromised("the stream ended without [DONE]")
         finally:
             connection.close()
+
+
+def play_front_end(client: Client, say: Say) -> None:
+    """Read what a front end reads when it starts, and ask whether the server can work."""
+    for path, message in _READ_AT_START.items():
+        status, envelope = client.call("GET", f"/api{path}")
+        expect((status, envelope.get("message")) == (200, message), f"{path}: {status} {envelope}")
+    status, answer = client.call("GET", "/api/ready")
+    expect(status == 200, f"/ready: {status} {answer}")
+    say(f"→ GET {', '.join(_READ_AT_START)}, /ready: 200")
+
+
+def play_withdrawal(client: Client, say: Say) -> str:
+    """Open a request over REST, list, read, wait for and cancel it; return its id."""
+    session_id = f"session-{secrets.token_hex(8)}"
+    body = {"sessionId": session_id, "actionType": "delete_mail", "context": {"count": 3}}
+    status, envelope = client.call("POST", "/api/aura/hitl/requests", body)
+    expect(status == 201, f"opening: {status} {envelope}")
+    request_id: str = envelope["data"]["requestId"]
+    path = f"/api/aura/hitl/requests/{request_id}"
+    for query in (f"?status=pending&sessionId={session_id}", "?status=pending", ""):
+        status, envelope = client.call("GET", f"/api/aura/hitl/requests{query}")
+        expect(status == 200, f"the list{query}: {status} {envelope}")
+        listed = [item["requestId"] for item in envelope["data"]["items"]]
+        expect(request_id in listed, f"the list{query} does not have the request")
+    _expect_document(client, "GET", path, 200, "pending")
+    _expect_document(client, "GET", f"{path}/wait?timeout=1", 202, "pending")
+    _expect_document(client, "POST", f"{path}/cancel", 200, "cancelled", {"userId": USER})
+    _expect_document(client, "GET", f"{path}/wait?timeout=1", 200, "cancelled")
+    say(f"→ POST, GET, wait for and cancel {path}: as promised")
+    return request_id
+
+
+def play_cancellation(client: Client, say: Say) -> str:
+    """Start a session, cancel it while it asks, and read it again; return its request's id."""
+    request_id, session_id, frames = "", "", []
+    for frame in client.stream("delete 3 mails"):
+        frames.append(frame)
+        if frame.name == "hitl":
+            request_id, session_id = frame.payload["requestId"], frame.payload["sessionId"]
+            path = f"/api/aura/sessions/{session_id}/cancel"
+            status, envelope = client.call("POST", path, {})
+            expect(status == 200, f"{path}: {status} {envelope}")
+            say(f"→ POST {path}: 200 {envelope.get('message')}")
+    names = [frame.name for frame in frames]
+    expect(names[-4:] == ["hitl", "error", "end", "[DONE]"], f"it ended with {names[-4:]}")
+    again = [frame.name for frame in client.replay(session_id)]
+    expect(again == names, f"read again, the session is {again}")
+    return request_id
 
 
 def play_approval(client: Client, say: Say) -> str:
@@ -148,6 +216,17 @@ def _decide(client: Client, say: Say, verb: str, request_id: str, message: str) 
     status, envelope = client.call("GET", f"/api/aura/hitl/requests/{request_id}")
     stored = json.loads(envelope["data"])["status"]
     expect(stored == _STATUS_AFTER[verb], f"the request is {stored}")
+
+
+def _expect_document(
+    client: Client, method: str, path: str, expected: int, state: str, body: Any = None
+) -> None:
+    """Check the status of an answer, and the state of the request in it."""
+    status, envelope = client.call(method, path, body)
+    data = envelope.get("data") or {}
+    # Reading one request answers a JSON string (wire.md, 3.3).
+    answered = (json.loads(data) if isinstance(data, str) else data).get("status")
+    expect((status, answered) == (expected, state), f"{path}: {status} {envelope}")
 
 
 def _expect_signal(client: Client, session_id: str, kind: str) -> None:

@@ -32,7 +32,13 @@ LONGEST = (
         "test_consumers_reconnect",
     ),
     *("test_takeover", "test_frozen_end", "test_stream_ends", "test_server_overload", "test_serve"),
-    *("test_server_bodies", "test_server_end", "test_server_drain", "test_server_clients"),
+    *(
+        "test_rolling_keys",
+        "test_server_bodies",
+        "test_server_end",
+        "test_server_drain",
+        "test_server_clients",
+    ),
     *("test_all_day", "test_book", "test_looking", "test_tired"),
 )
 
@@ -40,7 +46,7 @@ LONGEST = (
 # Files whose tests share what is costly to make: one worker runs all of them.
 TOGETHER = (
     *("test_million", "test_postgresql_roles"),
-    *("test_reconnect", "test_stream_bytes", "test_stream_ends"),
+    *("test_reconnect", "test_stream_bytes", "test_stream_ends", "test_shipped_environment"),
 )
 
 

@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 from importlib import import_module
 
 from django.conf import settings
-from django.contrib.auth import get_user
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user, get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.contrib.sessions.backends.base import SessionBase
 from django.http import HttpRequest
+from django.utils.crypto import constant_time_compare
 
 from dwp_project.gateway.models import Membership
 from dwp_project.gateway.roles import Role
@@ -73,4 +75,23 @@ def signed_in(request: HttpRequest) -> Operator | None:
     """
     engine = import_module(settings.SESSION_ENGINE)
     request.session = engine.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    renew_sign_in(request.session)
     return operator_of(get_user(request))
+
+
+def renew_sign_in(session: SessionBase) -> None:
+    """Have a sign-in session that a fallback key vouches for be vouched for by the current key.
+
+    Django's `get_user` does so under a new session key. A page sends several HTTP requests at once
+    and its live stream cannot set a cookie, so that all but one of them would be signed out.
+    """
+    if not settings.SECRET_KEY_FALLBACKS or SESSION_KEY not in session:
+        return
+    user = get_user_model().objects.filter(pk=session[SESSION_KEY]).first()
+    if user is None:
+        return
+    stored, current = session.get(HASH_SESSION_KEY, ""), user.get_session_auth_hash()
+    if constant_time_compare(stored, current):
+        return
+    if any(constant_time_compare(stored, one) for one in user.get_session_auth_fallback_hash()):
+        session[HASH_SESSION_KEY] = current

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -191,13 +190,6 @@ def test_serve_finds_what_was_kept_and_changed_since_yesterday(own_server: Maker
     assert server.redis().get("yesterday") == "here"
     assert password not in server.output
     assert "changed by you" in server.output
-
-
-def test_serve_outside_development_prints_no_secret(own_server: Maker) -> None:
-    server = own_server(env={"DWP_ENVIRONMENT": "production"}).start()
-    credentials = json.loads((server.data_dir / "operator.json").read_text(encoding="utf-8"))
-    assert credentials["password"] not in server.output
-    assert "Bearer" not in server.output
 
 
 def test_stream_of_the_shared_server_ends_cleanly(server: RunningServer) -> None:

@@ -1,4 +1,4 @@
-"""Play both scenarios against a running server, or against one started for it."""
+"""Play the scenarios against a running server, or against one started for it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ _START_SECONDS = 60
 
 
 class Command(BaseCommand):
-    help = "Play the approve and the reject scenario over HTTP; exit 0 only if all was as promised."
+    help = (
+        "Play the approve and the reject scenario and every other path that clients use over "
+        "HTTP; exit 0 only if all was as promised."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         client = scenarios.Client(settings.HOST, settings.PORTS[0], self.stdout.write)
@@ -32,7 +35,11 @@ class Command(BaseCommand):
                 approved = scenarios.play_approval(client, self.stdout.write)
                 self.stdout.write("\nReject and stop: delete 3 mails")
                 rejected = scenarios.play_rejection(client, self.stdout.write)
-                self._audit_trail(approved, rejected)
+                self.stdout.write("\nEvery other path")
+                scenarios.play_front_end(client, self.stdout.write)
+                withdrawn = scenarios.play_withdrawal(client, self.stdout.write)
+                cancelled = scenarios.play_cancellation(client, self.stdout.write)
+                self._audit_trail(approved, rejected, withdrawn, cancelled)
             except (scenarios.NotAsPromised, OSError, KeyError, ValueError) as exc:
                 raise CommandError(f"Not as promised: {exc}") from exc
         self.stdout.write("\nEverything was as docs/reference/wire.md says.")
@@ -66,7 +73,8 @@ class Command(BaseCommand):
                 f"by {entry.actor} ({entry.actor_kind}, {entry.channel}) {entry.hash[:12]}…"
             )
         audited = [entry.event for entry in records]
-        expected = ["request:opened", "request:approved", "request:opened", "request:rejected"]
+        ends = ("approved", "rejected", "cancelled", "cancelled")
+        expected = [event for end in ends for event in ("request:opened", f"request:{end}")]
         scenarios.expect(
             audited == expected,
             f"the audit trail in this DATA_DIR's database reads {audited}. "

@@ -6,13 +6,10 @@ from io import BytesIO
 from typing import Any
 
 import pytest
-from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
-from pytest_django import Settings
 
 from dwp_project.asgi_types import Message, Receive, Scope, Send
 from dwp_project.gateway.body import BodyCap, read_json
-from dwp_project.gateway.checks import refuse_unsafe_start, token_secret_is_strong
 from dwp_project.gateway.errors import BodyTooLarge, ValidationFailed
 from dwp_project.gateway.prefix import StripPrefix
 
@@ -167,24 +164,3 @@ async def test_other_protocols_pass() -> None:
     await BodyCap(app)({"type": "lifespan"}, receiving(), _send)
 
     assert app.scope == {"type": "lifespan"}
-
-
-# --- the secret ---------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("secret", ["", "short", "x" * 31])
-def test_weak_secret_is_refused_with_a_way_to_make_one(settings: Settings, secret: str) -> None:
-    settings.JWT_SECRET = secret
-
-    [complaint] = token_secret_is_strong()
-    assert (complaint.id, "secrets.token_urlsafe" in str(complaint.hint)) == ("gateway.E001", True)
-    with pytest.raises(ImproperlyConfigured, match="token_urlsafe"):
-        refuse_unsafe_start()
-
-
-@pytest.mark.parametrize("secret", ["x" * 32, "가" * 11, "x" * 500])
-def test_secret_of_32_bytes_is_strong_enough(settings: Settings, secret: str) -> None:
-    settings.JWT_SECRET = secret
-
-    assert token_secret_is_strong() == []
-    refuse_unsafe_start()

@@ -175,6 +175,63 @@ def test_token_over_8_kb_is_refused() -> None:
     refused(too_large)
 
 
+# --- fallbacks ----------------------------------------------------------------------------
+
+EARLIER = "the-secret-before-this-one-0123456789abcdef"
+BEFORE_THAT = "the-secret-before-the-earlier-0123456789abc"
+
+
+@pytest.fixture
+def fallbacks(settings: Settings) -> None:
+    settings.JWT_SECRET_FALLBACKS = [EARLIER, BEFORE_THAT]
+
+
+@pytest.mark.usefixtures("fallbacks")
+@pytest.mark.parametrize("key", [JWT_SECRET, EARLIER, BEFORE_THAT])
+def test_token_of_every_secret_is_believed(key: str) -> None:
+    assert tokens.verify(signed(claims(), key=key)).user_id == "user123"
+
+
+@pytest.mark.usefixtures("fallbacks")
+def test_fallback_never_signs() -> None:
+    raw = tokens.issue("u", "t", lifetime_seconds=60)
+
+    assert jwt.decode(raw, JWT_SECRET, ["HS256"])["sub"] == "u"
+
+
+@pytest.mark.usefixtures("fallbacks")
+@pytest.mark.parametrize("key", [JWT_SECRET, EARLIER, BEFORE_THAT])
+def test_expired_token_of_every_secret_is_told_from_an_invalid_one(key: str) -> None:
+    now = int(time.time())
+
+    with pytest.raises(TokenExpired):
+        tokens.verify(signed(claims(iat=now - DAY, exp=now - HOUR), key=key))
+
+
+@pytest.mark.usefixtures("fallbacks")
+def test_fallback_is_held_to_every_rule() -> None:
+    odd: list[Any] = [
+        claims(sub=""),
+        claims(exp=int(time.time()) + 2 * DAY),
+        claims(iat="x"),
+        [],
+        1,
+    ]
+    for sent in odd:
+        refused(signed(sent, key=EARLIER))
+    refused(jwt.encode(claims(), EARLIER * 2, "HS512").encode())
+    refused(signed(claims(), key=EARLIER, header={"alg": "none", "typ": "JWT"}))
+    refused(signed(claims(), key="another-secret-of-32-bytes-or-more"))
+
+
+def test_secret_that_was_dropped_is_refused(settings: Settings) -> None:
+    settings.JWT_SECRET_FALLBACKS = [EARLIER]
+    assert tokens.verify(signed(claims(), key=EARLIER)).user_id == "user123"
+
+    settings.JWT_SECRET_FALLBACKS = []
+    refused(signed(claims(), key=EARLIER))
+
+
 # --- minting ------------------------------------------------------------------------------
 
 
