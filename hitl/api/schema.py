@@ -65,7 +65,7 @@ _list = operation(
                     "Approval requests retrieved",
                     {
                         "items": [wire.document(_PENDING)],
-                        "nextCursor": "cD00MjE3",
+                        "nextCursor": "wGk0cUq7Zb3mS1tXo9fLhR2yVdNe8aJpK5iTuC4gB6E",
                     },
                 ),
                 example("nothing found", "Approval requests retrieved", {"items": []}),

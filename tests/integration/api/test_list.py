@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import base64
+import re
 from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
 from django.utils import timezone
+from pytest_django import Settings
 
 from hitl import services
 from tests import factories
 from tests.integration.calls import Api
-from tests.people import APPROVER, OUTSIDER, REQUESTER
+from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -113,6 +115,79 @@ def test_cursor_of_another_tenant_shows_one_own_only(api: Api) -> None:
     cursor = api.get(PATH, APPROVER).data["nextCursor"]
 
     assert api.get(f"{PATH}?cursor={quote(cursor)}", OUTSIDER).data == {"items": []}
+
+
+def read_cursor(api: Api, query: str = "", by: Person = APPROVER) -> str:
+    return str(api.get(PATH + query, by).data["nextCursor"])
+
+
+def test_cursor_says_nothing_of_where_it_leads(api: Api) -> None:
+    opened = [factories.opened() for _ in range(120)]
+    first = read_cursor(api)
+    second = read_cursor(api, f"?cursor={first}")
+
+    assert len(first) == len(second)
+    for cursor, last in ((first, opened[70]), (second, opened[20])):
+        raw = base64.urlsafe_b64decode(cursor + "==")
+        assert not re.search(rb"p=[0-9]", raw)
+        assert last.pk.to_bytes(8, "big") not in raw
+    assert first[:8] != second[:8]
+
+
+def test_changed_cursor_is_an_invalid_value(api: Api) -> None:
+    for _ in range(55):
+        factories.opened()
+    cursor = read_cursor(api)
+
+    for place in range(0, len(cursor) - 1, 7):
+        other = "A" if cursor[place] != "A" else "B"
+        changed = cursor[:place] + other + cursor[place + 1 :]
+        assert api.get(f"{PATH}?cursor={changed}", APPROVER).refusal == (400, "E1001")
+
+
+def test_cursor_of_another_tenant_leads_nowhere(api: Api) -> None:
+    for _ in range(55):
+        factories.opened(by=OUTSIDER)
+        factories.opened()
+
+    cursor = read_cursor(api)
+
+    assert api.get(f"{PATH}?cursor={cursor}", OUTSIDER).data == {"items": []}
+
+
+def test_cursor_outlives_a_change_of_the_secret_key(api: Api, settings: Settings) -> None:
+    for _ in range(55):
+        factories.opened()
+    cursor = read_cursor(api)
+    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
+    settings.SECRET_KEY = "another-secret-key-that-only-tests-know"
+
+    assert len(api.get(f"{PATH}?cursor={cursor}", APPROVER).data["items"]) == 5
+
+    settings.SECRET_KEY_FALLBACKS = []
+    assert api.get(f"{PATH}?cursor={cursor}", APPROVER).refusal == (400, "E1001")
+
+
+def old_cursor(number: int) -> str:
+    return base64.b64encode(f"p={number}".encode()).decode()
+
+
+def test_list_that_was_begun_before_an_update_goes_on(api: Api) -> None:
+    opened = [factories.opened() for _ in range(3)]
+
+    assert ids_of(api, f"?cursor={old_cursor(opened[2].pk)}") == [
+        opened[1].request_id,
+        opened[0].request_id,
+    ]
+
+
+def test_number_of_a_request_cannot_be_found_with_an_old_cursor(api: Api) -> None:
+    own, foreign = factories.opened(), factories.opened(by=OUTSIDER)
+    assert foreign.pk > own.pk
+
+    # Each is above the number of the tenant's only request, which would be listed.
+    for number in (own.pk + 1, foreign.pk, 10**12):
+        assert ids_of(api, f"?cursor={old_cursor(number)}") == []
 
 
 @pytest.mark.parametrize(
