@@ -161,9 +161,10 @@ class IdempotencyKeyReused(errors.DwpError):
 
 
 class RequestIdTaken(errors.Conflict):
-    """The id names another request already."""
+    """The id names another request already; if `is_foreign`, one of another tenant."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_foreign: bool = False) -> None:
+        self.is_foreign = is_foreign
         super().__init__(
             _("This requestId already names a different request. Send another id, or none.")
         )

@@ -70,6 +70,7 @@ class AuditEvent(models.TextChoices):
     REQUEST_ADOPTED = "request:adopted", _("request adopted")
     REQUEST_CONTRADICTED = "request:contradicted", _("request contradicted in Redis")
     SESSION_REFUSED = "session:refused", _("use of another's session refused")
+    REQUEST_REFUSED = "request:refused", _("opening under another's request id refused")
     REQUEST_VOTED = "request:voted", _("approval given, more needed")
     REQUEST_ESCALATED = "request:escalated", _("request escalated")
     DECISION_REFUSED = "decision:refused", _("decision refused")

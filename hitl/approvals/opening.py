@@ -54,6 +54,32 @@ def open_request(
 ) -> tuple[ApprovalRequest, bool]:
     """Open a request as `services.open_request` says, which looks in Redis for the id first."""
     now = now or timezone.now()
+    try:
+        return _open_in_session(question, actor, origin, now)
+    except errors.RequestIdTaken as exc:
+        if exc.is_foreign:
+            _record_foreign_id(question, actor, now)
+        raise
+
+
+def _record_foreign_id(question: Question, actor: Actor, now: datetime) -> None:
+    """Audit, in the actor's own chain, that they used the id of another tenant's request.
+
+    The answer has said that the id is taken; nothing of the other tenant is recorded.
+    """
+    asked = ApprovalRequest(
+        request_id=question.request_id or "",
+        session_id=question.session_id,
+        action_type=question.action_type,
+        context_digest=digest(question.context),
+    )
+    with transaction.atomic():
+        record.write(AuditEvent.REQUEST_REFUSED, actor, now, request=asked)
+
+
+def _open_in_session(
+    question: Question, actor: Actor, origin: Origin, now: datetime
+) -> tuple[ApprovalRequest, bool]:
     is_owner = not (origin == Origin.REST and _is_used_by_an_agent(question.session_id))
     try:
         with transaction.atomic():
@@ -179,7 +205,7 @@ def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest
         _body_digest(question, actor),
     )
     if not is_same:
-        raise errors.RequestIdTaken
+        raise errors.RequestIdTaken(is_foreign=request.tenant_id != actor.tenant_id)
     # The digest of the body is no part of what the audit vouches for.
     stored = (request.session_id, request.user_id, request.action_type, request.message)
     asked = (question.session_id, actor.id, question.action_type, question.message)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import redis
+from django.forms import model_to_dict
 
 from dwp_project.jsontext import digest
 from hitl import services
+from hitl.audit import verify
 from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import Origin
 from tests import factories
+from tests.integration import redis_agents
 from tests.integration.calls import Api
 from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
 
@@ -108,6 +112,49 @@ def test_opening_under_a_known_id_conflicts_in_another_session(api: Api) -> None
 
     assert api.post(PATH, REQUESTER, body(requestId="req-1")).refusal == (409, "E3006")
     assert api.post(PATH, OUTSIDER, body(requestId="req-1")).refusal == (409, "E3006")
+
+
+def test_opening_under_another_tenants_id_is_audited_as_ones_own(api: Api) -> None:
+    theirs = body(requestId="req-1", message="theirs", context={"theirs": 1})
+    api.post(PATH, REQUESTER, theirs)
+    sent = body(requestId="req-1", actionType="send_mail")
+
+    assert api.post(PATH, OUTSIDER, sent).refusal == (409, "E3006")
+
+    refused = AuditRecord.objects.get(event="request:refused")
+    assert (refused.tenant_id, refused.actor, refused.channel) == ("tenant2", "outsider1", "rest")
+    assert (refused.request_id, refused.session_id) == ("req-1", sent["sessionId"])
+    assert refused.action_type == "send_mail"
+    record = str(model_to_dict(refused))
+    assert not any(word in record for word in ("tenant1", "user123", theirs["sessionId"], "theirs"))
+    assert isinstance(verify.verify("tenant2"), verify.IntactChain)
+
+
+def test_opening_under_another_tenants_id_is_audited_under_a_key_too(api: Api) -> None:
+    api.post(PATH, REQUESTER, body(requestId="req-1"))
+    headers = {"Idempotency-Key": "key-1"}
+
+    api.post(PATH, OUTSIDER, body(requestId="req-1"), headers=headers)
+
+    assert AuditRecord.objects.filter(event="request:refused").count() == 1
+
+
+def test_opening_under_the_id_of_a_foreign_agents_question_is_audited(
+    api: Api, redis_client: redis.Redis
+) -> None:
+    redis_agents.asks(redis_client, "session-agent", "req-1")
+
+    assert api.post(PATH, OUTSIDER, body(requestId="req-1")).refusal == (409, "E3006")
+
+    assert AuditRecord.objects.get(event="request:refused").tenant_id == "tenant2"
+
+
+def test_opening_under_a_known_id_of_ones_own_tenant_is_not_audited(api: Api) -> None:
+    api.post(PATH, REQUESTER, body(requestId="req-1"))
+
+    assert api.post(PATH, APPROVER, body(requestId="req-1")).refusal == (409, "E3006")
+
+    assert not AuditRecord.objects.filter(event="request:refused").exists()
 
 
 def test_conflict_claims_no_session(api: Api) -> None:

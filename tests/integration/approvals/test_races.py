@@ -134,3 +134,25 @@ def test_session_that_two_tenants_want_at_once_has_one_owner(redis_client: redis
     owner = SessionOwner.objects.get()
     assert ends == {owner.tenant_id: 6, "refused": 6}
     assert AuditRecord.objects.filter(event="session:refused").count() == 6
+
+
+def test_id_that_two_tenants_want_at_once_is_of_one_and_audited_for_the_other(
+    redis_client: redis.Redis,
+) -> None:
+    def open_as(number: int) -> str:
+        actor = factories.actor((REQUESTER, OUTSIDER)[number % 2])
+        question = factories.question(f"session-{number}", request_id="req-a")
+        try:
+            services.open_request(question, actor, Origin.REST)
+        except RequestIdTaken:
+            return "taken"
+        return actor.tenant_id
+
+    ends = Counter(together([lambda n=n: open_as(n) for n in range(12)]))  # type: ignore[misc]
+
+    request = ApprovalRequest.objects.get()
+    assert ends == {request.tenant_id: 1, "taken": 11}
+    refused = AuditRecord.objects.filter(event="request:refused")
+    # Those of the same tenant have met an id of their own.
+    assert refused.count() == 6
+    assert not refused.filter(tenant_id=request.tenant_id).exists()
