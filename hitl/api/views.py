@@ -187,8 +187,11 @@ class SignalView(RequestView):
     def get(self, request: Request, session_id: str) -> Response:
         if not ID_PATTERN.fullmatch(session_id):
             raise errors.SessionNotFound
-        signal = self._signal(session_id)
         tenant_id = self.identity(request).tenant_id
+        # First of all: a foreign session with a signal must take no more work than an unknown one.
+        if not permissions.visible_in(tenant_id).filter(session_id=session_id).exists():
+            return self.success(None, "No signal found for session")
+        signal = self._signal(session_id)
         decided = None if signal is None else _request_of(signal, tenant_id)
         if decided is not None and permissions.may_see_signal(self.actor(request), decided):
             return self.success(signal, "Signal retrieved")

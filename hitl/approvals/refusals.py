@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from structlog.stdlib import get_logger
 
+from dwp_project.gateway import after_answer
 from dwp_project.gateway.errors import DwpError
 from dwp_project.jsontext import parse
 from hitl import errors
@@ -80,10 +81,13 @@ def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) 
     """Record that the actor tried to decide another tenant's request, if the id is of one.
 
     The record is in the deployment's own chain: in the actor's, it would reveal that there is
-    such a request (wire.md, 3.6).
+    such a request (wire.md, 3.6). So would the time that it takes: it is written after the answer.
     """
-    if not ID_PATTERN.fullmatch(request_id):
-        return
+    if ID_PATTERN.fullmatch(request_id):
+        after_answer.run(lambda: _record_if_foreign(request_id, actor, now, tried=tried))
+
+
+def _record_if_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
     requests = ApprovalRequest.objects.filter(request_id=request_id)
     if requests.exclude(tenant_id=actor.tenant_id).exists():
         only_its_id = ApprovalRequest(request_id=request_id)

@@ -141,6 +141,7 @@ def test_signal_is_read_from_the_database_while_redis_is_away(api: Api, redis_aw
 def test_signal_that_nobody_here_wrote_reads_as_none(
     api: Api, redis_client: redis.Redis, text: bytes
 ) -> None:
+    factories.opened("s1")
     redis_client.set("hitl:signal:s1", text)
 
     answer = api.get("/aura/hitl/signals/s1", REQUESTER)

@@ -1,0 +1,175 @@
+"""What is another tenant's takes the work of what does not exist: else the time tells."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+from django.db.backends.utils import CursorWrapper
+from django.utils import timezone
+from redis.connection import AbstractConnection
+
+from dwp_project.offload import run_sync
+from hitl import services
+from hitl.adoption import adopt
+from hitl.models import AuditRecord
+from tests import factories
+from tests.integration import redis_agents
+from tests.integration.calls import Answer
+from tests.integration.exchange import Exchange
+from tests.people import OUTSIDER
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("fresh_hub"),
+]
+
+# As long as each other: only what is done differs.
+FOREIGN, UNKNOWN = "id-foreign", "id-unknown"
+
+
+class Work:
+    """Every statement and every command to Redis since it was last taken, of whatever thread."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._done: list[str] = []
+        execute: Any = CursorWrapper.execute
+        send: Any = AbstractConnection.send_packed_command
+
+        def note_statement(cursor: Any, sql: Any, params: Any = None) -> Any:
+            if '"' in str(sql):  # others prepare a connection
+                self._done.append(str(sql))
+            return execute(cursor, sql, params)
+
+        def note_command(connection: Any, command: Any, *args: Any, **options: Any) -> Any:
+            text = b"".join(command if isinstance(command, list) else [command])
+            self._done.append(text.decode("utf-8", "replace").replace(FOREIGN, UNKNOWN))
+            return send(connection, command, *args, **options)
+
+        monkeypatch.setattr(CursorWrapper, "execute", note_statement)
+        monkeypatch.setattr(AbstractConnection, "send_packed_command", note_command)
+
+    def take(self) -> list[str]:
+        done, self._done = self._done, []
+        return done
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch, redis_client: redis.Redis) -> Work:
+    return Work(monkeypatch)
+
+
+def _pending() -> None:
+    factories.opened(FOREIGN, request_id=FOREIGN)
+
+
+def _overdue() -> None:
+    factories.opened(FOREIGN, request_id=FOREIGN, now=timezone.now() - timedelta(days=1))
+
+
+def _signalled() -> None:
+    _pending()
+    services.approve(FOREIGN, factories.actor())
+
+
+def _cancelled() -> None:
+    _pending()
+    services.cancel(FOREIGN, factories.actor())
+
+
+def _adopted(client: redis.Redis) -> None:
+    redis_agents.asks(client, FOREIGN, FOREIGN)
+    adopt.adopt_request(FOREIGN)
+
+
+@pytest.fixture(params=["pending", "overdue", "signalled", "cancelled", "adopted"])
+async def foreign(request: pytest.FixtureRequest, redis_client: redis.Redis) -> None:
+    """Make a request of another tenant in each state, of the same id as its session."""
+    makers: dict[str, Any] = {
+        "pending": _pending,
+        "overdue": _overdue,
+        "signalled": _signalled,
+        "cancelled": _cancelled,
+        "adopted": lambda: _adopted(redis_client),
+    }
+    await run_sync(makers[request.param])
+
+
+async def done_for(work: Work, method: str, path: str) -> tuple[Any, list[str]]:
+    """Return what is answered, and what is done until then."""
+    exchange = Exchange(method, path, OUTSIDER, b"{}" if method == "POST" else b"")
+    done: list[str] = []
+    put = exchange._outbox.put
+
+    async def note_last(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.body" and not message.get("more_body"):
+            done.extend(work.take())
+        await put(message)
+
+    exchange._outbox.put = note_last  # type: ignore[method-assign, assignment]
+    work.take()
+    async with exchange:
+        status, headers = await exchange.start()
+        answer = Answer(status, headers, await exchange.rest())
+    return answer.facts, done
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/aura/hitl/requests/{}"),
+        ("GET", "/aura/hitl/requests/{}/wait?timeout=1"),
+        ("GET", "/aura/hitl/requests?sessionId={}"),
+        ("GET", "/aura/hitl/signals/{}"),
+        ("GET", "/aura/sessions/{}/stream"),
+        ("POST", "/aura/sessions/{}/cancel"),
+        ("POST", "/aura/hitl/approve/{}"),
+        ("POST", "/aura/hitl/reject/{}"),
+        ("POST", "/aura/hitl/requests/{}/cancel"),
+    ],
+)
+async def test_foreign_id_takes_the_work_of_an_unknown_one(
+    foreign: None, work: Work, method: str, path: str
+) -> None:
+    await done_for(work, method, path.format(UNKNOWN))  # connections are made
+
+    unknown = await done_for(work, method, path.format(UNKNOWN))
+    their = await done_for(work, method, path.format(FOREIGN))
+    malformed = await done_for(work, method, path.format("a%00b"))
+
+    assert their == unknown
+    assert unknown[1]
+    assert malformed[1] == []
+
+
+async def test_decision_on_a_foreign_request_is_audited_after_the_answer(
+    redis_client: redis.Redis, work: Work
+) -> None:
+    await run_sync(_pending)
+
+    await done_for(work, "POST", f"/aura/hitl/approve/{FOREIGN}")
+
+    refused = await run_sync(AuditRecord.objects.get, event="decision:refused")
+    assert (refused.tenant_id, refused.request_id) == ("", FOREIGN)
+
+
+async def test_decision_is_audited_though_its_client_leaves_at_once(
+    redis_client: redis.Redis, work: Work
+) -> None:
+    await run_sync(_pending)
+    work.take()
+
+    async with Exchange("POST", f"/aura/hitl/approve/{FOREIGN}", OUTSIDER, b"{}"):
+        # The thread has begun: what has not is dropped, and decides nothing.
+        while not work.take():  # noqa: ASYNC110 - a statement sets no event
+            await asyncio.sleep(0.001)
+
+    for _ in range(200):
+        if await run_sync(AuditRecord.objects.filter(event="decision:refused").exists):
+            return
+        await asyncio.sleep(0.02)
+    raise AssertionError("the refusal is not audited")
