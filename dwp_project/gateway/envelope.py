@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.core.exceptions import DisallowedHost, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    DisallowedHost,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from rest_framework import exceptions as drf
@@ -90,7 +96,7 @@ def as_error(exc: Exception) -> errors.DwpError:
             return errors.InvalidValue(
                 _("Pages are not served under this host name. The operator sets ALLOWED_HOSTS.")
             )
-        case SuspiciousOperation():
+        case SuspiciousOperation() | BadRequest() | MultiPartParserError():
             return errors.InvalidValue()
         case DatabaseError() if _lacks_tables(exc):
             logger.error("database_without_tables", error=str(exc).strip())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponsePermanentRedirect
 from django.middleware.common import CommonMiddleware
 from django.utils.deprecation import MiddlewareMixin
@@ -11,11 +14,17 @@ from dwp_project.gateway.views import PAGES
 
 
 class CommonForPages(CommonMiddleware):
-    """Checks ALLOWED_HOSTS for pages only. API, stream and health answer under any host name: they
-    rely on the token alone, and probes use addresses."""
+    """Checks ALLOWED_HOSTS for pages only, and refuses NUL in what is sent to them.
+
+    API, stream and health answer under any host name: they rely on the token alone, and probes use
+    addresses. They check every value that they read. Pages pass some on to the database as they
+    come, and PostgreSQL takes no NUL in a text.
+    """
 
     def process_request(self, request: HttpRequest) -> HttpResponsePermanentRedirect | None:
         if request.path_info.startswith(PAGES):
+            if any("\0" in text for text in _texts(request)):
+                raise BadRequest("NUL in a request for a page")
             return super().process_request(request)
         return None
 
@@ -27,3 +36,12 @@ class RenewSignIn(MiddlewareMixin):
         """Renew the sign-in session before anybody asks whose it is."""
         if request.path_info.startswith(PAGES):
             renew_sign_in(request.session)
+
+
+def _texts(request: HttpRequest) -> Iterator[str]:
+    """Yield every text of the request that a page may read."""
+    yield request.path_info
+    yield from request.COOKIES.values()
+    for form in (request.GET, request.POST):
+        for name, values in form.lists():
+            yield from (name, *values)

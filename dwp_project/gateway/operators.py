@@ -74,7 +74,9 @@ def signed_in(request: HttpRequest) -> Operator | None:
     Queries the database for session, user and memberships.
     """
     engine = import_module(settings.SESSION_ENGINE)
-    request.session = engine.SessionStore(request.COOKIES.get(settings.SESSION_COOKIE_NAME))
+    key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+    # A quoted cookie can hold a NUL, which PostgreSQL takes in no text.
+    request.session = engine.SessionStore(key if key.isalnum() else None)
     renew_sign_in(request.session)
     return operator_of(get_user(request))
 

@@ -92,8 +92,6 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         sent = {name: request.GET.get(name, "").strip()[:255] for name in _SEARCH_FIELDS}
         # Older links name the request `q`.
         sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:255]
-        # PostgreSQL takes no NUL in a text, so no record has one.
-        sent = {name: text.replace("\0", "") for name, text in sent.items()}
         before = request.GET.get("before", "")
         is_time_wrong = False
         try:
