@@ -1,11 +1,14 @@
 #!/usr/bin/env python
 """Django's command line for this project."""
 
+import codecs
+import json
 import os
 import sys
 
 
 def main() -> None:
+    _print_in_any_charset()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
@@ -23,6 +26,22 @@ def main() -> None:
             raise
         print(f"It could not be verified: {exc}", file=sys.stderr)
         sys.exit(2)
+
+
+def _print_in_any_charset() -> None:
+    """Have characters that the terminal's charset lacks printed as \\uXXXX.
+
+    By default printing one is an error; the escape is one that readers of JSON know as well.
+    """
+
+    def escape(error: UnicodeError) -> tuple[str, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        return json.dumps(error.object[error.start : error.end])[1:-1], error.end
+
+    codecs.register_error("json-escape", escape)
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="json-escape")
 
 
 if __name__ == "__main__":

@@ -11,22 +11,27 @@ from dwp_project.gateway.first_run import TENANT, Operator
 
 # The user of the three scenarios. Any user may do this: they decide a request of their own.
 _USER = "user123"
-_PROMPT = "메일 3개를 삭제해주세요"
+_PROMPT, _ENGLISH_PROMPT = "메일 3개를 삭제해주세요", "delete 3 mails"
 # The ports that the four services of the original deployment had.
 _SERVICES = {8080: "Gateway", 8081: "Main Service", 8001: "Auth Server", 9000: "Aura-Platform"}
 _EVERYWHERE = {"", "0.0.0.0", "::"}  # noqa: S104 - named here to be replaced in the addresses
 
 
 def text(
-    ports: Sequence[int], warnings: Sequence[str], operator: Operator | None, redis: str
+    ports: Sequence[int],
+    warnings: Sequence[str],
+    operator: Operator | None,
+    redis: str,
+    *,
+    encoding: str = "utf-8",
 ) -> str:
-    """Return the banner. Outside development it contains neither password nor token, because
-    others read the logs of a deployed process."""
+    """Return the banner, for a terminal of this `encoding`. Outside development it contains neither
+    password nor token, because others read the logs of a deployed process."""
     urls = [_url(port) for port in ports]
     parts = [_addresses(ports, urls), *(f"Warning: {warning}" for warning in warnings)]
     parts.append(_sign_in(urls[0], operator))
     if settings.IS_DEVELOPMENT:
-        parts.append(_scenarios(urls[0]))
+        parts.append(_scenarios(urls[0], _prompt(encoding)))
     parts.append(f"Data: {settings.DATA_DIR} · Redis: {redis} · Ctrl-C ends everything.")
     return "\n\n".join(parts) + "\n"
 
@@ -60,7 +65,13 @@ def _sign_in(base: str, operator: Operator | None) -> str:
     return "\n".join(lines)
 
 
-def _scenarios(base: str) -> str:
+def _prompt(encoding: str) -> str:
+    """Return a prompt that can be copied from a terminal of this encoding."""
+    is_shown = _PROMPT.encode(encoding, "replace").decode(encoding) == _PROMPT
+    return _PROMPT if is_shown else _ENGLISH_PROMPT
+
+
+def _scenarios(base: str, prompt: str) -> str:
     lifetime = min(settings.WORKING_DAY_SECONDS, settings.JWT_MAX_LIFETIME)
     token = tokens.issue(_USER, TENANT, "user", lifetime_seconds=lifetime)
     headers = f"-H 'Authorization: Bearer {token}' -H 'X-Tenant-ID: {TENANT}'"
@@ -83,8 +94,8 @@ def _scenarios(base: str) -> str:
             "1. A plain stream:",
             stream("test"),
             "",
-            "2. Approve and resume. In one terminal (in English: delete 3 mails):",
-            stream(_PROMPT),
+            f"2. Approve and resume. In one terminal (in English: {_ENGLISH_PROMPT}):",
+            stream(prompt),
             "   It stops at the event `hitl`. In another terminal paste this, then the event's",
             "   requestId and Enter:",
             approve,

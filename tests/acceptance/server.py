@@ -51,7 +51,11 @@ class RunningServer:
     @property
     def output(self) -> str:
         """What the last start has written so far, both streams."""
-        return self._output.read_text(encoding="utf-8", errors="replace")
+        return self.output_in("utf-8")
+
+    def output_in(self, charset: str) -> str:
+        """What it has written, as a terminal of this charset shows it."""
+        return self._output.read_text(encoding=charset, errors="replace")
 
     @property
     def environment(self) -> dict[str, str]:

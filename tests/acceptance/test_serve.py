@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -56,6 +57,41 @@ def test_serve_shows_commands_for_three_scenarios(server: RunningServer) -> None
     assert streams == [("test", url), ("메일 3개를 삭제해주세요", url)]
     decisions = re.findall(rf'"{base}/api/aura/hitl/(\w+)/\$ID"', server.output)
     assert decisions == ["approve", "reject"]
+
+
+@pytest.mark.parametrize("charset", ["ascii", "latin-1", "cp1252", "euc-kr"])
+def test_terminal_of_another_charset_gets_the_banner(own_server: Maker, charset: str) -> None:
+    server = own_server(env={"PYTHONIOENCODING": charset, "LC_ALL": "C"}).start()
+
+    prompts = re.findall(r"--data-urlencode 'message=(.*?)'", server.output_in(charset))
+    is_korean = charset == "euc-kr"
+    assert prompts == ["test", "메일 3개를 삭제해주세요" if is_korean else "delete 3 mails"]
+    assert "Traceback" not in server.output
+    assert server.stop() == 0
+
+
+def test_commands_print_in_any_charset(own_server: Maker) -> None:
+    server = own_server(env={"PYTHONIOENCODING": "ascii"}).start()
+    headers = server.headers("홍길동", "한국", "admin")
+    opening = {"sessionId": "s", "actionType": "delete_mail"}
+    opened = server.request("POST", "/aura/hitl/requests", headers, opening)
+    assert opened.status == 201, opened.body
+
+    def run(*command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "manage.py", *command],
+            cwd=CHECKOUT,
+            env=server.environment,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert b"Traceback" not in done.stderr, done.stderr
+        return done.stdout.decode("ascii")
+
+    assert "\\ud55c\\uad6d" in run("verify_audit")  # 한국
+    lines = [json.loads(line) for line in run("verify_audit", "--json").splitlines()]
+    assert "한국" in {line.get("tenant") for line in lines}
 
 
 def test_serve_makes_an_operator_who_can_log_in(server: RunningServer) -> None:

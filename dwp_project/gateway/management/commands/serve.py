@@ -67,6 +67,7 @@ class Command(BaseCommand):
                     [f"{port.port} is not served. {port.reason}" for port in [*taken, *lost]],
                     operator,
                     redis,
+                    encoding=getattr(self.stdout, "encoding", None) or "utf-8",
                 )
             )
             self.stdout.flush()
