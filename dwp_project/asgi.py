@@ -22,6 +22,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
 from dwp_project.asgi_types import Receive, Scope, Send
+from dwp_project.gateway.addresses import ForwardedClient
 from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
 from dwp_project.gateway.handler import Handler
@@ -61,4 +62,4 @@ _http = URLRouter(
     ]
 )
 
-application = ProtocolTypeRouter({"http": StripPrefix(BodyCap(_http))})
+application = ProtocolTypeRouter({"http": ForwardedClient(StripPrefix(BodyCap(_http)))})

@@ -13,7 +13,8 @@ import os
 import re
 from collections.abc import Callable, Collection
 from contextlib import suppress
-from ipaddress import ip_address
+from dataclasses import dataclass
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -44,6 +45,18 @@ _SQLITE_OPTIONS = {"cached_statements", "init_command", "timeout", "transaction_
 _MOST_FALLBACKS = 4
 _SEED_BYTES = 32
 _MAKE_A_SECRET = "Make one with: python -c 'import secrets; print(secrets.token_urlsafe(48))'"  # noqa: S105
+# Chosen: more proxies in a row than anybody has.
+_MOST_PROXIES = 16
+
+
+@dataclass(frozen=True, slots=True)
+class TrustedProxies:
+    """The proxies whose word for their client's address counts: the nearest `hops`, or those whose
+    own address is in one of `networks`, or that connect to a Unix socket."""
+
+    hops: int = 0
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+    is_unix_trusted: bool = False
 
 
 class Environment(environ.Env):  # type: ignore[misc, unused-ignore]
@@ -115,6 +128,41 @@ class Environment(environ.Env):  # type: ignore[misc, unused-ignore]
         if value not in choices:
             raise ImproperlyConfigured(f"{var} is {value!r}. Set it to {' or '.join(choices)}.")
         return value
+
+    def trusted_proxies(self, var: str, *, behind_proxy: bool | None) -> TrustedProxies:
+        """Return the proxies to trust: a count, or addresses, networks and `unix`.
+
+        `behind_proxy` is `BEHIND_PROXY`, which means one hop, or none; None if it is not set.
+        """
+        by_count = TrustedProxies(hops=int(bool(behind_proxy)))
+        if var not in self.ENVIRON:
+            return by_count
+        text: str = self.str(var)
+        trusted = self._parse_proxies(var, text)
+        if behind_proxy is not None and trusted != by_count:
+            raise ImproperlyConfigured(
+                f"{var} is {text!r}, but BEHIND_PROXY={str(behind_proxy).lower()} means "
+                f"{var}={by_count.hops}. Leave BEHIND_PROXY out."
+            )
+        return trusted
+
+    @staticmethod
+    def _parse_proxies(var: str, text: str) -> TrustedProxies:
+        items = [item.strip() for item in text.split(",")]
+        try:
+            if text.isdecimal():
+                if int(text[:5]) > _MOST_PROXIES:
+                    raise ValueError(f"at most {_MOST_PROXIES} proxies in a row")
+                return TrustedProxies(hops=int(text))
+            networks = tuple(ip_network(item) for item in items if item != "unix")
+            if any(network.prefixlen == 0 for network in networks):
+                raise ValueError("a network of all addresses would trust everybody")
+        except ValueError as exc:
+            raise ImproperlyConfigured(
+                f"{var} is {text!r} ({exc}). Set it to how many proxies are in front, such as 1, "
+                "or to their addresses: 10.0.0.0/8,192.168.1.5,unix"
+            ) from exc
+        return TrustedProxies(networks=networks, is_unix_trusted="unix" in items)
 
     def log_level(self, var: str, *, default: str) -> str:
         """Return the name of a level of Python's logging."""

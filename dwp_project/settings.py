@@ -14,7 +14,7 @@ from csp import constants as csp
 from dwp_project import openapi
 from dwp_project.configuration import Configuration
 from dwp_project.datadir import data_dir, redis_socket, secret
-from dwp_project.environment import Environment
+from dwp_project.environment import Environment, TrustedProxies
 from dwp_project.strength import MIN_SECRET_BYTES
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -57,8 +57,11 @@ REDIS_URL: str = env.redis_url("REDIS_URL", default="") or env.generate(
 
 HOST: str = env.host("HOST", default="127.0.0.1")
 PORTS: list[int] = env.ports("PORTS", default=[8080, 8081, 8001, 9000])
-# Believe X-Forwarded-For and its kin: only where a proxy sets them, whatever clients send.
 BEHIND_PROXY: bool = env.bool("BEHIND_PROXY", default=False)
+# Whose X-Forwarded-For and -Proto are read: anybody can send them.
+TRUSTED_PROXIES: TrustedProxies = env.trusted_proxies(
+    "TRUSTED_PROXIES", behind_proxy=BEHIND_PROXY if "BEHIND_PROXY" in env else None
+)
 ALLOWED_HOSTS: list[str] = env.host_patterns(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]", HOST]
 )
@@ -223,12 +226,12 @@ CORS_ALLOWED_ORIGINS: list[str] = env.origins(
     if IS_DEVELOPMENT
     else [],
 )
-CORS_ALLOW_CREDENTIALS = True
-CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
-CORS_EXPOSE_HEADERS = ["X-DWP-Signal"]
 # Off for deployments whose gateway answers for CORS: two such headers are none to a browser.
 if not env.bool("CORS_ENABLED", default=True):
     CORS_ALLOWED_ORIGINS = []
+CORS_ALLOW_CREDENTIALS = True
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
+CORS_EXPOSE_HEADERS = ["X-DWP-Signal"]
 CORS_ALLOW_HEADERS = [
     "Authorization",
     "Content-Type",

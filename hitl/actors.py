@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from dwp_project.gateway.addresses import client_address
 from dwp_project.gateway.identity import recorded
 from dwp_project.gateway.roles import Role
 from hitl.states import ActorKind, Channel
@@ -64,7 +65,7 @@ def operator_actor(
 def client_details(request: HttpRequest) -> dict[str, str]:
     """Return the address and user agent of `request` as arguments of `Actor`."""
     return {
-        "address": str(request.META.get("REMOTE_ADDR") or "")[:64],
+        "address": client_address(request),
         "user_agent": recorded(request, "User-Agent"),
     }
 

@@ -27,7 +27,9 @@ JWT_SECRET = "a-secret-that-only-tests-know-0123456789"
 # What the developer's shell may have set, and no test may depend on.
 NOT_INHERITED = (
     "ALLOWED_HOSTS",
+    "BEHIND_PROXY",
     "CORS_ALLOWED_ORIGINS",
+    "CORS_ENABLED",
     "DJANGO_SECRET_KEY",
     "DJANGO_SECRET_KEY_FALLBACKS",
     "DWP_ENVIRONMENT",
@@ -38,6 +40,7 @@ NOT_INHERITED = (
     "LOG_FORMAT",
     "PORTS",
     "TIME_ZONE",
+    "TRUSTED_PROXIES",
 )
 # What a crash would lose is of no interest here, and syncing takes most of the time.
 _POSTGRES_OPTIONS = """

@@ -37,13 +37,6 @@ _SWEEP_SECONDS = 1.0
 # Chosen: a loop that fails at once does not fill the log, and the promised delays of its work are
 # not long exceeded.
 _BACKGROUND_PAUSE_SECONDS = 5.0
-# The headers in which a reverse proxy names its client. Read behind one only, as anybody can send
-# them.
-_PROXY_HEADERS: dict[str, Any] = {
-    "proxy_forwarded_address_header": "X-Forwarded-For",
-    "proxy_forwarded_port_header": "X-Forwarded-Port",
-    "proxy_forwarded_proto_header": "X-Forwarded-Proto",
-}
 
 
 class Server(DaphneServer):
@@ -62,7 +55,6 @@ class Server(DaphneServer):
         background: Callable[[], Coroutine[Any, Any, None]] | None = None,
         on_ready: Callable[[], None] | None = None,
         on_drain: DrainCallback | None = None,
-        is_behind_proxy: bool = False,
         limits: Limits = DEFAULT_LIMITS,
     ) -> None:
         super().__init__(
@@ -72,7 +64,6 @@ class Server(DaphneServer):
             signal_handlers=False,
             ready_callable=self._listen,
             server_name="",
-            **_PROXY_HEADERS if is_behind_proxy else {},
         )
         self.connections: dict[Any, dict[str, Any]] = {}
         self._ports = list(ports)

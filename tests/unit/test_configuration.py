@@ -70,9 +70,11 @@ MEANINGLESS = {
     "HOST": ["", "http://127.0.0.1", "127.0.0.1:8080", "a b", "[::1]"],
     "PORTS": ["", ",", "abc", "8080;8081", "-1", "65536", "99999", "8080.5"],
     "BEHIND_PROXY": ["", "maybe", "2", "ture"],
+    "TRUSTED_PROXIES": ["", "maybe", "-1", "17", "10.0.0.1/8", "0.0.0.0/0", "10.0.0.1,nginx"],
     "SECURE_COOKIES": ["", "maybe"],
     "HSTS_SECONDS": ["", "-1", "a year"],
     "ALLOWED_HOSTS": ["", "https://dwp.example.com", "dwp.example.com:8080", "a/b", "*.a.example"],
+    "CORS_ENABLED": ["", "maybe"],
     "CORS_ALLOWED_ORIGINS": [
         "*",
         "app.example.com",
@@ -155,6 +157,8 @@ GOOD = {
     "HOST": ["0.0.0.0", "::", "::1", "localhost", "db-1.internal"],  # noqa: S104
     "PORTS": ["0", "8080", "8080, 8081"],
     "BEHIND_PROXY": ["true", "True", "1", "yes", "false", "0", "no"],
+    "TRUSTED_PROXIES": ["0", "1", "2", "10.0.0.0/8,192.168.1.5, ::1,unix", "unix"],
+    "CORS_ENABLED": ["true", "false"],
     "ALLOWED_HOSTS": ["dwp.example.com,127.0.0.1,[::1]", ".example.com", "Dwp.Example.com"],
     "CORS_ALLOWED_ORIGINS": ["", "https://app.example.com:8443,app://localhost,http://[::1]:3000"],
     "CSRF_TRUSTED_ORIGINS": ["", "https://*.example.com,https://dwp.example.com:8443"],

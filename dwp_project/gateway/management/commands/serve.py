@@ -78,7 +78,6 @@ class Command(BaseCommand):
             background=background.run,
             on_ready=say_ready,
             on_drain=background.drain,
-            is_behind_proxy=settings.BEHIND_PROXY,
         ).run()
 
     def _end_calls(self) -> None:
