@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from io import BytesIO
 from typing import Any
 
@@ -16,6 +17,11 @@ from dwp_project.jsontext import compact
 from dwp_project.sse.consumer import CUT
 
 logger = structlog.get_logger(__name__)
+
+# daphne refuses a header with the byte 0x85, because it ends a line where the request of a
+# WebSocket is rebuilt. None is here, and many Korean syllables have it in UTF-8. Nobody can guess
+# what stands for it while daphne looks.
+_REFUSED, _STAND_IN = b"\x85", secrets.token_hex(16).encode()
 
 
 class Request(WebRequest):
@@ -51,7 +57,16 @@ class Request(WebRequest):
         """Process the request without the headers that ask for another root or protocol."""
         for name in (b"daphne-root-path", b"upgrade"):
             self.requestHeaders.removeHeader(name)
+        for name, values in list(self.requestHeaders.getAllRawHeaders()):
+            if any(_REFUSED in value for value in values):
+                changed = [value.replace(_REFUSED, _STAND_IN) for value in values]
+                self.requestHeaders.setRawHeaders(name, changed)
         return super().process()
+
+    @property
+    def sent_headers(self) -> list[tuple[bytes, bytes]]:
+        """Return the headers for the application, as the client sent them."""
+        return [(name, value.replace(_STAND_IN, _REFUSED)) for name, value in self.clean_headers]
 
     def handle_reply(self, message: Any) -> None:
         """Send a message of the application, or cut the connection if the message is `CUT`."""

@@ -122,6 +122,7 @@ class Server(DaphneServer):
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         scope[TOO_LARGE] = protocol.is_too_large
+        scope["headers"] = protocol.sent_headers
         scope["extensions"] = {DRAIN: partial(self._drains.add, protocol)}
         # An empty context: the next request of a connection would inherit the context variables
         # of the one before, with executors of Django that are shut down.

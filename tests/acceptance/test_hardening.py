@@ -30,6 +30,16 @@ def test_upgrade_to_a_websocket_is_answered_as_plain_http(server: RunningServer)
     assert head.startswith(b"HTTP/1.1 200 ")
 
 
+def test_every_korean_syllable_may_be_in_a_header(server: RunningServer) -> None:
+    # From 가 to 힣: one in 64 ends in the byte 0x85 in UTF-8, which daphne refuses.
+    syllables = "".join(chr(code) for code in range(0xAC00, 0xD7A4))
+
+    for start in range(0, len(syllables), 500):
+        tenant = syllables[start : start + 500]
+        answer = server.get("/auth/policy", {"X-Tenant-ID": tenant})
+        assert (answer.status, answer.json()["data"]["tenantId"]) == (200, tenant)
+
+
 def test_long_prompt_fits_in_the_query(server: RunningServer) -> None:
     with server.stream(f"{START_PATH}?message={'x' * 200_000}", server.headers()) as stream:
         assert stream.head.status == 200
