@@ -31,6 +31,8 @@ JWT_MAX_LIFETIME: int = env.int("JWT_MAX_LIFETIME", default=24 * 3600)
 # How long the banner's token is valid, and by default a login's. Chosen: a working day.
 WORKING_DAY_SECONDS = 8 * 3600
 JWT_LOGIN_LIFETIME: int = env.int("JWT_LOGIN_LIFETIME", default=WORKING_DAY_SECONDS)
+# By how many seconds the clocks of issuers and readers of tokens may differ (wire.md, 1).
+JWT_LEEWAY = 30
 REDIS_URL: str = env.str("REDIS_URL", default="") or f"unix://{redis_socket(DATA_DIR)}"
 
 HOST: str = env.str("HOST", default="127.0.0.1")
@@ -230,7 +232,7 @@ SIMPLE_JWT = {
     "USER_ID_CLAIM": "sub",
     "TOKEN_TYPE_CLAIM": None,
     "JTI_CLAIM": None,
-    "LEEWAY": 30,
+    "LEEWAY": JWT_LEEWAY,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "DWP approvals and agent stream",

@@ -85,7 +85,7 @@ class StartConsumer(StreamConsumer):
 
     async def answer(self) -> None:
         try:
-            identity = self.identity()
+            identity = await self.identity()
         except UserMismatch as exc:
             return await self._refuse_user(exc)
         prompt = self._prompt()
@@ -142,7 +142,7 @@ class AttachConsumer(StreamConsumer):
     """`GET /aura/sessions/{sessionId}/stream`: follow one of the user's own sessions."""
 
     async def answer(self) -> None:
-        identity = self.identity()
+        identity = await self.identity()
         session = await run_sync(
             sessions.find,
             self.scope["url_route"]["kwargs"]["session_id"],

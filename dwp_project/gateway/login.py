@@ -11,7 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dwp_project.gateway import schema, signals, tokens
+from dwp_project.gateway import accounts, schema, signals, tokens
 from dwp_project.gateway.errors import WrongCredentials
 from dwp_project.gateway.identity import Identity, header
 from dwp_project.gateway.models import role_in
@@ -78,6 +78,7 @@ class LoginView(PublicView):
                     role,
                     lifetime_seconds=lifetime,
                     email=user.email or None,
+                    account=accounts.claim_of(user),
                 ),
                 "tokenType": "Bearer",
                 "expiresIn": lifetime,
