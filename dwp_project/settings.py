@@ -225,6 +225,15 @@ AUTHENTICATION_BACKENDS = [
     "dwp_project.gateway.passwords.PasswordBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
 # Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
