@@ -6,6 +6,7 @@ machine needs nothing. docs/reference/settings.md lists every variable.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ INSTALLED_APPS = [
     "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -73,6 +75,7 @@ MIDDLEWARE = [
     "dwp_project.gateway.current_request.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "dwp_project.urls"
 ASGI_APPLICATION = "dwp_project.asgi.application"
@@ -234,6 +237,16 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+# Too many failed sign-ins lock a name and address, or an address (dwp_project/gateway/lockout.py).
+AXES_HANDLER = "dwp_project.gateway.lockout.LockoutHandler"
+AXES_CLIENT_IP_CALLABLE = "dwp_project.gateway.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "dwp_project.gateway.views.too_many_attempts"
+# Chosen: a person mistypes less often than that, and 20 guesses an hour find no password.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# The audit has what axes' own pages would show.
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
