@@ -75,6 +75,7 @@ MIDDLEWARE = [
     "dwp_project.gateway.current_request.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dwp_project.gateway.sign_in_sessions.EndChangedSessions",
     "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "dwp_project.urls"
@@ -165,6 +166,8 @@ STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+# A sign-in session ends so long after the sign-in, used or not. Chosen: longer than any shift.
+SESSION_COOKIE_AGE = 12 * 3600
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

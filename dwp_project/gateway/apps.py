@@ -7,4 +7,5 @@ class GatewayConfig(AppConfig):
     verbose_name = _("people and tenants")
 
     def ready(self) -> None:
-        from dwp_project.gateway import checks  # noqa: F401 - registers the system checks
+        # Registers the system checks, and the receiver that begins sign-in sessions.
+        from dwp_project.gateway import checks, sign_in_sessions  # noqa: F401
