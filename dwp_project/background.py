@@ -10,14 +10,18 @@ import asyncio
 from datetime import timedelta
 
 import hitl.background.clock
+from dwp_project.gateway import lockout
 from hitl.adoption import scanner
 from hitl.background import comparison
 from hitl.background.chores import Chore
 from hitl.delivery import relay
 from streaming import recovery, retention, runner
 
-# Hourly, as retention counts in days.
-_CHORES = (Chore("remove-old-events", timedelta(hours=1), retention.remove_old),)
+# Hourly, as retention counts in days, and few sign-ins fail.
+_CHORES = (
+    Chore("remove-old-events", timedelta(hours=1), retention.remove_old),
+    Chore("remove-failed-sign-ins", timedelta(hours=1), lockout.remove_expired),
+)
 
 
 async def run() -> None:

@@ -6,6 +6,7 @@ a bare machine needs nothing. docs/reference/settings.md lists every variable.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,8 @@ WORKING_DAY_SECONDS = 8 * 3600
 JWT_LOGIN_LIFETIME: int = env.whole(
     "JWT_LOGIN_LIFETIME", default=WORKING_DAY_SECONDS, least=1, most=JWT_MAX_LIFETIME
 )
+# By how many seconds the clocks of issuers and readers of tokens may differ (wire.md, 1).
+JWT_LEEWAY = 30
 REDIS_URL: str = env.redis_url("REDIS_URL", default="") or env.generate(
     lambda: f"unix://{redis_socket(DATA_DIR)}"
 )
@@ -82,6 +85,7 @@ INSTALLED_APPS = [
     "csp",
     "drf_spectacular",
     "drf_spectacular_sidecar",
+    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -97,6 +101,8 @@ MIDDLEWARE = [
     "dwp_project.gateway.current_request.RememberRequest",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "dwp_project.gateway.sign_in_sessions.EndChangedSessions",
+    "axes.middleware.AxesMiddleware",
 ]
 ROOT_URLCONF = "dwp_project.urls"
 ASGI_APPLICATION = "dwp_project.asgi.application"
@@ -187,6 +193,8 @@ STATIC_URL = "/static/"
 # Served from where the packages keep them; nothing has to be collected.
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
+# A sign-in session ends so long after the sign-in, used or not. Chosen: longer than any shift.
+SESSION_COOKIE_AGE = 12 * 3600
 CSRF_TRUSTED_ORIGINS: list[str] = env.origin_patterns("CSRF_TRUSTED_ORIGINS", default=[])
 # A browser then reaches every port of the host by HTTPS only, so it has to be asked for.
 SECURE_HSTS_SECONDS: int = env.whole("HSTS_SECONDS", default=0, most=100_000_000)
@@ -263,6 +271,25 @@ AUTHENTICATION_BACKENDS = [
     "dwp_project.gateway.passwords.PasswordBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+# Too many failed sign-ins lock a name and address, or an address (dwp_project/gateway/lockout.py).
+AXES_HANDLER = "dwp_project.gateway.lockout.LockoutHandler"
+AXES_CLIENT_IP_CALLABLE = "dwp_project.gateway.addresses.client_address"
+AXES_LOCKOUT_CALLABLE = "dwp_project.gateway.views.too_many_attempts"
+# Chosen: a person mistypes less often than that, and 20 guesses an hour find no password.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+# The audit has what axes' own pages would show.
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
 # Tokens come from other issuers as well: no `token_type`, no `jti`, the user is `sub`.
 SIMPLE_JWT = {
     "ALGORITHM": "HS256",
@@ -270,7 +297,7 @@ SIMPLE_JWT = {
     "USER_ID_CLAIM": "sub",
     "TOKEN_TYPE_CLAIM": None,
     "JTI_CLAIM": None,
-    "LEEWAY": 30,
+    "LEEWAY": JWT_LEEWAY,
 }
 SPECTACULAR_SETTINGS = openapi.SPECTACULAR_SETTINGS
 

@@ -85,6 +85,8 @@ class AuditEvent(models.TextChoices):
     SIGNED_IN = "user:signed_in", _("signed in")
     SIGNED_OUT = "user:signed_out", _("signed out")
     SIGN_IN_FAILED = "user:sign_in_failed", _("sign-in failed")
+    SIGN_IN_LOCKED = "user:sign_in_locked", _("sign-ins locked")
+    SIGN_IN_UNLOCKED = "user:sign_in_unlocked", _("sign-ins unlocked")
     AUDIT_EXPORTED = "audit:exported", _("audit records exported")
     AUDIT_VERIFIED = "audit:verified", _("audit chain verified")
     CHECKPOINTS_REWRITTEN = "checkpoints:rewritten", _("lost checkpoint file written again")

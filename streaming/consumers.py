@@ -34,12 +34,22 @@ _RETRY_MILLISECONDS = (500, 5000)
 class StreamConsumer(ApiConsumer):
     """Sends one session's events from a cursor on, to `[DONE]`."""
 
-    async def stream(self, session_pk: int, after: int) -> None:
-        # Subscribe before the first read: an event that commits in between then causes a wake-up.
-        async with hub().subscribe(log.wake_topic(session_pk)) as subscription:
-            await self.begin()
-            await subscription.confirmed(CONFIRM_SECONDS)
-            await self._follow(session_pk, after, subscription)
+    async def stream(self, session_pk: int, after: int, identity: Identity) -> None:
+        """Send the session's events after sequence `after`; cut when the token has run out, so
+        that the client comes back with a new one. The session runs on (wire.md, 4.3)."""
+        lifetime = asyncio.timeout(identity.accepted_until - time.time())
+        try:
+            # Subscribe before the first read: what commits in between then causes a wake-up.
+            async with lifetime, hub().subscribe(log.wake_topic(session_pk)) as subscription:
+                await self.begin()
+                await subscription.confirmed(CONFIRM_SECONDS)
+                await self._follow(session_pk, after, subscription)
+        except TimeoutError:
+            if not lifetime.expired():
+                raise
+            if not self.is_started:
+                await self.begin()
+            return await self.cut()
         await self.finish(frames.DONE)
 
     async def begin(self) -> None:
@@ -85,7 +95,7 @@ class StartConsumer(StreamConsumer):
 
     async def answer(self) -> None:
         try:
-            identity = self.identity()
+            identity = await self.identity()
         except UserMismatch as exc:
             return await self._refuse_user(exc)
         prompt = self._prompt()
@@ -98,10 +108,10 @@ class StartConsumer(StreamConsumer):
         )
         if resumed is not None:
             session, after = resumed
-            return await self.stream(session.pk, after)
+            return await self.stream(session.pk, after, identity)
         # Shielded: if the client disconnects now, its session is still created and started.
         session_pk = await asyncio.shield(_begin_session(prompt, identity))
-        await self.stream(session_pk, 0)
+        await self.stream(session_pk, 0, identity)
 
     def _prompt(self) -> sessions.Prompt:
         """Return the prompt of the request; raise `ValidationFailed` or `BodyTooLarge`."""
@@ -142,7 +152,7 @@ class AttachConsumer(StreamConsumer):
     """`GET /aura/sessions/{sessionId}/stream`: follow one of the user's own sessions."""
 
     async def answer(self) -> None:
-        identity = self.identity()
+        identity = await self.identity()
         session = await run_sync(
             sessions.find,
             self.scope["url_route"]["kwargs"]["session_id"],
@@ -151,7 +161,7 @@ class AttachConsumer(StreamConsumer):
         )
         session_pk, sequence = events.cursor_of(header(self.request, "Last-Event-ID")) or (0, 0)
         is_of_session = session_pk == session.pk and sequence <= session.last_sequence
-        await self.stream(session.pk, sequence if is_of_session else 0)
+        await self.stream(session.pk, sequence if is_of_session else 0, identity)
 
 
 async def _begin_session(prompt: sessions.Prompt, identity: Identity) -> int:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway import accounts_admin as accounts_admin  # registers the accounts' pages
-from dwp_project.gateway import signals
+from dwp_project.gateway import lockout, signals
 from dwp_project.gateway.passwords import SESSION_BACKEND
 
 admin.site.site_title = admin.site.site_header = _("Approvals")
@@ -29,6 +29,8 @@ class SignInForm(AdminAuthenticationForm):
         try:
             super().confirm_login_allowed(user)
         except ValidationError:
+            assert self.request is not None
+            lockout.count_failure(self.request, user.get_username())
             signals.sign_in_refused.send(
                 SignInForm, request=self.request, username=user.get_username()
             )

@@ -5,3 +5,7 @@ from django.utils.translation import gettext_lazy as _
 class GatewayConfig(AppConfig):
     name = "dwp_project.gateway"
     verbose_name = _("people and tenants")
+
+    def ready(self) -> None:
+        # Registers the receiver that begins sign-in sessions.
+        from dwp_project.gateway import sign_in_sessions  # noqa: F401

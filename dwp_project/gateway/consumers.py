@@ -48,9 +48,9 @@ class ApiConsumer(HttpConsumer):
         """Answer `self.request`: send one response, or raise a `DwpError`."""
         raise NotImplementedError
 
-    def identity(self) -> Identity:
+    async def identity(self) -> Identity:
         """Return who sends the request; raise what `gateway.identity.authenticate` raises."""
-        return authenticate(self.request)
+        return await run_sync(authenticate, self.request)
 
     async def send_json(self, body: dict[str, Any], status: int = 200) -> None:
         """Send a complete JSON answer."""

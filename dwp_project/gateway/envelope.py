@@ -70,6 +70,8 @@ def error_headers(error: errors.DwpError) -> dict[str, str]:
         return {"WWW-Authenticate": "Bearer"}
     if error.code is errors.ErrorCode.DATABASE_AWAY:
         return {"Retry-After": "1"}
+    if isinstance(error, errors.TooManyAttempts):
+        return {"Retry-After": str(error.seconds)}
     return {}
 
 

@@ -38,6 +38,7 @@ class ErrorCode(Enum):
             "Nothing is decided. Have the audit verified, and ask again in a new request."
         ),
     )
+    TOO_MANY_ATTEMPTS = ("E4290", 429, _("Too many sign-ins have failed. Wait, then try again."))
     VALIDATION = ("E4000", 400, _("The body failed validation."))
     TOO_LARGE = ("E4130", 413, _("The body is too large: at most 256 KiB are accepted."))
     UPSTREAM_TIMEOUT = ("E5001", 504, _("A service behind this one did not answer in time."))
@@ -116,6 +117,21 @@ class Gone(DwpError):
 
 class Conflict(DwpError):
     code = ErrorCode.CONFLICT
+
+
+class TooManyAttempts(DwpError):
+    """Too many sign-ins have failed; `seconds` until the next may be tried."""
+
+    code = ErrorCode.TOO_MANY_ATTEMPTS
+    title: ClassVar[str | Promise] = _("Too many sign-ins have failed")
+
+    def __init__(self, seconds: int) -> None:
+        self.seconds = seconds
+        minutes = -(-seconds // 60)
+        super().__init__(
+            _("Too many sign-ins have failed. Wait %(minutes)d min, then try again.")
+            % {"minutes": minutes}
+        )
 
 
 class ValidationFailed(DwpError):

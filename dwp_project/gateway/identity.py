@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
-from dwp_project.gateway import errors, tokens
+from dwp_project.gateway import accounts, errors, tokens
 from dwp_project.gateway.models import role_in
 from dwp_project.gateway.roles import USER
 
@@ -25,9 +25,11 @@ class Identity:
 
     user_id: str
     tenant_id: str
+    # As the token says; that of a token which follows an account is the membership's.
     token_role: str | None
     email: str | None
-    expires_at: int
+    # Unix seconds: when the token is not accepted any more.
+    accepted_until: int
 
     is_authenticated = True
 
@@ -41,7 +43,7 @@ class Identity:
 
 
 def authenticate(request: HttpRequest) -> Identity:
-    """Return who sends `request` (wire.md, 1).
+    """Return who sends `request` (wire.md, 1); may query the database for the token's account.
 
     Checks in this order, and raises `TenantMissing`, `AuthenticationRequired`, `TokenExpired` or
     `TokenInvalid`, `TenantMismatch`, `UserMismatch`.
@@ -50,6 +52,7 @@ def authenticate(request: HttpRequest) -> Identity:
     if tenant_id is None:
         raise errors.TenantMissing
     claims = tokens.verify(_bearer(request))
+    role = accounts.role_of(claims) if claims.account else claims.role
     if tenant_id != claims.tenant_id:
         raise errors.TenantMismatch
     user_id = header(request, "X-User-ID")
@@ -58,9 +61,9 @@ def authenticate(request: HttpRequest) -> Identity:
     return Identity(
         user_id=claims.user_id,
         tenant_id=claims.tenant_id,
-        token_role=claims.role,
+        token_role=role,
         email=claims.email,
-        expires_at=claims.expires_at,
+        accepted_until=claims.accepted_until,
     )
 
 

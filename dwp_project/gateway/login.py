@@ -11,8 +11,8 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from dwp_project.gateway import schema, signals, tokens
-from dwp_project.gateway.errors import WrongCredentials
+from dwp_project.gateway import accounts, lockout, schema, signals, tokens
+from dwp_project.gateway.errors import TooManyAttempts, WrongCredentials
 from dwp_project.gateway.identity import Identity, header
 from dwp_project.gateway.models import role_in
 from dwp_project.gateway.views import EnvelopeView, PublicView
@@ -52,8 +52,12 @@ class LoginView(PublicView):
         user_id, tenant_id = body["username"], body["tenantId"]
         # Always both look-ups, so that the time does not reveal which of them failed.
         user = authenticate(request._request, username=user_id, password=body["password"])
+        if (seconds := lockout.seconds_locked(request._request)) is not None:
+            raise TooManyAttempts(seconds)
         role = role_in(user_id, tenant_id)
         if user is None or role is None:
+            if user is not None:
+                lockout.count_failure(request._request, user_id)
             signals.login_refused.send(
                 LoginView,
                 request=request._request,
@@ -69,6 +73,7 @@ class LoginView(PublicView):
             tenant_id=tenant_id,
             role=role,
         )
+        lockout.forget_failures(request._request, user)
         lifetime = min(settings.JWT_LOGIN_LIFETIME, settings.JWT_MAX_LIFETIME)
         return self.success(
             {
@@ -78,6 +83,7 @@ class LoginView(PublicView):
                     role,
                     lifetime_seconds=lifetime,
                     email=user.email or None,
+                    account=accounts.claim_of(user),
                 ),
                 "tokenType": "Bearer",
                 "expiresIn": lifetime,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from axes.backends import AxesBackend
 from django.contrib.auth import hashers
-from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
@@ -15,8 +15,9 @@ from django.http import HttpRequest
 SESSION_BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 
-class PasswordBackend(ModelBackend):
-    """Django's own way to authenticate, in which a rehash commits with its audit record."""
+class PasswordBackend(AxesBackend):
+    """Django's own way to authenticate, in which a locked name or address tries no password and a
+    rehash commits with its audit record."""
 
     def authenticate(
         self,
@@ -27,10 +28,13 @@ class PasswordBackend(ModelBackend):
     ) -> User | None:
         """Return the active user of this name and password, or None where one is missing.
 
-        Raises `PermissionDenied` for a wrong one: no further backend hashes it again.
+        Raises `PermissionDenied` for a wrong one, so that no further backend hashes it again, and
+        for a locked sign-in, before it hashes: nobody learns whether the password was right.
         """
         if username is None or password is None:
             return None
+        if request is not None:
+            super().authenticate(request, username, password)
         user = User.objects.filter(username=username).first()
         if user is None:
             # As much work as for a user that exists: the time must not tell them apart.

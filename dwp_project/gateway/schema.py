@@ -67,6 +67,7 @@ login = extend_schema_view(
             errors.ValidationFailed("password: This field is required."),
             errors.BodyTooLarge(),
             errors.WrongCredentials(),
+            errors.TooManyAttempts(900),
             *STORED,
         ],
         is_public=True,

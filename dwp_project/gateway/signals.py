@@ -12,6 +12,12 @@ login_refused = Signal()
 # A sign-in to the pages with a right password by somebody who is not of the staff. Arguments:
 # request, username.
 sign_in_refused = Signal()
+# Too many sign-ins failed. Arguments: request, username, address, by: what is locked, "name and
+# address" or "address"; failures: how many.
+sign_in_locked = Signal()
+# Failed sign-ins were removed, and locks with them. Arguments: username, address; empty ones stand
+# for every name and every address.
+sign_in_unlocked = Signal()
 # Changes of memberships. Arguments: membership, a dict of username, tenant_id and role, as it is
 # now or was before it was removed; a changed one has the dict `before` as well.
 membership_added = Signal()

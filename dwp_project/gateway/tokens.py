@@ -7,6 +7,7 @@ empty subjects, missing tenants, tokens of unlimited lifetime or size.
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,9 @@ from dwp_project.gateway.errors import TokenExpired, TokenInvalid
 # Both from wire.md, 1; columns of ids are as long.
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_ID_LENGTH = 255
+# The claim `acct` (dwp_project/gateway/accounts.py): an account's primary key, and characters that
+# change with its password.
+_ACCOUNT = re.compile(r"[1-9][0-9]{0,17}\.[0-9a-f]{22}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,13 @@ class Claims:
     email: str | None
     issued_at: int
     expires_at: int
+    # The account of a token that our own login minted; other issuers send none.
+    account: str | None = None
+
+    @property
+    def accepted_until(self) -> int:
+        """When the token is refused, the leeway for clocks that differ included; Unix seconds."""
+        return self.expires_at + settings.JWT_LEEWAY
 
 
 class _DeployedToken(Token):
@@ -77,6 +88,7 @@ def verify(raw: bytes) -> Claims:
         email=_optional(payload, "email"),
         issued_at=issued_at,
         expires_at=expires_at,
+        account=_account(payload),
     )
 
 
@@ -87,14 +99,19 @@ def issue(
     *,
     lifetime_seconds: int,
     email: str | None = None,
+    account: str | None = None,
 ) -> str:
-    """Return a new token; `lifetime_seconds` at most `JWT_MAX_LIFETIME`, else `ValueError`."""
+    """Return a new token; `lifetime_seconds` at most `JWT_MAX_LIFETIME`, else `ValueError`.
+
+    A token with an `account` (`dwp_project.gateway.accounts.claim_of`) follows that account.
+    """
     if not 0 < lifetime_seconds <= settings.JWT_MAX_LIFETIME:
         raise ValueError(f"a token may live 1 to {settings.JWT_MAX_LIFETIME} seconds")
     now = int(time.time())
     payload: dict[str, Any] = {"sub": user_id, "tenant_id": tenant_id}
     payload |= {"role": role} if role else {}
     payload |= {"email": email} if email else {}
+    payload |= {"acct": account} if account else {}
     return token_backend.encode(payload | {"iat": now, "exp": now + lifetime_seconds})
 
 
@@ -147,6 +164,13 @@ def _optional(payload: dict[str, Any], claim: str) -> str | None:
     if not is_identifier(value):
         raise _unusable(claim)
     return str(value)
+
+
+def _account(payload: dict[str, Any]) -> str | None:
+    value = _optional(payload, "acct")
+    if value is not None and not _ACCOUNT.fullmatch(value):
+        raise TokenInvalid
+    return value
 
 
 def _seconds(payload: dict[str, Any], claim: str) -> int:

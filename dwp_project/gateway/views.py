@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar
 
+from django.contrib.admin import site
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views import defaults
@@ -14,9 +15,16 @@ from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
-from dwp_project.gateway import envelope
+from dwp_project.gateway import envelope, lockout
 from dwp_project.gateway.body import read_json
-from dwp_project.gateway.errors import DatabaseAway, DwpError, Forbidden, MethodNotAllowed, NotFound
+from dwp_project.gateway.errors import (
+    DatabaseAway,
+    DwpError,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    TooManyAttempts,
+)
 from dwp_project.gateway.identity import Identity
 from dwp_project.outages import DATABASE_AWAY
 
@@ -124,6 +132,20 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if isinstance(sys.exc_info()[1], DATABASE_AWAY):
         return unavailable(DatabaseAway(), request)
     return defaults.server_error(request) if is_page else envelope.render_error(DwpError(), request)
+
+
+def too_many_attempts(
+    request: HttpRequest, original_response: HttpResponse, credentials: Any = None
+) -> HttpResponse:
+    """Answer a locked sign-in (`AXES_LOCKOUT_CALLABLE`); the API's answer says so already."""
+    seconds = lockout.seconds_locked(request)
+    if seconds is None or not request.path_info.startswith(PAGES):
+        return original_response
+    error = TooManyAttempts(seconds)
+    context = {"error": error, "site_header": site.site_header, "site_title": site.site_title}
+    page = render_to_string("gateway/locked.html", context, request)
+    headers = envelope.error_headers(error)
+    return HttpResponse(page, status=error.code.status, headers=headers)
 
 
 def unavailable(error: DatabaseAway, request: HttpRequest) -> HttpResponse:

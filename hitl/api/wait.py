@@ -41,7 +41,7 @@ class WaitConsumer(ApiConsumer):
         self._draining.set()
 
     async def answer(self) -> None:
-        identity = self.identity()
+        identity = await self.identity()
         seconds = self._seconds()
         request_id = self.scope["url_route"]["kwargs"]["request_id"]
         await run_sync(services.find, request_id, identity.tenant_id)

@@ -21,7 +21,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
-from dwp_project.gateway import signals
+from dwp_project.gateway import lockout, signals
 from dwp_project.gateway.current_request import current_request
 from dwp_project.gateway.models import Membership, role_in, tenants_of
 from dwp_project.gateway.views import PAGES
@@ -45,6 +45,8 @@ def connect() -> None:
         (signals.logged_in, _record_login, None),
         (signals.login_refused, _record_refused_login, None),
         (signals.sign_in_refused, _record_refused_sign_in, None),
+        (signals.sign_in_locked, _record_lock, None),
+        (signals.sign_in_unlocked, _record_unlock, None),
         (signals.membership_added, _record_added_membership, None),
         (signals.membership_changed, _record_changed_membership, None),
         (signals.membership_removed, _record_removed_membership, None),
@@ -96,9 +98,11 @@ def _record_failed_sign_in(
     credentials: dict[str, Any], request: HttpRequest | None = None, **kwargs: Any
 ) -> None:
     # A failed login over REST is recorded by `_record_refused_login`, which knows its tenant.
+    # One that was locked is recorded once, when the lock begins.
     if _is_page(request):
         assert request is not None
-        _record_no_sign_in(request, str(credentials.get("username") or ""))
+        if lockout.seconds_locked(request) is None:
+            _record_no_sign_in(request, str(credentials.get("username") or ""))
 
 
 def _record_refused_sign_in(request: HttpRequest, username: str, **kwargs: Any) -> None:
@@ -110,6 +114,22 @@ def _record_no_sign_in(
 ) -> None:
     people = _person_in_each_tenant(request, username)
     _write_if_possible(people, AuditEvent.SIGN_IN_FAILED, details)
+
+
+def _record_lock(
+    request: HttpRequest, username: str, address: str, by: str, failures: int, **kwargs: Any
+) -> None:
+    # The deployment's chain: an address is nobody's, and whose the name is must not take longer.
+    channel = Channel.ADMIN if _is_page(request) else Channel.REST
+    details = {"locked": by, "address": address, "failures": failures}
+    _write_if_possible(
+        [_person(request, username, "", channel)], AuditEvent.SIGN_IN_LOCKED, details
+    )
+
+
+def _record_unlock(username: str, address: str, **kwargs: Any) -> None:
+    details = {"user": _printable(username, _MAX_NAME_LENGTH), "address": address}
+    _write([_current_actor("")], AuditEvent.SIGN_IN_UNLOCKED, details)
 
 
 # --- memberships and accounts -----------------------------------------------------------

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
 import pytest
@@ -56,13 +58,13 @@ def test_query_without_end_is_refused_with_413(server: RunningServer) -> None:
 
 
 def test_logins_of_strangers_hold_up_no_approval(server: RunningServer) -> None:
-    body = {"username": "nobody", "password": "wrong", "tenantId": "tenant1"}
     answers: list[int] = []
 
-    def log_in() -> None:
+    def log_in(number: int) -> None:
+        body = {"username": f"nobody{number}", "password": "wrong", "tenantId": "tenant1"}
         answers.append(server.request("POST", "/api/auth/login", {}, body).status)
 
-    crowd = [threading.Thread(target=log_in) for _ in range(24)]
+    crowd = [threading.Thread(target=log_in, args=(number,)) for number in range(24)]
     for one in crowd:
         one.start()
     opening = {"sessionId": "while-others-log-in", "actionType": "x"}
@@ -73,6 +75,39 @@ def test_logins_of_strangers_hold_up_no_approval(server: RunningServer) -> None:
     # On a slow machine the last in the queue are sent away to try again.
     assert 401 in answers
     assert set(answers) <= {401, 503}
+
+
+def test_guesses_in_parallel_are_few_more_than_the_limit(server: RunningServer) -> None:
+    barrier = threading.Barrier(20)
+
+    def guess(number: int) -> int:
+        body = {"username": "guessed", "password": f"x{number}", "tenantId": "tenant1"}
+        barrier.wait(30)
+        return server.request("POST", "/auth/login", {}, body).status
+
+    with ThreadPoolExecutor(20) as pool:
+        answers = Counter(pool.map(guess, range(20)))
+
+    # A process checks two passwords at a time.
+    assert 5 <= answers[401] <= 6
+    assert answers[429] == 20 - answers[401]
+
+
+def test_locked_page_is_sent_with_its_headers(server: RunningServer) -> None:
+    for number in range(5):
+        body = {"username": "locked", "password": f"x{number}", "tenantId": "tenant1"}
+        assert server.request("POST", "/auth/login", {}, body).status == 401
+    sign_in = server.get("/admin/login/")
+    csrf = sign_in.head["Set-Cookie"].partition(";")[0]
+    token = csrf.partition("=")[2]
+    form = f"csrfmiddlewaretoken={token}&username=locked&password=x".encode()
+    headers = {"Cookie": csrf, "Content-Type": "application/x-www-form-urlencoded"}
+
+    answer = server.request("POST", "/admin/login/", headers, form)
+
+    assert answer.status == 429
+    assert 0 < int(answer.head["Retry-After"]) <= 900
+    assert answer.head["Content-Type"].startswith("text/html")
 
 
 @pytest.mark.parametrize(

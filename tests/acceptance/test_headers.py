@@ -109,7 +109,7 @@ def fuzzed(
 
 
 def attempts(server: RunningServer, seed: int) -> Iterator[tuple[str, str, bytes]]:
-    """Yield headers with values, each pair at most once first, at a path by chance; some together."""
+    """Yield headers with values at a path by chance, some with others together."""
     chance = random.Random(seed)
     pairs = [(name, value) for name in NAMES for value in VALUES]
     chance.shuffle(pairs)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.prompts import DELETE_THREE, decide, names, read_request, start
+from tests.acceptance.prompts import DELETE_THREE, START_PATH, decide, names, read_request, start
 from tests.acceptance.server import RunningServer
 from tests.acceptance.wire import Response, request_bytes
 
@@ -94,6 +94,39 @@ def test_sessions_of_others_cannot_be_cancelled(server: RunningServer) -> None:
         decide(server, "reject", asked["requestId"])
         list(stream.events())
     assert (colleague.status, outsider.status) == (403, 404)
+
+
+@pytest.mark.parametrize("form", ["GET", "POST", "attach"])
+def test_stream_is_cut_where_its_token_ends_and_the_session_runs_on(
+    server: RunningServer, form: str
+) -> None:
+    def ending() -> dict[str, str]:
+        # It has run out already, and is accepted for as long as clocks may differ.
+        now = int(time.time())
+        token = server.token(iat=now - 600, exp=now + 3 - 30)
+        return {"Authorization": f"Bearer {token}", "X-Tenant-ID": "tenant1"}
+
+    if form == "attach":
+        with start(server, "POST", DELETE_THREE) as stream:
+            asked = stream.until("hitl")[-1]
+        path = f"/api/aura/sessions/{asked.json()['sessionId']}/stream"
+        opened = server.stream(path, headers := ending())
+    else:
+        opened = start(server, form, DELETE_THREE, headers := ending())
+    with opened as stream:
+        asked = stream.until("hitl")[-1]
+        after = list(stream)
+
+    assert stream.ended == "cut"
+    assert [frame.raw for frame in after if not frame.is_comment] == []
+    refused = server.get(f"{START_PATH}?message=x", headers)
+    assert (refused.status, refused.json()["errorCode"]) == (401, "E2002")
+    decide(server, "approve", asked.json()["requestId"])
+    resumed = server.headers() | {"Last-Event-ID": str(asked.id)}
+    with start(server, "POST", DELETE_THREE, resumed) as stream:
+        rest = list(stream.events())
+    assert names(rest)[-2:] == ["end", "[DONE]"]
+    assert stream.ended == "clean"
 
 
 def test_wait_answers_when_decided_and_202_when_not(server: RunningServer) -> None:

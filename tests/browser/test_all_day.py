@@ -216,7 +216,9 @@ def test_escalation_removes_the_buttons_and_says_why(desk: Desk, operator: Open)
     assert desk.status(request) == "pending"
 
 
-def test_buttons_appear_with_the_role(desk: Desk, operator: Open) -> None:
+def test_role_that_changes_ends_the_sign_in_and_buttons_appear_with_the_next(
+    desk: Desk, operator: Open
+) -> None:
     desk.ask("Pay 9 EUR?")
     rising = operator()
     page = rising.sign_in("rising")
@@ -233,7 +235,19 @@ def test_buttons_appear_with_the_role(desk: Desk, operator: Open) -> None:
         "Membership.objects.filter(user__username='rising').update(role='approver')"
     )
 
+    expect(page.locator("#state .errornote")).to_contain_text("your access has changed")
+    expect(inbox.locator("#stopped")).to_be_visible()
+    expect(inbox.locator("#rows > .row")).to_have_count(0)
+    address = page.url.removeprefix(desk.url)
+    page.reload()
+    expect(page.locator(".messagelist")).to_contain_text("has changed since you signed in")
+    assert page.locator("input[name=next]").get_attribute("value") == address
+    rising.shoot("sign-in-ended")
+    desk.people(("rising", {"tenant1": "approver"}))
+    rising.sign_in("rising", page=address)
+
     page.wait_for_selector("button.approve")
+    inbox.reload()
     expect(inbox.locator("#all")).to_have_count(1)
     rising.ready()
     page.click("button.approve")

@@ -160,6 +160,25 @@ def test_live_stream_stops_when_the_session_ends(desk: Desk, operator: Open) -> 
     assert "80 EUR" not in page.content()
 
 
+@pytest.mark.parametrize("width", [360, 1366])
+def test_locked_sign_in_says_how_long_to_wait(desk: Desk, operator: Open, width: int) -> None:
+    stranger = operator(viewport={"width": width, "height": 740})
+    page = stranger.page
+    for _ in range(6):
+        stranger.open("/admin/login/")
+        page.fill("#id_username", f"stranger-{width}")
+        page.fill("#id_password", "wrong")
+        page.click("input[type=submit]")
+
+    expect(page.locator("[role=alert]")).to_contain_text("Wait 15 min")
+    stranger.shoot(f"sign-in-locked-{width}")
+    assert serious(page) == []
+    widths = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert widths[0] <= widths[1]
+    page.click("#content a")
+    expect(page.locator("#id_username")).to_be_visible()
+
+
 def test_pages_of_admins_fit_into_360_pixels_and_have_no_serious_violation(
     desk: Desk, operator: Open
 ) -> None:

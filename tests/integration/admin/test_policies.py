@@ -277,9 +277,9 @@ def test_rows_of_another_tenant_are_neither_seen_nor_changed(
 )
 def test_form_that_names_another_tenant_is_refused(path: str, form: dict[str, str]) -> None:
     client = signed_in(is_superuser=True)
-    Membership.objects.create(
-        user=User.objects.get(username="desk"), tenant_id=OTHER_TENANT, role="approver"
-    )
+    user = User.objects.get(username="desk")
+    Membership.objects.create(user=user, tenant_id=OTHER_TENANT, role="approver")
+    client.force_login(user)
 
     offered = page(client, f"{path}add/")
     refused = page(client, f"{path}add/", {**form, "tenant_id": OTHER_TENANT})

@@ -186,9 +186,9 @@ def test_viewer_sees_requests_and_decides_none() -> None:
 def test_approver_of_one_tenant_decides_nothing_where_they_are_a_viewer() -> None:
     request = factories.opened(by=OUTSIDER)
     client = signed_in("approver")
-    Membership.objects.create(
-        user=User.objects.get(username="desk"), tenant_id="tenant2", role="viewer"
-    )
+    user = User.objects.get(username="desk")
+    Membership.objects.create(user=user, tenant_id="tenant2", role="viewer")
+    client.force_login(user)
     assert "approve_selected" in client.get(LIST).content.decode()
     assert 'name="approve"' not in client.get(page_of(request)).content.decode()
 

@@ -91,6 +91,7 @@ def test_inbox_mixes_tenants_by_urgency_and_names_them() -> None:
     client = signed_in()
     user = User.objects.get(username="desk")
     Membership.objects.create(user=user, tenant_id="tenant2", role="viewer")
+    client.force_login(user)
 
     shown = page(client)
 

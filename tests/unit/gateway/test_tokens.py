@@ -232,6 +232,38 @@ def test_secret_that_was_dropped_is_refused(settings: Settings) -> None:
     refused(signed(claims(), key=EARLIER))
 
 
+# --- accounts ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("empty", [None, ""])
+def test_token_without_an_account_follows_none(empty: str | None) -> None:
+    assert tokens.verify(signed(claims())).account is None
+    assert tokens.verify(signed(claims(acct=empty))).account is None
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        *[odd for odd in ODD if odd],
+        "1",
+        "1.",
+        ".0123456789abcdef012345",
+        "0.0123456789abcdef012345",
+        "-1.0123456789abcdef012345",
+        "1.0123456789abcdef01234",
+        "1.0123456789abcdef0123456",
+        "1.0123456789ABCDEF012345",
+        "1.0123456789abcdef01234é",
+        "1.0123456789abcdef012345\n",
+        "١.0123456789abcdef012345",
+        "9999999999999999999.0123456789abcdef012345",
+    ],
+    ids=lambda odd: repr(odd)[:30],
+)
+def test_account_that_is_odd_is_refused(odd: Any) -> None:
+    refused(signed(claims(acct=odd)))
+
+
 # --- minting ------------------------------------------------------------------------------
 
 
@@ -250,6 +282,19 @@ def test_token_minted_without_a_role_names_none() -> None:
     )
 
     assert payload.keys() == {"sub", "tenant_id", "iat", "exp"}
+
+
+def test_token_minted_for_an_account_names_it() -> None:
+    raw = tokens.issue("u", "t", lifetime_seconds=60, account="7.0123456789abcdef012345")
+
+    assert jwt.decode(raw, JWT_SECRET, ["HS256"])["acct"] == "7.0123456789abcdef012345"
+    assert tokens.verify(raw.encode()).account == "7.0123456789abcdef012345"
+
+
+def test_token_is_accepted_until_the_leeway_is_over() -> None:
+    sent = claims()
+
+    assert tokens.verify(signed(sent)).accepted_until == sent["exp"] + 30
 
 
 def test_payload_is_ascii_for_korean_names() -> None:
