@@ -62,7 +62,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "dwp_project.gateway.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "dwp_project.gateway.middleware.CommonForPages",
@@ -156,7 +156,13 @@ TIME_ZONE: str = env.str("TIME_ZONE", default="UTC")
 
 # --- pages -----------------------------------------------------------------------------
 STATIC_URL = "/static/"
-# Served from where the packages keep them; nothing has to be collected.
+# `make static` collects them here, hashed and compressed. What is not there is served from where
+# the packages keep it, so that nothing has to be collected.
+STATIC_ROOT: str = env.str("STATIC_ROOT", default="") or str(BASE_DIR / "staticfiles")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "dwp_project.gateway.static_files.CollectedFiles"},
+}
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
 CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
