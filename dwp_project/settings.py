@@ -124,6 +124,12 @@ def _database() -> dict[str, Any]:
         options.setdefault("keepalives_count", 3)
         # After a restart of the database the pool would hand out dead connections, one by one.
         database["CONN_HEALTH_CHECKS"] = True
+        if env.bool("DATABASE_PGBOUNCER", default=False):
+            # One transaction and the next have different connections to the server: no cursor
+            # outlives its transaction, and PgBouncer refuses `options`; deploy.md has the role's
+            # own setting for it. Statements are not prepared in any case.
+            database["DISABLE_SERVER_SIDE_CURSORS"] = True
+            return database
         # A process that freezes in a transaction must not hold its locks, on which others wait, for
         # as long as it is frozen. If a relay freezes, another can then send its signals within the
         # promised 6 s. A transaction that calls Redis is idle for 1 s at most.
