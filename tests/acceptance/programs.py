@@ -85,10 +85,13 @@ class Nginx:
         return Connection(socket.create_connection(("127.0.0.1", self.port), 10), 30)
 
     def send(self, data: bytes) -> Response:
-        """Send these bytes and return the answer, after which the connection closes."""
+        """Send these bytes and return the answer, without waiting for the connection to close."""
         with self.connect() as connection:
             connection.send(data)
-            return Response.parse(connection.receive_all())
+            head = connection.take_until(b"\r\n\r\n") or b""
+            length = re.search(rb"^Content-Length: (\d+)", head, re.MULTILINE)
+            rest = connection.take(int(length[1])) if length else connection.receive_all()
+            return Response.parse(head + (rest or b""))
 
     def request(
         self, method: str, path: str, headers: dict[str, str] | None = None, body: object = b""

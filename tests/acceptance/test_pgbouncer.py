@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -51,9 +53,20 @@ def pooled_url(postgres: Postgres) -> Iterator[str]:
 
 @pytest.mark.slow
 def test_everything_works_behind_pgbouncer_in_transaction_mode(
-    own_server: Callable[..., RunningServer], pooled_url: str, postgres: Postgres
+    own_server: Callable[..., RunningServer], pooled_url: str, postgres: Postgres, tmp_path: Path
 ) -> None:
-    server = own_server(env={"DATABASE_URL": pooled_url, "DATABASE_PGBOUNCER": "true"}).start()
+    env = {
+        "DATABASE_URL": pooled_url,
+        "DATABASE_PGBOUNCER": "true",
+        "AUDIT_CHECKPOINT_DIR": str(tmp_path / "checkpoints"),
+        "AUDIT_SIGNING_KEY": base64.b64encode(bytes(range(32))).decode(),
+    }
+    # Only the database keeps two that share no DATA_DIR from migrating at once.
+    server, other = own_server(env=env), own_server(data_dir=tmp_path / "other" / "data", env=env)
+    other.data_dir.parent.mkdir()
+    with ThreadPoolExecutor() as starting:
+        list(starting.map(RunningServer.start, (server, other)))
+    assert other.stop() == 0
     assert server.get("/ready").json() == {"status": "ready"}
     with start(server, "POST", "delete 3 mails") as stream:
         request_id = stream.until("hitl")[-1].json()["requestId"]
