@@ -21,8 +21,6 @@ from tests.integration import outages
 from tests.integration.calls import Api
 from tests.services import services
 
-# Nothing is collected in a checkout, and whitenoise warns of the folder that is missing.
-configured.STATIC_ROOT = None
 # Who knows a password is tested with hashes; how long one takes is not.
 configured.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # A traceback drawn for a console takes a third of a second.
