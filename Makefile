@@ -39,6 +39,10 @@ install: $(RUNTIME) ## Make the venv with what is needed to run; other targets d
 .PHONY: install-dev
 install-dev: $(DEVELOPMENT) ## Make the venv with what developing and testing need
 
+.PHONY: static
+static: $(RUNTIME) ## Collect the pages' files into staticfiles/, hashed and compressed, for a deployment
+	@$(CHECK) $(BIN)/python manage.py collectstatic --no-input --verbosity 0
+
 .PHONY: run
 run: $(RUNTIME) ## Serve on HOST and PORTS; end with Ctrl-C
 	@exec $(BIN)/python manage.py serve

@@ -35,14 +35,19 @@ request_pool = ThreadPoolExecutor(max_workers=REQUEST_THREADS, thread_name_prefi
 # of their own, so that nobody else waits for them.
 login_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
 # Probes must be answered while everything else waits. Two pools, because the probes of one ask no
-# other system, and `/ready` may wait seconds for a database that is away.
+# other system, and `/ready` may wait a second or two for a database that is away.
 probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
 readiness_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
+# What `/ready` asks: a thread for the database and one for Redis, each for one check at a time.
+_check_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
 
 # For the process's own loops, a thread each: relay, scanner, clock.
 _background_pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
 
-_all = (_pool, _urgent_pool, request_pool, login_pool, probe_pool, readiness_pool, _background_pool)
+_all = (
+    *(_pool, _urgent_pool, request_pool, login_pool, probe_pool, readiness_pool),
+    *(_check_pool, _background_pool),
+)
 
 
 async def run_sync(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -62,6 +67,11 @@ async def run_urgent(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs
 async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Do what `run_sync` does, on the threads of the process's own loops."""
     return await _run_in(_background_pool, partial(function, *args, **kwargs))
+
+
+def start_check(function: Callable[[], T]) -> Future[T]:
+    """Begin to run `function` on the threads of `/ready`'s checks, and return at once."""
+    return _submit(_check_pool, function)
 
 
 class NoThreadFree(Exception):

@@ -91,7 +91,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "csp.middleware.CSPMiddleware",
     "corsheaders.middleware.CorsMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "dwp_project.gateway.static_files.StaticFiles",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "dwp_project.gateway.middleware.CommonForPages",
@@ -158,6 +158,12 @@ def _database() -> dict[str, Any]:
         options.setdefault("keepalives_count", 3)
         # After a restart of the database the pool would hand out dead connections, one by one.
         database["CONN_HEALTH_CHECKS"] = True
+        if env.bool("DATABASE_PGBOUNCER", default=False):
+            # One transaction and the next have different connections to the server: no cursor
+            # outlives its transaction, and PgBouncer refuses `options`; deploy.md has the role's
+            # own setting for it. Statements are not prepared in any case.
+            database["DISABLE_SERVER_SIDE_CURSORS"] = True
+            return database
         # A process that freezes in a transaction must not hold its locks, on which others wait, for
         # as long as it is frozen. If a relay freezes, another can then send its signals within the
         # promised 6 s. A transaction that calls Redis is idle for 1 s at most.
@@ -190,7 +196,13 @@ TIME_ZONE: str = env.time_zone("TIME_ZONE", default="UTC")
 
 # --- pages -----------------------------------------------------------------------------
 STATIC_URL = "/static/"
-# Served from where the packages keep them; nothing has to be collected.
+# `make static` collects them here, hashed and compressed. What is not there is served from where
+# the packages keep it, so that nothing has to be collected.
+STATIC_ROOT: str = env.str("STATIC_ROOT", default="") or str(BASE_DIR / "staticfiles")
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "dwp_project.gateway.static_files.CollectedFiles"},
+}
 WHITENOISE_USE_FINDERS = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=not IS_DEVELOPMENT)
 # A sign-in session ends so long after the sign-in, used or not. Chosen: longer than any shift.

@@ -1,18 +1,17 @@
-"""Liveness, which needs no other system, and readiness, which checks database and Redis."""
+"""Liveness, which needs no other system, and readiness, which checks what work needs."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
-from django.db import DatabaseError
-from redis.exceptions import RedisError
 from rest_framework import status as http
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from dwp_project.gateway import health_schema as schema
-from dwp_project.gateway.models import Membership
+from dwp_project.gateway import readiness
 from dwp_project.gateway.views import PublicView
-from dwp_project.wakeup import redis_client
 
 
 @schema.health
@@ -26,27 +25,15 @@ class HealthView(PublicView):
 
 @schema.ready
 class ReadyView(PublicView):
-    """`/ready`: 200, or 503 naming what is down."""
+    """`/ready`: 200 while requests can be decided, `degraded` if signals are late; else 503."""
 
     def get(self, request: Request) -> Response:
-        down = [name for name, works in (("database", _database), ("redis", _redis)) if not works()]
+        down, late = readiness.check()
+        body: dict[str, Any] = {"status": "ready"}
+        if late:
+            body |= {"status": "degraded", "late": [fault.name for fault in late]}
         if down:
-            return Response(
-                {"status": "not ready", "down": down}, http.HTTP_503_SERVICE_UNAVAILABLE
-            )
-        return Response({"status": "ready"})
-
-
-def _database() -> bool:
-    try:
-        Membership.objects.exists()  # a database without tables is not ready either
-    except DatabaseError:
-        return False
-    return True
-
-
-def _redis() -> bool:
-    try:
-        return bool(redis_client().ping())
-    except (RedisError, OSError):
-        return False
+            body |= {"status": "not ready", "down": [fault.name for fault in down]}
+        if down or late:
+            body["reason"] = " ".join(fault.reason for fault in [*down, *late])
+        return Response(body, http.HTTP_503_SERVICE_UNAVAILABLE if down else http.HTTP_200_OK)

@@ -28,23 +28,66 @@ health = extend_schema_view(
     )
 )
 
-_DOWN = list_of({"type": "string", "enum": ["database", "redis"]})
+_DOWN = list_of({"type": "string", "enum": ["database", "database read-only", "database full"]})
+_LATE = list_of(
+    {
+        "type": "string",
+        "enum": ["redis", "redis full", "redis read-only", "redis rights", "redis cluster"],
+    }
+)
+_REASON = member("string", "What is wrong, for people.")
 ready = extend_schema_view(
     get=operation(
         "Health",
         "Can the process work",
-        "For readiness probes. Asks database and Redis, and is not in the envelope.",
+        "For readiness probes. Tries what work needs of database and Redis, each for at most "
+        "1.5 s, and is not in the envelope. An answer is kept for a second.",
         operation_id="get_readiness",
         answers={
             200: answer(
-                "It can.",
-                record({"status": {"type": "string", "enum": ["ready"]}}),
-                [OpenApiExample("ready", {"status": "ready"})],
+                "It can. `degraded`: requests are decided, but agents on Redis hear of it late, "
+                "because of what `late` names.",
+                record(
+                    {
+                        "status": {"type": "string", "enum": ["ready", "degraded"]},
+                        "late": _LATE,
+                        "reason": _REASON,
+                    },
+                    optional=("late", "reason"),
+                ),
+                [
+                    OpenApiExample("ready", {"status": "ready"}),
+                    OpenApiExample(
+                        "Redis full",
+                        {
+                            "status": "degraded",
+                            "late": ["redis full"],
+                            "reason": "Redis is out of memory: signals wait.",
+                        },
+                    ),
+                ],
             ),
             503: answer(
-                "It cannot: `down` names what is away.",
-                record({"status": {"type": "string", "enum": ["not ready"]}, "down": _DOWN}),
-                [OpenApiExample("Redis away", {"status": "not ready", "down": ["redis"]})],
+                "It cannot: `down` names what keeps it from deciding.",
+                record(
+                    {
+                        "status": {"type": "string", "enum": ["not ready"]},
+                        "down": _DOWN,
+                        "late": _LATE,
+                        "reason": _REASON,
+                    },
+                    optional=("late",),
+                ),
+                [
+                    OpenApiExample(
+                        "database away",
+                        {
+                            "status": "not ready",
+                            "down": ["database"],
+                            "reason": "The database does not answer in time.",
+                        },
+                    )
+                ],
             ),
         },
         raised=(),

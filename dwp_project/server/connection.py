@@ -40,6 +40,8 @@ logger = structlog.get_logger(__name__)
 class Phase(Enum):
     """What a connection is busy with."""
 
+    # Nothing has arrived yet. Whoever connected is about to send a request.
+    NEW = auto()
     IDLE = auto()
     RECEIVING = auto()
     ANSWERING = auto()
@@ -67,7 +69,7 @@ class ClientConnection(HTTPChannel):
         # Set while more may be sent; cleared while the client has not received what was sent.
         self.has_room = asyncio.Event()
         self.has_room.set()
-        self._phase = Phase.IDLE
+        self._phase = Phase.NEW
         self._phase_began_at = time.monotonic()
         self._stall = StallDetector()
 
@@ -82,6 +84,7 @@ class ClientConnection(HTTPChannel):
             logger.warning("client_not_reading", unsent=unsent_bytes(self.transport))
             return self.abort()
         seconds = {
+            Phase.NEW: limits.new,
             Phase.IDLE: limits.idle,
             Phase.RECEIVING: limits.receive,
             Phase.DISCARDING: limits.receive,

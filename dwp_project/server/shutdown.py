@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import structlog
+from twisted.internet.protocol import connectionDone
 
 from dwp_project.server.ports import BACKLOG
 
@@ -71,10 +72,12 @@ async def drain_connections(
     loop = asyncio.get_running_loop()
     began_at = loop.time()
     for listener in listeners:
-        # Accept those in the backlog first: they have connected and may have sent a request.
+        # Accept those in the backlog first: they have connected and may have sent a request. Then
+        # close at once: `stopListening` would do so later, and who connects meanwhile is reset.
+        listener.stopReading()
         listener.numberAccepts = BACKLOG
         listener.doRead()
-        listener.stopListening()
+        listener.connectionLost(connectionDone)
     # Read what has arrived by now, so that its connection does not count as idle.
     await asyncio.sleep(_READ_SECONDS)
     factory.is_ending = True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,7 +15,10 @@ from pytest_django import DjangoDbBlocker
 
 from dwp_project.gateway import first_run
 from tests.acceptance.app_server import AppServer
-from tests.acceptance.server import RunningServer
+from tests.acceptance.server import RunningServer, free_ports
+from tests.chaos.postgres import Postgres
+
+POSTGRES_PASSWORD = "password"
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +70,31 @@ def own_server(
     yield make
     for one in made:
         one.end()
+
+
+@pytest.fixture
+def postgres_folder() -> Iterator[Path]:
+    """Return a folder whose path is short enough for a socket."""
+    folder = Path(tempfile.mkdtemp(prefix="dwp-postgres-", dir="/tmp"))
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgres(
+    postgres_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Postgres]:
+    """Return a running PostgreSQL of the test's own, with a role `dwp` and its database."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    made = Postgres(postgres_folder / "data", free_ports(1)[0])
+    try:
+        asyncio.run(made.start())
+        with made.connect() as connection:
+            connection.execute(f"CREATE ROLE dwp LOGIN PASSWORD '{POSTGRES_PASSWORD}'")
+            connection.execute("CREATE DATABASE dwp OWNER dwp")
+        yield made
+    finally:
+        made.end()
 
 
 @pytest.fixture(scope="session")

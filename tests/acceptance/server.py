@@ -38,6 +38,7 @@ class RunningServer:
         self.data_dir = data_dir
         self.ports = ports or free_ports(2)
         self.env = dict(env)
+        self.command = [sys.executable, "manage.py", "serve"]
         self._output = data_dir.with_name(f"{data_dir.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -68,7 +69,7 @@ class RunningServer:
         """Start the process and return at once."""
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "manage.py", "serve"],
+                self.command,
                 cwd=CHECKOUT,
                 env=self.environment,
                 stdin=subprocess.DEVNULL,

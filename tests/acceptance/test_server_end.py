@@ -46,6 +46,20 @@ def test_request_that_waits_to_be_accepted_is_answered_before_the_end(own_app: A
 
 
 @and_not_on_stock(fixture="own_app")
+def test_request_on_a_connection_that_is_new_is_answered_before_the_end(own_app: AppServer) -> None:
+    with own_app.connect() as connection, own_app.connect() as other:
+        # Accepted in order: when the second is answered, the first is known.
+        other.send(request_bytes("GET", "/", {}))
+        other.take_until(b"whole\r\n0\r\n\r\n")
+        own_app.process.terminate()
+        assert other.receive_all() == b""
+        connection.send(request_bytes("GET", "/", {}))
+        answer = Response.parse(connection.receive_all())
+    assert (answer.body, answer.is_complete) == (b"whole", True)
+    assert answer.head["Connection"] == "close"
+
+
+@and_not_on_stock(fixture="own_app")
 def test_open_answer_says_its_last_word_and_is_cut(own_app: AppServer) -> None:
     with own_app.connect() as connection:
         connection.send(request_bytes("GET", "/consumer/last", {}))

