@@ -125,6 +125,7 @@ TEMPLATES = [
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_POOL_SIZE: int = env.whole("DATABASE_POOL_SIZE", default=20, least=1, most=10_000)
+DATABASE_PGBOUNCER: bool = env.bool("DATABASE_PGBOUNCER", default=False)
 
 
 def _database() -> dict[str, Any]:
@@ -158,7 +159,7 @@ def _database() -> dict[str, Any]:
         options.setdefault("keepalives_count", 3)
         # After a restart of the database the pool would hand out dead connections, one by one.
         database["CONN_HEALTH_CHECKS"] = True
-        if env.bool("DATABASE_PGBOUNCER", default=False):
+        if DATABASE_PGBOUNCER:
             # One transaction and the next have different connections to the server: no cursor
             # outlives its transaction, and PgBouncer refuses `options`; deploy.md has the role's
             # own setting for it. Statements are not prepared in any case.
