@@ -12,7 +12,7 @@ from typing import Any
 
 from csp import constants as csp
 
-from dwp_project import openapi
+from dwp_project import database, openapi
 from dwp_project.configuration import Configuration
 from dwp_project.datadir import data_dir, redis_socket, secret
 from dwp_project.environment import Environment, TrustedProxies
@@ -126,53 +126,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 DATABASE_POOL_SIZE: int = env.whole("DATABASE_POOL_SIZE", default=20, least=1, most=10_000)
 DATABASE_PGBOUNCER: bool = env.bool("DATABASE_PGBOUNCER", default=False)
-
-
-def _database() -> dict[str, Any]:
-    database: dict[str, Any] = env.db_url(
-        "DATABASE_URL", default=f"sqlite:///{DATA_DIR}/dwp.sqlite3"
+DATABASES = {
+    "default": database.with_options(
+        env.db_url("DATABASE_URL", default=f"sqlite:///{DATA_DIR}/dwp.sqlite3"),
+        pool_size=DATABASE_POOL_SIZE,
+        is_behind_pgbouncer=DATABASE_PGBOUNCER,
     )
-    options = database.setdefault("OPTIONS", {})
-    if database["ENGINE"].endswith("sqlite3"):
-        # IMMEDIATE: a transaction that will write takes the write lock when it begins, so it
-        # waits for its turn instead of failing half-way. FULL: a committed decision survives
-        # a power cut.
-        options.update(
-            transaction_mode="IMMEDIATE",
-            timeout=20,
-            init_command="PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;",
-        )
-    elif database["ENGINE"].endswith("postgresql"):
-        options["pool"] = {
-            "min_size": 1,
-            "max_size": DATABASE_POOL_SIZE,
-            "timeout": 5,
-            # The pool makes one connection at a time, and while that one waits to be tried again,
-            # twice as long each time, no other is tried. Given up early, the next caller tries.
-            "reconnect_timeout": 2,
-        }
-        options.setdefault("connect_timeout", 5)
-        # A dead connection is given up after 10 s.
-        options.setdefault("tcp_user_timeout", 10_000)
-        options.setdefault("keepalives_idle", 5)
-        options.setdefault("keepalives_interval", 2)
-        options.setdefault("keepalives_count", 3)
-        # After a restart of the database the pool would hand out dead connections, one by one.
-        database["CONN_HEALTH_CHECKS"] = True
-        if DATABASE_PGBOUNCER:
-            # One transaction and the next have different connections to the server: no cursor
-            # outlives its transaction, and PgBouncer refuses `options`; deploy.md has the role's
-            # own setting for it. Statements are not prepared in any case.
-            database["DISABLE_SERVER_SIDE_CURSORS"] = True
-            return database
-        # A process that freezes in a transaction must not hold its locks, on which others wait, for
-        # as long as it is frozen. If a relay freezes, another can then send its signals within the
-        # promised 6 s. A transaction that calls Redis is idle for 1 s at most.
-        options.setdefault("options", "-c idle_in_transaction_session_timeout=3s")
-    return database
-
-
-DATABASES = {"default": _database()}
+}
 
 CHANNEL_LAYERS = {
     "default": {

@@ -1,0 +1,94 @@
+"""Readers of the URLs of the database and of Redis."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from django.core.exceptions import ImproperlyConfigured
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
+
+from dwp_project import strength
+from dwp_project.environment.values import Values
+
+_DATABASES = ("sqlite://", "postgres://", "postgresql://")
+# Beside those of libpq: Django's.
+_POSTGRESQL_OPTIONS = {"assume_role", "isolation_level", "pool", "server_side_binding"}
+_SQLITE_OPTIONS = {"cached_statements", "init_command", "timeout", "transaction_mode"}
+
+
+class Stores(Values):
+    """The database and Redis."""
+
+    def db_url(self, var: str = "DATABASE_URL", *, default: str) -> dict[str, Any]:
+        """Return Django's description of a database."""
+        text: str = self.str(var, default=default)
+        if not text.startswith(_DATABASES):
+            raise ImproperlyConfigured(
+                f"{var} must begin with one of {', '.join(_DATABASES)}: "
+                "postgres://user:password@host:5432/name"
+            )
+        database: dict[str, Any] = {}
+        with suppress(ValueError):
+            # A SQLite URL with two slashes names a host and no file.
+            if not (text.startswith("sqlite:") and urlsplit(text).netloc):
+                database = self.db_url_config(text)
+        if database.get("NAME") in (None, "", ":memory:") and not _names_service(database):
+            raise ImproperlyConfigured(
+                f"{var} names no database. Set it like postgres://user:password@host:5432/name or "
+                "sqlite:////absolute/path.sqlite3; in a password # is written %23, / %2F and @ %40."
+            )
+        if not _knows_options(database):
+            raise ImproperlyConfigured(
+                f"{var} has an option behind its question mark that this database does not know."
+            )
+        self._refuse_example_password(var, database.get("PASSWORD"))
+        return database
+
+    def redis_url(self, var: str, *, default: str) -> str:
+        """Return the URL of a Redis; empty counts as missing."""
+        text: str = self.str(var, default="")
+        if not text:
+            return default
+        is_usable, password = False, None
+        with suppress(ValueError, TypeError, redis.RedisError):
+            url = urlsplit(text)
+            password = url.password
+            # redis-py reads its options only when it makes a connection; none is opened here.
+            redis.Redis.from_url(text).connection_pool.make_connection()
+            database = url.path.strip("/")
+            is_usable = (
+                bool(database) if url.scheme == "unix" else database.isdecimal() or not database
+            )
+        if not is_usable:
+            raise ImproperlyConfigured(
+                f"{var} is not usable. Set it like redis://127.0.0.1:6379/0 (the last part is a "
+                "number) or unix:///path/redis.sock; in a password # is written %23, / %2F and "
+                "@ %40."
+            )
+        self._refuse_example_password(var, password)
+        return text
+
+    def _refuse_example_password(self, var: str, password: str | None) -> None:
+        if not self.is_development and strength.is_example_password(password):
+            raise ImproperlyConfigured(
+                f"{var} has the password of an example. Give the user one of its own."
+            )
+
+
+def _knows_options(database: dict[str, Any]) -> bool:
+    options: dict[str, Any] = database.get("OPTIONS", {})
+    if database["ENGINE"].endswith("sqlite3"):
+        return options.keys() <= _SQLITE_OPTIONS
+    try:
+        make_conninfo(**{name: options[name] for name in options.keys() - _POSTGRESQL_OPTIONS})
+    except ProgrammingError:
+        return False
+    return True
+
+
+def _names_service(database: dict[str, Any]) -> bool:
+    return "service" in database.get("OPTIONS", {})
