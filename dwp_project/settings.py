@@ -212,7 +212,7 @@ if not env.bool("CORS_ENABLED", default=True):
     CORS_ALLOWED_ORIGINS = []
 CORS_ALLOW_CREDENTIALS = True
 CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"]
-CORS_EXPOSE_HEADERS = ["X-DWP-Signal"]
+CORS_EXPOSE_HEADERS = ["X-DWP-Signal", "Retry-After"]
 CORS_ALLOW_HEADERS = [
     "Authorization",
     "Content-Type",

@@ -59,7 +59,7 @@ def test_serve_shows_commands_for_three_scenarios(server: RunningServer) -> None
     assert decisions == ["approve", "reject"]
 
 
-@pytest.mark.parametrize("charset", ["ascii", "latin-1", "cp1252", "euc-kr"])
+@pytest.mark.parametrize("charset", ["ascii", "euc-kr"])
 def test_terminal_of_another_charset_gets_the_banner(own_server: Maker, charset: str) -> None:
     server = own_server(env={"PYTHONIOENCODING": charset, "LC_ALL": "C"}).start()
 

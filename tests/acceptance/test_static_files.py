@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gzip
 import os
 import re
@@ -12,20 +11,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.acceptance.server import CHECKOUT, RunningServer
+from tests.acceptance.shipped import filled_in
 
 
 def test_collected_files_are_hashed_compressed_and_kept_for_years(
     own_server: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
+    deployed = filled_in(tmp_path / "deployed")
+    del deployed["DATA_DIR"]
     server = own_server(
-        env={
+        env=deployed
+        | {
             "STATIC_ROOT": str(tmp_path / "static"),
-            "DWP_ENVIRONMENT": "production",
-            "DATABASE_URL": f"sqlite:///{tmp_path}/data/dwp.sqlite3",
             "REDIS_URL": os.environ["REDIS_URL"],
-            "JWT_SECRET": "a-secret-that-only-tests-know-0123456789",
-            "DJANGO_SECRET_KEY": "another-secret-that-only-tests-know-0123456789-!$%",
-            "AUDIT_SIGNING_KEY": base64.b64encode(bytes(range(32))).decode(),
             "ALLOWED_HOSTS": "localhost",
         }
     )
