@@ -47,12 +47,13 @@ def insert_record(
     """Append a record to tenant1's chain as somebody does who can write to the database and has
     no key: every hash fits. It names approver1."""
     actor = factories.actor()
+    # In one transaction: a gate that waits must not see the record while it is still signed.
     with transaction.atomic():
         entry = record.write(event, actor, at or timezone.now(), request=request)
-    triggers.remove(connection)
-    entry.form, entry.signature = form, signature
-    entry.hash = record.hash_of(entry)
-    entry.save()
-    AuditChain.objects.filter(tenant_id=entry.tenant_id).update(last_hash=entry.hash)
-    triggers.install(connection)
+        triggers.remove(connection)
+        entry.form, entry.signature = form, signature
+        entry.hash = record.hash_of(entry)
+        entry.save()
+        AuditChain.objects.filter(tenant_id=entry.tenant_id).update(last_hash=entry.hash)
+        triggers.install(connection)
     return entry
