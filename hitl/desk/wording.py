@@ -137,7 +137,7 @@ def imitations(text: str) -> str:
     """Return a sentence that names the letters of an action or a pattern that imitate others; empty
     if none do."""
     letters = "; ".join(
-        f"{character} (U+{ord(character):04X}) ≈ {like}"
+        f"{character} ({' '.join(f'U+{ord(c):04X}' for c in character)}) ≈ {like}"
         for character, like in lookalikes.imitations(text).items()
     )
     return _("Letters that look like others: %(letters)s") % {"letters": letters} if letters else ""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from itertools import accumulate
+from typing import NamedTuple
 
 from hitl.text import lookalikes
 
@@ -16,6 +16,17 @@ ANY = "*"
 
 # From where in the text and in the letters, and what was read on the way; None at the beginning.
 _CameFrom = tuple[int, int, str] | None
+
+
+class _Step(NamedTuple):
+    """A character that can be read at a place, and where that leads: a whole character, or one of
+    those in a row that it looks like."""
+
+    character: str
+    to: int
+    whole: str
+    is_last: bool
+    can_part: bool = True
 
 
 def matches(pattern: str, action_type: str) -> bool:
@@ -119,43 +130,77 @@ def _read(pieces: Sequence[str], text: str) -> str | None:
     As `_fits`, but with look-alikes: reads the text once, with all places in the letters that its
     beginning leads to, as a finite automaton does.
     """
-    letters = "".join(pieces)
+    letters: list[list[_Step]] = []
+    ends: list[int] = []
+    for piece in pieces:
+        letters += _steps(piece, len(letters))
+        ends.append(len(letters))
     # The places before which a star stands, where a character of the text can be left out.
-    loops = frozenset(accumulate(map(len, pieces[:-1])))
-    reached: list[dict[int, _CameFrom]] = [{} for _ in range(len(text) + 1)]
+    loops = frozenset(ends[:-1])
+    letters.append([])
+    steps = _steps(text)
+    reached: list[dict[int, _CameFrom]] = [{} for _ in range(len(steps) + 1)]
     reached[0][0] = None
     furthest = 0
-    for at in range(len(text)):
+    for at in range(len(steps)):
         if at > furthest:
             return None
         # Where a star was reached, it can stand for all that an earlier place would read.
         last_star = max(loops.intersection(reached[at]), default=0)
         for place in [place for place in reached[at] if place >= last_star]:
-            for length, count, read in _moves(letters, loops, place, text, at):
-                reached[at + length].setdefault(place + count, (at, place, read))
-                furthest = max(furthest, at + length)
-    return _way(reached, len(text), len(letters)) if len(letters) in reached[-1] else None
+            for step, to, read in _moves(letters, loops, place, steps[at]):
+                if step.can_part or to not in loops:
+                    reached[step.to].setdefault(to, (at, place, read))
+                    furthest = max(furthest, step.to)
+    return _way(reached, len(steps), ends[-1]) if ends[-1] in reached[-1] else None
+
+
+def _steps(text: str, start: int = 0) -> list[list[_Step]]:
+    """Return the steps from each place of a text, whose places are counted from `start`.
+
+    A character that looks like several in a row also leads through places of its own. A star can
+    begin or end there, but not between a letter and its mark: `ơ` looks like `o'`.
+    """
+    steps: list[list[_Step]] = []
+    for character in text:
+        spellings = sorted(lookalikes.spellings(character))
+        at = len(steps)
+        end = at + 1 + sum(len(spelling) - 1 for spelling in spellings)
+        steps += [[] for _ in range(at, end)]
+        steps[at].append(_Step(character, start + end, character, True))
+        between = at
+        for spelling in spellings:
+            place = at
+            can_part = spelling.isascii() and "'" not in spelling
+            for letter in spelling[:-1]:
+                between += 1
+                steps[place].append(_Step(letter, start + between, character, False, can_part))
+                place = between
+            steps[place].append(_Step(spelling[-1], start + end, character, True))
+    return steps
 
 
 def _moves(
-    letters: str, loops: frozenset[int], place: int, text: str, at: int
-) -> Iterator[tuple[int, int, str]]:
-    """Yield what can be read here: how much of the text, how much of the letters, and as what."""
-    character = text[at]
-    if place in loops:
-        yield 1, 0, character
-    if place == len(letters):
-        return
-    letter = letters[place]
-    if lookalikes.are_alike(letter, character):
-        yield 1, 1, letter
-    for spelling in lookalikes.spellings(character):
-        end = place + len(spelling)
-        if letters.startswith(spelling, place) and loops.isdisjoint(range(place + 1, end)):
-            yield 1, len(spelling), spelling
-    for spelling in lookalikes.spellings(letter):
-        if text.startswith(spelling, at):
-            yield len(spelling), 1, letter
+    letters: list[list[_Step]], loops: frozenset[int], place: int, steps: list[_Step]
+) -> Iterator[tuple[_Step, int, str]]:
+    """Yield the steps in the text that can be read here, to which place in the letters, and as
+    what."""
+    for step in steps:
+        if place in loops:
+            yield step, place, step.character
+        for letter in letters[place]:
+            if _look_alike(letter, step):
+                yield step, letter.to, letter.whole if letter.is_last else ""
+
+
+def _look_alike(one: _Step, other: _Step) -> bool:
+    if one.character == other.character:
+        return True
+    # Readers of a script tell its letters from a part of another: the `о` from that of `ю`.
+    return lookalikes.are_alike(one.character, other.character) and (
+        (one.character == one.whole and other.character == other.whole)
+        or lookalikes.script(one.whole) != lookalikes.script(other.whole)
+    )
 
 
 def _way(reached: list[dict[int, _CameFrom]], at: int, place: int) -> str:

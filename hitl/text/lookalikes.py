@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import cache, lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from hitl.text.sanitize import without_invisible
@@ -17,7 +18,18 @@ from hitl.text.sanitize import without_invisible
 # On a letter that has a dot already, the combining dot above cannot be seen. `İ` folds to it.
 _DOT_ABOVE = re.compile("(?<=[ijıȷіј])\u0307")
 _SPACES = re.compile(" {2,}")
-_WORD = re.compile(r"[^\W_]+")
+# Letters and numbers in circles, squares or parentheses, and the letters of flags, by their names:
+# NFKC leaves `🅿` and `❶` as they are, and makes `(p)` of `⒫`. A `⑴` stays `(1)`.
+_ENCLOSED_NAME = re.compile(r"(?:LETTER|CIRCLED|SQUARED) ([A-Z]+)$|CIRCLED .*(?:DIGIT|NUMBER) ")
+_ENCLOSED = {
+    code: match[1] or str(int(unicodedata.numeric(chr(code))))
+    for first, last in ((0x2460, 0x24FF), (0x2776, 0x2793), (0x1F100, 0x1F1FF))
+    for code in range(first, last + 1)
+    if (match := _ENCLOSED_NAME.search(unicodedata.name(chr(code), "")))
+}
+_WORD = re.compile(rf"(?:[^\W_]|[{''.join(map(chr, _ENCLOSED))}])+")
+# The last letter of Latin-1 and Latin Extended-A, where the letters of European languages are.
+_LAST_EUROPEAN = "ſ"
 # Scripts that writers of Chinese, Japanese and Korean mix with Latin letters in one word.
 _MIXED_WITH_LATIN = frozenset({"HAN", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL"})
 _NO_SCRIPT = frozenset({"COMMON", "INHERITED"})
@@ -56,7 +68,7 @@ def are_alike(one: str, other: str) -> bool:
     shared = _characters_like(one) & _characters_like(other)
     if one.isascii() or other.isascii():
         return bool(shared)
-    return any(not c.isascii() or _script(one) != _script(other) for c in shared)
+    return any(not c.isascii() or script(one) != script(other) for c in shared)
 
 
 def spellings(character: str) -> frozenset[str]:
@@ -67,12 +79,21 @@ def spellings(character: str) -> frozenset[str]:
     return frozenset(_table()[character].spellings)
 
 
+@lru_cache(maxsize=4096)
+def script(character: str) -> str:
+    """Return the script of a character, such as LATIN, or COMMON for one of all scripts."""
+    from confusable_homoglyphs.categories import alias
+
+    return str(alias(character))
+
+
 def imitations(text: str) -> dict[str, str]:
     """Return the characters of `text` that imitate ASCII letters or digits, each with those that
     it looks like: `{"р": "p"}` of a `рay` with a Cyrillic letter.
 
     A word in another script imitates only if all of it could be ASCII, or if it mixes scripts, so
-    ordinary words of other languages are left out.
+    ordinary words of other languages are left out. For the same reason `æ` and `ạ` imitate
+    nothing, but a `p` with a dot below does, which is no letter of its own.
     """
     if text.isascii():
         return {}
@@ -80,22 +101,23 @@ def imitations(text: str) -> dict[str, str]:
         character: like
         for word in _WORD.findall(text)
         for character in word
-        if (like := _imitated(character)) and _may_deceive(character, word)
-    }
+        if (like := _imitated(character) or _imitated_in_a_row(character))
+        and _may_deceive(character, word)
+    } | _marked_letters(text)
 
 
 def _fold_once(text: str) -> str:
-    visible = without_invisible(unicodedata.normalize("NFKC", text))
+    visible = without_invisible(unicodedata.normalize("NFKC", text.translate(_ENCLOSED)))
     lower = unicodedata.normalize("NFKC", visible.casefold())
     return _SPACES.sub(" ", _DOT_ABOVE.sub("", lower))
 
 
 def _may_deceive(character: str, word: str) -> bool:
-    if _script(character) in ("LATIN", "COMMON"):
+    if script(character) in ("LATIN", "COMMON"):
         return True
     if all(c.isascii() or _imitated(c) for c in word):
         return True
-    scripts = {_script(c) for c in word} - _NO_SCRIPT
+    scripts = {script(c) for c in word} - _NO_SCRIPT
     return len(scripts) > 1 and not scripts - {"LATIN"} <= _MIXED_WITH_LATIN
 
 
@@ -104,12 +126,30 @@ def _imitated(character: str) -> str:
     """Return the ASCII letters and digits that a character imitates; none for an ASCII one."""
     if character.isascii():
         return ""
-    compatible = unicodedata.normalize("NFKC", character)
+    compatible = unicodedata.normalize("NFKC", character.translate(_ENCLOSED))
     if compatible.isascii() and compatible.isalnum():
         return compatible
     folded = fold(character)
     like = _characters_like(folded) if len(folded) == 1 else ()
     return ", ".join(sorted((c for c in like if c.isascii() and c.isalnum()), reverse=True))
+
+
+def _imitated_in_a_row(character: str) -> str:
+    """Return the several ASCII letters that a character imitates, unless it is one of a European
+    language: `ay` of `ꜽ`, and nothing of `æ`."""
+    if script(character) == "LATIN" and character <= _LAST_EUROPEAN:
+        return ""
+    return ", ".join(sorted(s for s in spellings(fold(character)) if s.isascii() and s.isalnum()))
+
+
+def _marked_letters(text: str) -> dict[str, str]:
+    """Return the ASCII letters and digits with a mark that Unicode has no letter for."""
+    composed = _DOT_ABOVE.sub("", unicodedata.normalize("NFC", without_invisible(text)))
+    return {
+        character + mark: character
+        for character, mark in pairwise(composed)
+        if character.isascii() and character.isalnum() and unicodedata.category(mark) == "Mn"
+    }
 
 
 def _characters_like(character: str) -> set[str]:
@@ -136,7 +176,21 @@ def _table() -> dict[str, _Lookalikes]:
                 for further in confusables_data.get(homoglyph["c"], ()):
                     if further["c"].isascii() and len(further["c"]) == 1:
                         _add(entry, further["c"])
+    _add_second_step(table)
     return table
+
+
+def _add_second_step(table: dict[str, _Lookalikes]) -> None:
+    """Add the ASCII letters that letters look like by way of another: `ᴛ` looks like `т`, whose
+    capital looks like `T`."""
+    in_ascii = {
+        character: {c for c in entry.characters if c.isascii()}
+        for character, entry in table.items()
+    }
+    for character, entry in table.items():
+        if character.isalpha() and not any(map(str.isalnum, in_ascii[character])):
+            for letter in filter(str.isalpha, tuple(entry.characters)):
+                entry.characters.update(filter(str.isalpha, in_ascii.get(letter, ())))
 
 
 def _add(entry: _Lookalikes, text: str) -> None:
@@ -145,10 +199,3 @@ def _add(entry: _Lookalikes, text: str) -> None:
         entry.characters.add(folded)
     elif folded:
         entry.spellings.add(folded)
-
-
-@lru_cache(maxsize=4096)
-def _script(character: str) -> str:
-    from confusable_homoglyphs.categories import alias
-
-    return str(alias(character))

@@ -13,7 +13,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 # `str.isprintable` calls these printable, but they are invisible: the rest of Unicode's
-# Default_Ignorable_Code_Point, and the Braille pattern without dots.
+# Default_Ignorable_Code_Point, and what is blank by its name: the Braille pattern without dots,
+# Egyptian blanks, the Khitan filler and the null notehead.
 _INVISIBLE = frozenset(
     chr(code)
     for first, last in (
@@ -25,6 +26,9 @@ _INVISIBLE = frozenset(
         (0x3164, 0x3164),
         (0xFE00, 0xFE0F),
         (0xFFA0, 0xFFA0),
+        (0x13441, 0x13442),
+        (0x16FE4, 0x16FE4),
+        (0x1D159, 0x1D159),
         (0xE0100, 0xE01EF),
     )
     for code in range(first, last + 1)

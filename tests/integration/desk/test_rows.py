@@ -55,6 +55,7 @@ def pages(client: Client, request: ApprovalRequest) -> dict[str, str]:
         ("рay_invoice", "The pattern pay* of its policy reads it as: pay_invoice"),
         ("PAY_invoice", "The pattern pay* of its policy reads it as: pay_invoice"),
         ("ｓend_mail", "Letters that look like others: ｓ (U+FF53) ≈ s"),
+        ("p\u0323ay_mail", "Letters that look like others: p\u0323 (U+0070 U+0323) ≈ p"),
     ],
 )
 def test_unusual_spelling_is_marked_wherever_the_action_is_shown(action: str, words: str) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from itertools import product
 
 import pytest
+from confusable_homoglyphs.confusables import confusables_data
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -16,6 +19,8 @@ TEXT = st.text(alphabet="ab", max_size=6) | st.text(alphabet="ab*_.?[]\\^$+|(é�
 PATTERN = st.text(alphabet="ab*", min_size=1, max_size=6) | st.text(
     alphabet="ab*_.?[(é한", min_size=1, max_size=12
 )
+# Characters that look like several in a row, and those letters.
+LIGATURES = st.text(alphabet="ae*yæꜽꜳ", max_size=5)
 # Letters that are folded, look like others, or compose with those beside them.
 SPELLED = st.text(alphabet="aAlIi1oO*＊ аюӀіоıİßæﬁａ\u0301\u0307\u200b가\u1100\u1161é", max_size=8)
 
@@ -57,6 +62,72 @@ def test_what_matches_as_written_matches(pattern: str, action: str) -> None:
         assert policy_patterns.read_as(pattern, action) != action
 
 
+def ways_to_spell(text: str) -> list[str]:
+    ways = [(character, *lookalikes.spellings(character)) for character in text]
+    return ["".join(letters) for letters in product(*ways)]
+
+
+@settings(deadline=None)
+@given(pattern=LIGATURES, action=LIGATURES)
+@example(pattern="a*y", action="ꜽ")
+@example(pattern="*a*y*", action="æꜽ")
+def test_character_that_stands_for_several_matches_as_if_they_were_written(
+    pattern: str, action: str
+) -> None:
+    action = action.replace("*", "")
+    is_meant = any(
+        policy_patterns.matches_as_written(spelled, text)
+        for spelled in ways_to_spell(pattern)
+        for text in ways_to_spell(action)
+    )
+
+    assert policy_patterns.matches(pattern, action) is is_meant
+
+
+def ascii_lookalikes() -> set[tuple[str, str]]:
+    """Return each character of TR39 with the ASCII texts that it looks like, or else those by way
+    of another letter."""
+    alike: dict[str, set[str]] = defaultdict(set)
+    for text, homoglyphs in confusables_data.items():
+        alike[lookalikes.fold(text)] |= {lookalikes.fold(each["c"]) for each in homoglyphs}
+
+    pairs: set[tuple[str, str]] = set()
+    for character in confusables_data:
+        folded = lookalikes.fold(character)
+        # Where a mark stands alone, as `ͺ` does, folding makes it a space and a mark.
+        if len(character) == 1 and not character.isascii() and not folded.startswith(" "):
+            first = {folded} if folded.isascii() else alike[folded]
+            texts = {text for text in first if text.isascii() and text.isalnum()}
+            if not texts and folded.isalpha():
+                second = (alike[text] for text in first if text.isalpha())
+                texts = {text for text in set().union(*second) if text.isascii() and text.isalpha()}
+            pairs.update((character, text) for text in texts)
+    return pairs
+
+
+def test_pattern_in_ascii_matches_everything_that_looks_like_it() -> None:
+    pairs = ascii_lookalikes()
+    around = [
+        (pattern, text, character)
+        for character, text in pairs
+        for pattern in (
+            f"x{text}y",
+            f"x{text}*",
+            f"*{text}y",
+            f"x{text[:1]}*y",
+            f"x*{text[-1:]}y",
+            *([f"x{text[:1]}*{text[-1:]}y"] if len(text) > 1 else []),
+        )
+    ]
+
+    assert len(pairs) > 1000
+    assert [
+        (pattern, character)
+        for pattern, text, character in around
+        if policy_patterns.read_as(pattern, f"x{character}y") != f"x{text}y"
+    ] == []
+
+
 @settings(deadline=None)
 @given(one=SPELLED, other=SPELLED)
 @example(one="лю*", other="лlo*")
@@ -88,6 +159,24 @@ def test_patterns_are_alike_in_both_directions_and_like_themselves(one: str, oth
         ("laes*", "læs_post", "laes_post"),
         ("læs*", "laes_post", "læs_post"),
         ("*laes*", "ælæs", "ælaes"),
+        # Stars that begin or end within what a character looks like.
+        ("wa*", "wꜳ_x", "waa_x"),
+        ("wa*", "wꜽ_transfer", "way_transfer"),
+        ("pa*", "pꜽ_invoice", "pay_invoice"),
+        ("*y_invoice", "pꜽ_invoice", "pay_invoice"),
+        ("p*y_invoice", "pꜽ_invoice", "pay_invoice"),
+        ("delete_a*", "delete_æmail", "delete_aemail"),
+        ("fs/*", "fs⫽x", "fs//x"),
+        ("*_d*", "x_ʣ", "x_dz"),
+        ("l*o", "ю", "lo"),
+        ("øl*", "o\u0338l_x", "øl_x"),
+        # Letters that look like a letter of another script, and that like an ASCII one.
+        ("transfer*", "ᴛransfer", "transfer"),
+        ("тransfer*", "ᴛransfer", "тransfer"),
+        ("pay*", "ᴘᴀʏ_x", "pay_x"),
+        ("pay*", "🅿🅰🆈_x", "pay_x"),
+        ("pay*", "⒫🅐🇾_x", "pay_x"),
+        ("send*", "se\U0001d159nd_x", "send_x"),
         # Case that makes two letters of one, and the Turkish i in both forms.
         ("straße", "STRASSE", "strasse"),
         ("pay_invoice", "PAY_İNVOICE", "pay_invoice"),
@@ -117,7 +206,12 @@ def test_other_spelling_is_read_as_the_pattern(pattern: str, action: str, read_a
         ("삭제", "삭재"),
         ("각", "가"),
         ("delete_mail", "delete mail"),
-        ("l*o", "ю"),
+        ("o*", "øl"),
+        ("o*", "ơn"),
+        ("*d*", "đăng"),
+        ("c*", "ça"),
+        ("*о", "отменю"),
+        ("*lo", "отменить"),
         ("κοσμος", "κσσμος"),
     ],
 )
@@ -157,8 +251,9 @@ def test_pattern_that_would_keep_a_regular_expression_busy_for_years() -> None:
 
 
 @pytest.mark.parametrize("pattern", ["*" + "a" * 127, "*a" * 63 + "*b", "*" + "aæ" * 63 + "b"])
+@pytest.mark.parametrize("letter", ["а", "ꜳ"])  # Cyrillic; one that looks like two
 def test_no_pattern_compares_more_than_each_letter_with_each(
-    pattern: str, monkeypatch: pytest.MonkeyPatch
+    pattern: str, letter: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = 0
     are_alike = lookalikes.are_alike
@@ -170,7 +265,7 @@ def test_no_pattern_compares_more_than_each_letter_with_each(
 
     monkeypatch.setattr(lookalikes, "are_alike", counted)
 
-    assert not policy_patterns.matches(pattern, "а" * 511 + "c")  # Cyrillic
+    assert not policy_patterns.matches(pattern, letter * 511 + "c")
     assert 0 < count <= 128 * 512
 
 

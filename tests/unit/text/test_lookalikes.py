@@ -28,6 +28,12 @@ CHARACTERS = st.characters() | st.sampled_from("aAlI1oOрПуюӀіοσµıİß�
         ("\u1112\u1161\u11ab", "한"),
         ("메일 삭제", "메일 삭제"),
         ("рay", "рay"),
+        ("🅿🅰🆈", "pay"),
+        ("🅟🅐🅨", "pay"),
+        ("⒫⒜🄨", "pay"),
+        ("🇵🇦🇾", "pay"),
+        ("🆔 ❶⓿⑫⑴", "id 1012(1)"),
+        ("se\U0001d159nd", "send"),
     ],
 )
 def test_text_is_folded(text: str, folded: str) -> None:
@@ -75,6 +81,7 @@ def test_ascii_characters_are_like_themselves_alone() -> None:
         ("ı", "i"),
         ("ɑ", "aα"),
         ("ー", "一"),
+        ("ᴛ", "tт"),
     ],
 )
 def test_letter_of_another_script_is_like_each_that_it_looks_like(one: str, others: str) -> None:
@@ -107,6 +114,12 @@ def test_letters_of_one_language_stay_apart(letters: str) -> None:
         ("pay_ınvoice", {"ı": "i"}),
         ("pay_vӀ", {"Ӏ": "l, i, 1"}),
         ("결제_рay", {"р": "p"}),
+        ("ᴘᴀʏ_x", {"ᴘ": "p", "ᴀ": "a", "ʏ": "y"}),
+        ("🅿🅰🆈_x", {"🅿": "P", "🅰": "A", "🆈": "Y"}),
+        ("⒫ay", {"⒫": "P"}),
+        ("pꜽ_x", {"ꜽ": "ay"}),
+        ("lӕs", {"ӕ": "ae"}),
+        ("p\u0323ay1\u20dd", {"p\u0323": "p"}),
     ],
 )
 def test_imitating_letters_are_named(text: str, imitated: dict[str, str]) -> None:
@@ -126,7 +139,15 @@ def test_imitating_letters_are_named(text: str, imitated: dict[str, str]) -> Non
         "删除二〇二六",
         "διαγραφή",
         "ลบอีเมล",
-        "✉️ senden",
+        "✉️ senden 1️⃣",
+        "slet_læsning",
+        "œuvre_de_cœur",
+        "phê_duyệt_thanh_toán",
+        "phe\u0302_duye\u0323\u0302t",
+        "ödeme_gönder_işlem",
+        "İPTAL".lower(),
+        "сыр_люблю",
+        "мӕн",
     ],
 )
 def test_ordinary_words_of_any_language_imitate_nothing(text: str) -> None:

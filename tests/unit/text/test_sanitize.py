@@ -29,6 +29,7 @@ from hitl.text import sanitize
         ("\U000e0041\ud800", "⟨U+E0041⟩⟨U+D800⟩"),
         # `str.isprintable` calls these printable.
         ("\u3164\u115f\u2800\ufe0f\u034f", "⟨U+3164⟩⟨U+115F⟩⟨U+2800⟩⟨U+FE0F⟩⟨U+034F⟩"),
+        ("\U0001d159\U00016fe4", "⟨U+1D159⟩⟨U+16FE4⟩"),
         ("a" + " " * 12 + "b", "a⟨12 spaces⟩b"),
         ("", ""),
     ],
