@@ -45,7 +45,12 @@ class Stores(Values):
             raise ImproperlyConfigured(
                 f"{var} has an option behind its question mark that this database does not know."
             )
-        self._refuse_example_password(var, database.get("PASSWORD"))
+        options = database.get("OPTIONS", {})
+        self._refuse_example_password(
+            var,
+            database.get("PASSWORD") or options.get("password"),
+            database.get("USER") or options.get("user"),
+        )
         return database
 
     def redis_url(self, var: str, *, default: str) -> str:
@@ -53,12 +58,14 @@ class Stores(Values):
         text: str = self.str(var, default="")
         if not text:
             return default
-        is_usable, password = False, None
+        is_usable = False
+        known: dict[str, Any] = {}
         with suppress(ValueError, TypeError, redis.RedisError):
             url = urlsplit(text)
-            password = url.password
             # redis-py reads its options only when it makes a connection; none is opened here.
-            redis.Redis.from_url(text).connection_pool.make_connection()
+            pool = redis.Redis.from_url(text).connection_pool
+            pool.make_connection()
+            known = pool.connection_kwargs
             database = url.path.strip("/")
             is_usable = (
                 bool(database) if url.scheme == "unix" else database.isdecimal() or not database
@@ -69,13 +76,15 @@ class Stores(Values):
                 "number) or unix:///path/redis.sock; in a password # is written %23, / %2F and "
                 "@ %40."
             )
-        self._refuse_example_password(var, password)
+        self._refuse_example_password(var, known.get("password"), known.get("username"))
         return text
 
-    def _refuse_example_password(self, var: str, password: str | None) -> None:
-        if not self.is_development and strength.is_example_password(password):
+    def _refuse_example_password(self, var: str, password: object, user: object) -> None:
+        is_example = strength.is_example_password(str(password or ""), str(user or ""))
+        if is_example and not self.is_development:
             raise ImproperlyConfigured(
-                f"{var} has the password of an example. Give the user one of its own."
+                f"{var} has the password of an example, or the user's name for one. Give the user "
+                "one of its own."
             )
 
 
