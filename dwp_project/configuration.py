@@ -70,7 +70,8 @@ class Configuration:
         self._problems: list[str] = []
 
     def __contains__(self, var: str) -> bool:
-        return var in os.environ
+        """Say whether a variable is set, and was not refused."""
+        return var in self._environment.ENVIRON
 
     def __getattr__(self, name: str) -> Any:
         """Return the reader of that name, or the attribute."""
@@ -90,7 +91,8 @@ class Configuration:
             problem = f"{' or '.join(needed.variables)} is missing. {needed.hint}"
             file = data_dir / needed.generated
             if needed.generated and file.exists():
-                problem += f" To go on with what was used so far: {needed.go_on.format(file)}"
+                problem = problem.removesuffix(".")
+                problem += f". To go on with what was used so far: {needed.go_on.format(file)}"
             self.refuse(problem)
 
     def generate(self, make: Callable[[], str]) -> str:

@@ -159,7 +159,7 @@ TIME_ZONE: str = env.time_zone("TIME_ZONE", default="UTC")
 STATIC_URL = "/static/"
 # `make static` collects them here, hashed and compressed. What is not there is served from where
 # the packages keep it, so that nothing has to be collected.
-STATIC_ROOT: str = env.str("STATIC_ROOT", default="") or str(BASE_DIR / "staticfiles")
+STATIC_ROOT: str = env.folder("STATIC_ROOT", default=str(BASE_DIR / "staticfiles"))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "dwp_project.gateway.static_files.CollectedFiles"},
@@ -326,8 +326,8 @@ AUDIT_SIGNING_KEY: str = env.signing_key("AUDIT_SIGNING_KEY", file_var="AUDIT_SI
 AUDIT_SIGNING_KEY_FILE: str = env.str("AUDIT_SIGNING_KEY_FILE", default="")
 # Public keys that signed earlier: PEM files, or folders of them.
 AUDIT_TRUSTED_KEYS: list[str] = env.list("AUDIT_TRUSTED_KEYS", default=[])
-AUDIT_CHECKPOINT_DIR: str = env.str("AUDIT_CHECKPOINT_DIR", default="") or str(
-    DATA_DIR / "checkpoints"
+AUDIT_CHECKPOINT_DIR: str = env.folder(
+    "AUDIT_CHECKPOINT_DIR", default=str(DATA_DIR / "checkpoints")
 )
 
 # --- metrics ----------------------------------------------------------------------------

@@ -2,23 +2,49 @@
 
 from __future__ import annotations
 
+import base64
 import re
+import zlib
+from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 
 # RFC 7518, 3.2: a key of HS256 is at least as long as its hash.
 MIN_SECRET_BYTES = 32
-# Chosen: 32 random hexadecimal digits have fewer once in 25 million times.
-_MIN_CHARACTERS = 8
-# What examples, tests and templates write where a secret belongs.
+# What documentation, templates and tests write where a secret belongs, without separators.
+_WORDS = """
+123 123456 12345678 access account acme admin algorithm and another any api app application approval
+asdfghjkl auth authentication authorization backend base64 battery bit boot brown byte change
+changeit changeme character chars company correct could default demo deploy dev development django
+docker dog dont dummy dwp encoded encryption enough environment example fake for fox from frontend
+gateway generate generated generation goes guess guest hello here hex hitl hmac horse hs256 hs384
+hs512 insecure insert into ipsum json jsonwebtoken jumps jwt keep key know known lazy least length
+letmein local localhost login long longer lorem make management minimum more must need never nobody
+node not only over pass passphrase passwd password placeholder please portal postgres postgresql
+private prod production project public quick qwerty qwertyuiop random real redis refresh replace
+required root run safe sample secret secure security server service session sha256 share shared
+should sign signature signing simple some spring staging staple store string strong super sure
+system template temporary test testing than that thatis the this thisis token unsafe use used user
+using validation value vault verification very web welcome which with work world write you your
+zxcvbnm
+"""
+# Keys that many tutorials print, in small letters: what those of a well-known web page are made of,
+# and one of Spring, of FastAPI, of Flask, and of RFC 7515.
+_KNOWN_KEYS = """
+@ncrfu jandrfu jandrgu jxn2r5u8x kxn2r5u8x kxp2s5v8y a?d(g+kb a%d*gka gvkyp hvmyp 3s6v9y
+b?e(h+mb b&e)h@mc b&e(h+mb ethwmzq4t7 ftjwnzr4u7 z%c*f z$c&f)j
+3cfa76ef14937c1c0ea519f8fc057a80fcd04a7420f8e8bcd0a7567c272e007b
+09d25e094faa6ca2556c818166b7a9563b93f7099f6f0f4caa6cf63b88e8d3e7
+192b9bdd22ab9ed4d12e236c78afcb9a393ec15f71bbf5dc987d54727823bcbf
+aym1sysppbydfgzld3umj1qzkobwvmkoqqestjqlrt1qs0gzh75aktmn3yj0ips4hcguutwjazzr1z9caow
+"""
+_SEPARATORS = re.compile(r"[\s_.:-]")
 _EXAMPLE = re.compile(
-    r"change.?(?:me|this)|secret|passw(?:or)?d|example|placeholder|insecure"
-    r"|replace.?(?:me|this|with)|your[-_.]|\btests?\b|dummy|sample|qwerty|letmein|<.+>|\$[{(]|\{\{",
-    re.IGNORECASE,
+    "|".join(sorted(map(re.escape, (_WORDS + _KNOWN_KEYS).split()), key=len, reverse=True))
 )
+_PLACEHOLDER = re.compile(r"\$\{\w+\}|\$\(\w+\)|\{\{.+\}\}|<.+>")
 # The prefix of the keys that Django generates for development.
 _DJANGO_EXAMPLE = "django-insecure-"
-# In a URL, what examples have for a password.
-_EXAMPLE_PASSWORDS = {"password", "changeme", "change-me"}
 
 
 def weakness_of(secret: str, *, least: int = MIN_SECRET_BYTES) -> str | None:
@@ -28,10 +54,13 @@ def weakness_of(secret: str, *, least: int = MIN_SECRET_BYTES) -> str | None:
     """
     if is_short := too_short(secret, least):
         return is_short
-    if len(set(secret)) < _MIN_CHARACTERS or _has_period(secret, least) or _is_row(secret):
-        return "repeats a few characters"
-    if secret.startswith(_DJANGO_EXAMPLE) or _reads_like_an_example(secret, least):
-        return "reads like an example"
+    if (
+        secret.startswith(_DJANGO_EXAMPLE)
+        or _PLACEHOLDER.fullmatch(secret)
+        # Chosen: 32 random hexadecimal digits have 30, 40 decimal ones 19, and examples up to 15.
+        or 2 * _size_of_the_unknown(secret) < least
+    ):
+        return "repeats itself or reads like an example"
     return None
 
 
@@ -41,30 +70,36 @@ def too_short(secret: str, least: int = MIN_SECRET_BYTES) -> str | None:
     return f"has {size} bytes; at least {least} are needed" if size < least else None
 
 
-def is_example_password(password: str | None) -> bool:
-    """Say whether the password of a URL is one that documentation shows."""
-    return (password or "").lower() in _EXAMPLE_PASSWORDS
+def is_example_password(password: str | None, user: str | None) -> bool:
+    """Say whether the password of a URL is the user's name, or one that documentation shows."""
+    if not password:
+        return False
+    return (
+        password.lower() == (user or "").lower()
+        or _PLACEHOLDER.fullmatch(password) is not None
+        or not _without_examples(password)
+    )
 
 
-def _has_period(secret: str, least: int) -> bool:
-    """Say whether `secret` is something shorter than `least`, twice or more."""
-    most = min(len(secret) // 2, least - 1)
-    return any(secret.startswith(secret[period:]) for period in range(1, most + 1))
+def _size_of_the_unknown(secret: str) -> int:
+    """Return the compressed size of what is left of `secret` without the words of examples.
+
+    What repeats itself is compressed to little, and so are the steps of a row like `abcdef`.
+    """
+    rest = _without_examples(_decoded(secret)).encode()
+    steps = bytes((after - before) % 256 for before, after in pairwise(rest))
+    return min(len(zlib.compress(text, level=9, wbits=-15)) for text in (rest, steps))
 
 
-def _is_row(secret: str) -> bool:
-    """Say whether three of four steps are to a neighbour, as in `abcdef` and `98765`."""
-    steps = [abs(ord(a) - ord(b)) <= 1 for a, b in pairwise(secret)]
-    return 4 * sum(steps) > 3 * len(steps)
+def _without_examples(text: str) -> str:
+    return _EXAMPLE.sub("", _SEPARATORS.sub("", text).lower())
 
 
-def _reads_like_an_example(secret: str, least: int) -> bool:
-    """Say whether `secret` has a word of an example, and too little beside it that looks random."""
-    rest, words = _EXAMPLE.subn(" ", secret)
-    return words > 0 and sum(map(len, filter(_is_mixed, re.findall(r"\w+", rest)))) < least
-
-
-def _is_mixed(text: str) -> bool:
-    has_digit = any(character.isdigit() for character in text)
-    has_letter = any(character.isalpha() for character in text)
-    return (has_digit and has_letter) or text not in (text.lower(), text.upper())
+def _decoded(secret: str) -> str:
+    """Return the example that `secret` is in hexadecimal digits or base64, else `secret`."""
+    for decode in (bytes.fromhex, partial(base64.b64decode, validate=True)):
+        with suppress(ValueError):
+            text = decode(secret).decode("ascii")
+            if _EXAMPLE.search(text.lower()):
+                return text
+    return secret

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from urllib.parse import urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -18,6 +19,10 @@ _PATTERN_OF_ORIGINS = re.compile(rf"https?://(?:\*\.)?{_HOST_IN_URL}(?::[0-9]{{1
 _HOST_PATTERN = re.compile(rf"\*|\.?{_NAME}|\[[0-9a-fA-F:.]+\]")
 # Chosen: more proxies in a row than anybody has.
 _MOST_PROXIES = 16
+# The largest private networks: 10.0.0.0/8 and fc00::/7.
+_LEAST_BITS = {4: 8, 6: 7}
+# Of ::ffff:0:0/96, where IPv4 is mapped into IPv6.
+_MAPPED_BITS = 96
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +79,7 @@ class Hosts(Values):
         """Return origins as a browser sends them; in development `null` is one."""
         origins: list[str] = self.list(var, default=default)
         _refuse_all(
-            var, [o for o in origins if o != "null" and not _is_origin(o)],
+            var, [origin for origin in origins if origin != "null" and not _is_origin(origin)],
             "a scheme and a host in small letters, without a path, such as https://app.example.com",
         )  # fmt: skip
         if "null" in origins and not self.is_development:
@@ -87,7 +92,7 @@ class Hosts(Values):
         """Return origins in which the first part of a host may be `*`."""
         origins: list[str] = self.list(var, default=default)
         _refuse_all(
-            var, [origin for origin in origins if not _PATTERN_OF_ORIGINS.fullmatch(origin)],
+            var, [origin for origin in origins if not _is_pattern_of_origins(origin)],
             "https:// and a host, without a path, such as https://approvals.example.com",
         )  # fmt: skip
         return origins
@@ -117,9 +122,7 @@ class Hosts(Values):
                 if int(text[:5]) > _MOST_PROXIES:
                     raise ValueError(f"at most {_MOST_PROXIES} proxies in a row")
                 return TrustedProxies(hops=int(text))
-            networks = tuple(ip_network(item) for item in items if item != "unix")
-            if any(network.prefixlen == 0 for network in networks):
-                raise ValueError("a network of all addresses would trust everybody")
+            networks = tuple(_network(item) for item in items if item != "unix")
         except ValueError as exc:
             raise ImproperlyConfigured(
                 f"{var} is {text!r} ({exc}). Set it to how many proxies are in front, such as 1, "
@@ -136,8 +139,30 @@ def _is_address(text: str) -> bool:
     return True
 
 
+def _network(text: str) -> IPv4Network | IPv6Network:
+    network = ip_network(text)
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped and network.prefixlen >= _MAPPED_BITS:
+        # Addresses that are mapped into IPv6 are compared as IPv4.
+        network = ip_network((mapped, network.prefixlen - _MAPPED_BITS))
+    if network.prefixlen < _LEAST_BITS[network.version]:
+        raise ValueError(f"{text} would trust too many to be a network of proxies")
+    return network
+
+
 def _is_origin(text: str) -> bool:
-    return text == text.lower() and _ORIGIN.fullmatch(text) is not None
+    return text == text.lower() and _ORIGIN.fullmatch(text) is not None and _has_usable_port(text)
+
+
+def _is_pattern_of_origins(text: str) -> bool:
+    return _PATTERN_OF_ORIGINS.fullmatch(text) is not None and _has_usable_port(text)
+
+
+def _has_usable_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port != 0
+    except ValueError:
+        return False
 
 
 def _refuse_all(var: str, wrong: list[str], right: str) -> None:

@@ -78,9 +78,10 @@ class Secrets(Values):
                     f"{name} holds no Ed25519 key: neither an unencrypted PEM (PKCS 8) nor the "
                     "base64 of 32 bytes. Make one with: openssl genpkey -algorithm ed25519"
                 )
-            if not self.is_development and strength.weakness_of(seed.decode("latin-1"), least=1):
+            weakness = strength.weakness_of(seed.decode("latin-1"))
+            if weakness and not self.is_development:
                 raise ImproperlyConfigured(
-                    f"{name} repeats a few bytes. Make one with: openssl genpkey -algorithm ed25519"
+                    f"{name} {weakness}. Make one with: openssl genpkey -algorithm ed25519"
                 )
         return text
 

@@ -8,6 +8,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -89,11 +90,20 @@ class Values(environ.Env):  # type: ignore[misc, unused-ignore]
     def log_level(self, var: str, *, default: str) -> str:
         """Return the name of a level of Python's logging."""
         level: str = self.str(var, default=default)
-        if level not in logging.getLevelNamesMapping():
+        # NOTSET is 0: it names no level.
+        if not logging.getLevelNamesMapping().get(level):
             raise ImproperlyConfigured(
                 f"{var} is {level!r}. Set it to DEBUG, INFO, WARNING, ERROR or CRITICAL."
             )
         return level
+
+    def folder(self, var: str, *, default: str) -> str:
+        """Return the path of a folder that exists or can be made; empty counts as missing."""
+        path: str = self.str(var, default="") or default
+        there = next(p for p in (Path(path), *Path(path).absolute().parents) if os.path.lexists(p))
+        if not os.path.isdir(there):  # False where it may not be looked at
+            raise ImproperlyConfigured(f"{var} is {path}, but {there} is no folder.")
+        return path
 
     def time_zone(self, var: str, *, default: str) -> str:
         """Return the name of a time zone that this machine knows."""

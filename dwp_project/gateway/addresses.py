@@ -8,9 +8,12 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
+from structlog.stdlib import get_logger
 
 from dwp_project.asgi_types import ASGIApp, Receive, Scope, Send
 from dwp_project.environment import TrustedProxies
+
+logger = get_logger(__name__)
 
 _ADDRESSES, _SCHEMES = b"x-forwarded-for", b"x-forwarded-proto"
 # Chosen: twice as many as a deployment may trust. What a client sends further left is not read.
@@ -41,9 +44,24 @@ class ForwardedClient:
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
+        self._has_warned = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self.app({**scope, **_reported(scope, settings.TRUSTED_PROXIES)}, receive, send)
+        trusted: TrustedProxies = settings.TRUSTED_PROXIES
+        if trusted == TrustedProxies() and not self._has_warned:
+            self._warn_of_proxy(scope)
+        await self.app({**scope, **_reported(scope, trusted)}, receive, send)
+
+    def _warn_of_proxy(self, scope: Scope) -> None:
+        """Warn once that a proxy may be in front, whose address all clients then have."""
+        if any(key == _ADDRESSES for key, _ in scope["headers"]):
+            self._has_warned = True
+            logger.warning(
+                "forwarded_for_is_not_read",
+                peer=str((scope.get("client") or ["a Unix socket"])[0]),
+                remedy="If a proxy is in front, set TRUSTED_PROXIES. Without it all clients have "
+                "the proxy's address, and failed sign-ins of one lock out all.",
+            )
 
 
 def _reported(scope: Scope, trusted: TrustedProxies) -> dict[str, Any]:

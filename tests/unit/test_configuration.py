@@ -5,9 +5,9 @@ from __future__ import annotations
 import base64
 import re
 import runpy
-import secrets
 from collections.abc import Callable, Mapping
 from hashlib import sha256, sha512
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -15,7 +15,7 @@ from unittest import mock
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from dwp_project import strength
+from tests.acceptance.certificates import make_certificate
 from tests.services import JWT_SECRET
 
 SETTINGS = Path(__file__).resolve().parents[2] / "dwp_project/settings.py"
@@ -42,6 +42,8 @@ MEANINGLESS = {
         "postgres://dwp:hunter2@db:port/dwp",
         "postgres://dwp:hunter2@db:99999/dwp",
         "postgres://dwp:hunter2@db/dwp?ssl_mode=require",
+        "postgres://dwp:hunter2@db/dwp?server_side_binding=maybe",
+        "postgres://dwp:hunter2@db/dwp?pool=true",
         "sqlite://",
         "sqlite:///",
         "sqlite://:memory:",
@@ -61,6 +63,13 @@ MEANINGLESS = {
         "unix:///run/redis.sock?db=abc",
         "rediss://127.0.0.1?ssl_cert_reqs=foo",
         "redis://127.0.0.1?socket_timeout=soon",
+        "rediss://127.0.0.1/0?ssl_ca_certs=/nonexistent.crt",
+        "rediss://127.0.0.1/0?ssl_certfile=/nonexistent.crt",
+        "rediss://127.0.0.1/0?ssl_ciphers=none-of-that-name",
+        "redis://127.0.0.1/0?decode_responses=true",
+        "redis://127.0.0.1/0?encoding=utf-16",
+        "redis://127.0.0.1/0?legacy_responses=false",
+        "redis://127.0.0.1/0?retry=1",
     ],
     "JWT_SECRET": ["short", "x" * 31],
     "JWT_SECRET_FALLBACKS": ["short", f"{STRONG['old']},short", ",".join([STRONG["old"]] * 9)],
@@ -70,7 +79,10 @@ MEANINGLESS = {
     "HOST": ["", "http://127.0.0.1", "127.0.0.1:8080", "a b", "[::1]"],
     "PORTS": ["", ",", "abc", "8080;8081", "-1", "65536", "99999", "8080.5"],
     "BEHIND_PROXY": ["", "maybe", "2", "ture"],
-    "TRUSTED_PROXIES": ["", "maybe", "-1", "17", "10.0.0.1/8", "0.0.0.0/0", "10.0.0.1,nginx"],
+    "TRUSTED_PROXIES": [
+        *("", "maybe", "-1", "17", "10.0.0.1/8", "10.0.0.1,nginx"),
+        *("0.0.0.0/0", "0.0.0.0/1,128.0.0.0/1", "2000::/3", "::ffff:0:0/96"),
+    ],
     "SECURE_COOKIES": ["", "maybe"],
     "HSTS_SECONDS": ["", "-1", "a year"],
     "ALLOWED_HOSTS": ["", "https://dwp.example.com", "dwp.example.com:8080", "a/b", "*.a.example"],
@@ -83,14 +95,19 @@ MEANINGLESS = {
         "https://app.example.com/path",
         "https://App.example.com",
         "https://*.example.com",
+        "https://app.example.com:99999",
+        "https://app.example.com:0",
         "https://kim:hunter2@app.example.com",
         "https://",
     ],
-    "CSRF_TRUSTED_ORIGINS": ["*", "dwp.example.com", "https://dwp.example.com/", "ftp://a.example"],
+    "CSRF_TRUSTED_ORIGINS": [
+        *("*", "dwp.example.com", "https://dwp.example.com/", "ftp://a.example"),
+        "https://*.example.com:65536",
+    ],
     "TIME_ZONE": ["", "Mars/X", "../../etc/passwd", "Asia"],
     "SSE_HEARTBEAT_SECONDS": ["", "60", "15.1", "0", "-1", "nan", "inf", "ten", "10s"],
     "METRICS_TOKEN": ["\udc80"],
-    "LOG_LEVEL": ["", "nonsense", "info"],
+    "LOG_LEVEL": ["", "nonsense", "info", "NOTSET"],
     "LOG_FORMAT": ["", "xml", "JSON"],
     "HITL_DEFAULT_TIMEOUT_SECONDS": ["", "0", "-1", "2592001", "soon"],
     "DWP_AGENT": ["", "agent", "streaming.agents.demo:DemoAgent", "a..b", "my agent.Class"],
@@ -98,11 +115,22 @@ MEANINGLESS = {
     "DWP_EVENT_RETENTION": ["", "-1", "month", "1000001"],
     "AUDIT_SIGNING_KEY": ["no key", base64.b64encode(b"k" * 31).decode()],
     "AUDIT_SIGNING_KEY_FILE": ["/nonexistent/key", "/"],
+    "AUDIT_CHECKPOINT_DIR": ["/dev/null", "/dev/null/checkpoints", __file__],
+    "STATIC_ROOT": ["/dev/null", __file__],
 }
 # What is safe on a developer's machine only.
 UNSAFE = {
-    "DATABASE_URL": ["postgres://dwp:password@127.0.0.1:5432/dwp"],
-    "REDIS_URL": ["redis://:changeme@127.0.0.1:6379/0"],
+    "DATABASE_URL": [
+        "postgres://dwp:password@127.0.0.1:5432/dwp",
+        "postgres://postgres:postgres@127.0.0.1:5432/dwp",
+        "postgres://kim:%6bim@127.0.0.1:5432/dwp",
+        "postgres://127.0.0.1:5432/dwp?user=kim&password=kim",
+    ],
+    "REDIS_URL": [
+        "redis://:changeme@127.0.0.1:6379/0",
+        "redis://kim:%6bim@127.0.0.1:6379/0",
+        "unix:///run/redis.sock?password=redis",
+    ],
     "JWT_SECRET": [
         "a" * 40,
         "ab" * 20,
@@ -119,6 +147,8 @@ UNSAFE = {
         JWT_SECRET,
         "another-secret-of-32-bytes-or-more",
         "a-secret-that-only-this-run-knows-0123456789",
+        "your_shared_secret_key_must_be_at_least_256_bits_long_for_HS256",
+        "404E635266556A586E3272357538782F413F4428472B4B6250645367566B5970",
     ],
     "JWT_SECRET_FALLBACKS": ["a" * 40, f"{STRONG['old']},{'changeme' * 5}"],
     "DJANGO_SECRET_KEY": ["x", "short", "x" * 31, "a" * 50, "django-insecure-" + STRONG["old"]],
@@ -127,12 +157,13 @@ UNSAFE = {
     "AUDIT_SIGNING_KEY": [
         base64.b64encode(b"k" * 32).decode(),
         base64.b64encode(b"ab" * 16).decode(),
+        base64.b64encode(b"your-256-bit-secret-goes-in-here").decode(),
     ],
     "ALLOWED_HOSTS": ["*", "dwp.example.com,*"],
     "CORS_ALLOWED_ORIGINS": ["null", "https://app.example.com,null"],
 }
 # Any text means something, or the system checks read what it names.
-ANYTHING = {"HITL_REDACT", "AUDIT_TRUSTED_KEYS", "AUDIT_CHECKPOINT_DIR", "STATIC_ROOT"}
+ANYTHING = {"HITL_REDACT", "AUDIT_TRUSTED_KEYS"}
 GOOD = {
     "DATABASE_URL": [
         "sqlite:////var/lib/dwp/dwp.sqlite3",
@@ -148,6 +179,7 @@ GOOD = {
         "redis://db",
         "rediss://u:p%23@db:6380/1?ssl_cert_reqs=none",
         "unix:///run/r.sock?db=1",
+        "rediss://db/0?protocol=3&socket_keepalive=true&ssl_check_hostname=false",
         "",
     ],
     "JWT_SECRET": [
@@ -158,7 +190,7 @@ GOOD = {
     "HOST": ["0.0.0.0", "::", "::1", "localhost", "db-1.internal"],  # noqa: S104
     "PORTS": ["0", "8080", "8080, 8081"],
     "BEHIND_PROXY": ["true", "True", "1", "yes", "false", "0", "no"],
-    "TRUSTED_PROXIES": ["0", "1", "2", "10.0.0.0/8,192.168.1.5, ::1,unix", "unix"],
+    "TRUSTED_PROXIES": ["0", "1", "2", "10.0.0.0/8,192.168.1.5, ::1,unix", "unix", "fc00::/7"],
     "CORS_ENABLED": ["true", "false"],
     "DATABASE_PGBOUNCER": ["true", "false"],
     "ALLOWED_HOSTS": ["dwp.example.com,127.0.0.1,[::1]", ".example.com", "Dwp.Example.com"],
@@ -171,6 +203,8 @@ GOOD = {
     "JWT_LOGIN_LIFETIME": ["60", "86400"],
     "METRICS_TOKEN": ["", STRONG["metrics"], "3f9a1c7d5e2b8046"],
     "LOG_FORMAT": ["json", "console"],
+    "AUDIT_CHECKPOINT_DIR": ["", "/nonexistent/checkpoints", "checkpoints"],
+    "STATIC_ROOT": ["", "/nonexistent", "/tmp"],
 }
 
 
@@ -320,6 +354,37 @@ def test_secret_that_begins_with_a_dollar_is_itself(read: Read) -> None:
     assert read({"JWT_SECRET": secret})["JWT_SECRET"] == secret
 
 
-@pytest.mark.parametrize(("make", "size"), [(secrets.token_urlsafe, 24), (secrets.token_hex, 16)])
-def test_generated_secret_is_never_taken_for_weak(make: Callable[[int], str], size: int) -> None:
-    assert {strength.weakness_of(make(size)) for _ in range(5000)} == {None}
+def test_way_out_begins_a_sentence_of_its_own(read: Read, tmp_path: Path) -> None:
+    read({})
+
+    text = "\n".join(refused(read, {"DWP_ENVIRONMENT": "production"}))
+
+    assert "token_urlsafe(48))'. To go on with what was used so far: DJANGO_SECRET_KEY=" in text
+    assert ".. To go on" not in text
+
+
+def test_variable_that_means_nothing_contradicts_no_other(read: Read) -> None:
+    [line] = refused(read, {"BEHIND_PROXY": "maybe", "TRUSTED_PROXIES": "1"})
+    assert "'maybe' is neither true nor false" in line
+
+
+@pytest.mark.parametrize("port", ["port", "99999"])
+def test_port_that_is_none_is_named(read: Read, port: str) -> None:
+    [line] = refused(read, {"DATABASE_URL": f"postgres://dwp:hunter2@db:{port}/dwp"})
+    assert line.startswith("- DATABASE_URL has a host or a port that is none.")
+
+
+def test_certificates_of_redis_are_read(read: Read, tmp_path: Path) -> None:
+    file = tmp_path / "ca.crt"
+    url = f"rediss://db:6379/0?ssl_ca_certs={file}"
+    assert refused(read, {"REDIS_URL": url})
+    file.write_text("no certificate", encoding="ascii")
+    assert refused(read, {"REDIS_URL": url})
+    url = f"rediss://db:6379/0?ssl_ca_certs={make_certificate(tmp_path, 'db').authority}"
+    assert read({"REDIS_URL": url})["REDIS_URL"] == url
+
+
+def test_ipv4_that_is_mapped_into_ipv6_is_trusted_as_ipv4(read: Read) -> None:
+    proxies = {"TRUSTED_PROXIES": "::ffff:10.0.0.0/104,::ffff:192.168.1.5"}
+    networks = read(proxies)["TRUSTED_PROXIES"].networks
+    assert networks == (ip_network("10.0.0.0/8"), ip_network("192.168.1.5/32"))

@@ -11,6 +11,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpRequest
 from pytest_django import Settings
+from structlog.testing import capture_logs
 
 from dwp_project.environment import Environment, TrustedProxies
 from dwp_project.gateway.addresses import ForwardedClient, client_address
@@ -193,6 +194,39 @@ def test_scheme_that_is_no_scheme_leaves_the_connections_own(settings: Settings)
     settings.TRUSTED_PROXIES = TrustedProxies(hops=1)
 
     assert seen([(b"x-forwarded-proto", b"\xff")], scheme="https").is_secure()
+
+
+# --- a proxy that nobody trusts ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("trusted", "header", "warnings"),
+    [
+        (TrustedProxies(), b"x-forwarded-for", 1),
+        (TrustedProxies(), b"x-forwarded-proto", 0),
+        (TrustedProxies(hops=1), b"x-forwarded-for", 0),
+        (TrustedProxies(is_unix_trusted=True), b"x-forwarded-for", 0),
+    ],
+)
+def test_proxy_in_front_that_is_not_set_is_warned_of_once(
+    settings: Settings, trusted: TrustedProxies, header: bytes, warnings: int
+) -> None:
+    settings.TRUSTED_PROXIES = trusted
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        pass
+
+    async def ask_three_times() -> None:
+        middleware = ForwardedClient(app)
+        for _ in range(3):
+            scope = {"type": "http", "headers": [(header, b"6.6.6.6")], "client": ["10.0.0.1", 1]}
+            await middleware(scope, None, None)  # type: ignore[arg-type]
+
+    with capture_logs() as logs:
+        asyncio.run(ask_three_times())
+
+    assert [entry["log_level"] for entry in logs] == ["warning"] * warnings
+    assert all("TRUSTED_PROXIES" in entry["remedy"] for entry in logs)
 
 
 # --- what is configured ----------------------------------------------------------------------
