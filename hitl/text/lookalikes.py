@@ -30,6 +30,8 @@ _ENCLOSED = {
 _WORD = re.compile(rf"(?:[^\W_]|[{''.join(map(chr, _ENCLOSED))}])+")
 # The last letter of Latin-1 and Latin Extended-A, where the letters of European languages are.
 _LAST_EUROPEAN = "ſ"
+# The small capitals for which TR39 has no ASCII letter.
+_SMALL_CAPITALS = {"ꜰ": "f", "ᴋ": "k", "ᴍ": "m", "ɴ": "n", "ꞯ": "q"}
 # Scripts that writers of Chinese, Japanese and Korean mix with Latin letters in one word.
 _MIXED_WITH_LATIN = frozenset({"HAN", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL"})
 _NO_SCRIPT = frozenset({"COMMON", "INHERITED"})
@@ -176,6 +178,8 @@ def _table() -> dict[str, _Lookalikes]:
                 for further in confusables_data.get(homoglyph["c"], ()):
                     if further["c"].isascii() and len(further["c"]) == 1:
                         _add(entry, further["c"])
+    for character, letter in _SMALL_CAPITALS.items():
+        table.setdefault(character, _Lookalikes({character}, set())).characters.add(letter)
     _add_second_step(table)
     return table
 

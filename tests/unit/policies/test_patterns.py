@@ -174,6 +174,7 @@ def test_patterns_are_alike_in_both_directions_and_like_themselves(one: str, oth
         ("transfer*", "ᴛransfer", "transfer"),
         ("тransfer*", "ᴛransfer", "тransfer"),
         ("pay*", "ᴘᴀʏ_x", "pay_x"),
+        ("send*", "sᴇɴᴅ_x", "send_x"),
         ("pay*", "🅿🅰🆈_x", "pay_x"),
         ("pay*", "⒫🅐🇾_x", "pay_x"),
         ("send*", "se\U0001d159nd_x", "send_x"),

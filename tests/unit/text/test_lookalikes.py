@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import unicodedata
 
 import pytest
 from hypothesis import given, settings
@@ -87,6 +88,13 @@ def test_ascii_characters_are_like_themselves_alone() -> None:
 def test_letter_of_another_script_is_like_each_that_it_looks_like(one: str, others: str) -> None:
     for other in others:
         assert lookalikes.are_alike(one, other), other
+
+
+@pytest.mark.parametrize("letter", "ABCDEFGHIJKLMNOPQRSTUVWYZ")  # there is none of X
+def test_small_capital_is_like_its_letter(letter: str) -> None:
+    character = unicodedata.lookup(f"LATIN LETTER SMALL CAPITAL {letter}")
+
+    assert lookalikes.are_alike(lookalikes.fold(character), letter.lower())
 
 
 @pytest.mark.parametrize(
