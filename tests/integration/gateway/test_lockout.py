@@ -12,7 +12,7 @@ import pytest
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
 from django.http import HttpResponse
@@ -430,6 +430,36 @@ def test_unlocking_another_changes_nothing_and_is_not_audited() -> None:
 
     assert over_rest(password="right").status_code == 429
     assert not AuditRecord.objects.filter(event="user:sign_in_unlocked").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["axes_reset_ip", "notanip"],
+        ["axes_reset_ip", ""],
+        ["axes_reset_ip", "203.0.113.7:80"],
+        ["axes_reset_ip_username", "notanip", "kim"],
+    ],
+)
+def test_text_that_is_no_address_unlocks_nobody(command: list[str]) -> None:
+    fail(over_rest, LIMIT, address="")
+    fail(over_rest, LIMIT)
+
+    with pytest.raises(CommandError, match="is no address"):
+        call_command(*command, stdout=StringIO())
+
+    assert over_rest(password="right", address="").status_code == 429
+    assert over_rest(password="right").status_code == 429
+
+
+def test_unknown_address_can_be_unlocked_and_an_empty_name_is_nobodys() -> None:
+    fail(over_rest, LIMIT, address="")
+
+    call_command("axes_reset_username", "", stdout=StringIO())
+    assert over_rest(password="right", address="").status_code == 429
+    call_command("axes_reset_ip", "::", stdout=StringIO())
+
+    assert over_rest(password="right", address="").status_code == 200
 
 
 def test_neither_password_nor_form_is_kept() -> None:
