@@ -38,7 +38,7 @@ _LOGIN_SECONDS = 20.0
 _PROBE_SECONDS = 30.0
 # Paths with pools of their own.
 _PROBE_PATHS = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
-_LOGIN_PATHS = {"/auth/login", "/admin/login/"}
+_LOGIN_PATHS = {"/auth/login", "/admin/login/", "/admin/password_change/"}
 _READY_PATH = "/ready"
 
 
