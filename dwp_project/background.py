@@ -11,7 +11,9 @@ from datetime import timedelta
 
 import hitl.background.clock
 from dwp_project.gateway import lockout
+from dwp_project.offload import run_background
 from hitl.adoption import scanner
+from hitl.approvals import foreign
 from hitl.background import comparison
 from hitl.background.chores import Chore
 from hitl.delivery import relay
@@ -25,10 +27,14 @@ _CHORES = (
 
 
 async def run() -> None:
-    """Run all loops until cancelled."""
-    async with asyncio.TaskGroup() as group:
-        for loop in (clock, relay.run, scanner.run, recovery.run):
-            group.create_task(loop())
+    """Run all loops until cancelled; then write what else would be lost with the process."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for loop in (clock, relay.run, scanner.run, recovery.run):
+                group.create_task(loop())
+    finally:
+        if foreign.waiting:
+            await run_background(foreign.write_waiting)
 
 
 async def clock() -> None:

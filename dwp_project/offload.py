@@ -69,6 +69,11 @@ async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kw
     return await _run_in(_background_pool, partial(function, *args, **kwargs))
 
 
+def start_background(function: Callable[[], T]) -> Future[T]:
+    """Begin to run `function` on the threads of the process's own loops, and return at once."""
+    return _submit(_background_pool, function)
+
+
 def start_check(function: Callable[[], T]) -> Future[T]:
     """Begin to run `function` on the threads of `/ready`'s checks, and return at once."""
     return _submit(_check_pool, function)

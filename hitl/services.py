@@ -23,7 +23,7 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
 from hitl.actors import Actor, clock_actor
 from hitl.adoption import adopt
-from hitl.approvals import decisions, escalation, opening, permissions, refusals, votes
+from hitl.approvals import decisions, escalation, foreign, opening, permissions, votes
 from hitl.approvals.decisions import ProposedDecision
 from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
@@ -183,7 +183,7 @@ def record_foreign(request_ids: Iterable[str], actor: Actor, *, tried: str) -> N
     passed over (wire.md, 3.6).
     """
     for request_id in request_ids:
-        refusals.record_foreign(request_id, actor, timezone.now(), tried=tried)
+        foreign.record(request_id, actor, timezone.now(), tried=tried)
 
 
 def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:

@@ -5,17 +5,23 @@ Django opens one to add, change and delete an account, and none on its two passw
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.contrib.admin import forms as admin_forms
 from django.contrib.auth import admin as auth_admin
+from django.contrib.auth import authenticate
 from django.contrib.auth import forms as auth_forms
 from django.contrib.auth.models import User
 from django.contrib.auth.views import PasswordChangeView
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 from django.urls import reverse
+from django.views.decorators.debug import sensitive_variables
+
+from dwp_project.gateway import lockout
 
 if TYPE_CHECKING:
     UserAdmin = auth_admin.UserAdmin[User]  # generic in its stubs only
@@ -45,7 +51,19 @@ class _SetPasswordForm(_PasswordForm, SetPasswordForm):
 
 
 class _ChangePasswordForm(_PasswordForm, admin_forms.AdminPasswordChangeForm):
-    pass
+    def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._request = request
+
+    @sensitive_variables("password")
+    def clean_old_password(self) -> str:
+        """Return the old password, tried like that of a sign-in: counted, locked and audited."""
+        password: str = self.cleaned_data["old_password"]
+        name = self.user.get_username()
+        if authenticate(self._request, username=name, password=password) is None:
+            raise ValidationError(self.error_messages["password_incorrect"], "password_incorrect")
+        lockout.forget_failures(self._request, self.user)
+        return password
 
 
 @admin.register(User)
@@ -56,7 +74,7 @@ class AccountAdmin(UserAdmin):
 def password_change(request: HttpRequest, **kwargs: Any) -> HttpResponseBase:
     """Answer the page on which people change their own password, as `AdminSite` does."""
     view = PasswordChangeView.as_view(
-        form_class=_ChangePasswordForm,
+        form_class=partial(_ChangePasswordForm, request),
         success_url=reverse("admin:password_change_done"),
         extra_context={**admin.site.each_context(request), **kwargs.get("extra_context", {})},
         template_name="registration/password_change_form.html",

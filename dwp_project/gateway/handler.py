@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
@@ -23,7 +22,6 @@ from prometheus_client import Counter
 from structlog.stdlib import get_logger
 
 from dwp_project import offload
-from dwp_project.gateway import after_answer
 from dwp_project.gateway.errors import Overloaded
 from dwp_project.gateway.urls import HEALTH_PATHS
 from dwp_project.gateway.views import unavailable
@@ -40,7 +38,7 @@ _LOGIN_SECONDS = 20.0
 _PROBE_SECONDS = 30.0
 # Paths with pools of their own.
 _PROBE_PATHS = {f"/{path}" for path in (*HEALTH_PATHS, "metrics")}
-_LOGIN_PATHS = {"/auth/login", "/admin/login/"}
+_LOGIN_PATHS = {"/auth/login", "/admin/login/", "/admin/password_change/"}
 _READY_PATH = "/ready"
 
 
@@ -63,13 +61,7 @@ class Handler(ASGIHandler):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         # Django's `__call__` would create a `ThreadSensitiveContext`, and with it a thread. Outside
         # `get_response_async` only signals and closing are left, which need none.
-        calls = after_answer.begin()
-        try:
-            await self.handle(scope, receive, send)
-        finally:
-            if late := calls.end():
-                # Shielded: who disconnects at once changes nothing.
-                await asyncio.shield(offload.run_sync(_call_all, late))
+        await self.handle(scope, receive, send)
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
@@ -102,11 +94,6 @@ class Handler(ASGIHandler):
             # A file. Read here, because Django would read it on one thread for all requests.
             response.streaming_content = _single_chunk(b"".join(response))
         return response
-
-
-def _call_all(calls: list[after_answer.Call]) -> None:
-    for call in calls:
-        call()
 
 
 def _pool_for(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:

@@ -28,8 +28,8 @@ class Identity:
     # As the token says; that of a token which follows an account is the membership's.
     token_role: str | None
     email: str | None
-    # Unix seconds: when the token is not accepted any more.
-    accepted_until: int
+    # Of the token, which an answer that stays open judges again.
+    claims: tokens.Claims
 
     is_authenticated = True
 
@@ -63,7 +63,7 @@ def authenticate(request: HttpRequest) -> Identity:
         tenant_id=claims.tenant_id,
         token_role=role,
         email=claims.email,
-        accepted_until=claims.accepted_until,
+        claims=claims,
     )
 
 

@@ -19,6 +19,7 @@ from axes.conf import settings
 from axes.handlers.database import AxesDatabaseHandler
 from axes.handlers.proxy import AxesProxyHandler
 from axes.models import AccessAttempt
+from django.core.management.base import CommandError
 from django.db import transaction
 from django.db.models import Case, F, QuerySet, Value, When
 from django.http import HttpRequest
@@ -129,9 +130,14 @@ class LockoutHandler(AxesDatabaseHandler):
         username: str | None = None,
         ip_or_username: bool = False,
     ) -> int:
-        """Unlock names and addresses, as axes' commands ask; return how many rows are removed."""
-        by_address = {"ip_address": network_of(ip_address)} if ip_address else {}
-        by_name = {"username": _folded({"username": username})} if username else {}
+        """Unlock names and addresses, as axes' commands ask; return how many rows are removed.
+
+        Raises `CommandError` for a text that is no address: it would unlock the unknown one.
+        """
+        if ip_address is not None and _parsed(ip_address) is None:
+            raise CommandError(f"{ip_address!r} is no address. Nothing is unlocked for it.")
+        by_address = {} if ip_address is None else {"ip_address": network_of(ip_address)}
+        by_name = {} if username is None else {"username": _folded({"username": username})}
         rows = AccessAttempt.objects.filter(user_agent="")
         if ip_or_username and by_address and by_name:
             rows = rows.filter(**by_address) | rows.filter(**by_name)
@@ -150,9 +156,8 @@ class LockoutHandler(AxesDatabaseHandler):
 
 def network_of(address: str | None) -> str:
     """Return what is locked for an address: itself, of IPv6 the first of its network."""
-    try:
-        parsed = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
+    parsed = _parsed(address or "")
+    if parsed is None:
         return _UNKNOWN
     if isinstance(parsed, ipaddress.IPv4Address):
         return str(parsed)
@@ -160,6 +165,13 @@ def network_of(address: str | None) -> str:
         return str(parsed.ipv4_mapped)
     network = ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False)
     return str(network.network_address)
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return None
 
 
 def _folded(credentials: dict[str, Any] | None) -> str:

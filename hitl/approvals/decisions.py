@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from dwp_project.gateway.errors import DwpError
 from hitl import errors
 from hitl.actors import Actor
-from hitl.approvals import permissions, refusals, votes
+from hitl.approvals import foreign, permissions, refusals, votes
 from hitl.audit import decision_record, request_record
 from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest
@@ -99,7 +99,7 @@ class ProposedDecision:
 
     def record_if_foreign(self, request_id: str, now: datetime) -> None:
         """Audit that the actor tried to decide this request, if it is another tenant's."""
-        refusals.record_foreign(request_id, self.actor, now, tried=_VERBS[self.to])
+        foreign.record(request_id, self.actor, now, tried=_VERBS[self.to])
 
     def _refuse(
         self,

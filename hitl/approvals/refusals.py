@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 from structlog.stdlib import get_logger
 
-from dwp_project.gateway import after_answer
 from dwp_project.gateway.errors import DwpError
 from dwp_project.jsontext import parse
 from hitl import errors
 from hitl.actors import Actor
 from hitl.audit import record as audit_record
-from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.policies import rules
 from hitl.states import AuditEvent
 
@@ -75,27 +73,6 @@ def record_refusal(
                 audit_record.write(event, actor, now, request=request, details=details)
     except Exception:
         logger.exception("refusal_not_recorded", request_id=request.request_id, why=why)
-
-
-def record_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
-    """Record that the actor tried to decide another tenant's request, if the id is of one.
-
-    The record is in the deployment's own chain: in the actor's, it would reveal that there is
-    such a request (wire.md, 3.6). So would the time that it takes: it is written after the answer.
-    """
-    if ID_PATTERN.fullmatch(request_id):
-        after_answer.run(lambda: _record_if_foreign(request_id, actor, now, tried=tried))
-
-
-def _record_if_foreign(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
-    requests = ApprovalRequest.objects.filter(request_id=request_id)
-    if requests.exclude(tenant_id=actor.tenant_id).exists():
-        only_its_id = ApprovalRequest(request_id=request_id)
-        deployment_actor = replace(actor, tenant_id="")
-        extra = {"tenant": actor.tenant_id} if actor.tenant_id else {}
-        record_refusal(
-            errors.RequestNotFound(), only_its_id, deployment_actor, now, tried=tried, extra=extra
-        )
 
 
 def _is_repeated(

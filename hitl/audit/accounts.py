@@ -18,6 +18,7 @@ from django.db import DatabaseError, transaction
 from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from structlog.stdlib import get_logger
 
@@ -102,7 +103,10 @@ def _record_failed_sign_in(
     if _is_page(request):
         assert request is not None
         if lockout.seconds_locked(request) is None:
-            _record_no_sign_in(request, str(credentials.get("username") or ""))
+            # Who changes their password is signed in, and has to prove again who they are.
+            is_change = request.path_info == reverse("admin:password_change")
+            details = {"why": "wrong old password"} if is_change else None
+            _record_no_sign_in(request, str(credentials.get("username") or ""), details)
 
 
 def _record_refused_sign_in(request: HttpRequest, username: str, **kwargs: Any) -> None:

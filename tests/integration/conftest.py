@@ -15,6 +15,7 @@ from pytest_django import Settings
 from dwp_project import logs
 from dwp_project.gateway import readiness
 from dwp_project.wakeup import client, hub
+from hitl.approvals import foreign
 from hitl.audit import record_signatures
 from streaming.agents import registry
 from tests.integration import outages
@@ -101,6 +102,14 @@ def agents_reset() -> Iterator[None]:
 def _no_kept_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have `/ready` check anew: the answer of the test before is not this one's."""
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _own_foreign_decisions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have a test write what it left to be audited later itself, and leave nothing to the next."""
+    monkeypatch.setattr(foreign, "_DELAY_SECONDS", (3600.0, 3600.0))
+    yield
+    foreign.waiting.take()
 
 
 @pytest.fixture(autouse=True)

@@ -8,18 +8,22 @@ from typing import Any
 
 import pytest
 import redis
+from django.db import OperationalError
 from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from redis.connection import AbstractConnection
 
+from dwp_project import background
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.adoption import adopt
+from hitl.approvals import foreign as foreign_decisions
 from hitl.models import AuditRecord
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.calls import Answer
 from tests.integration.exchange import Exchange
+from tests.integration.polling import until
 from tests.people import OUTSIDER
 
 pytestmark = [
@@ -99,8 +103,9 @@ async def foreign(request: pytest.FixtureRequest, redis_client: redis.Redis) -> 
     await run_sync(makers[request.param])
 
 
-async def done_for(work: Work, method: str, path: str) -> tuple[Any, list[str]]:
-    """Return what is answered, and what is done until then."""
+async def done_for(work: Work, method: str, path: str) -> tuple[Any, list[str], list[str]]:
+    """Return what is answered, what is done until then, and what right after it: the next request
+    waits for that."""
     exchange = Exchange(method, path, OUTSIDER, b"{}" if method == "POST" else b"")
     done: list[str] = []
     put = exchange._outbox.put
@@ -115,7 +120,7 @@ async def done_for(work: Work, method: str, path: str) -> tuple[Any, list[str]]:
     async with exchange:
         status, headers = await exchange.start()
         answer = Answer(status, headers, await exchange.rest())
-    return answer.facts, done
+    return answer.facts, done, work.take()
 
 
 @pytest.mark.parametrize(
@@ -143,18 +148,88 @@ async def test_foreign_id_takes_the_work_of_an_unknown_one(
 
     assert their == unknown
     assert unknown[1]
-    assert malformed[1] == []
+    assert malformed[1:] == ([], [])
 
 
-async def test_decision_on_a_foreign_request_is_audited_after_the_answer(
+async def test_foreign_decision_is_audited_later_with_the_time_of_the_try(
     redis_client: redis.Redis, work: Work
 ) -> None:
     await run_sync(_pending)
 
+    before = timezone.now()
+    await done_for(work, "POST", f"/aura/hitl/approve/{FOREIGN}")
+    await done_for(work, "POST", f"/aura/hitl/reject/{UNKNOWN}")
+    after = timezone.now()
+    assert not await run_sync(_refused)
+
+    await run_sync(foreign_decisions.write_waiting)
+    await run_sync(foreign_decisions.write_waiting)
+
+    [refused] = await run_sync(_refused)
+    assert (refused.tenant_id, refused.request_id) == ("", FOREIGN)
+    assert before <= refused.at <= after
+
+
+async def test_foreign_decision_is_audited_by_itself(
+    redis_client: redis.Redis, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign_decisions, "_DELAY_SECONDS", (0.01, 0.02))
+    await run_sync(_pending)
+
     await done_for(work, "POST", f"/aura/hitl/approve/{FOREIGN}")
 
-    refused = await run_sync(AuditRecord.objects.get, event="decision:refused")
-    assert (refused.tenant_id, refused.request_id) == ("", FOREIGN)
+    await until(lambda: bool(_refused()), within=10)
+
+
+async def test_foreign_decisions_that_wait_are_looked_up_at_once(
+    redis_client: redis.Redis, work: Work
+) -> None:
+    for name in (*(f"id-{number}" for number in range(5)), UNKNOWN):
+        await done_for(work, "POST", f"/aura/hitl/approve/{name}")
+    work.take()
+
+    await run_sync(foreign_decisions.write_waiting)
+
+    assert len(work.take()) == 1
+
+
+async def test_foreign_decisions_that_wait_are_audited_when_the_process_ends(
+    redis_client: redis.Redis, work: Work
+) -> None:
+    await run_sync(_pending)
+    loops = asyncio.create_task(background.run())
+    await done_for(work, "POST", f"/aura/hitl/approve/{FOREIGN}")
+
+    loops.cancel()
+    await asyncio.wait({loops})
+
+    assert len(await run_sync(_refused)) == 1
+
+
+async def test_foreign_decision_waits_while_the_database_is_away(
+    redis_client: redis.Redis, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await run_sync(_pending)
+    await done_for(work, "POST", f"/aura/hitl/approve/{FOREIGN}")
+
+    with monkeypatch.context() as away:
+        away.setattr(foreign_decisions, "_write", _fail)
+        await run_sync(foreign_decisions.write_waiting)
+    await run_sync(foreign_decisions.write_waiting)
+
+    assert len(await run_sync(_refused)) == 1
+
+
+async def test_foreign_decisions_that_wait_are_bounded(
+    redis_client: redis.Redis, work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(foreign_decisions, "_MOST", 3)
+    await run_sync(_pending)
+
+    for name in (FOREIGN, FOREIGN, *(f"id-{number}" for number in range(5))):
+        await done_for(work, "POST", f"/aura/hitl/approve/{name}")
+
+    assert len(foreign_decisions.waiting.take()) == 3
 
 
 async def test_decision_is_audited_though_its_client_leaves_at_once(
@@ -168,8 +243,14 @@ async def test_decision_is_audited_though_its_client_leaves_at_once(
         while not work.take():  # noqa: ASYNC110 - a statement sets no event
             await asyncio.sleep(0.001)
 
-    for _ in range(200):
-        if await run_sync(AuditRecord.objects.filter(event="decision:refused").exists):
-            return
-        await asyncio.sleep(0.02)
-    raise AssertionError("the refusal is not audited")
+    await until(lambda: bool(foreign_decisions.waiting), within=10)
+    await run_sync(foreign_decisions.write_waiting)
+    assert len(await run_sync(_refused)) == 1
+
+
+def _refused() -> list[AuditRecord]:
+    return list(AuditRecord.objects.filter(event="decision:refused"))
+
+
+def _fail(*args: Any) -> None:
+    raise OperationalError("the database is away")

@@ -12,7 +12,7 @@ import pytest
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
 from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
 from django.http import HttpResponse
@@ -432,6 +432,36 @@ def test_unlocking_another_changes_nothing_and_is_not_audited() -> None:
     assert not AuditRecord.objects.filter(event="user:sign_in_unlocked").exists()
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["axes_reset_ip", "notanip"],
+        ["axes_reset_ip", ""],
+        ["axes_reset_ip", "203.0.113.7:80"],
+        ["axes_reset_ip_username", "notanip", "kim"],
+    ],
+)
+def test_text_that_is_no_address_unlocks_nobody(command: list[str]) -> None:
+    fail(over_rest, LIMIT, address="")
+    fail(over_rest, LIMIT)
+
+    with pytest.raises(CommandError, match="is no address"):
+        call_command(*command, stdout=StringIO())
+
+    assert over_rest(password="right", address="").status_code == 429
+    assert over_rest(password="right").status_code == 429
+
+
+def test_unknown_address_can_be_unlocked_and_an_empty_name_is_nobodys() -> None:
+    fail(over_rest, LIMIT, address="")
+
+    call_command("axes_reset_username", "", stdout=StringIO())
+    assert over_rest(password="right", address="").status_code == 429
+    call_command("axes_reset_ip", "::", stdout=StringIO())
+
+    assert over_rest(password="right", address="").status_code == 200
+
+
 def test_neither_password_nor_form_is_kept() -> None:
     fail(over_rest, 1, password="hunter2-secret")
     fail(at_the_desk, 1, password="hunter2-secret")
@@ -459,6 +489,50 @@ def test_superuser_sees_no_pages_of_axes() -> None:
     page = browser(User.objects.get(username="root")).get("/admin/")
 
     assert "axes" not in page.content.decode().lower()
+
+
+# --- the page on which people change their password -------------------------------------
+
+
+def change_password(kim: User, old: str = "wrong", address: str = HERE) -> Any:
+    """Change kim's password at the desk, where kim is signed in."""
+    new = "a-Horse-on-9-stairs"
+    form = {"old_password": old, "new_password1": new, "new_password2": new}
+    return browser(kim).post("/admin/password_change/", form, REMOTE_ADDR=address)
+
+
+def test_five_wrong_old_passwords_lock_the_name_at_its_address(kim: User) -> None:
+    for _ in range(LIMIT):
+        assert change_password(kim).status_code == 200
+
+    CountingHasher.computed = 0
+    for old in ("right", "wrong"):
+        answer = change_password(kim, old)
+        assert answer.status_code == 429
+        assert "Retry-After" in answer
+    assert CountingHasher.computed == 0
+    assert at_the_desk(password="right").status_code == 429
+    assert change_password(kim, "right", ELSEWHERE).status_code == 302
+
+
+def test_wrong_old_passwords_count_with_failed_sign_ins_until_a_right_one(kim: User) -> None:
+    for _ in range(2):
+        fail(at_the_desk, 2)
+        assert [change_password(kim).status_code for _ in range(2)] == [200, 200]
+        assert change_password(kim, "right").status_code == 302
+        kim.set_password("right")
+        kim.save()
+
+
+def test_wrong_old_passwords_are_audited_and_so_is_the_lock(kim: User) -> None:
+    for _ in range(LIMIT + 2):
+        change_password(kim)
+
+    failed = AuditRecord.objects.filter(event="user:sign_in_failed")
+    assert [(record.actor, record.tenant_id, record.details) for record in failed] == [
+        ("kim", "tenant1", '{"why":"wrong old password"}')
+    ] * LIMIT
+    assert [(lock["actor"], lock["address"]) for lock in locks()] == [("kim", HERE)]
 
 
 # --- at the same moment -----------------------------------------------------------------

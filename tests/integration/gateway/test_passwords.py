@@ -90,6 +90,23 @@ def test_weak_password_is_refused_by_createsuperuser(
     assert User.objects.get().check_password(PASSWORD)
 
 
+@every_weak_one
+@pytest.mark.django_db(transaction=True)
+def test_weak_password_is_refused_by_createsuperuser_where_nobody_types(
+    weak: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = {"username": "desk-desk", "email": "", "interactive": False, "verbosity": 0}
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", weak)
+
+    with pytest.raises(CommandError, match=r"[Tt]his password|The password"):
+        call_command("createsuperuser", **arguments)
+    assert not User.objects.exists()
+
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", PASSWORD)
+    call_command("createsuperuser", **arguments)
+    assert User.objects.get().check_password(PASSWORD)
+
+
 @pytest.mark.django_db
 def test_password_of_the_first_run_is_not_weak(tmp_path: Path) -> None:
     operator = first_run.ensure_operator(tmp_path)

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib.auth.management.commands import createsuperuser
 from django.contrib.auth.models import User, UserManager
+from django.contrib.auth.password_validation import validate_password
 from django.db import transaction
 
 
@@ -16,11 +17,22 @@ class Command(createsuperuser.Command):
         super().__init__(*args, **kwargs)
         self.UserModel: Any = _UserModel()
 
+    def handle(self, *args: Any, **options: Any) -> str | None:
+        # Django validates what somebody types, and nothing that comes from the environment.
+        self.UserModel._default_manager.is_validating = not options["interactive"]
+        return super().handle(*args, **options)
+
 
 class _Manager(UserManager[User]):
-    def create_superuser(self, *args: Any, **kwargs: Any) -> User:
+    is_validating = False
+
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **fields: Any
+    ) -> User:
+        if self.is_validating and password is not None:
+            validate_password(password, User(username=username, email=email or ""))
         with transaction.atomic(using=self.db):
-            return super().create_superuser(*args, **kwargs)
+            return super().create_superuser(username, email, password, **fields)
 
 
 class _UserModel:
