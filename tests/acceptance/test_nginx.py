@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import threading
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.acceptance.certificates import make_certificate
-from tests.acceptance.programs import Nginx, nginx
+from tests.acceptance.programs import NGINX_CONF, Nginx, nginx
 from tests.acceptance.prompts import START_PATH
 from tests.acceptance.server import RunningServer, free_ports
 from tests.acceptance.wire import Connection, Frame, Head, Response, Stream, request_bytes
@@ -92,7 +93,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         # A pause, so that the servers have processors to start with.
-        while not self.ending.wait(0.05):
+        while not self.ending.wait(0.1):
             self._expect(200, "GET", "/api/aura/hitl/requests?status=pending")
             body = {"sessionId": f"session_{self.name}_{self.rounds}", "actionType": "delete_mail"}
             opened = self._expect(201, "POST", "/api/aura/hitl/requests", body)
@@ -153,7 +154,7 @@ def test_rolling_restart_loses_no_request_and_no_event(own_server: Maker, tmp_pa
         watcher = Watcher(front, one.headers())
         watcher.start()
         assert watcher.asked.wait(30)
-        clients = [Client(front, one.headers()) for _ in range(5)]
+        clients = [Client(front, one.headers()) for _ in range(3)]
         for client in clients:
             client.start()
         # As deploy.md says: one after the other, each ready before the next.
@@ -170,7 +171,7 @@ def test_rolling_restart_loses_no_request_and_no_event(own_server: Maker, tmp_pa
         assert front.request("POST", path, one.headers(), {}).status == 200
         watcher.join(60)
 
-    assert [client.unexpected for client in clients] == [[]] * 5, front.errors
+    assert [client.unexpected for client in clients] == [[]] * 3, front.errors
     assert all(client.rounds > 5 for client in clients)
     assert not watcher.is_alive()
     assert not watcher.refused
@@ -221,6 +222,19 @@ def test_client_cannot_say_where_it_comes_from(answering: tuple[Nginx, Upstream]
     assert "X-Forwarded-For: 127.0.0.1\r\n" in arrived
     assert "X-Forwarded-Proto: http\r\n" in arrived
     assert "X-Trace-Id: kept\r\n" in arrived
+
+
+def test_only_a_load_balancer_that_is_named_says_that_clients_use_tls(tmp_path: Path) -> None:
+    upstream = Upstream(lambda: OK)
+    port, unused = free_ports(2)
+    for behind, expected in ((False, "http"), (True, "https")):
+        folder = tmp_path / expected
+        with nginx(folder, [upstream.port, unused], port, behind_balancer=behind) as front:
+            assert front.request("GET", "/", {"X-Forwarded-Proto": "https"}).status == 200
+            assert front.request("GET", "/", {"X-Forwarded-Proto": "evil"}).status == 200
+        said = [re.findall(rb"X-Forwarded-Proto: (\w+)\r", one) for one in upstream.requests[-2:]]
+        assert said == [[expected.encode()], [b"http"]]
+    upstream.close()
 
 
 def test_prompt_in_the_query_may_be_as_long_as_a_body(answering: tuple[Nginx, Upstream]) -> None:
@@ -293,21 +307,32 @@ def test_front_ends_may_read_errors(alone: Nginx) -> None:
     assert "Access-Control-Allow-Credentials" not in foreign.head
 
 
-def test_people_get_a_page(alone: Nginx) -> None:
-    answer = alone.request("GET", "/admin/")
-    assert answer.status == 503
+def check_page(answer: Response, status: int, text: str) -> None:
+    """Fail unless this is a page for people that says `text`, and when to come back."""
+    assert answer.status == status
     assert answer.head["Content-Type"] == "text/html; charset=utf-8"
-    assert answer.head["Retry-After"] == "1"
+    assert int(answer.head["Retry-After"]) > 0
+    assert text in answer.body.decode()
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/admin/login/?next=/admin/"])
+def test_people_get_a_page(alone: Nginx, path: str) -> None:
+    for method in ("GET", "POST"):
+        check_page(alone.request(method, path), 503, "The service is away.")
+    korean = alone.request("GET", path, {"Accept-Language": "ko"})
+    check_page(korean, 503, "서비스를 사용할 수 없습니다.")
 
 
 @pytest.mark.parametrize(
-    "path", ["/api/auth/login", "/auth/login", "/admin/login/?next=/admin/", "/api/auth/%6Cogin"]
+    "path",
+    ["/api/auth/login", "/auth/login", "/api/admin/login/", "/admin/login/", "/api/auth/%6Cogin"],
 )
 def test_logins_of_one_address_are_limited(tmp_path: Path, path: str) -> None:
     upstream = Upstream(lambda: OK)
     port, unused = free_ports(2)
     with nginx(tmp_path / "nginx", [upstream.port, unused], port) as front:
-        answers = [front.request("POST", path, {}, {}) for _ in range(40)]
+        languages = [{"Accept-Language": language} for language in ("en", "ko") * 20]
+        answers = [front.request("POST", path, language, {}) for language in languages]
         read = front.request("GET", path)
         other = front.request("POST", "/api/aura/hitl/requests", {}, {})
     upstream.close()
@@ -315,9 +340,22 @@ def test_logins_of_one_address_are_limited(tmp_path: Path, path: str) -> None:
     refused = [answer for answer in answers if answer.status != 200]
     assert 20 < len(answers) - len(refused) < 40
     for answer in refused:
-        check_envelope(answer, 429, "E4290")
-        assert int(answer.head["Retry-After"]) > 0
+        if path == "/admin/login/":
+            check_page(answer, 429, "429")
+        else:
+            check_envelope(answer, 429, "E4290")
+            assert int(answer.head["Retry-After"]) > 0
+    texts = "".join(answer.body.decode() for answer in refused)
+    assert "Too many attempts." in texts
+    assert "시도가 너무 많습니다." in texts
     assert (read.status, other.status) == (200, 200)
+
+
+def test_every_connection_of_a_worker_may_have_a_descriptor() -> None:
+    text = NGINX_CONF.read_text(encoding="utf-8")
+    [connections] = re.findall(r"^ *worker_connections (\d+);", text, re.M)
+    [descriptors] = re.findall(r"^worker_rlimit_nofile (\d+);", text, re.M)
+    assert int(descriptors) >= int(connections)
 
 
 # --- TLS -------------------------------------------------------------------------------

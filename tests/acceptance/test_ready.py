@@ -119,6 +119,9 @@ def test_ready_says_what_postgresql_does_not_do(
     assert answers == [(503, body)] * 20
     wait_until_it_says(server, 200)
 
+    with postgres.connect() as connection:
+        # No decision writes a temporary file. Connections after the stop have this limit.
+        connection.execute("ALTER ROLE dwp SET temp_file_limit = 0")
     asyncio.run(postgres.stop("fast"))
     wait_until_it_says(server, 503, "database")
     assert server.get("/health").status == 200

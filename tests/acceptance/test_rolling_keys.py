@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -35,26 +36,32 @@ def keys(current: dict[str, str], fallback: dict[str, str] | None = None) -> dic
 def servers(
     tmp_path: Path, own_server: Callable[..., RunningServer]
 ) -> Iterator[list[RunningServer]]:
-    """Return two processes on one database and one Redis, both with the old keys."""
-    first = own_server()
+    """Return a process of each step, on one database and one Redis: with the old keys, those that
+    accept the new ones, those that sign with them, and the new ones alone.
+
+    All that a restart would keep is in the two, so a process that is restarted is the next one.
+    """
     redis = RedisProcess(tmp_path / "redis.sock", tmp_path / "redis")
     redis.start()
+    steps = (keys(OLD), keys(OLD, NEW), keys(NEW, OLD), keys(NEW))
+    first = own_server()
     shared = {
         "DATABASE_URL": f"sqlite:///{first.data_dir}/dwp.sqlite3",
         "REDIS_URL": f"unix://{redis.socket}",
         "SECURE_COOKIES": "false",
     }
-    first.env |= shared | keys(OLD)
     # With the same DATA_DIR, and so the same key of the audit.
-    second = own_server(first.data_dir, env=dict(first.env))
-    # Its log is named after the folder.
-    second._output = tmp_path / "second.log"
+    made = [first, *(own_server(first.data_dir) for _ in steps[1:])]
+    for number, (server, step) in enumerate(zip(made, steps, strict=True)):
+        server.env |= shared | step
+        # Its log is named after the folder.
+        server._output = tmp_path / f"{number}.log"
     try:
-        yield [first.start(), second.start()]
+        with ThreadPoolExecutor() as starting:
+            yield list(starting.map(RunningServer.start, made))
     finally:
-        for server in (first, second):
-            if server.process.poll() is None:
-                server.kill()
+        for server in made:
+            server.end()
         redis.stop()
 
 
@@ -108,12 +115,13 @@ def asked(server: RunningServer, secret: str) -> int:
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_both_secrets_change_without_a_refusal(servers: list[RunningServer]) -> None:
+    old, accepting, signing, new = servers
     issuers = {OLD["jwt"]}
-    early, fresh = Operator(servers[0]), [Operator(servers[1])]
+    early, fresh = Operator(old), [Operator(accepting)]
 
-    def everybody_is_served() -> None:
+    def everybody_is_served_by(*side_by_side: RunningServer) -> None:
         for _ in range(2):
-            for server in servers:
+            for server in side_by_side:
                 assert {asked(server, secret) for secret in issuers} == {200}
                 for operator in (early, *fresh):
                     # As the tabs of one page: the live stream first, which sets no cookie.
@@ -121,24 +129,14 @@ def test_both_secrets_change_without_a_refusal(servers: list[RunningServer]) -> 
                         assert stream.head.status == 200
                         assert operator.get(server).status == 200
 
-    def restart_one_by_one(values: dict[str, str]) -> None:
-        for server in servers:
-            assert server.stop() == 0, server.output
-            for name in ("JWT_SECRET_FALLBACKS", "DJANGO_SECRET_KEY_FALLBACKS"):
-                server.env.pop(name, None)
-            server.env |= values
-            server.start()
-            everybody_is_served()
-
-    everybody_is_served()
-    # 1. Every process accepts the new keys.
-    restart_one_by_one(keys(OLD, NEW))
+    # 1. Process after process accepts the new keys.
+    everybody_is_served_by(old, accepting)
     issuers.add(NEW["jwt"])
-    # 2. Every process signs with them; whoever mints tokens follows in their own time.
-    restart_one_by_one(keys(NEW, OLD))
-    fresh.append(Operator(servers[0]))
-    everybody_is_served()
+    # 2. They sign with them; whoever mints tokens follows in their own time.
+    everybody_is_served_by(accepting, signing)
+    fresh.append(Operator(signing))
+    everybody_is_served_by(accepting, signing)
     # 3. Nothing that the old ones signed is valid any more.
     issuers.remove(OLD["jwt"])
-    restart_one_by_one(keys(NEW))
-    assert [asked(server, OLD["jwt"]) for server in servers] == [401, 401]
+    everybody_is_served_by(signing, new)
+    assert [asked(new, OLD["jwt"]), asked(old, NEW["jwt"])] == [401, 401]

@@ -7,15 +7,18 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from django.contrib.auth.hashers import make_password
 
 from tests.acceptance.server import CHECKOUT, RunningServer, free_ports
 
@@ -59,27 +62,29 @@ def test_serve_shows_commands_for_three_scenarios(server: RunningServer) -> None
     assert decisions == ["approve", "reject"]
 
 
-@pytest.mark.parametrize("charset", ["ascii", "euc-kr"])
-def test_terminal_of_another_charset_gets_the_banner(own_server: Maker, charset: str) -> None:
-    server = own_server(env={"PYTHONIOENCODING": charset, "LC_ALL": "C"}).start()
+def prompts_in(output: str) -> list[str]:
+    return re.findall(r"--data-urlencode 'message=(.*?)'", output)
 
-    prompts = re.findall(r"--data-urlencode 'message=(.*?)'", server.output_in(charset))
-    is_korean = charset == "euc-kr"
-    assert prompts == ["test", "메일 3개를 삭제해주세요" if is_korean else "delete 3 mails"]
+
+def test_terminal_of_another_charset_gets_the_banner(own_server: Maker) -> None:
+    server = own_server(env={"PYTHONIOENCODING": "euc-kr", "LC_ALL": "C"}).start()
+
+    assert prompts_in(server.output_in("euc-kr")) == ["test", "메일 3개를 삭제해주세요"]
     assert "Traceback" not in server.output
     assert server.stop() == 0
 
 
-def test_commands_print_in_any_charset(own_server: Maker) -> None:
-    server = own_server(env={"PYTHONIOENCODING": "ascii"}).start()
+def test_terminal_without_korean_gets_banner_and_reports(own_server: Maker) -> None:
+    server = own_server(env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}).start()
+    assert prompts_in(server.output) == ["test", "delete 3 mails"]
     headers = server.headers("홍길동", "한국", "admin")
     opening = {"sessionId": "s", "actionType": "delete_mail"}
     opened = server.request("POST", "/aura/hitl/requests", headers, opening)
     assert opened.status == 201, opened.body
 
-    def run(*command: str) -> str:
+    def verify(*options: str) -> str:
         done = subprocess.run(
-            [sys.executable, "manage.py", *command],
+            [sys.executable, "manage.py", "verify_audit", *options],
             cwd=CHECKOUT,
             env=server.environment,
             capture_output=True,
@@ -89,9 +94,12 @@ def test_commands_print_in_any_charset(own_server: Maker) -> None:
         assert b"Traceback" not in done.stderr, done.stderr
         return done.stdout.decode("ascii")
 
-    assert "\\ud55c\\uad6d" in run("verify_audit")  # 한국
-    lines = [json.loads(line) for line in run("verify_audit", "--json").splitlines()]
+    with ThreadPoolExecutor() as side_by_side:
+        text, json_lines = side_by_side.map(lambda options: verify(*options), ([], ["--json"]))
+    assert "\\ud55c\\uad6d" in text  # 한국
+    lines = [json.loads(line) for line in json_lines.splitlines()]
     assert "한국" in {line.get("tenant") for line in lines}
+    assert "Traceback" not in server.output
 
 
 def test_serve_makes_an_operator_who_can_log_in(server: RunningServer) -> None:
@@ -138,25 +146,18 @@ def test_serve_refuses_a_weak_secret_and_says_how_to_make_one(own_server: Maker)
     assert "Traceback" not in server.output
 
 
-def test_serve_ends_everything_on_ctrl_c(own_server: Maker) -> None:
+def test_serve_ends_everything_on_ctrl_c_with_a_request_half_sent(own_server: Maker) -> None:
     server = own_server().start()
     redis_pid = server.redis().info()["process_id"]
-    assert server.stop(signal.SIGINT) == 0
+    with server.connect() as half, server.connect() as silent:
+        half.send(b"POST /aura/test/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+        server.get("/health")
+        assert server.stop(signal.SIGINT) == 0
+        assert silent.receive_all() == b""
     assert "Traceback" not in server.output
     assert not server.has_redis()
     with pytest.raises(ProcessLookupError):
         os.kill(redis_pid, 0)
-
-
-def test_serve_ends_everything_with_a_request_half_sent(own_server: Maker) -> None:
-    server = own_server().start()
-    with server.connect() as half, server.connect() as silent:
-        half.send(b"POST /aura/test/stream HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
-        server.get("/health")
-        assert server.stop(signal.SIGTERM) == 0
-        assert silent.receive_all() == b""
-    assert "Traceback" not in server.output
-    assert not server.has_redis()
 
 
 def test_serve_cuts_open_streams_when_its_terminal_closes(own_server: Maker) -> None:
@@ -170,11 +171,11 @@ def test_serve_cuts_open_streams_when_its_terminal_closes(own_server: Maker) -> 
         assert stream.ended == "cut"
 
 
-def test_serve_started_after_a_kill_finds_everything(own_server: Maker) -> None:
+def test_serve_started_again_finds_what_was_kept_and_changed(own_server: Maker) -> None:
     server = own_server().start()
     password = password_in(server.output)
     redis_pid = server.redis().info()["process_id"]
-    server.redis().set("yesterday", "here")
+    server.redis().set("yesterday", "here", ex=300)
     server.kill()
     assert server.has_redis()
     server.start()
@@ -184,8 +185,18 @@ def test_serve_started_after_a_kill_finds_everything(own_server: Maker) -> None:
     assert server.stop() == 0
     assert not server.has_redis()
 
+    with closing(sqlite3.connect(server.data_dir / "dwp.sqlite3")) as database, database:
+        change = "UPDATE auth_user SET password = ? WHERE username = 'operator'"
+        database.execute(change, [make_password("another one")])
+    server.start()
+    assert server.redis().get("yesterday") == "here"
+    assert password not in server.output
+    assert "changed by you" in server.output
 
-def test_serve_beside_another_leaves_it_its_redis(own_server: Maker) -> None:
+
+def test_redis_is_left_to_the_other_server_and_started_again_when_it_died(
+    own_server: Maker,
+) -> None:
     first = own_server().start()
     second = own_server(first.data_dir).start()
     assert "shared with another process" in second.output
@@ -193,39 +204,13 @@ def test_serve_beside_another_leaves_it_its_redis(own_server: Maker) -> None:
     assert first.has_redis()
     assert first.get("/ready").status == 200
 
-
-def test_serve_starts_redis_again_when_it_died(own_server: Maker) -> None:
-    server = own_server().start()
-    os.kill(server.redis().info()["process_id"], signal.SIGKILL)
+    os.kill(first.redis().info()["process_id"], signal.SIGKILL)
     deadline = time.monotonic() + 10
-    while not server.has_redis():
-        assert time.monotonic() < deadline, server.output
+    while not first.has_redis():
+        assert time.monotonic() < deadline, first.output
         time.sleep(0.1)
-    assert server.stop() == 0
-    assert not server.has_redis()
-
-
-def test_serve_finds_what_was_kept_and_changed_since_yesterday(own_server: Maker) -> None:
-    server = own_server().start()
-    server.redis().set("yesterday", "here", ex=300)
-    password = password_in(server.output)
-    assert server.stop() == 0
-    change = (
-        "from django.contrib.auth import get_user_model as model;"
-        "user = model().objects.get(username='operator');"
-        "user.set_password('another one'); user.save()"
-    )
-    subprocess.run(
-        [sys.executable, "manage.py", "shell", "-c", change],
-        cwd=CHECKOUT,
-        env=server.environment,
-        check=True,
-        capture_output=True,
-    )
-    server.start()
-    assert server.redis().get("yesterday") == "here"
-    assert password not in server.output
-    assert "changed by you" in server.output
+    assert first.stop() == 0
+    assert not first.has_redis()
 
 
 def test_stream_of_the_shared_server_ends_cleanly(server: RunningServer) -> None:

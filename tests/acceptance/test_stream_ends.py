@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -13,10 +15,14 @@ from tests.acceptance.wire import Response, request_bytes
 
 
 @pytest.fixture(scope="module")
-def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def hasty(
+    tmp_path_factory: pytest.TempPathFactory, data_after_first_run: Path
+) -> Iterator[RunningServer]:
     """Return a server whose questions expire after 2 s and whose streams beat every second."""
     env = {"HITL_DEFAULT_TIMEOUT_SECONDS": "2", "SSE_HEARTBEAT_SECONDS": "0.5"}
-    running = RunningServer(tmp_path_factory.mktemp("hasty") / "data", env=env)
+    data_dir = tmp_path_factory.mktemp("hasty") / "data"
+    shutil.copytree(data_after_first_run, data_dir)
+    running = RunningServer(data_dir, env=env)
     try:
         yield running.start()
     finally:

@@ -144,21 +144,9 @@ def test_command_carries_on_the_sessions_of_a_process_that_died(own_server: Make
 
 
 @pytest.mark.slow
-def test_server_that_is_alone_finds_its_sessions_when_it_starts_again(own_server: Maker) -> None:
-    server = own_server(env=ENV).start()
-    before, asked = asked_at(server)
-    server.kill()
-    server.start()
-    with attach(server, asked["sessionId"], after=before[-1].id) as stream:
-        assert decide(server, "approve", asked["requestId"]).status == 200
-        rest = list(stream.events())
-
-    assert names(rest)[-2:] == ["end", "[DONE]"]
-    check_whole([*before, *rest])
-
-
-@pytest.mark.slow
-def test_effect_that_is_recorded_is_not_repeated(own_server: Maker, tmp_path: Path) -> None:
+def test_server_that_starts_again_finds_its_session_and_repeats_no_recorded_effect(
+    own_server: Maker, tmp_path: Path
+) -> None:
     path = tmp_path / "lines"
     agent = "tests.integration.takeovers.Worker"
     env = {"DWP_AGENT": agent, "DWP_AGENT_OPTIONS": f'{{"path":"{path}"}}'}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
@@ -169,3 +170,32 @@ def test_paths_are_seen_and_looked_for() -> None:
     assert not is_there("hitl/servces.py")
     assert not is_there("hitl/nowhere/<model>.py")
     assert not is_there("hitl/services.py/")
+
+
+def test_no_page_has_a_shell_read_the_environment_of_the_service() -> None:
+    sourced = re.compile(r"(?:^|[;&|]) *(?:\.|source) +\S*dwp\.env", re.MULTILINE)
+    assert sourced.search("set -a; . /etc/dwp/dwp.env; set +a")
+    assert [name_of(page) for page in PAGES if sourced.search(page.read_text("utf-8"))] == []
+
+
+def test_update_replaces_the_link_and_puts_none_into_a_folder(tmp_path: Path) -> None:
+    text = (ROOT / "docs/how-to/deploy.md").read_text(encoding="utf-8")
+    [move] = re.findall(r"^mv .+$", text, re.MULTILINE)
+    [link, as_from_010] = re.findall(r"^(ln -sf\S* .+?) &&", text, re.MULTILINE)
+    current, first, second = (tmp_path / name for name in ("dwp", "dwp-1", "dwp-2"))
+
+    def run(line: str) -> int:
+        command = line.replace("/opt/", f"{tmp_path}/").split()
+        return subprocess.run(command, check=False, capture_output=True).returncode
+
+    for folder in (current, second):
+        folder.mkdir()
+    # As 0.1.0 was installed.
+    assert run(link) != 0
+    assert list(current.iterdir()) == []
+    assert run(move) == 0
+    assert first.is_dir()
+    current.symlink_to("dwp-1")
+    assert (run(link), current.resolve()) == (0, second)
+    assert list(first.iterdir()) == []
+    assert as_from_010 == link
