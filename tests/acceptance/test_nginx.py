@@ -57,6 +57,7 @@ class Upstream:
                     connection.send(answer)
 
 
+_CLIENTS = 5
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
 
 
@@ -154,7 +155,7 @@ def test_rolling_restart_loses_no_request_and_no_event(own_server: Maker, tmp_pa
         watcher = Watcher(front, one.headers())
         watcher.start()
         assert watcher.asked.wait(30)
-        clients = [Client(front, one.headers()) for _ in range(3)]
+        clients = [Client(front, one.headers()) for _ in range(_CLIENTS)]
         for client in clients:
             client.start()
         # As deploy.md says: one after the other, each ready before the next.
@@ -171,7 +172,7 @@ def test_rolling_restart_loses_no_request_and_no_event(own_server: Maker, tmp_pa
         assert front.request("POST", path, one.headers(), {}).status == 200
         watcher.join(60)
 
-    assert [client.unexpected for client in clients] == [[]] * 3, front.errors
+    assert [client.unexpected for client in clients] == [[]] * _CLIENTS, front.errors
     assert all(client.rounds > 5 for client in clients)
     assert not watcher.is_alive()
     assert not watcher.refused
