@@ -31,8 +31,17 @@ def client_address(request: HttpRequest) -> str:
     IPv4. Empty where there is none, as on a Unix socket.
     """
     # `ForwardedClient` has put the client in the place of the proxy.
-    address = _parse(str(request.META.get("REMOTE_ADDR") or ""))
+    address = _parse_entry(str(request.META.get("REMOTE_ADDR") or ""))
     return "" if address is None else address.compressed
+
+
+def parse(text: str) -> IPAddress | None:
+    """Return the address that `text` is, without its zone and no longer mapped; None if none."""
+    try:
+        address = ip_address(text.partition("%")[0])
+    except ValueError:
+        return None
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 class ForwardedClient:
@@ -67,13 +76,13 @@ class ForwardedClient:
 def _reported(scope: Scope, trusted: TrustedProxies) -> dict[str, Any]:
     """Return the members of the scope that trusted proxies report otherwise."""
     peer = scope.get("client")
-    address = _parse(str(peer[0])) if peer else None
+    address = _parse_entry(str(peer[0])) if peer else None
     if not _is_trusted(trusted, address, is_unix=not peer, hop=1):
         return {}
     hop = 1
     for entry in _entries(scope, _ADDRESSES):
         # What cannot be read ends the walk: whoever wrote it wrote what is left of it as well.
-        if (reported := _parse(entry)) is None:
+        if (reported := _parse_entry(entry)) is None:
             break
         address, hop = reported, hop + 1
         if not _is_trusted(trusted, address, is_unix=False, hop=hop):
@@ -104,7 +113,7 @@ def _entries(scope: Scope, name: bytes) -> Iterator[str]:
         yield entry.strip()[: _MAX_ENTRY_LENGTH + 1].decode("latin-1")
 
 
-def _parse(entry: str) -> IPAddress | None:
+def _parse_entry(entry: str) -> IPAddress | None:
     """Return the address in `1.2.3.4`, `1.2.3.4:567`, `::1`, `[::1]`, `"[::1%eth0]:567"`; None if
     there is none."""
     text = entry.removeprefix('"').removesuffix('"')
@@ -119,8 +128,4 @@ def _parse(entry: str) -> IPAddress | None:
         port = "0"
     if not (port.isascii() and port.isdigit()):
         return None
-    try:
-        address = ip_address(text.partition("%")[0])
-    except ValueError:
-        return None
-    return getattr(address, "ipv4_mapped", None) or address
+    return parse(text)

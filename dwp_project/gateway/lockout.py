@@ -25,7 +25,7 @@ from django.db.models import Case, F, QuerySet, Value, When
 from django.http import HttpRequest
 from django.utils import timezone
 
-from dwp_project.gateway import signals
+from dwp_project.gateway import addresses, signals
 
 # Chosen: a whole office behind one address mistypes less often in a quarter of an hour. What
 # somebody mistypes before they sign in does not count.
@@ -134,7 +134,7 @@ class LockoutHandler(AxesDatabaseHandler):
 
         Raises `CommandError` for a text that is no address: it would unlock the unknown one.
         """
-        if ip_address is not None and _parsed(ip_address) is None:
+        if ip_address is not None and addresses.parse(ip_address) is None:
             raise CommandError(f"{ip_address!r} is no address. Nothing is unlocked for it.")
         by_address = {} if ip_address is None else {"ip_address": network_of(ip_address)}
         by_name = {} if username is None else {"username": _folded({"username": username})}
@@ -156,22 +156,13 @@ class LockoutHandler(AxesDatabaseHandler):
 
 def network_of(address: str | None) -> str:
     """Return what is locked for an address: itself, of IPv6 the first of its network."""
-    parsed = _parsed(address or "")
+    parsed = addresses.parse(address or "")
     if parsed is None:
         return _UNKNOWN
-    if isinstance(parsed, ipaddress.IPv4Address):
+    if parsed.version == 4:
         return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
     network = ipaddress.ip_network((parsed, _IPV6_PREFIX), strict=False)
     return str(network.network_address)
-
-
-def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return None
 
 
 def _folded(credentials: dict[str, Any] | None) -> str:
