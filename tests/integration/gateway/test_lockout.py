@@ -6,11 +6,10 @@ import json
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 from axes.models import AccessAttempt, AccessFailureLog, AccessLog
-from django.contrib.auth.hashers import MD5PasswordHasher
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -24,6 +23,7 @@ from dwp_project.gateway import lockout
 from hitl.models import AuditRecord
 from tests import factories
 from tests.integration.calls import browser, handler_with_csrf_checks
+from tests.integration.gateway.hashers import CountingHasher
 from tests.integration.threads import together
 
 pytestmark = pytest.mark.django_db
@@ -33,19 +33,9 @@ LIMIT = 5
 LOCK_SECONDS = 15 * 60
 
 
-class CountingHasher(MD5PasswordHasher):
-    """A cheap hasher that counts its work."""
-
-    computed: ClassVar[int] = 0
-
-    def encode(self, password: str, salt: str) -> str:
-        CountingHasher.computed += 1
-        return str(super().encode(password, salt))
-
-
 @pytest.fixture(autouse=True)
 def _counted_hashes(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
+    settings.PASSWORD_HASHERS = [f"{CountingHasher.__module__}.CountingHasher"]
 
 
 @pytest.fixture(autouse=True)

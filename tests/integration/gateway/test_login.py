@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
-from django.contrib.auth.hashers import MD5PasswordHasher
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
@@ -16,6 +15,7 @@ from pytest_django import Settings
 from dwp_project.gateway import tokens
 from tests import factories
 from tests.integration.calls import Answer, Api
+from tests.integration.gateway.hashers import CountingHasher
 from tests.people import REQUESTER, make_token
 
 pytestmark = pytest.mark.django_db
@@ -38,19 +38,9 @@ PERMISSION = {
 }
 
 
-class CountingHasher(MD5PasswordHasher):
-    """A cheap hasher that counts its work."""
-
-    computed: ClassVar[int] = 0
-
-    def encode(self, password: str, salt: str) -> str:
-        CountingHasher.computed += 1
-        return str(super().encode(password, salt))
-
-
 @pytest.fixture(autouse=True)
 def _counted_hashes(settings: Settings) -> None:
-    settings.PASSWORD_HASHERS = [f"{__name__}.CountingHasher"]
+    settings.PASSWORD_HASHERS = [f"{CountingHasher.__module__}.CountingHasher"]
 
 
 @pytest.fixture
