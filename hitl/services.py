@@ -14,10 +14,9 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 from structlog.stdlib import get_logger
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
@@ -113,7 +112,7 @@ def settle(request: ApprovalRequest, *, now: datetime | None = None) -> Approval
 
     Time is compared with `now`, the present unless a test gives another (wire.md, 3.3 and 3.6).
     """
-    now = now or timezone.now()
+    now = now or clocks.now()
     while request.status == Status.PENDING and request.expires_at <= now:
         with transaction.atomic():
             if escalation.is_due(request, now):
@@ -183,7 +182,7 @@ def record_foreign(request_ids: Iterable[str], actor: Actor, *, tried: str) -> N
     passed over (wire.md, 3.6).
     """
     for request_id in request_ids:
-        foreign.record(request_id, actor, timezone.now(), tried=tried)
+        foreign.record(request_id, actor, clocks.now(), tried=tried)
 
 
 def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
@@ -193,7 +192,7 @@ def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
     request expires in one of them. Where a request cannot be settled, its tenant is left for the
     next call.
     """
-    now = now or timezone.now()
+    now = now or clocks.now()
     due = ApprovalRequest.objects.overdue(now).select_related("policy").order_by("expires_at")
     settled_statuses = (Status.EXPIRED, Status.PENDING)  # pending: it has escalated
     failed_tenants: set[str] = set()
@@ -220,7 +219,7 @@ def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
 
 
 def _decide(proposed: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
-    now = now or timezone.now()
+    now = now or clocks.now()
     try:
         request = find(request_id, proposed.actor.tenant_id, now=now)
     except errors.RequestNotFound:

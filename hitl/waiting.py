@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import math
 
-from django.utils import timezone
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, hub
@@ -43,7 +43,7 @@ async def until_ended(request_id: str, *, seconds: float | None = None) -> Appro
             else:
                 if request.status != Status.PENDING or left <= 0:
                     return request
-                due = (request.expires_at - timezone.now()).total_seconds()
+                due = (request.expires_at - clocks.now()).total_seconds()
                 left = min(left, max(due, 0.01))
             await subscription.next(min(left, REREAD_SECONDS))
 

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import compact
 from hitl.delivery import after_commit
 from streaming import events
@@ -62,7 +61,7 @@ def append(
     `ValueError` for an event that is not in the table of wire.md 4.4, and without `ending` also
     `SessionCancelled` and `SessionFull`.
     """
-    now = now or timezone.now()
+    now = now or clocks.now()
     with transaction.atomic():
         session = Session.objects.select_for_update().get(pk=session_pk)
         if session.lease_number != lease:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Func, IntegerField
-from django.utils import timezone
 
+from dwp_project import clocks
 from dwp_project.sse import frames
 from streaming import events
 from streaming.models import Event, Session
@@ -119,7 +119,7 @@ def _reset_frame(session: Session, sequence: int) -> bytes:
         "stream_reset",
         {"reason": NO_LONGER_KEPT},
         session_id=session.session_id,
-        timestamp=int(timezone.now().timestamp()),
+        timestamp=int(clocks.now().timestamp()),
     )
     return _frame(session.pk, sequence, "stream_reset", payload)
 

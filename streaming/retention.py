@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
+from dwp_project import clocks
 from streaming.models import Event
 
 # How many events one statement removes. Chosen: short enough that nobody waits long for SQLite's
@@ -22,7 +22,7 @@ def remove_old(*, now: datetime | None = None, limit: int = 200_000) -> int:
     """
     if settings.DWP_EVENT_RETENTION == 0:
         return 0
-    before = (now or timezone.now()) - timedelta(days=settings.DWP_EVENT_RETENTION)
+    before = (now or clocks.now()) - timedelta(days=settings.DWP_EVENT_RETENTION)
     removed = 0
     while removed < limit and (count := _remove_batch(before)) is not None:
         removed += count

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import compact
 from hitl import errors, services
 from hitl.actors import Actor
@@ -51,7 +50,7 @@ def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
             prompt=prompt.text,
             context_text=compact(prompt.context),
             thread_id=prompt.thread_id,
-            created_at=timezone.now(),
+            created_at=clocks.now(),
             **leases.new_lease(),
         )
         session.refresh_from_db(fields=["lease_expires_at"])  # computed by the database's clock
@@ -100,7 +99,7 @@ def cancel(session_id: str, actor: Actor) -> tuple[Session, bool]:
         session = Session.objects.select_for_update().get(pk=session.pk)
         if not session.is_running:
             return session, False
-        session.cancel_requested_at = session.cancel_requested_at or timezone.now()
+        session.cancel_requested_at = session.cancel_requested_at or clocks.now()
         session.save(update_fields=["cancel_requested_at"])
         after_commit.run(lambda: wakeup.publish(leases.owner_topic(session.lease_owner)))
     # The runner opens no request once the flag is set, so these are all that can be pending.

@@ -13,10 +13,9 @@ from datetime import datetime
 from hashlib import sha256
 
 from django.db import transaction
-from django.utils import timezone
 from structlog.stdlib import get_logger
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import digest
 from hitl import metrics
 from hitl.adoption import insert, redis_requests
@@ -76,7 +75,7 @@ def adopt_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
         if written is None:
             continue
         if known is not None:
-            _audit_contradiction(known, written, timezone.now())
+            _audit_contradiction(known, written, clocks.now())
             continue
         size += len(value.text)
         if size > _BYTES_AT_ONCE:

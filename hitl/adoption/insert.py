@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
+from dwp_project import clocks
 from dwp_project.jsontext import compact, digest
 from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics, sessions
@@ -42,7 +42,7 @@ def adopt_new(questions: Iterable[NewRequest]) -> dict[str, ApprovalRequest]:
     """Adopt what the database did not know a moment ago; return the requests by their ids,
     without those in a session that is somebody else's."""
     # Redis has just said how old each is; their ages count from this moment.
-    now = timezone.now()
+    now = clocks.now()
     adopted: dict[str, ApprovalRequest] = {}
     # All processes insert ids in one order, since another may know the same id in another session.
     for part in _split(sorted(questions, key=lambda question: question.request.request_id)):

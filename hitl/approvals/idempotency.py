@@ -9,9 +9,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError, InvalidValue
 from dwp_project.gateway.identity import Identity
 from dwp_project.jsontext import compact, digest, parse
@@ -47,7 +47,7 @@ def answer_once(
         return act()
     if not _KEY.fullmatch(key):
         raise InvalidValue(_("Idempotency-Key is 1 to 255 visible ASCII characters."))
-    now = now or timezone.now()
+    now = now or clocks.now()
     refusal: Exception | None = None
     answer: Answer | None = None
     with transaction.atomic():
@@ -75,7 +75,7 @@ def answer_once(
 
 def forget_old(*, now: datetime | None = None) -> int:
     """Delete answers older than `KEPT_FOR`; return how many."""
-    expired = KeptAnswer.objects.filter(created_at__lt=(now or timezone.now()) - KEPT_FOR)
+    expired = KeptAnswer.objects.filter(created_at__lt=(now or clocks.now()) - KEPT_FOR)
     return expired.delete()[0]
 
 

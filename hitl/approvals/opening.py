@@ -15,10 +15,9 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from redis.exceptions import ResponseError
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import compact, digest
 from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, sessions
@@ -53,7 +52,7 @@ def open_request(
     question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
 ) -> tuple[ApprovalRequest, bool]:
     """Open a request as `services.open_request` says, which looks in Redis for the id first."""
-    now = now or timezone.now()
+    now = now or clocks.now()
     try:
         return _open_in_session(question, actor, origin, now)
     except errors.RequestIdTaken as exc:

@@ -19,9 +19,9 @@ from django.db.models import signals as model_signals
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.gateway import lockout, signals
 from dwp_project.gateway.current_request import current_request
 from dwp_project.gateway.models import Membership, role_in, tenants_of
@@ -234,7 +234,7 @@ def _write(
 ) -> None:
     """Write one record for each actor, in the order of their tenants: two writers that lock
     several chains lock them in the same order, and cannot deadlock."""
-    now = timezone.now()
+    now = clocks.now()
     with transaction.atomic():
         for actor in sorted(people, key=lambda actor: actor.tenant_id):
             record.write(event, actor, now, details=details)

@@ -9,8 +9,8 @@ from itertools import islice
 
 from django.db import transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from dwp_project import clocks
 from hitl.actors import Actor
 from hitl.audit import breaks, checkpoint_reader, record, signing
 from hitl.audit.breaks import AcknowledgedBreak, BreakCause, InsertedRecord, SkippedRecords
@@ -59,7 +59,7 @@ def acknowledge(actor: Actor, reason: str, *, now: datetime | None = None) -> Ac
             "reason": reason[:MAX_REASON_LENGTH],
         }
         fact = record.Fact(
-            AuditEvent.BREAK_ACKNOWLEDGED, actor, now or timezone.now(), details=details
+            AuditEvent.BREAK_ACKNOWLEDGED, actor, now or clocks.now(), details=details
         )
         entry = record.write_behind(chain, fact, last_hash=digest, number=last + 1)
     written = breaks.read(entry)

@@ -13,8 +13,8 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
+from dwp_project import clocks
 from hitl.actors import system_actor
 from hitl.audit import baseline_state, compare_accounts, compare_policies, record
 from hitl.audit.hashing import FIRST_SIGNED_FORM, exact
@@ -77,7 +77,7 @@ def _write(
 ) -> int:
     """Write what `read` returns, each as a record; it is called while the chain is locked, so that
     it sees the state that the records before describe."""
-    actor, now = system_actor(tenant_id), timezone.now()
+    actor, now = system_actor(tenant_id), clocks.now()
     with transaction.atomic():
         AuditChain.objects.select_for_update().filter(tenant_id=tenant_id).first()
         if baseline_state.is_complete(tenant_id):

@@ -10,10 +10,10 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.utils import IntegrityError
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from hitl import metrics
 from hitl.actors import Actor
 from hitl.audit import breaks, checkpoint_files, checkpoint_trust, record, signing
@@ -42,7 +42,7 @@ def sign_head(tenant_id: str, *, now: datetime | None = None) -> AuditCheckpoint
     checkpoint may be written to the file. Raises `ChainDiffers`, `signing.KeyUnusable`; a folder
     that cannot be written is logged, and the next call writes what the file lacks.
     """
-    checkpoint = _create_checkpoint(tenant_id, now or timezone.now())
+    checkpoint = _create_checkpoint(tenant_id, now or clocks.now())
     append_to_file(tenant_id)
     return checkpoint
 
@@ -194,7 +194,7 @@ def accept_loss(actor: Actor, *, now: datetime | None = None) -> None:
 
     Raises `ChainDiffers`, `signing.KeyUnusable`.
     """
-    now = now or timezone.now()
+    now = now or clocks.now()
     details = {"written": written_outside(actor.tenant_id)}
     # A chain that differs from what was signed is refused before anything is recorded.
     _create_checkpoint(actor.tenant_id, now, is_loss_accepted=True)

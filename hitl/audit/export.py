@@ -10,8 +10,8 @@ from datetime import datetime
 
 from django.db import transaction
 from django.db.models import Max, Min, QuerySet
-from django.utils import timezone
 
+from dwp_project import clocks
 from hitl.actors import Actor
 from hitl.audit import (
     breaks,
@@ -70,7 +70,7 @@ def begin(
     Raises `ChainBroken` where the chain does not hold.
     """
     signing.signing_key()  # raises now, not in the middle of the file, if the key cannot be used
-    now = now or timezone.now()
+    now = now or clocks.now()
     tenant_id = actor.tenant_id
     head, acknowledged = _find_head(tenant_id)
     records = breaks.chain_records(tenant_id, acknowledged)

@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from dwp_project import clocks
 from hitl.audit import signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
 from hitl.audit.signing import Trust
@@ -48,7 +48,7 @@ def is_signed_text(text: str, signature: str, *, now: datetime | None = None) ->
     """Say whether a trusted key signed this digest; one without a signature may be of the version
     before as long as the update is under way."""
     if not signature:
-        return is_update_under_way(now or timezone.now())
+        return is_update_under_way(now or clocks.now())
     return _trust(text, signature, signing.trusted_keys()) is Trust.KNOWN
 
 
@@ -81,7 +81,7 @@ class ChainSignatures:
         """`vouched` is the last record that a trusted checkpoint vouches for, 0 without any."""
         self._are_unknown_keys_accepted = are_unknown_keys_accepted
         self._tenant_id, self._vouched = tenant_id, vouched
-        self._now = now or timezone.now()
+        self._now = now or clocks.now()
         self._keys = signing.trusted_keys()
         # Records by a key that is not trusted are those of a key that was replaced since, but
         # only before the first that a trusted key vouches for.

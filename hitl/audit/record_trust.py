@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.utils import timezone
-
+from dwp_project import clocks
 from hitl.audit import breaks, checkpoint_trust, signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM, hash_of
 from hitl.audit.record_signatures import is_update_under_way, trust_of
@@ -23,7 +22,7 @@ def is_vouched_for(entry: AuditRecord, *, now: datetime | None = None) -> bool:
         trust = trust_of(entry, signing.trusted_keys())
         if trust is not Trust.UNKNOWN:
             return trust is Trust.KNOWN
-    elif is_update_under_way(now or timezone.now()):
+    elif is_update_under_way(now or clocks.now()):
         return entry.sequence > 0
     vouched = checkpoint_trust.vouched(entry.tenant_id)
     return 0 < entry.sequence <= vouched and bool(breaks.own_records([entry]))

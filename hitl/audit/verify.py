@@ -11,9 +11,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from dwp_project import clocks
 from hitl import metrics
 from hitl.audit import breaks, checkpoint_reader, checkpoints, diagnose, record
 from hitl.audit.breaks import AcknowledgedBreak, BreakCause, ChainWalk
@@ -85,7 +85,7 @@ def verify(
 
     Records that are older than `checkpoints.VOUCHED_WITHIN` at `now` have to be vouched for.
     """
-    due_at = (now or timezone.now()) - checkpoints.VOUCHED_WITHIN
+    due_at = (now or clocks.now()) - checkpoints.VOUCHED_WITHIN
     # Read before the head, so that no checkpoint is of a record that the head does not count.
     heads = checkpoint_reader.read_signed_heads(tenant_id)
     head = diagnose.head_of(tenant_id)

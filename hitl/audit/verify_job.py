@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connection, transaction
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from hitl.actors import Actor
 from hitl.audit import compare, record, triggers, verify
 from hitl.states import AuditEvent
@@ -121,7 +121,7 @@ def run(job: VerifyJob) -> None:
         details |= {"triggersMissing": missing} if missing else {}
         details |= {"triggersChanged": changed} if changed else {}
         with transaction.atomic():
-            record.write(AuditEvent.AUDIT_VERIFIED, job.actor, timezone.now(), details=details)
+            record.write(AuditEvent.AUDIT_VERIFIED, job.actor, clocks.now(), details=details)
         job.result = values
     except _Stopped:
         pass

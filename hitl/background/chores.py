@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
-from django.utils import timezone
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from hitl.models import Chore as Turn
 
 # Chosen: more than the clocks of machines differ that are set by NTP. A turn that a process with a
@@ -35,7 +35,7 @@ def do(chore: Chore, *, now: datetime | None = None) -> bool:
     The turn is over once taken: if `work` fails it is due again after the interval. A due time
     further away than the interval is none that `do` sets: the chore is due now.
     """
-    now = now or timezone.now()
+    now = now or clocks.now()
     if not _take(chore, now):
         return False
     logger.info("chore_done", name=chore.name, count=chore.work())

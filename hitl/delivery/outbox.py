@@ -14,8 +14,8 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 from django.db.models import Case, F, Max, Q, Value, When
-from django.utils import timezone
 
+from dwp_project import clocks
 from dwp_project.jsontext import compact
 from hitl import metrics
 from hitl.audit import decision_record, signing
@@ -157,7 +157,7 @@ def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
 
 def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> None:
     """Write what came of each attempt, and when the next is due; equal ones in one UPDATE."""
-    now = timezone.now()
+    now = clocks.now()
     equal = defaultdict(list)
     for entry, result in attempts:
         equal[result, min(entry.attempts, _DOUBLINGS)].append(entry.pk)
@@ -195,14 +195,14 @@ def mark_heard(request: ApprovalRequest) -> None:
     """
     pending = OutboxEntry.objects.pending().filter(request=request)
     # In this order: an attempt that ends in between sees the first, or is seen by the second.
-    pending.update(heard_at=timezone.now())
+    pending.update(heard_at=clocks.now())
     pending.filter(attempts__gt=0, error="").update(outcome=DeliveryOutcome.DELIVERED)
 
 
 def note_redis_away(error: str) -> None:
     """Record why nothing can be sent from here, and give up entries that are too old."""
-    due = OutboxEntry.objects.due(timezone.now())
-    end = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
+    due = OutboxEntry.objects.due(clocks.now())
+    end = clocks.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     with transaction.atomic():
         for entries, change in (
             (due.filter(created_at__lte=end, receivers=0), {"outcome": DeliveryOutcome.UNHEARD}),
@@ -225,7 +225,7 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     Redis has received is not sent again: it may have asked a new question since, which Redis lost
     before any process here read it.
     """
-    now = timezone.now()
+    now = clocks.now()
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
     lost = OutboxEntry.objects.filter(outcome=DeliveryOutcome.DELIVERED, created_at__gt=since)
     before = lost.filter(attempted_at__lt=began_at)
@@ -254,7 +254,7 @@ def is_waiting_for_redis(request_id: str) -> bool:
 def current_signal(session_id: str) -> str | None:
     """Return what the session's signal key would hold if Redis could be asked."""
     newest = ApprovalRequest.objects.filter(session_id=session_id).newest_first().first()
-    since = timezone.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
+    since = clocks.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     entries = OutboxEntry.objects.filter(request=newest, created_at__gt=since)
     entry = entries.select_related("request", "record").first() if newest else None
     return None if entry is None or unvouched([entry]) else text_of(entry)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db import connection
-from django.utils import timezone
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
@@ -239,4 +239,4 @@ def _ttl(entry: OutboxEntry) -> int:
 
 def _seconds_left(entry: OutboxEntry) -> float:
     """Return for how many more seconds the signal may be sent."""
-    return redis_keys.SIGNAL_TTL - (timezone.now() - entry.created_at).total_seconds()
+    return redis_keys.SIGNAL_TTL - (clocks.now() - entry.created_at).total_seconds()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from datetime import datetime, timedelta
 
-from django.utils import timezone
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
 from hitl.delivery import outbox, publisher, redis_state, resync
@@ -56,7 +56,7 @@ def send_due() -> float:
         raise
     global _batch  # noqa: PLW0603 - one relay for each process
     for _ in range(_BATCHES):
-        entries = outbox.take_due(timezone.now(), _batch)
+        entries = outbox.take_due(clocks.now(), _batch)
         if not entries:
             break
         sent = publisher.send(entries)
@@ -69,7 +69,7 @@ def send_due() -> float:
     due = outbox.next_due()
     if due is None:
         return _LONGEST_SLEEP
-    left = (due - timezone.now()).total_seconds()
+    left = (due - clocks.now()).total_seconds()
     return min(max(left, _SHORTEST_SLEEP), _LONGEST_SLEEP)
 
 
@@ -79,7 +79,7 @@ def _requeue_after_restart() -> None:
     Several relays may notice the restart and each do this: an entry is requeued once.
     """
     global _alive_at  # noqa: PLW0603 - one Redis for each process
-    asked_at = timezone.now()
+    asked_at = clocks.now()
     redis_run = redis_state.current_run()
     if not redis_run.is_known:
         count = outbox.requeue_lost(asked_at - timedelta(seconds=redis_run.uptime), _alive_at)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import prefetch_related_objects
-from django.utils import timezone
 
+from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl.actors import person_key
 from hitl.models import ApprovalRequest, Vote
@@ -41,7 +41,7 @@ class Inbox:
 
 def read(operator: Operator, *, now: datetime | None = None) -> Inbox:
     """Read the pending requests of the operator's tenants in three queries at most."""
-    now = now or timezone.now()
+    now = now or clocks.now()
     pending = sorted(
         _soonest_to_expire(operator.tenants, now), key=lambda row: (row.expires_at, row.pk)
     )

@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from dwp_project import clocks
 from dwp_project.gateway.roles import Role
 from hitl import errors
 from hitl.actors import Actor
@@ -205,7 +205,7 @@ def _write(
     before: Policy | None,
     now: datetime | None,
 ) -> Policy:
-    now = now or timezone.now()
+    now = now or clocks.now()
     is_retired = event is AuditEvent.POLICY_RETIRED
     policy = Policy.objects.create(
         tenant_id=actor.tenant_id,

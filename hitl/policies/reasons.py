@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from datetime import datetime
 
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from dwp_project import clocks
 from dwp_project.gateway.errors import ValidationFailed
 from dwp_project.gateway.roles import Role
 from hitl import errors
@@ -97,7 +97,7 @@ def _record(
     actor: Actor, before: _ReasonMembers | None, after: _ReasonMembers | None, now: datetime | None
 ) -> None:
     details = {"before": before, "after": after}
-    record.write(AuditEvent.REASONS_CHANGED, actor, now or timezone.now(), details=details)
+    record.write(AuditEvent.REASONS_CHANGED, actor, now or clocks.now(), details=details)
 
 
 def _members(reason: RejectionReason) -> _ReasonMembers:
