@@ -70,6 +70,7 @@ ALLOWED_HOSTS: list[str] = env.host_patterns(
 )
 
 INSTALLED_APPS = [
+    "dwp_project.deployment",
     "dwp_project.gateway",
     "hitl",
     "streaming",
