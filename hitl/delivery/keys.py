@@ -8,15 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dwp_project.deployment import identity
 from dwp_project.wakeup import redis_client
 
 # How many seconds a key lives (wire.md, 5.1).
 REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
-
-# Holds the id of the Redis run that has been given every signal so far.
-LAST_RUN = "dwp:hitl:memory"
 
 
 def request_key(request_id: str) -> str:
@@ -41,7 +39,13 @@ def signal_key(session_id: str) -> str:
 
 def newest_key(session_id: str) -> str:
     """Return our own key that says when the session's newest request was opened."""
-    return f"dwp:hitl:newest:{session_id}"
+    return f"dwp:hitl:{identity.current()}:newest:{session_id}"
+
+
+def last_run_key() -> str:
+    """Return our own key that holds the id of the Redis run that has been given every signal so
+    far."""
+    return f"dwp:hitl:{identity.current()}:memory"
 
 
 def text_of(value: bytes | str) -> str:

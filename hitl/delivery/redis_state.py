@@ -56,7 +56,7 @@ def current_run() -> RedisRun:
     """Return the run of the Redis that answers now; raises `redis.RedisError`."""
     pipeline = redis_client().pipeline(transaction=False)
     pipeline.info("server")
-    pipeline.get(redis_keys.LAST_RUN)
+    pipeline.get(redis_keys.last_run_key())
     info, stored = pipeline.execute()
     run_id = str(info["run_id"])
     return RedisRun(
@@ -68,4 +68,4 @@ def current_run() -> RedisRun:
 
 def remember_run(run_id: str) -> None:
     """Store in Redis which run of it has every signal; raises `redis.RedisError`."""
-    redis_client().set(redis_keys.LAST_RUN, run_id)
+    redis_client().set(redis_keys.last_run_key(), run_id)
