@@ -16,6 +16,9 @@ REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
+# The member of a request's value that names the deployment which opened it; agents write none.
+MARK = "deploymentId"
+
 
 def request_key(request_id: str) -> str:
     """Return the key of a request: the question, as JSON."""
@@ -108,7 +111,33 @@ local function named_by(waiting)
   return waiting
 end
 local function is_of(text, id)
+  if not text then return false end
   local ok, body = pcall(cjson.decode, text)
   return ok and type(body) == 'table' and body.requestId == id
+end
+"""
+
+# text_at: a key's value, nil if it is missing or of another type.
+# is_marked: whether a request's value bears a deployment's mark. Agents write none.
+# is_for: whether a request's value is of the session and the person that the JSON of a session's
+# key names.
+# is_from: whether it was created then, in Unix milliseconds.
+MARKED = f"""
+local function text_at(key)
+  local text = redis.pcall('GET', key)
+  return type(text) == 'string' and text or nil
+end
+local function is_marked(text)
+  local ok, body = pcall(cjson.decode, text)
+  return ok and type(body) == 'table' and body.{MARK} ~= nil
+end
+local function is_for(text, session)
+  local body, owner = cjson.decode(text), cjson.decode(session)
+  return body.sessionId == owner.sessionId and body.tenantId == owner.tenantId
+    and body.userId == owner.userId
+end
+local function is_from(text, created_at)
+  local body = cjson.decode(text)
+  return type(body.createdAt) == 'number' and string.format('%.0f', body.createdAt) == created_at
 end
 """

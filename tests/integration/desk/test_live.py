@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import redis
-from channels.layers import channel_layers, get_channel_layer
+from channels.layers import channel_layers
 from django.db import transaction
 
 from dwp_project import wakeup
@@ -102,7 +102,6 @@ async def test_page_hears_of_its_own_deployment_alone(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     request = ApprovalRequest(tenant_id=TENANT)
-    layer: Any = get_channel_layer()
 
     async def is_told() -> bool:
         try:
@@ -117,7 +116,7 @@ async def test_page_hears_of_its_own_deployment_alone(
             pass
         with monkeypatch.context() as patch:
             patch.setattr(identity, "_current", "another")
-            another = channel_layers.make_backend("default")
+            another: Any = channel_layers.make_backend("default")
         await another.group_send(live.group_of(TENANT), live.MESSAGE)
         assert not await is_told()
 
