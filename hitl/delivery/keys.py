@@ -16,6 +16,9 @@ REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
+# The one key of ours that all deployments share: when each has last beaten.
+DEPLOYMENTS = "dwp:deployments"
+
 # The member of a request's value that names the deployment which opened it; agents write none.
 MARK = "deploymentId"
 

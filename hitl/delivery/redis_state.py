@@ -73,6 +73,29 @@ def remember_run(run_id: str) -> None:
     redis_client().set(redis_keys.last_run_key(), run_id)
 
 
+# Members that have not beaten for a minute are removed, and a minute after the last the key.
+_BEAT = Script(
+    """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+redis.call('ZADD', deployments, now, member)
+redis.call('ZREMRANGEBYSCORE', deployments, '-inf', now - 60)
+redis.call('EXPIRE', deployments, 60)
+return {string.format('%.6f', now), redis.call('ZRANGE', deployments, 0, -1, 'WITHSCORES')}
+""",
+    keys=("deployments",),
+    arguments=("member",),
+)
+
+
+def beat(member: str) -> tuple[float, dict[str, float]]:
+    """Note that `member` of the deployments on this Redis is there; return Redis's own time and
+    when each member has last beaten. Raises `redis.RedisError`."""
+    now, beats = _BEAT.run(deployments=redis_keys.DEPLOYMENTS, member=member)
+    names = [redis_keys.text_of(name) for name in beats[::2]]
+    return float(now), dict(zip(names, map(float, beats[1::2]), strict=True))
+
+
 @dataclass(frozen=True, slots=True)
 class MarkedRequest:
     """A request that a session's key names and that a deployment opened, for whom and when, in
