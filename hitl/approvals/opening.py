@@ -174,10 +174,12 @@ def _announce(request: ApprovalRequest) -> None:
     """
     committed_at = time.monotonic()
     with wakeup.redis_may_be_away("redis_away") as call:
-        commands.announce(request)
+        if commands.announce(request) is False and (named := _one_before(request)):
+            # The version before wrote that one, without a mark: no agent did.
+            commands.announce(request, instead_of=named)
     if call.has_failed:
         resync.mark_missed(request)
-        if _has_one_before(request):
+        if _one_before(request) is not None:
             time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))
 
 
@@ -188,12 +190,13 @@ def announce_again(request_id: str) -> None:
         _announce(request)
 
 
-def _has_one_before(request: ApprovalRequest) -> bool:
+def _one_before(request: ApprovalRequest) -> str | None:
+    """Return the id of the session's request before this one, empty if the database is away."""
     earlier = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     try:
-        return earlier.exists()
+        return earlier.newest_first().values_list("request_id", flat=True).first()
     except DATABASE_AWAY:
-        return True  # waiting in vain is better than a wrong answer
+        return ""  # waiting in vain is better than a wrong answer
 
 
 def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:

@@ -124,22 +124,23 @@ return 1
 )
 
 
-def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
+def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
     """Make a newly opened request known to agents as the one its session waits for, and remove
-    an older request's signal; raises `redis.RedisError`.
+    an older request's signal; return whether the session's key names it now. Raises
+    `redis.RedisError`.
 
     With `instead_of`, the session's key changes only if it still names that request. Writes
     nothing of an end that the audit does not have.
     """
     if _is_unrecorded(request):
-        return
+        return False
     session = {
         "sessionId": request.session_id,
         "requestId": request.request_id,
         "userId": request.user_id,
         "tenantId": request.tenant_id,
     }
-    _ANNOUNCE.run(
+    is_named = _ANNOUNCE.run(
         request_key=redis_keys.request_key(request.request_id),
         session_key=redis_keys.session_key(request.session_id),
         signal_key=redis_keys.signal_key(request.session_id),
@@ -154,6 +155,7 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
         created_at=str(milliseconds(request.created_at)),
         request_prefix=redis_keys.request_key(""),
     )
+    return bool(is_named)
 
 
 # The request's own key is always updated. The signal is set and published only until `valid_until`

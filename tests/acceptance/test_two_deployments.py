@@ -145,7 +145,7 @@ def test_deployments_on_two_database_numbers_are_ready(
     launch: Maker, outside_redis: RedisProcess
 ) -> None:
     servers = [launch("a", 0), launch("b", 1)]
-    beats = set()
+    beats: set[float] = set()
     with client_of(outside_redis, 0) as client:
 
         def has_beaten_five_times() -> bool:

@@ -18,6 +18,7 @@ from hitl import services
 from hitl.adoption.scanner import Scanner
 from hitl.audit import triggers
 from hitl.delivery import commands, relay
+from hitl.delivery.keys import newest_key
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -117,6 +118,22 @@ def test_mark_of_another_deployment_is_no_contradiction(redis_client: redis.Redi
     services.find(request_id, REQUESTER.tenant_id)
 
     assert [row.event for row in AuditRecord.objects.all()] == ["request:adopted"]
+
+
+def test_request_opened_by_the_version_before_is_no_agents(
+    api: Api, redis_client: redis.Redis
+) -> None:
+    _, older = opens(api)
+    api.post(f"/aura/hitl/approve/{older}", APPROVER)
+    unmarked = stored(redis_client, f"hitl:request:{older}")
+    del unmarked["deploymentId"]
+    redis_client.set(f"hitl:request:{older}", json.dumps(unmarked))
+    redis_client.delete(newest_key(SESSION))
+
+    _, newer = opens(api)
+
+    assert stored(redis_client, f"hitl:session:{SESSION}")["requestId"] == newer
+    assert not redis_client.exists(f"hitl:signal:{SESSION}")
 
 
 # --- the owner asks again -----------------------------------------------------------------
