@@ -21,7 +21,9 @@ from channels.consumer import AsyncConsumer
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import path, re_path
 
+from dwp_project import offload
 from dwp_project.asgi_types import Receive, Scope, Send
+from dwp_project.deployment import identity
 from dwp_project.gateway.addresses import ForwardedClient
 from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
@@ -35,6 +37,8 @@ try:
     refuse_unsafe_start()
 except ImproperlyConfigured as exc:
     raise SystemExit(f"Configuration error: {exc}") from None
+# In a thread: some servers import this inside their event loop, and the database may be away.
+offload.start_background(identity.current)
 django_app: Any = Handler()
 
 

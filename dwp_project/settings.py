@@ -137,12 +137,11 @@ DATABASES = {
 
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "dwp_project.wakeup.layer.ChannelLayer",
         "CONFIG": {
             # redis-py's own timeouts have changed between versions; a frozen link must not
             # hold up a page for longer than this.
             "hosts": [{"address": REDIS_URL, "socket_timeout": 5, "socket_connect_timeout": 2}],
-            "prefix": "dwp:layer",
         },
     }
 }

@@ -15,11 +15,16 @@ from django.test import TransactionTestCase
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from dwp_project.deployment import identity
 from hitl.audit import triggers
+from hitl.delivery import keys
 from tests import people
 from tests.people import Person
 from tests.services import services
 
+# The deployment whose process the tests are: those without a database have channels too.
+DEPLOYMENT = "00000000feedbeef"
+identity._current = DEPLOYMENT
 # What takes longest goes first, and the rest ends beside it.
 LONGEST = (
     *("test_million", "test_foreign_tenant", "test_postgresql_roles", "test_wrong_question"),
@@ -122,8 +127,14 @@ def redis_client() -> Iterator[redis.Redis]:
     with redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True) as client:
         client.flushall()
         # As a relay leaves it: a Redis without this has lost its memory.
-        client.set("dwp:hitl:memory", client.info("server")["run_id"])
+        client.set(keys.last_run_key(), client.info("server")["run_id"])
         yield client
+
+
+@pytest.fixture(autouse=True)
+def _own_deployment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next test be a process of the same deployment, whatever this one does."""
+    monkeypatch.setattr(identity, "_current", DEPLOYMENT)
 
 
 @pytest.fixture

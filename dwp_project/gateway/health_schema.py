@@ -32,7 +32,10 @@ _DOWN = list_of({"type": "string", "enum": ["database", "database read-only", "d
 _LATE = list_of(
     {
         "type": "string",
-        "enum": ["redis", "redis full", "redis read-only", "redis rights", "redis cluster"],
+        "enum": [
+            *("redis", "redis full", "redis read-only", "redis rights", "redis cluster"),
+            *("redis shared", "deployment id"),
+        ],
     }
 )
 _REASON = member("string", "What is wrong, for people.")

@@ -35,11 +35,11 @@ class Fault:
 class SharedCheck:
     """A check that is made once for all who ask at the same time, and again after a second.
 
-    `look` returns a fault or None. If it has not returned in time, the fault is `silence`; it is
-    not called again before it has.
+    `look` returns a fault or None. If it has not returned in time, the fault is `silence`, or None;
+    it is not called again before it has.
     """
 
-    def __init__(self, look: Callable[[], Fault | None], silence: Fault) -> None:
+    def __init__(self, look: Callable[[], Fault | None], silence: Fault | None) -> None:
         self._look, self._silence = look, silence
         self._lock = threading.Lock()
         self._running: Future[Fault | None] | None = None
@@ -64,7 +64,7 @@ class SharedCheck:
             return self._silence
 
 
-def add_late(look: Callable[[], Fault | None], silence: Fault) -> None:
+def add_late(look: Callable[[], Fault | None], silence: Fault | None) -> None:
     """Have `/ready` make this check too; its fault delays signals, and people can decide."""
     _late.append(SharedCheck(look, silence))
 

@@ -16,7 +16,8 @@ from django.conf import settings
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
-from dwp_project.wakeup.publish import CHANNEL_PREFIX, attach
+from dwp_project.offload import run_urgent
+from dwp_project.wakeup.publish import attach, channel_prefix
 from dwp_project.wakeup.subscription import Subscription
 
 logger = get_logger(__name__)
@@ -51,8 +52,10 @@ class Hub:
         self._confirmed: set[str] = set()
         self._task: asyncio.Task[None] | None = None
         self._commands: set[asyncio.Task[None]] = set()
+        # Before the first connection: what the names of this deployment's channels begin with.
+        self._prefix = ""
         # Subscribed first on every connection, so that the connection always has a channel.
-        self._own = f"{CHANNEL_PREFIX}hub:{os.getpid()}:{secrets.token_hex(4)}"
+        self._own = f"hub:{os.getpid()}:{secrets.token_hex(4)}"
 
     @asynccontextmanager
     async def subscribe(self, topic: str) -> AsyncIterator[Subscription]:
@@ -108,7 +111,7 @@ class Hub:
                 return
             verb = f"p{verb}" if isinstance(topic, Pattern) else verb
             try:
-                await getattr(self._pubsub, verb)(_channel(topic))
+                await getattr(self._pubsub, verb)(self._channel(topic))
             except Exception as exc:
                 # Any error of redis-py on a link that is being torn down: the reader notices and
                 # rebuilds it, and no waiter fails because of it.
@@ -138,6 +141,9 @@ class Hub:
     async def _listen(self) -> None:
         """Connect, subscribe everything that is wanted, and hand out what arrives."""
         self._was_up = False
+        if not self._prefix:
+            # In a thread, because it may read the database, which may be away like a link.
+            self._prefix = await run_urgent(channel_prefix)
         client = redis.asyncio.Redis.from_url(
             settings.REDIS_URL,
             socket_timeout=_COMMAND_SECONDS,
@@ -147,10 +153,10 @@ class Hub:
         pubsub = client.pubsub()
         try:
             # No lock is held while connecting, which may take seconds.
-            await pubsub.subscribe(self._own)
+            await pubsub.subscribe(self._channel(self._own))
             async with self._lock:
                 if plain := [t for t in self._topics if not isinstance(t, Pattern)]:
-                    await pubsub.subscribe(*map(_channel, plain))
+                    await pubsub.subscribe(*map(self._channel, plain))
                 if patterns := [t for t in self._topics if isinstance(t, Pattern)]:
                     await pubsub.psubscribe(*patterns)
                 self._pubsub = pubsub
@@ -188,7 +194,7 @@ class Hub:
     def _take(self, message: dict[str, Any]) -> None:
         if message["type"] == "pmessage":
             return self.deliver(message["pattern"].decode(), message["channel"])
-        topic = (message.get("channel") or b"").decode().removeprefix(CHANNEL_PREFIX)
+        topic = (message.get("channel") or b"").decode().removeprefix(self._prefix)
         if message["type"] in ("subscribe", "psubscribe"):
             if topic in self._topics:
                 self._confirmed.add(topic)
@@ -197,9 +203,8 @@ class Hub:
         elif message["type"] == "message":
             self.deliver(topic, message["data"])
 
-
-def _channel(topic: str) -> str:
-    return topic if isinstance(topic, Pattern) else CHANNEL_PREFIX + topic
+    def _channel(self, topic: str) -> str:
+        return topic if isinstance(topic, Pattern) else self._prefix + topic
 
 
 _hubs: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = weakref.WeakKeyDictionary()

@@ -9,6 +9,7 @@ from typing import Any
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.adoption.redis_requests import MOST_BYTES
+from hitl.delivery.keys import MARK
 from hitl.models import ID_PATTERN
 from hitl.states import Status
 
@@ -36,7 +37,8 @@ class WrittenRequest:
 
 
 def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
-    """Return the request that an agent wrote, or None if it has ended; raises `Malformed`."""
+    """Return the request that an agent wrote, or None if it has ended or no agent wrote it; raises
+    `Malformed`."""
     if not ID_PATTERN.fullmatch(request_id):
         raise Malformed("its id has characters that no request id has")
     if len(text) > MOST_BYTES:
@@ -47,6 +49,8 @@ def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
         raise Malformed(str(exc)) from exc
     if not isinstance(body, dict):
         raise Malformed("it is no JSON object")
+    if MARK in body:
+        return None  # opened by a deployment: by another, or by this one, which has lost it
     if body.get("requestId", request_id) != request_id:
         raise Malformed("its requestId is not that of its key")
     context = body.get("context")

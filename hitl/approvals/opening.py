@@ -25,7 +25,7 @@ from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.audit import decision_record, record
 from hitl.audit.request_digest import opening_details
-from hitl.delivery import after_commit, commands, resync
+from hitl.delivery import after_commit, commands, redis_state, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
 from hitl.states import AuditEvent, Origin, Status
@@ -79,7 +79,7 @@ def _record_foreign_id(question: Question, actor: Actor, now: datetime) -> None:
 def _open_in_session(
     question: Question, actor: Actor, origin: Origin, now: datetime
 ) -> tuple[ApprovalRequest, bool]:
-    is_owner = not (origin == Origin.REST and _is_used_by_an_agent(question.session_id))
+    is_owner = not (origin == Origin.REST and _is_used_by_another(question.session_id, actor))
     try:
         with transaction.atomic():
             is_owner = is_owner and sessions.claim_session(
@@ -96,10 +96,11 @@ def _open_in_session(
     raise errors.SessionNotFound
 
 
-def _is_used_by_an_agent(session_id: str) -> bool:
-    """Say whether an agent on Redis uses a session that the database does not know yet.
+def _is_used_by_another(session_id: str, actor: Actor) -> bool:
+    """Say whether somebody else uses a session that the database does not know: an agent on Redis,
+    or the person for whom a deployment opened a request that the database has lost.
 
-    A request that somebody else opened in that session would answer the agent.
+    A request that the actor opened in that session would answer the other's.
     """
     owners = SessionOwner.objects.filter(session_id=session_id)
     if owners.exists() or wakeup.is_paused():
@@ -108,6 +109,9 @@ def _is_used_by_an_agent(session_id: str) -> bool:
     with wakeup.redis_may_be_away("redis_away"):
         try:
             is_used = redis_requests.waiting_request(session_id) is not None
+            lost = redis_state.marked_request(session_id) if is_used else None
+            if lost is not None:
+                is_used = (lost.tenant_id, lost.user_id) != (actor.tenant_id, actor.id)
         except ResponseError:
             is_used = True  # Redis answers: somebody else uses the key, with another type
     # The key may come from a request that was opened here and has just been committed.
@@ -170,10 +174,12 @@ def _announce(request: ApprovalRequest) -> None:
     """
     committed_at = time.monotonic()
     with wakeup.redis_may_be_away("redis_away") as call:
-        commands.announce(request)
+        if commands.announce(request) is False and (named := _one_before(request)):
+            # The version before wrote that one, without a mark: no agent did.
+            commands.announce(request, instead_of=named)
     if call.has_failed:
         resync.mark_missed(request)
-        if _has_one_before(request):
+        if _one_before(request) is not None:
             time.sleep(max(0, committed_at + commands.VALID_SECONDS - time.monotonic()))
 
 
@@ -184,12 +190,13 @@ def announce_again(request_id: str) -> None:
         _announce(request)
 
 
-def _has_one_before(request: ApprovalRequest) -> bool:
+def _one_before(request: ApprovalRequest) -> str | None:
+    """Return the id of the session's request before this one, empty if the database is away."""
     earlier = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     try:
-        return earlier.exists()
+        return earlier.newest_first().values_list("request_id", flat=True).first()
     except DATABASE_AWAY:
-        return True  # waiting in vain is better than a wrong answer
+        return ""  # waiting in vain is better than a wrong answer
 
 
 def _existing_request(question: Question, actor: Actor) -> tuple[ApprovalRequest, bool]:

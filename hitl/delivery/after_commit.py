@@ -12,6 +12,7 @@ from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
 from hitl.delivery import commands, resync
 from hitl.models import ApprovalRequest
+from hitl.states import Status
 
 logger = get_logger(__name__)
 
@@ -44,7 +45,10 @@ def _refresh(request: ApprovalRequest) -> None:
         with wakeup.redis_may_be_away("redis_away") as call:
             commands.refresh(request)
         if not call.has_failed:
-            return resync.clear_missed(request)
+            # An opening or adoption that Redis has missed takes more than this: a relay does it.
+            if request.status != Status.PENDING:
+                resync.clear_missed(request)
+            return
     resync.mark_missed(request)
 
 

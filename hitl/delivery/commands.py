@@ -13,14 +13,15 @@ from typing import Any
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
+from dwp_project.deployment import identity
 from dwp_project.jsontext import InvalidJSON, compact
 from dwp_project.wakeup import redis_client
 from hitl.audit import decision_record
 from hitl.delivery import keys as redis_keys
-from hitl.delivery.keys import NAMED_BY, Script
-from hitl.delivery.wire import document
+from hitl.delivery.keys import MARKED, NAMED_BY, Script
+from hitl.delivery.wire import document, milliseconds
 from hitl.models import ApprovalRequest
-from hitl.states import Status
+from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
@@ -76,63 +77,85 @@ end
 """
 
 
-# Two openings may reach Redis in the wrong order: newest_key keeps when the newest was opened. A
-# session's key without it was written by an agent, which would take the answer for its own.
-# An opening that comes late does not make a request pending again that has ended meanwhile.
+# Two openings may reach Redis in the wrong order: newest_key keeps when the newest was opened, and
+# which it is. A session's key without it was written by an agent, which would take the answer for
+# its own, unless it names a request that was opened here for the same person: the database has lost
+# that one, or has got a new id.
+# An opening that comes late does not make a request pending again that has ended meanwhile. One of
+# the same id that the database has lost is replaced, and its signal removed.
 _ANNOUNCE = Script(
     NAMED_BY
     + _HAS_ENDED
+    + MARKED
     + """
-if not has_ended(redis.call('GET', request_key), request_id) then
+local signal = redis.call('GET', signal_key)
+local before = redis.call('GET', request_key)
+local is_lost = is_of(before, request_id) and is_marked(before) and not is_from(before, created_at)
+if is_lost or not has_ended(before, request_id) then
   redis.call('SET', request_key, request, 'EX', request_ttl)
 end
+if is_lost and is_of(signal, request_id) then redis.call('DEL', signal_key) end
 local named = named_by(redis.call('GET', session_key))
 local newest = redis.call('GET', newest_key)
 if instead_of ~= '' and named ~= instead_of then return 0 end
-if instead_of == '' and named and named ~= request_id and not newest then return 0 end
-if newest and tonumber(newest) > tonumber(opened_at) then return 0 end
-redis.call('SET', newest_key, opened_at, 'EX', session_ttl + 60)
+if instead_of == '' and named and named ~= request_id then
+  local other = text_at(request_prefix .. named)
+  if other and is_marked(other) then
+    if not is_for(other, session) then return 0 end
+  elseif not newest then
+    return 0
+  end
+end
+if newest then
+  local newest_at, newest_id = string.match(newest, '^(%d+) (.*)$')
+  if tonumber(newest_at) > tonumber(opened_at) and newest_id ~= request_id
+    and newest_id ~= instead_of then return 0 end
+end
+redis.call('SET', newest_key, opened_at .. ' ' .. request_id, 'EX', session_ttl + 60)
 redis.call('SET', session_key, session, 'EX', session_ttl)
-local signal = redis.call('GET', signal_key)
 if signal and not is_of(signal, request_id) then redis.call('DEL', signal_key) end
 return 1
 """,
     keys=("request_key", "session_key", "signal_key", "newest_key"),
     arguments=(
         *("request", "session", "request_id", "opened_at"),
-        *("request_ttl", "session_ttl", "instead_of"),
+        *("request_ttl", "session_ttl", "instead_of", "created_at", "request_prefix"),
     ),
 )
 
 
-def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
+def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
     """Make a newly opened request known to agents as the one its session waits for, and remove
-    an older request's signal; raises `redis.RedisError`.
+    an older request's signal; return whether the session's key names it now. Raises
+    `redis.RedisError`.
 
     With `instead_of`, the session's key changes only if it still names that request. Writes
     nothing of an end that the audit does not have.
     """
     if _is_unrecorded(request):
-        return
+        return False
     session = {
         "sessionId": request.session_id,
         "requestId": request.request_id,
         "userId": request.user_id,
         "tenantId": request.tenant_id,
     }
-    _ANNOUNCE.run(
+    is_named = _ANNOUNCE.run(
         request_key=redis_keys.request_key(request.request_id),
         session_key=redis_keys.session_key(request.session_id),
         signal_key=redis_keys.signal_key(request.session_id),
         newest_key=redis_keys.newest_key(request.session_id),
-        request=compact(document(request)),
+        request=_text_of(request),
         session=compact(session),
         request_id=request.request_id,
         opened_at=str(int(request.created_at.timestamp() * 1_000_000)),
         request_ttl=str(redis_keys.REQUEST_TTL),
         session_ttl=str(redis_keys.SESSION_TTL),
         instead_of=instead_of,
+        created_at=str(milliseconds(request.created_at)),
+        request_prefix=redis_keys.request_key(""),
     )
+    return bool(is_named)
 
 
 # The request's own key is always updated. The signal is set and published only until `valid_until`
@@ -198,7 +221,7 @@ def _arguments(
         "session_key": redis_keys.session_key(request.session_id),
         "signal_key": redis_keys.signal_key(request.session_id),
         "channel": redis_keys.channel_of(request.session_id),
-        "request": compact(document(request)),
+        "request": _text_of(request),
         "signal": signal,
         "request_id": request.request_id,
         "signal_ttl": str(seconds),
@@ -273,7 +296,7 @@ def refresh(request: ApprovalRequest) -> None:
     audit does not have that end; raises `redis.RedisError`."""
     if _is_unrecorded(request):
         return
-    key, text = redis_keys.request_key(request.request_id), compact(document(request))
+    key, text = redis_keys.request_key(request.request_id), _text_of(request)
     if request.status == Status.PENDING:
         _REFRESH.run(
             request_key=key,
@@ -283,6 +306,15 @@ def refresh(request: ApprovalRequest) -> None:
         )
     else:
         redis_client().set(key, text, ex=redis_keys.REQUEST_TTL)
+
+
+def _text_of(request: ApprovalRequest) -> str:
+    """Return the value of the request's key; one that was opened here bears the mark of this
+    deployment (wire.md, 5.1)."""
+    body = document(request)
+    if request.origin != Origin.REDIS:
+        body[redis_keys.MARK] = identity.current()
+    return compact(body)
 
 
 def _is_unrecorded(request: ApprovalRequest) -> bool:

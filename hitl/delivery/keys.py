@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from dwp_project.deployment import identity
 from dwp_project.wakeup import redis_client
 
 # How many seconds a key lives (wire.md, 5.1).
@@ -15,8 +16,11 @@ REQUEST_TTL = 1800
 SESSION_TTL = 3600
 SIGNAL_TTL = 300
 
-# Holds the id of the Redis run that has been given every signal so far.
-LAST_RUN = "dwp:hitl:memory"
+# The one key of ours that all deployments share: when each has last beaten.
+DEPLOYMENTS = "dwp:deployments"
+
+# The member of a request's value that names the deployment which opened it; agents write none.
+MARK = "deploymentId"
 
 
 def request_key(request_id: str) -> str:
@@ -41,7 +45,13 @@ def signal_key(session_id: str) -> str:
 
 def newest_key(session_id: str) -> str:
     """Return our own key that says when the session's newest request was opened."""
-    return f"dwp:hitl:newest:{session_id}"
+    return f"dwp:hitl:{identity.current()}:newest:{session_id}"
+
+
+def last_run_key() -> str:
+    """Return our own key that holds the id of the Redis run that has been given every signal so
+    far."""
+    return f"dwp:hitl:{identity.current()}:memory"
 
 
 def text_of(value: bytes | str) -> str:
@@ -104,7 +114,33 @@ local function named_by(waiting)
   return waiting
 end
 local function is_of(text, id)
+  if not text then return false end
   local ok, body = pcall(cjson.decode, text)
   return ok and type(body) == 'table' and body.requestId == id
+end
+"""
+
+# text_at: a key's value, nil if it is missing or of another type.
+# is_marked: whether a request's value bears a deployment's mark. Agents write none.
+# is_for: whether a request's value is of the session and the person that the JSON of a session's
+# key names.
+# is_from: whether it was created then, in Unix milliseconds.
+MARKED = f"""
+local function text_at(key)
+  local text = redis.pcall('GET', key)
+  return type(text) == 'string' and text or nil
+end
+local function is_marked(text)
+  local ok, body = pcall(cjson.decode, text)
+  return ok and type(body) == 'table' and body.{MARK} ~= nil
+end
+local function is_for(text, session)
+  local body, owner = cjson.decode(text), cjson.decode(session)
+  return body.sessionId == owner.sessionId and body.tenantId == owner.tenantId
+    and body.userId == owner.userId
+end
+local function is_from(text, created_at)
+  local body = cjson.decode(text)
+  return type(body.createdAt) == 'number' and string.format('%.0f', body.createdAt) == created_at
 end
 """

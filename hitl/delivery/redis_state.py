@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dwp_project.jsontext import InvalidJSON, parse
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
+from hitl.delivery.keys import NAMED_BY, Script
 
 
 def clock() -> float:
@@ -56,7 +58,7 @@ def current_run() -> RedisRun:
     """Return the run of the Redis that answers now; raises `redis.RedisError`."""
     pipeline = redis_client().pipeline(transaction=False)
     pipeline.info("server")
-    pipeline.get(redis_keys.LAST_RUN)
+    pipeline.get(redis_keys.last_run_key())
     info, stored = pipeline.execute()
     run_id = str(info["run_id"])
     return RedisRun(
@@ -68,4 +70,94 @@ def current_run() -> RedisRun:
 
 def remember_run(run_id: str) -> None:
     """Store in Redis which run of it has every signal; raises `redis.RedisError`."""
-    redis_client().set(redis_keys.LAST_RUN, run_id)
+    redis_client().set(redis_keys.last_run_key(), run_id)
+
+
+# Members that have not beaten for a minute are removed, and a minute after the last the key.
+_BEAT = Script(
+    """
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+redis.call('ZADD', deployments, now, member)
+redis.call('ZREMRANGEBYSCORE', deployments, '-inf', now - 60)
+redis.call('EXPIRE', deployments, 60)
+return {string.format('%.6f', now), redis.call('ZRANGE', deployments, 0, -1, 'WITHSCORES')}
+""",
+    keys=("deployments",),
+    arguments=("member",),
+)
+
+
+def beat(member: str) -> tuple[float, dict[str, float]]:
+    """Note that `member` of the deployments on this Redis is there; return Redis's own time and
+    when each member has last beaten. Raises `redis.RedisError`."""
+    now, beats = _BEAT.run(deployments=redis_keys.DEPLOYMENTS, member=member)
+    names = [redis_keys.text_of(name) for name in beats[::2]]
+    return float(now), dict(zip(names, map(float, beats[1::2]), strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedRequest:
+    """A request that a session's key names and that a deployment opened, for whom and when, in
+    Unix milliseconds. What is unknown is empty or 0: its own key may have expired."""
+
+    request_id: str
+    tenant_id: str
+    user_id: str
+    deployment_id: str = ""
+    created_at: int = 0
+
+
+# That of the session first: without the request's own, newest_key says whether we wrote it.
+_NAMED_AND_VALUES = Script(
+    NAMED_BY
+    + """
+local waiting = redis.call('GET', session_key)
+local named = named_by(waiting)
+if not named then return {} end
+local request = redis.pcall('GET', request_prefix .. named)
+if type(request) == 'table' then request = '' end
+return {named, waiting, request or false, redis.call('GET', newest_key)}
+""",
+    keys=("session_key", "newest_key"),
+    arguments=("request_prefix",),
+)
+
+
+def marked_request(session_id: str) -> MarkedRequest | None:
+    """Return the request that the session's key names, or None unless it is for certain that a
+    deployment opened it in this session: an agent may write everything but the mark in its value.
+
+    Raises `redis.RedisError`.
+    """
+    answer = _NAMED_AND_VALUES.run(
+        session_key=redis_keys.session_key(session_id),
+        newest_key=redis_keys.newest_key(session_id),
+        request_prefix=redis_keys.request_key(""),
+    )
+    if not answer:
+        return None
+    name, waiting, request, newest = answer
+    request_id = redis_keys.text_of(name)
+    body = _members(waiting if request is None else request)
+    if request is None:
+        # Whatever an agent wrote after this opening would be named instead of it.
+        is_ours = newest is not None and redis_keys.text_of(newest).partition(" ")[2] == request_id
+    else:
+        is_ours = redis_keys.MARK in body
+    if not is_ours or body.get("sessionId") != session_id:
+        return None
+    tenant_id, user_id, deployment_id = (
+        str(body.get(member) or "") for member in ("tenantId", "userId", redis_keys.MARK)
+    )
+    created_at = body.get("createdAt")
+    created_at = created_at if isinstance(created_at, int) else 0
+    return MarkedRequest(request_id, tenant_id, user_id, deployment_id, created_at)
+
+
+def _members(text: bytes) -> dict[str, Any]:
+    try:
+        body = parse(text)
+    except InvalidJSON:
+        return {}
+    return body if isinstance(body, dict) else {}

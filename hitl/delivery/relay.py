@@ -11,7 +11,7 @@ from structlog.stdlib import get_logger
 from dwp_project import clocks
 from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
-from hitl.delivery import outbox, publisher, redis_state, resync
+from hitl.delivery import deployments, outbox, publisher, redis_state, resync
 
 logger = get_logger(__name__)
 
@@ -49,6 +49,7 @@ def send_due() -> float:
     """
     try:
         _requeue_after_restart()
+        deployments.beat()
         resync.send_missed()
     except (RedisError, OSError) as exc:
         # Raised again: the loop then sleeps and ignores wake-ups, which would only fail again.

@@ -80,7 +80,8 @@ def send_missed() -> None:
 
 def _send(request: ApprovalRequest) -> None:
     if request.origin != Origin.REDIS:
-        return commands.announce(request)
+        commands.announce(request)
+        return
     # Its session's key is its agent's own, and so is its text until something has changed here.
     if request.status != Status.PENDING or request.approvals or request.escalated_at:
         commands.refresh(request)

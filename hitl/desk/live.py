@@ -15,10 +15,11 @@ from hashlib import sha256
 from typing import Any
 
 from channels.layers import get_channel_layer
-from django.conf import settings
 from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
+from dwp_project.offload import run_sync
+from dwp_project.outages import DATABASE_AWAY
 from hitl.delivery.after_commit import request_changed
 from hitl.models import ApprovalRequest
 
@@ -63,10 +64,8 @@ def tell(request: ApprovalRequest) -> None:
     """
     if wakeup.is_paused():
         return
-    layers: Any = settings.CHANNEL_LAYERS
-    channel = f"{layers['default']['CONFIG']['prefix']}__group__{group_of(request.tenant_id)}"
-    layer = get_channel_layer()
-    assert layer is not None
+    layer: Any = get_channel_layer()
+    channel = layer.channel_of_group(group_of(request.tenant_id))
     with wakeup.redis_may_be_away("desk_not_told"):
         wakeup.redis_client().publish(channel, layer.serialize(MESSAGE))
 
@@ -87,7 +86,7 @@ async def listen(tenants: list[str]) -> AsyncIterator[asyncio.Event]:
 
 async def _listen(tenants: list[str], changed: asyncio.Event) -> None:
     """Join the tenants' groups and receive until cancelled; with Redis away, try again."""
-    layer: Any = get_channel_layer()
+    layer = await _layer()
     channel = f"desk.{uuid.uuid4().hex}"
     groups = [group_of(tenant) for tenant in tenants]
     receiving = asyncio.create_task(_receive(layer, channel, changed), name="desk-receive")
@@ -105,6 +104,16 @@ async def _listen(tenants: list[str], changed: asyncio.Event) -> None:
         for group in groups:
             with suppress(Exception):
                 await layer.group_discard(group, channel)
+
+
+async def _layer() -> Any:
+    while True:
+        try:
+            # In a thread: to make it, the deployment's id is read from the database.
+            return await run_sync(get_channel_layer)
+        except DATABASE_AWAY as exc:
+            logger.info("desk_does_not_hear", error=str(exc).strip())
+            await asyncio.sleep(_JOIN_AGAIN_SECONDS)
 
 
 async def _join(layer: Any, group: str, channel: str) -> bool:

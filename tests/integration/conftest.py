@@ -17,6 +17,7 @@ from dwp_project.gateway import readiness
 from dwp_project.wakeup import client, hub
 from hitl.approvals import foreign
 from hitl.audit import record_signatures
+from hitl.delivery import deployments
 from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
@@ -102,6 +103,12 @@ def agents_reset() -> Iterator[None]:
 def _no_kept_readiness(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have `/ready` check anew: the answer of the test before is not this one's."""
     monkeypatch.setattr(readiness, "KEPT_SECONDS", 0.0)
+
+
+@pytest.fixture(autouse=True)
+def _own_beats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a test notice by itself who else is on Redis, and leave nothing of it to the next."""
+    monkeypatch.setattr(deployments, "_own", deployments.Beats())
 
 
 @pytest.fixture(autouse=True)

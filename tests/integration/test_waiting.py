@@ -14,7 +14,7 @@ from pytest_django import Settings
 
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import REREAD_SECONDS, hub
-from dwp_project.wakeup.publish import CHANNEL_PREFIX
+from dwp_project.wakeup.publish import channel_prefix
 from hitl import services, waiting
 from hitl.models import ApprovalRequest
 from hitl.states import Channel, Status
@@ -83,7 +83,7 @@ async def test_waiter_is_woken_through_redis(redis_client: redis.Redis) -> None:
     task = await begun(request)
 
     await run_sync(decided_elsewhere, request)
-    redis_client.publish(CHANNEL_PREFIX + services.wake_topic(request.request_id), b"")
+    redis_client.publish(channel_prefix() + services.wake_topic(request.request_id), b"")
 
     async with asyncio.timeout(SOON):
         assert (await task).decided_by == "elsewhere"
@@ -163,7 +163,7 @@ async def test_waiter_goes_on_after_the_database_was_away(redis_client: redis.Re
     task = await begun(request)
 
     with no_database():
-        redis_client.publish(CHANNEL_PREFIX + services.wake_topic(request.request_id), b"")
+        redis_client.publish(channel_prefix() + services.wake_topic(request.request_id), b"")
         await asyncio.sleep(0.3)
         assert not task.done()
     await run_sync(services.approve, request.request_id, factories.actor())
@@ -230,7 +230,7 @@ async def test_waiter_on_a_frozen_link_reads_again(
         link.freeze()
 
         await run_sync(decided_elsewhere, request)
-        redis_client.publish(CHANNEL_PREFIX + services.wake_topic(request.request_id), b"")
+        redis_client.publish(channel_prefix() + services.wake_topic(request.request_id), b"")
 
         async with asyncio.timeout(rereads_within):
             assert (await task).decided_by == "elsewhere"

@@ -10,6 +10,7 @@ from django.utils import timezone
 from pytest_django import Settings
 from redis.exceptions import RedisError
 
+from dwp_project.wakeup import client
 from hitl import services
 from hitl.adoption import adopt, insert
 from hitl.delivery import after_commit, relay, resync
@@ -18,6 +19,7 @@ from tests import factories
 from tests.integration import redis_agents
 from tests.integration.delivery.sending import SESSION, make_due, stored
 from tests.integration.outages import no_redis
+from tests.ruling import a_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,6 +47,24 @@ def test_opening_that_redis_missed_removes_the_answer_before_it(
     assert before.request_id not in (signal_now or "")
     copy = stored(redis_client, f"hitl:request:{after.request_id}")
     assert copy["status"] == ended
+    assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
+
+
+def test_opening_that_redis_missed_is_announced_though_somebody_has_voted_since(
+    redis_client: redis.Redis, settings: Settings
+) -> None:
+    a_policy(min_approvals=2)
+    before = factories.opened(SESSION)
+    services.reject(before.request_id, factories.actor())
+    with no_redis(settings):
+        after = factories.opened(SESSION)
+    client._paused_until = 0.0
+    services.approve(after.request_id, factories.actor())
+
+    relay.send_due()
+
+    assert stored(redis_client, f"hitl:session:{SESSION}")["requestId"] == after.request_id
+    assert not redis_client.exists(f"hitl:signal:{SESSION}")
     assert not ApprovalRequest.objects.filter(is_missed_by_redis=True).exists()
 
 

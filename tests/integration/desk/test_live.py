@@ -3,13 +3,18 @@ Redis away, and under names that any tenant fits."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
+from channels.layers import channel_layers
 from django.db import transaction
 
 from dwp_project import wakeup
+from dwp_project.deployment import identity
+from dwp_project.offload import run_sync
 from hitl import services
 from hitl.desk import live
 from hitl.models import ApprovalRequest
@@ -91,6 +96,34 @@ def test_decision_stands_if_telling_the_pages_fails(
     decided = services.approve(request.request_id, factories.actor(APPROVERS[1]))
 
     assert decided.status == "approved"
+
+
+async def test_page_hears_of_its_own_deployment_alone(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = ApprovalRequest(tenant_id=TENANT)
+
+    async def is_told() -> bool:
+        try:
+            await asyncio.wait_for(changed.wait(), 0.5)
+        except TimeoutError:
+            return False
+        changed.clear()
+        return True
+
+    async with live.listen([TENANT]) as changed:
+        while await is_told():  # of the beginning, and of the subscription
+            pass
+        with monkeypatch.context() as patch:
+            patch.setattr(identity, "_current", "another")
+            another: Any = channel_layers.make_backend("default")
+        await another.group_send(live.group_of(TENANT), live.MESSAGE)
+        assert not await is_told()
+
+        await run_sync(live.tell, request)
+
+        assert await is_told()
+    await another.flush()
 
 
 def test_telling_the_pages_with_redis_away_raises_nothing(redis_away: None) -> None:

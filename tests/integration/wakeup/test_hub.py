@@ -12,12 +12,13 @@ import redis
 from pytest_django import Settings
 
 from dwp_project import wakeup
+from dwp_project.deployment import identity
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import Hub, Pattern, Subscription, hub
-from dwp_project.wakeup.publish import CHANNEL_PREFIX
+from dwp_project.wakeup.publish import channel_prefix
 from dwp_project.wakeup.subscription import QUEUE_BYTES, QUEUE_LIMIT
 from tests.integration import outages
-from tests.integration.outages import no_redis
+from tests.integration.outages import no_database, no_redis
 from tests.integration.polling import until
 
 pytestmark = pytest.mark.usefixtures("fresh_hub")
@@ -30,7 +31,7 @@ hub_module: Any = importlib.import_module("dwp_project.wakeup.hub")
 
 def from_elsewhere(client: redis.Redis, topic: str, payload: bytes = b"") -> None:
     """Publish as another process does: through Redis only."""
-    client.publish(CHANNEL_PREFIX + topic, payload)
+    client.publish(channel_prefix() + topic, payload)
 
 
 async def payload_of(ear: Subscription) -> bytes | None:
@@ -67,6 +68,40 @@ async def test_subscription_hears_no_other_topic(redis_client: redis.Redis) -> N
         from_elsewhere(redis_client, "topi", b"x")
 
         assert await ear.next(0.3) is None
+
+
+async def test_subscription_hears_nothing_of_another_deployment(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with hub().subscribe("topic") as ear:
+        assert await ear.confirmed(5)
+        with monkeypatch.context() as patch:
+            patch.setattr(identity, "_current", "another")
+            from_elsewhere(redis_client, "topic", b"theirs")
+        # As every deployment of a version without ids published.
+        redis_client.publish("dwp:wake:topic", b"theirs")
+        from_elsewhere(redis_client, "topic", b"ours")
+
+        assert await ear.next(5) == b"ours"
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_link_is_built_when_the_database_comes_back_that_has_the_id(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(identity, "_current", None)
+    with no_database():
+        stack = AsyncExitStack()
+        ear = await stack.enter_async_context(hub().subscribe("topic"))
+        assert not await ear.confirmed(0.5)
+        # Published to this process alone, without an error.
+        await run_sync(wakeup.publish, "topic", b"own")
+        assert await payload_of(ear) == b"own"
+    async with stack:
+        assert await ear.confirmed(5)
+        await run_sync(identity.current)
+        from_elsewhere(redis_client, "topic", b"payload")
+        assert await payload_of(ear) == b"payload"
 
 
 async def test_500_waiters_share_one_connection(redis_client: redis.Redis) -> None:
@@ -106,7 +141,7 @@ async def test_500_waiters_may_subscribe_at_once(redis_client: redis.Redis) -> N
 
 async def test_channel_is_left_with_the_last_waiter(redis_client: redis.Redis) -> None:
     def subscribers() -> int:
-        [(_, count)] = redis_client.pubsub_numsub(CHANNEL_PREFIX + "topic")
+        [(_, count)] = redis_client.pubsub_numsub(channel_prefix() + "topic")
         return int(count)
 
     async with hub().subscribe("topic") as first:
@@ -171,7 +206,7 @@ async def test_refused_channel_does_not_disturb_others(
         passwords=["+secret"],
         keys=["*"],
         reset_channels=True,
-        channels=[f"{CHANNEL_PREFIX}*"],
+        channels=[f"{channel_prefix()}*"],
         commands=["+@all"],
     )
     settings.REDIS_URL = settings.REDIS_URL.replace("unix://", "unix://restricted:secret@")
@@ -234,7 +269,7 @@ async def test_waiter_that_is_cancelled_while_its_channel_is_left_is_cancelled(
             await ear.next(60)
 
     waiter = asyncio.create_task(wait())
-    await until(lambda: redis_client.pubsub_numsub(f"{CHANNEL_PREFIX}topic")[0][1] == 1, within=5)
+    await until(lambda: redis_client.pubsub_numsub(f"{channel_prefix()}topic")[0][1] == 1, within=5)
     # The connection is busy with another's command, and stays so for a while.
     async with hub()._lock:
         waiter.cancel()
@@ -243,7 +278,7 @@ async def test_waiter_that_is_cancelled_while_its_channel_is_left_is_cancelled(
         _, pending = await asyncio.wait([waiter], timeout=3)
         assert not pending
     assert waiter.cancelled()
-    await until(lambda: redis_client.pubsub_numsub(f"{CHANNEL_PREFIX}topic")[0][1] == 0, within=5)
+    await until(lambda: redis_client.pubsub_numsub(f"{channel_prefix()}topic")[0][1] == 0, within=5)
 
 
 async def test_publish_to_a_frozen_redis_wakes_this_process_at_once(redis_frozen: None) -> None:
@@ -407,7 +442,7 @@ async def test_waiter_beside_a_cancelled_one_still_gets_the_channel(
             await asyncio.wait([first], timeout=3)
 
         await until(
-            lambda: redis_client.pubsub_numsub(f"{CHANNEL_PREFIX}topic")[0][1] == 1, within=5
+            lambda: redis_client.pubsub_numsub(f"{channel_prefix()}topic")[0][1] == 1, within=5
         )
         second.cancel()
         await asyncio.wait([second], timeout=3)

@@ -13,6 +13,7 @@ from django.db import DatabaseError, connections
 
 # Importing `server` installs daphne's reactor; Django imports a command only to run it.
 from dwp_project import __version__, background, offload, server
+from dwp_project.deployment import identity
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
 from dwp_project.gateway import banner, first_run, shutdown
 
@@ -100,6 +101,7 @@ class Command(BaseCommand):
         try:
             first_run.migrate(settings.DATA_DIR, verbosity - 1)
             self.check(databases=["default"])
+            identity.current()
             return first_run.ensure_operator(settings.DATA_DIR)
         except DatabaseError as exc:
             raise CommandError(
