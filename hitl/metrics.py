@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from datetime import datetime
 
 from prometheus_client import Counter, Gauge
+
+from dwp_project import clocks
 
 adopted_requests = Counter("hitl_requests_adopted", "Requests that agents wrote to Redis, adopted.")
 malformed_requests = Counter(
@@ -39,7 +40,7 @@ def set_unvouched(tenant_id: str, oldest_at: datetime | None) -> None:
 def _unvouched_seconds() -> float:
     if not _unvouched:
         return math.nan
-    now = time.time()
+    now = clocks.estimate().timestamp()
     ages = [now - each.timestamp() for each in list(_unvouched.values()) if each]
     return max(0.0, *ages) if ages else 0.0
 
