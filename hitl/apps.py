@@ -9,9 +9,11 @@ class HitlConfig(AppConfig):
     def ready(self) -> None:
         from hitl import checks  # noqa: F401 - registers the system checks
         from hitl.audit import accounts
+        from hitl.background import skew
         from hitl.delivery import readiness
         from hitl.desk import live
 
         accounts.connect()
         live.connect()
         readiness.connect()
+        skew.connect()

@@ -28,6 +28,13 @@ checkpoint_failures = Counter(
     "hitl_checkpoint_failures", "Checkpoints not made, or not written outside the database."
 )
 
+clock_skew = Gauge(
+    "dwp_clock_skew_seconds",
+    "By how much this host's clock is ahead of the database's or of Redis's; NaN until this "
+    "process has read it.",
+    ["of"],
+)
+
 # When the oldest record was written that no checkpoint outside vouches for; None without one.
 _unvouched: dict[str, datetime | None] = {}
 

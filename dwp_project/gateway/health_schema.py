@@ -32,7 +32,10 @@ _DOWN = list_of({"type": "string", "enum": ["database", "database read-only", "d
 _LATE = list_of(
     {
         "type": "string",
-        "enum": ["redis", "redis full", "redis read-only", "redis rights", "redis cluster"],
+        "enum": [
+            *("redis", "redis full", "redis read-only", "redis rights", "redis cluster"),
+            "clock",
+        ],
     }
 )
 _REASON = member("string", "What is wrong, for people.")
@@ -46,7 +49,7 @@ ready = extend_schema_view(
         answers={
             200: answer(
                 "It can. `degraded`: requests are decided, but agents on Redis hear of it late, "
-                "because of what `late` names.",
+                "because of what `late` names, or the host's `clock` is wrong.",
                 record(
                     {
                         "status": {"type": "string", "enum": ["ready", "degraded"]},
