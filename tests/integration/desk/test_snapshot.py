@@ -35,6 +35,7 @@ def test_later_message_has_the_changed_pieces_and_the_whole_order() -> None:
     assert (message["order"], message["pieces"]) == (["3", "1"], {"1": "A"})
 
 
+@pytest.mark.django_db
 def test_message_says_the_time_by_the_databases_clock() -> None:
     with time_machine.travel(timedelta(minutes=10)):
         message = Snapshot({"1": "a"}).since(None)
