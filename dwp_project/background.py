@@ -14,7 +14,7 @@ from dwp_project.gateway import lockout
 from dwp_project.offload import run_background
 from hitl.adoption import scanner
 from hitl.approvals import foreign
-from hitl.background import comparison
+from hitl.background import comparison, skew
 from hitl.background.chores import Chore
 from hitl.delivery import relay
 from streaming import recovery, retention, runner
@@ -38,11 +38,12 @@ async def run() -> None:
 
 
 async def clock() -> None:
-    """Run the chores of hitl and streaming when they are due, and the daily comparison of the
-    tables with the audit, until cancelled."""
+    """Run the chores of hitl and streaming when they are due, the daily comparison of the tables
+    with the audit, and the readings of the clocks, until cancelled."""
     async with asyncio.TaskGroup() as group:
         group.create_task(hitl.background.clock.run(also=_CHORES))
         group.create_task(comparison.run())
+        group.create_task(skew.run())
 
 
 async def sessions() -> None:

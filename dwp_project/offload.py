@@ -38,11 +38,11 @@ login_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="login")
 # other system, and `/ready` may wait a second or two for a database that is away.
 probe_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="probe")
 readiness_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="readiness")
-# What `/ready` asks: a thread for the database and one for Redis, each for one check at a time.
-_check_pool = ThreadPoolExecutor(max_workers=2, thread_name_prefix="check")
+# What `/ready` asks: a thread each for the database, Redis and the clocks, for one check at a time.
+_check_pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="check")
 
-# For the process's own loops, a thread each: relay, scanner, clock.
-_background_pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="orm-background")
+# For the process's own loops, a thread each: relay, scanner, clock, and what reads the clocks.
+_background_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="orm-background")
 
 _all = (
     *(_pool, _urgent_pool, request_pool, login_pool, probe_pool, readiness_pool),

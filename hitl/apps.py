@@ -9,6 +9,7 @@ class HitlConfig(AppConfig):
     def ready(self) -> None:
         from hitl import checks  # noqa: F401 - registers the system checks
         from hitl.audit import accounts
+        from hitl.background import skew
         from hitl.delivery import deployments, readiness
         from hitl.desk import live
 
@@ -16,3 +17,4 @@ class HitlConfig(AppConfig):
         live.connect()
         readiness.connect()
         deployments.connect()
+        skew.connect()

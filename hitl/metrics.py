@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from datetime import datetime
 
 from prometheus_client import Counter, Gauge
+
+from dwp_project import clocks
 
 adopted_requests = Counter("hitl_requests_adopted", "Requests that agents wrote to Redis, adopted.")
 malformed_requests = Counter(
@@ -27,6 +28,13 @@ checkpoint_failures = Counter(
     "hitl_checkpoint_failures", "Checkpoints not made, or not written outside the database."
 )
 
+clock_skew = Gauge(
+    "dwp_clock_skew_seconds",
+    "By how much this host's clock is ahead of the database's or of Redis's; NaN until this "
+    "process has read it.",
+    ["of"],
+)
+
 # When the oldest record was written that no checkpoint outside vouches for; None without one.
 _unvouched: dict[str, datetime | None] = {}
 
@@ -39,7 +47,7 @@ def set_unvouched(tenant_id: str, oldest_at: datetime | None) -> None:
 def _unvouched_seconds() -> float:
     if not _unvouched:
         return math.nan
-    now = time.time()
+    now = clocks.estimate().timestamp()
     ages = [now - each.timestamp() for each in list(_unvouched.values()) if each]
     return max(0.0, *ages) if ages else 0.0
 

@@ -263,7 +263,10 @@ def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) 
 
 def _record_vote(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
     details = _decision_details(request, proposed.shown_digest)
-    record.write(AuditEvent.REQUEST_VOTED, proposed.actor, now, request=request, details=details)
+    voted_at = request.not_before_opening(now)
+    record.write(
+        AuditEvent.REQUEST_VOTED, proposed.actor, voted_at, request=request, details=details
+    )
     after_commit.refresh(request)
     after_commit.notify_desk(request)
 
@@ -285,9 +288,10 @@ def _leave_pending(
     assert to in TRANSITIONS[Status.PENDING]
     pending = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
     pending = pending.overdue(now) if to is Status.EXPIRED else pending.undecided_at(now)
+    decided_at = request.not_before_opening(now)
     change = {
         "status": to,
-        "decided_at": now,
+        "decided_at": decided_at,
         "decided_by": actor.id,
         "decided_channel": actor.channel,
         "reason": reason,
@@ -299,11 +303,13 @@ def _leave_pending(
     for name, value in change.items():
         setattr(request, name, value)
     details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
-    decision_record = record.write(EVENT_OF[to], actor, now, request=request, details=details)
+    decision_record = record.write(
+        EVENT_OF[to], actor, decided_at, request=request, details=details
+    )
     # Our own waiters first, because with a frozen Redis the rest takes a second.
     after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
     if to in DECIDED:
-        entry = outbox.enqueue(request, decision_record, now)
+        entry = outbox.enqueue(request, decision_record, decided_at)
         after_commit.run(lambda: _publish_signal(entry))
     else:
         after_commit.refresh(request)

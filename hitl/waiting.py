@@ -43,7 +43,7 @@ async def until_ended(request_id: str, *, seconds: float | None = None) -> Appro
             else:
                 if request.status != Status.PENDING or left <= 0:
                     return request
-                due = (request.expires_at - clocks.now()).total_seconds()
+                due = (request.expires_at - clocks.estimate()).total_seconds()
                 left = min(left, max(due, 0.01))
             await subscription.next(min(left, REREAD_SECONDS))
 

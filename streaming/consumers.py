@@ -10,6 +10,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.gateway import accounts
 from dwp_project.gateway.body import read_json
 from dwp_project.gateway.consumers import ApiConsumer
@@ -166,7 +167,7 @@ class StartConsumer(StreamConsumer):
                 "message": str(exc.message),
             },
             session_id="",
-            timestamp=int(time.time()),
+            timestamp=int(clocks.estimate().timestamp()),
         )
         await self.begin()
         await self.write(frames.event(0, "error", payload))

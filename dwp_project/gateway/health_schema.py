@@ -34,7 +34,7 @@ _LATE = list_of(
         "type": "string",
         "enum": [
             *("redis", "redis full", "redis read-only", "redis rights", "redis cluster"),
-            *("redis shared", "deployment id"),
+            *("redis shared", "deployment id", "clock"),
         ],
     }
 )
@@ -49,7 +49,7 @@ ready = extend_schema_view(
         answers={
             200: answer(
                 "It can. `degraded`: requests are decided, but agents on Redis hear of it late, "
-                "because of what `late` names.",
+                "because of what `late` names, or the host's `clock` is wrong.",
                 record(
                     {
                         "status": {"type": "string", "enum": ["ready", "degraded"]},

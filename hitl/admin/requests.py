@@ -12,6 +12,7 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
@@ -86,6 +87,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "media": self.media,
                 "title": title,
                 "inbox": inbox,
+                "now": f"{clocks.now().timestamp():.3f}",
                 "rows": rows.render(inbox, operator),
                 "operator": operator,
                 "most": inboxes.MAX_ROWS,

@@ -26,9 +26,6 @@ from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300
-# The precision of a key's age: PTTL counts milliseconds, and TIME is read in the same transaction.
-# Of two questions written this close, the one that the session does not wait for is the older.
-_PRECISION = timedelta(milliseconds=2)
 
 
 class NewRequest(NamedTuple):
@@ -41,7 +38,6 @@ class NewRequest(NamedTuple):
 def adopt_new(questions: Iterable[NewRequest]) -> dict[str, ApprovalRequest]:
     """Adopt what the database did not know a moment ago; return the requests by their ids,
     without those in a session that is somebody else's."""
-    # Redis has just said how old each is; their ages count from this moment.
     now = clocks.now()
     adopted: dict[str, ApprovalRequest] = {}
     # All processes insert ids in one order, since another may know the same id in another session.
@@ -127,7 +123,7 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
         requests = known_requests(question.request.request_id for question in rightful)
         new = [question for question in rightful if question.request.request_id not in requests]
         if new:
-            _complete(new, drafts, now)
+            _complete(new, drafts)
             opened = [drafts[question.request.request_id] for question in new]
             requests |= {request.request_id: request for request in opened}
             ApprovalRequest.objects.bulk_create(opened)
@@ -166,9 +162,7 @@ def _draft(written: WrittenRequest) -> ApprovalRequest:
     )
 
 
-def _complete(
-    questions: Sequence[NewRequest], drafts: Mapping[str, ApprovalRequest], now: datetime
-) -> None:
+def _complete(questions: Sequence[NewRequest], drafts: Mapping[str, ApprovalRequest]) -> None:
     """Set the drafts' policies and times; all are of one tenant, and at most one per session. Needs
     the lock of `claim_sessions`."""
     actions = {question.request.action_type for question in questions}
@@ -180,7 +174,7 @@ def _complete(
         term = min(WAIT_SECONDS, most) if most else WAIT_SECONDS
         draft.policy = policy
         draft.created_at = opened_at[written.request_id]
-        draft.expires_at = now + timedelta(seconds=term - value.age)
+        draft.expires_at = value.written_at + timedelta(seconds=term)
 
 
 def _audit_fact(
@@ -200,31 +194,33 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
     is the newest in the database too, in whatever order they are adopted. Needs the lock of
     `claim_sessions`.
 
-    By the clock of Redis: this host's, read before or after Redis answers, is wrong by as long as
-    the answer takes. The session's key is read under the lock: with an earlier answer, a question
-    that was written and adopted meanwhile would become the older one.
+    Redis says when it answered: a time read here before or after that is wrong by as long as the
+    answer takes. Two processes may convert it to the database's clock with a difference of
+    milliseconds, so times alone do not order two questions of a session: the one it waits for is
+    put after all that the database knows, and each other one before that one. The session's key is
+    read under the lock: with an earlier answer, a question that was written and adopted meanwhile
+    would become the older one.
     """
     session_ids = [question.request.session_id for question in questions]
     waited_for = _waited_for(session_ids)
     last = sessions.latest_opened_at(session_ids)
+    asked_since = {
+        waited_for[written.session_id]
+        for written, _ in questions
+        if waited_for[written.session_id] != written.request_id
+    }
+    current = known_requests(asked_since)
     opened_at: dict[str, datetime] = {}
     for written, value in questions:
-        session_id, current = written.session_id, waited_for[written.session_id]
-        opened_at[written.request_id] = (
-            sessions.strictly_after(last[session_id], value.written_at)
-            if current == written.request_id
-            else _opened_before(session_id, current, value)
-        )
+        session_id, written_at = written.session_id, value.written_at
+        newer = current.get(waited_for[session_id])
+        if waited_for[session_id] == written.request_id:
+            written_at = sessions.strictly_after(last[session_id], written_at)
+        elif newer is not None and newer.session_id == session_id:
+            # Its session has asked again since; of one without age, that is all that is known.
+            written_at = min(written_at, newer.created_at - timedelta(microseconds=1))
+        opened_at[written.request_id] = written_at
     return opened_at
-
-
-def _opened_before(session_id: str, current: str, value: redis_requests.RedisValue) -> datetime:
-    """Return when a question was written whose session now waits for the request `current`."""
-    newer = None if value.is_dated else known_requests([current]).get(current)
-    if newer is not None and newer.session_id == session_id:
-        # All that is known of its time is that its session has asked again since.
-        return newer.created_at - timedelta(microseconds=1)
-    return value.written_at - _PRECISION
 
 
 def _refuse(written: WrittenRequest, now: datetime) -> None:

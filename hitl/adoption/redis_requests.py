@@ -5,12 +5,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from redis.exceptions import ResponseError
 
+from dwp_project import clocks
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
+from hitl.delivery import redis_state
 from hitl.delivery.keys import NAMED_BY, Script
 
 # PTTL's answer for a key that does not exist.
@@ -23,8 +25,8 @@ MOST_AT_ONCE = 20
 
 @dataclass(frozen=True, slots=True)
 class RedisValue:
-    """The value of a request's key, its age in seconds, when it was written by the clock of
-    Redis, and whether the key's TTL says so: if not, it counts as just written."""
+    """The value of a request's key, its age in seconds, when it was written by the database's
+    clock, and whether the key's TTL says so: if not, it counts as just written."""
 
     text: bytes
     age: float
@@ -42,7 +44,8 @@ def read_values(request_ids: Sequence[str]) -> list[RedisValue | None]:
         pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
         pipeline.pttl(redis_keys.request_key(request_id))
     (seconds, microseconds), *answers = pipeline.execute(raise_on_error=False)
-    now = datetime.fromtimestamp(seconds, UTC) + timedelta(microseconds=microseconds)
+    # When Redis answered, however long the answer took: the present here is later than that.
+    now = clocks.database_time(seconds + microseconds / 1_000_000, redis_state.distant_redis)
     return [
         _value_of(text, left, now) for text, left in zip(answers[::2], answers[1::2], strict=True)
     ]

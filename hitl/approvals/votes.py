@@ -47,7 +47,7 @@ def add(request: ApprovalRequest, actor: Actor, now: datetime) -> bool:
             "user_id": actor.id,
             "role": actor.role,
             "channel": actor.channel,
-            "voted_at": now,
+            "voted_at": request.not_before_opening(now),
         },
     )
     if not is_new:

@@ -12,8 +12,8 @@ from structlog.stdlib import get_logger
 from dwp_project import clocks
 from hitl.models import Chore as Turn
 
-# Chosen: more than the clocks of machines differ that are set by NTP. A turn that a process with a
-# faster clock has just taken does not count as too late.
+# Chosen: more than two processes differ in what they know of the database's clock. A turn that a
+# process which is ahead has just taken does not count as too late.
 _CLOCKS_DIFFER = timedelta(minutes=1)
 
 logger = get_logger(__name__)

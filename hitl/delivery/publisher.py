@@ -256,7 +256,8 @@ def _final_outcome(entry: OutboxEntry, outcome: DeliveryOutcome) -> DeliveryOutc
 
 
 def _ttl(entry: OutboxEntry) -> int:
-    return max(1, round(_seconds_left(entry)))
+    # At most what the contract says, also for an entry that was dated by a host ahead.
+    return min(max(1, round(_seconds_left(entry))), redis_keys.SIGNAL_TTL)
 
 
 def _seconds_left(entry: OutboxEntry) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dwp_project import clocks
 from dwp_project.jsontext import InvalidJSON, parse
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
@@ -19,6 +20,10 @@ def clock() -> float:
     """
     seconds, microseconds = redis_client().time()
     return float(seconds + microseconds / 1_000_000)
+
+
+# Redis's clock as this process knows it; raises `redis.RedisError`.
+distant_redis = clocks.DistantClock(lambda: clocks.reading_of(clock))
 
 
 def current_signal(session_id: str) -> str | None:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.http import HttpResponse
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.gateway.consumers import OperatorConsumer
 from dwp_project.gateway.errors import NotFound
 from dwp_project.gateway.operators import Operator
@@ -90,7 +91,7 @@ class DeskConsumer(OperatorConsumer):
         silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
         expiry = _MAX_PAGE_AGE_SECONDS
         if next_expiry is not None:
-            expiry = max(0.0, next_expiry - time.time()) + _AFTER_EXPIRY_SECONDS
+            expiry = max(0.0, next_expiry - clocks.estimate().timestamp()) + _AFTER_EXPIRY_SECONDS
         began = time.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.05, min(_MAX_PAGE_AGE_SECONDS, silence, expiry))):

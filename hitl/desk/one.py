@@ -10,6 +10,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
@@ -84,6 +85,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
     before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
     return {
         **state_context(request, operator),
+        "now": f"{clocks.now().timestamp():.3f}",
         "headline": wording.headline(request),
         "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),

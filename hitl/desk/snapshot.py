@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.template.loader import render_to_string
 
+from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.approvals import permissions
@@ -31,7 +31,7 @@ class Snapshot:
         known = before.pieces if before is not None else {}
         return {
             **self.facts,
-            "now": int(time.time() * 1000),
+            "now": int(clocks.estimate().timestamp() * 1000),
             "order": list(self.pieces),
             "pieces": {name: html for name, html in self.pieces.items() if known.get(name) != html},
         }

@@ -132,6 +132,11 @@ class ApprovalRequest(models.Model):
     def is_decided(self) -> bool:
         return self.status in DECIDED
 
+    def not_before_opening(self, now: datetime) -> datetime:
+        """Return `now`, or when the request was opened if that is later: two processes may differ
+        by milliseconds in what they know of the database's clock."""
+        return max(now, self.created_at)
+
 
 class Vote(models.Model):
     """One person's approval where a policy needs several. A rejection is not a vote, because one is

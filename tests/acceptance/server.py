@@ -39,6 +39,8 @@ class RunningServer:
         self.ports = ports or free_ports(2)
         self.env = dict(env)
         self.command = [sys.executable, "manage.py", "serve"]
+        # By how much the wall clock of its host is ahead, as `tests.acceptance.shifted` sets it.
+        self.seconds_ahead = 0.0
         self._output = data_dir.with_name(f"{data_dir.name}.log")
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -191,8 +193,9 @@ class RunningServer:
         lifetime_seconds: int = 3600,
         **claims: object,
     ) -> str:
-        """Mint a token as another issuer with the same secret would: no code of ours."""
-        now = int(time.time())
+        """Mint a token as another issuer with the same secret would: no code of ours. Tokens go
+        by the host's clock, and so does this issuer."""
+        now = int(time.time() + self.seconds_ahead)
         payload = {
             "sub": user_id,
             "tenant_id": tenant_id,

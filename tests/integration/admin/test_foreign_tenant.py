@@ -54,7 +54,7 @@ KEYED = ("item", "_selected_action", "pk__in", "id")
 # What changes from one answer to the next whatever is asked.
 CHANGING = re.compile(
     r'(csrfmiddlewaretoken"\s+value|csrfToken"?\s*[:=])\s*=?\s*"[^"]*"'
-    r"|nonce-[\w+/=-]+|\"timestamp\":\"?[^,\"}]*\"?|data-now=\"\d+\"|\"now\":\d+"
+    r"|nonce-[\w+/=-]+|\"timestamp\":\"?[^,\"}]*\"?|data-now=\"[\d.]+\"|\"now\":\d+"
 )
 
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 import redis
+import time_machine
 from django.utils import timezone
 from prometheus_client import Counter
 from pytest_django import Settings
 
+from dwp_project import clocks
 from hitl import metrics, services
 from hitl.adoption import adopt, insert, redis_requests
-from hitl.delivery import commands, relay
+from hitl.delivery import commands, redis_state, relay
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -482,6 +484,40 @@ def test_question_asked_last_is_the_newest_however_slowly_redis_answers(
     newest = ApprovalRequest.objects.newest_first().first()
     assert newest is not None
     assert newest.request_id == second
+
+
+@pytest.mark.parametrize("wrong", [-0.05, 0.05])
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_question_asked_last_is_the_newest_whatever_processes_know_of_the_time(
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    order: tuple[int, int],
+    wrong: float,
+) -> None:
+    """One process converts Redis's times with an error, and another with the opposite one."""
+    ids = [redis_agents.asks(redis_client, SESSION) for _ in range(2)]
+    exact = redis_state.distant_redis.offset()
+
+    for number, error in zip(order, (wrong, -wrong), strict=True):
+        reading = clocks.Reading(exact + error, 0.05, clocks.uptime())
+        monkeypatch.setattr(redis_state.distant_redis, "_reading", reading)
+        adopt.adopt_request(ids[number])
+
+    newest = ApprovalRequest.objects.newest_first().first()
+    assert newest is not None
+    assert newest.request_id == ids[1]
+
+
+def test_question_is_dated_by_the_databases_clock(redis_client: redis.Redis) -> None:
+    with time_machine.travel(timedelta(minutes=10)):
+        request = adopt.adopt_request(redis_agents.asks(redis_client, SESSION, age=10))
+        present = clocks.now()
+
+    assert request is not None
+    assert timedelta(seconds=9) < present - request.created_at < timedelta(seconds=15)
+    assert request.expires_at == request.created_at + timedelta(seconds=300)
+    adopted = AuditRecord.objects.get(event="request:adopted")
+    assert request.created_at < adopted.at <= present
 
 
 def test_question_asked_while_the_one_before_is_adopted_is_the_newest(

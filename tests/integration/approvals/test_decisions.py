@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 import redis
+from django.utils import timezone
 
 from dwp_project.jsontext import parse
-from hitl.models import ApprovalRequest, AuditRecord
+from hitl import services
+from hitl.audit import compare_requests
+from hitl.models import ApprovalRequest, AuditRecord, Vote
 from tests import factories
 from tests.integration.calls import Answer, Api
 from tests.people import APPROVER, REQUESTER, TENANT, Person
@@ -46,6 +51,30 @@ def test_rejection_without_the_reason_that_a_policy_wants_is_refused(
     assert request.status == "pending"
     assert decide("reject", request, APPROVER, {"reason": "no"}).status == 200
     assert decide("reject", request, APPROVER).status == 409
+
+
+@pytest.mark.parametrize("verb", [services.approve, services.reject, services.cancel])
+def test_nothing_is_decided_before_it_was_asked(
+    redis_client: redis.Redis, verb: Callable[..., ApprovalRequest]
+) -> None:
+    """Two processes may differ by milliseconds in what they know of the time."""
+    request = factories.opened(now=timezone.now() + timedelta(milliseconds=500))
+
+    ended = verb(request.request_id, factories.actor())
+
+    assert ended.decided_at == request.created_at
+    assert not compare_requests.compare_request(ApprovalRequest.objects.get(pk=request.pk))
+
+
+def test_nobody_votes_before_it_was_asked(redis_client: redis.Redis) -> None:
+    a_policy(min_approvals=2)
+    request = factories.opened(now=timezone.now() + timedelta(milliseconds=500))
+
+    services.approve(request.request_id, factories.actor())
+
+    assert Vote.objects.get().voted_at == request.created_at
+    assert AuditRecord.objects.get(event="request:voted").at == request.created_at
+    assert not compare_requests.compare_request(ApprovalRequest.objects.get(pk=request.pk))
 
 
 def test_approving_needs_no_reason(redis_client: redis.Redis) -> None:

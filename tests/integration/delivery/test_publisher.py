@@ -54,6 +54,16 @@ def test_signal_is_given_up_after_300_seconds_and_never_before(
     assert turn().outcome == "delivered"
 
 
+def test_signal_of_an_entry_that_a_host_ahead_has_dated_is_kept_for_300_seconds(
+    unsent: OutboxEntry, ear: Ear, redis_client: redis.Redis
+) -> None:
+    OutboxEntry.objects.update(created_at=timezone.now() + timedelta(minutes=10))
+
+    assert turn().outcome == "delivered"
+
+    assert 290 < redis_client.ttl(f"hitl:signal:{SESSION}") <= 300
+
+
 def test_signal_that_was_received_once_does_not_end_unheard(
     redis_client: redis.Redis, unsent: OutboxEntry, ear: Ear
 ) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+import time_machine
 from django.utils import timezone
 
+from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.desk import one
@@ -34,6 +36,16 @@ def test_earlier_requests_are_the_newest_ended_of_the_same_action_and_tenant() -
     rows = one.page_context(request, KIM)["earlier"]
 
     assert [row["request"].pk for row in rows] == [row.pk for row in reversed(ended[:-1])]
+
+
+def test_page_says_the_time_by_the_databases_clock() -> None:
+    request = factories.opened()
+
+    with time_machine.travel(timedelta(minutes=10)):
+        said = float(one.page_context(request, KIM)["now"])
+        present = clocks.now().timestamp()
+
+    assert abs(said - present) < 5
 
 
 def test_buttons_are_offered_to_whoever_may_decide() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import timedelta
 
+import pytest
+import time_machine
+
+from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.desk import snapshot
@@ -29,6 +33,16 @@ def test_later_message_has_the_changed_pieces_and_the_whole_order() -> None:
 
     assert message is not None
     assert (message["order"], message["pieces"]) == (["3", "1"], {"1": "A"})
+
+
+@pytest.mark.django_db
+def test_message_says_the_time_by_the_databases_clock() -> None:
+    with time_machine.travel(timedelta(minutes=10)):
+        message = Snapshot({"1": "a"}).since(None)
+        present = clocks.estimate().timestamp() * 1000
+
+    assert message is not None
+    assert abs(message["now"] - present) < 5000
 
 
 def test_nothing_is_sent_while_nothing_has_changed() -> None:
