@@ -16,10 +16,10 @@ from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics, sessions
 from hitl.actors import Actor
 from hitl.adoption import redis_requests
-from hitl.adoption.parser import WrittenRequest
 from hitl.audit import record
 from hitl.audit.request_digest import opening_details
 from hitl.delivery import after_commit, resync
+from hitl.delivery.parser import WrittenRequest
 from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
 from hitl.policies import rules
 from hitl.states import ActorKind, AuditEvent, Channel, Origin

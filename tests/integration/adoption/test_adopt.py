@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from hitl import metrics, services
 from hitl.adoption import adopt, insert, redis_requests
-from hitl.delivery import commands, relay
+from hitl.delivery import commands, parser, relay
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -595,7 +595,7 @@ def test_huge_value_is_refused_without_being_read(api: Api, redis_client: redis.
     assert api.get("/aura/hitl/requests/req-huge", REQUESTER).status == 404
     (written,) = redis_requests.read_values(["req-huge"])
     assert written is not None
-    assert len(written.text) == redis_requests.MOST_BYTES + 1
+    assert len(written.text) == parser.MOST_BYTES + 1
 
 
 def test_id_that_an_agent_has_just_written_cannot_be_opened_by_somebody_else(

@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from hitl import services, sessions
 from hitl.adoption import adopt, insert, redis_requests
-from hitl.adoption.parser import WrittenRequest
 from hitl.adoption.scanner import Scanner
 from hitl.audit import record as audit_record
 from hitl.audit import verify
+from hitl.delivery.parser import WrittenRequest
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, SessionOwner
 from hitl.states import AuditEvent, Origin
 from tests import factories

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from dwp_project.gateway.tokens import is_identifier
-from dwp_project.jsontext import InvalidJSON, parse
-from hitl.adoption.redis_requests import MOST_BYTES
-from hitl.models import ID_PATTERN
+from dwp_project.jsontext import InvalidJSON, digest, parse
+from hitl.models import ID_PATTERN, ApprovalRequest
 from hitl.states import Status
 
+# A larger value is refused: the size of a body that REST takes (wire.md, 2).
+MOST_BYTES = 256 * 1024
 # The limits of REST (wire.md, 3.5), because operators read both kinds of requests.
 _MAX_ACTION = 128
 _MAX_MESSAGE = 10_000
@@ -78,4 +79,23 @@ def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
         message=message,
         context=context,
         agent_id=str(agent_id) if is_identifier(agent_id) else "",
+    )
+
+
+def is_same(known: ApprovalRequest, written: WrittenRequest) -> bool:
+    """Say whether the database's request asks what the agent wrote."""
+    return (
+        known.session_id,
+        known.tenant_id,
+        known.user_id,
+        known.action_type,
+        known.message,
+        known.context_digest,
+    ) == (
+        written.session_id,
+        written.tenant_id,
+        written.user_id,
+        written.action_type,
+        written.message,
+        digest(written.context),
     )
