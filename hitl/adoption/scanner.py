@@ -17,7 +17,7 @@ from dwp_project.offload import run_background
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import CONFIRM_SECONDS, Pattern, Subscription, hub
 from hitl.adoption import adopt, redis_requests
-from hitl.models import ApprovalRequest, is_id
+from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
 
 T = TypeVar("T")
@@ -187,7 +187,7 @@ class Scanner:
 
     def _states(self, ids: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Return origin and status of those that the database knows."""
-        known = ApprovalRequest.objects.filter(request_id__in=[name for name in ids if is_id(name)])
+        known = ApprovalRequest.objects.filter(request_id__in=[i for i in ids if "\0" not in i])
         rows = known.values_list("request_id", "origin", "status") if ids else ()
         states = {name: (origin, status) for name, origin, status in rows}
         for name, state in states.items():
