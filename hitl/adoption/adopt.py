@@ -16,11 +16,10 @@ from django.db import transaction
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks, wakeup
-from dwp_project.jsontext import digest
 from hitl import metrics
 from hitl.adoption import insert, redis_requests
-from hitl.adoption.parser import Malformed, WrittenRequest, parse_request
 from hitl.audit import record
+from hitl.delivery.parser import Malformed, WrittenRequest, is_same, parse_request
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import AuditEvent
 
@@ -89,12 +88,13 @@ def _parse(
     request_id: str, value: redis_requests.RedisValue, *, is_known: bool
 ) -> WrittenRequest | None:
     try:
-        return parse_request(request_id, value.text)
+        written = parse_request(request_id, value.text)
     except Malformed as exc:
         if not is_known and _is_new_value(request_id, value.text):
             metrics.malformed_requests.inc()
             logger.warning("malformed_request", request_id=request_id[:200], why=str(exc))
         return None
+    return written if written.is_pending else None
 
 
 def _is_new_value(request_id: str, text: bytes) -> bool:
@@ -110,7 +110,7 @@ def _is_new_value(request_id: str, text: bytes) -> bool:
 
 def _audit_contradiction(known: ApprovalRequest, written: WrittenRequest, now: datetime) -> None:
     """Audit, once, that Redis holds another question under a known request's id."""
-    if _is_same(known, written):
+    if is_same(known, written):
         return
     event = AuditEvent.REQUEST_CONTRADICTED
     with transaction.atomic():
@@ -122,21 +122,3 @@ def _audit_contradiction(known: ApprovalRequest, written: WrittenRequest, now: d
         record.write(event, agent, now, request=known, details=details)
     metrics.contradicted_requests.inc()
     logger.warning("request_contradicted", request_id=known.request_id)
-
-
-def _is_same(known: ApprovalRequest, written: WrittenRequest) -> bool:
-    return (
-        known.session_id,
-        known.tenant_id,
-        known.user_id,
-        known.action_type,
-        known.message,
-        known.context_digest,
-    ) == (
-        written.session_id,
-        written.tenant_id,
-        written.user_id,
-        written.action_type,
-        written.message,
-        digest(written.context),
-    )

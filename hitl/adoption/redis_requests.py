@@ -14,11 +14,10 @@ from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
 from hitl.delivery import redis_state
 from hitl.delivery.keys import NAMED_BY, Script
+from hitl.delivery.parser import MOST_BYTES
 
 # PTTL's answer for a key that does not exist.
 _MISSING = -2
-# A larger value is refused: the size of a body that REST takes (wire.md, 2).
-MOST_BYTES = 256 * 1024
 # Values that are read in one round trip. Chosen: 5 MiB if each is as large as one may be.
 MOST_AT_ONCE = 20
 

@@ -82,7 +82,7 @@ def _send(request: ApprovalRequest) -> None:
     if request.origin != Origin.REDIS:
         commands.announce(request)
         return
-    # Its session's key is its agent's own, and so is its text until something has changed here.
-    if request.status != Status.PENDING or request.approvals or request.escalated_at:
+    # Its session's key is its agent's own, and so is its text until its end.
+    if request.status != Status.PENDING:
         commands.refresh(request)
     drop_older_signals(request)
