@@ -11,7 +11,7 @@ from django.core.handlers.asgi import ASGIRequest
 from dwp_project.asgi_types import Message, Receive, Scope, Send
 from dwp_project.gateway.body import BodyCap, read_json
 from dwp_project.gateway.errors import BodyTooLarge, ValidationFailed
-from dwp_project.gateway.prefix import StripPrefix
+from dwp_project.gateway.paths import ReadPath
 
 CAP = 256 * 1024
 
@@ -63,7 +63,7 @@ def piece(body: bytes, *, more: bool = False) -> Message:
 
 async def passed(path: str, raw: bytes | None = None) -> tuple[str, bytes]:
     app = Recorder()
-    await StripPrefix(app)(http(path, raw), receiving(piece(b"")), _send)
+    await ReadPath(app)(http(path, raw), receiving(piece(b"")), _send)
     assert app.scope is not None
     return app.scope["path"], app.scope["raw_path"]
 
@@ -94,7 +94,7 @@ async def test_prefix_is_taken_off_the_raw_path_where_it_is_spelled_so() -> None
 
 async def test_prefix_leaves_the_servers_own_scope_alone() -> None:
     scope = http("/api/x")
-    await StripPrefix(Recorder())(scope, receiving(piece(b"")), _send)
+    await ReadPath(Recorder())(scope, receiving(piece(b"")), _send)
 
     assert scope["path"] == "/api/x"
 

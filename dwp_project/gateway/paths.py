@@ -7,7 +7,7 @@ from dwp_project.asgi_types import ASGIApp, Receive, Scope, Send
 PREFIX = "/api"
 
 
-class StripPrefix:
+class ReadPath:
     """ASGI middleware that removes one leading `/api` from the path."""
 
     def __init__(self, app: ASGIApp) -> None:
