@@ -56,7 +56,9 @@ def _served(path: str, pattern: URLPattern) -> set[str]:
 
 def _as_described(path: str) -> str:
     parts = (
-        f"{{{camelize(part[5:-1], uppercase_first_letter=False)}}}" if part[0:1] == "<" else part
+        f"{{{camelize(part[1:-1].partition(':')[2], uppercase_first_letter=False)}}}"
+        if part[0:1] == "<"
+        else part
         for part in path.split("/")
     )
     return "/".join(parts)
