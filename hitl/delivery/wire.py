@@ -25,6 +25,8 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
     }
     if request.decided_at is not None and request.status == Status.APPROVED:
         body |= {"approvedBy": request.decided_by, "approvedAt": milliseconds(request.decided_at)}
+        if request.comment:
+            body["comment"] = request.comment
     if request.decided_at is not None and request.status == Status.REJECTED:
         body |= {
             "rejectedBy": request.decided_by,
