@@ -1,7 +1,7 @@
 """The path of a request, read from the bytes of its target: split into segments, then decoded.
 
-Ids are opaque texts and stand in paths percent-encoded (docs/reference/wire.md, 1), so `u%2F1` is
-one segment. What servers call `path` is decoded as a whole, and has lost that.
+Ids are opaque texts and stand in paths percent-encoded (docs/reference/wire.md, "Paths"): `u%2F1`
+is one segment. What servers call `path` is decoded as a whole, and has lost that.
 """
 
 from __future__ import annotations

@@ -45,7 +45,8 @@ REQUEST_ID = OpenApiParameter(
     "request_id",
     {"type": "string", "example": request_example().request_id},
     OpenApiParameter.PATH,
-    description="The `requestId` of the `hitl` event, or of the request you opened.",
+    description="The `requestId` of the `hitl` event, or of the request you opened; "
+    "percent-encoded.",
 )
 _IDEMPOTENCY_KEY = header(
     "Idempotency-Key",

@@ -204,6 +204,15 @@ def test_data_that_is_a_json_string_holds_what_it_says(path: str, name: str) -> 
         described.check(json.loads(text), described.component(name))
 
 
+@pytest.mark.parametrize("name", ["ApprovalBody", "RejectionBody", "DecisionBody", "OpeningBody"])
+def test_body_that_takes_no_other_member_says_so(name: str) -> None:
+    schema = described.component(name)
+
+    assert schema["additionalProperties"] is False
+    assert ("comment" in schema["properties"]) == (name == "ApprovalBody")
+    assert "additionalProperties" not in described.component("PromptBody")
+
+
 def test_document_is_in_english_whatever_the_reader_speaks() -> None:
     _generated.cache_clear()
     with translation.override("ko"):
