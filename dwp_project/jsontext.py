@@ -1,8 +1,14 @@
-"""JSON as text: a compact form for the wire, a canonical form for digests."""
+"""JSON as text: a compact form for the wire, a canonical form for digests. No number is changed on
+the way: one that no float has is kept as it was written."""
 
 from __future__ import annotations
 
 import json
+import math
+import re
+import secrets
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from hashlib import sha256
 from typing import Any
 
@@ -16,16 +22,35 @@ class InvalidJSON(ValueError):
     """The text is not JSON that every client and database can carry; the message says why."""
 
 
+@dataclass(frozen=True, slots=True)
+class ExactNumber:
+    """A number that `float` would change, such as `1e-400`, as the JSON text that it came as."""
+
+    literal: str
+
+    def __str__(self) -> str:
+        return self.literal
+
+
+# What `json` writes in place of an exact number until it is replaced by its literal. Nobody can
+# guess it, and no other process writes it.
+_STAND_IN = secrets.token_hex(16)
+_STANDING_IN = re.compile(f'"{_STAND_IN}([^"]*)"')
+
+
 def compact(value: Any) -> str:
     """Return `value` as JSON without spaces, members in their given order, non-ASCII as is."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    return _dumps(value, separators=(",", ":"))
 
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of `value` that digests are taken of: sorted, compact, UTF-8."""
-    return json.dumps(
-        value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, sort_keys=True
-    )
+    return _dumps(value, separators=(",", ":"), sort_keys=True)
+
+
+def indented(value: Any) -> str:
+    """Return `value` as JSON for people, two spaces for each level."""
+    return _dumps(value, indent=2)
 
 
 def digest(value: Any) -> str:
@@ -37,7 +62,7 @@ def parse(text: bytes | str) -> Any:
     """Parse JSON; raise `InvalidJSON` for whatever cannot be stored and sent on unchanged.
 
     Refused besides malformed text: NaN and infinities, half surrogate pairs, members named
-    twice, nesting deeper than `MAX_DEPTH`.
+    twice, nesting deeper than `MAX_DEPTH`. A number that no float has is an `ExactNumber`.
     """
     try:
         raw = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -48,8 +73,8 @@ def parse(text: bytes | str) -> Any:
             _("it is nested more than %(levels)d levels deep") % {"levels": MAX_DEPTH}
         )
     try:
-        value = json.loads(raw, object_pairs_hook=_unique)
-        json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
+        value = json.loads(raw, object_pairs_hook=_unique, parse_float=_number)
+        compact(value).encode()
     except UnicodeEncodeError as exc:
         raise InvalidJSON(_("it holds half of a surrogate pair")) from exc
     except InvalidJSON:
@@ -59,6 +84,41 @@ def parse(text: bytes | str) -> Any:
     except ValueError as exc:  # NaN, infinity, a number of more than 4,300 digits
         raise InvalidJSON(_("it holds a number that JSON cannot carry")) from exc
     return value
+
+
+def loads(text: str) -> Any:
+    """Parse JSON that was written here; unlike `parse`, refuse nothing of it."""
+    return json.loads(text, parse_float=_number)
+
+
+def _dumps(value: Any, **form: Any) -> str:
+    has_exact = False
+
+    def stand_in(other: Any) -> str:
+        nonlocal has_exact
+        if not isinstance(other, ExactNumber):
+            raise TypeError(f"{type(other).__name__} is no JSON value")
+        has_exact = True
+        return _STAND_IN + other.literal
+
+    # `default` is called for what `json` does not know: without such numbers it costs nothing.
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=stand_in, **form)
+    return _STANDING_IN.sub(r"\1", text) if has_exact else text
+
+
+def _number(literal: str) -> float | ExactNumber:
+    """Return a number with a fraction or an exponent: a float if it is written with the same value.
+
+    Infinity for one that is too large, which `compact` refuses.
+    """
+    number = float(literal)
+    if repr(number) == literal or math.isinf(number):
+        return number
+    try:
+        is_same = Decimal(literal) == Decimal(repr(number))
+    except InvalidOperation:  # an exponent of more than 18 digits
+        is_same = False
+    return number if is_same else ExactNumber(literal)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

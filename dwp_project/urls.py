@@ -1,4 +1,4 @@
-"""Every path of the project. `StripPrefix` has removed a leading `/api` before."""
+"""Every path of the project, as `ReadPath` gives it: without a leading `/api`."""
 
 from django.contrib import admin
 from django.urls import include, path

@@ -130,18 +130,26 @@ def approve(
     *,
     digest: str | None = None,
     request_digest: str | None = None,
+    comment: str = "",
     now: datetime | None = None,
 ) -> ApprovalRequest:
     """Approve the request in the actor's name, or add their vote (wire.md, 3.1, 3.2 and 3.6).
 
     `digest` is the 64 hexadecimal digits of the context that the actor was shown, and
-    `request_digest` those of all that they were shown, if known.
+    `request_digest` those of all that they were shown, if known. The comment is kept with the
+    request, that of a vote in its audit record alone.
     Returns the approved request or, where its policy needs more votes, the pending one; a second
     vote of the same person changes nothing. Raises `RequestNotFound`, `MayNotDecide`,
     `RoleRequired`, `RequesterMayNotApprove`, `DigestDiffers`, `RequestChanged`, `AlreadyDecided`,
     `RequestExpired` and `RequestCancelled`. All but the last three are audited.
     """
-    proposed = ProposedDecision(Status.APPROVED, actor, digest, shown_request_digest=request_digest)
+    proposed = ProposedDecision(
+        Status.APPROVED,
+        actor,
+        digest,
+        shown_request_digest=request_digest,
+        comment=comment if comment.strip() else "",
+    )
     return _decide(proposed, request_id, now)
 
 
@@ -252,6 +260,7 @@ def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) 
                 proposed.actor,
                 now,
                 reason=proposed.reason or _DEFAULT_REASON.get(proposed.to, ""),
+                comment=proposed.comment,
                 shown_digest=proposed.shown_digest,
             )
     except votes.AlreadyVoted:
@@ -262,7 +271,7 @@ def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) 
 
 
 def _record_vote(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> None:
-    details = _decision_details(request, proposed.shown_digest)
+    details = _decision_details(request, proposed.shown_digest, comment=proposed.comment)
     voted_at = request.not_before_opening(now)
     record.write(
         AuditEvent.REQUEST_VOTED, proposed.actor, voted_at, request=request, details=details
@@ -278,6 +287,7 @@ def _leave_pending(
     now: datetime,
     *,
     reason: str = "",
+    comment: str = "",
     shown_digest: str | None = None,
 ) -> bool:
     """Move the request from `pending` to `to` if it still is pending; say whether this did it.
@@ -295,6 +305,7 @@ def _leave_pending(
         "decided_by": actor.id,
         "decided_channel": actor.channel,
         "reason": reason,
+        "comment": comment,
         # An end without a decision has no outbox entry: `hitl.delivery.resync` sends it by this.
         "is_missed_by_redis": to not in DECIDED,
     }
@@ -302,7 +313,7 @@ def _leave_pending(
         return False
     for name, value in change.items():
         setattr(request, name, value)
-    details = ({"reason": reason} if reason else {}) | _decision_details(request, shown_digest)
+    details = _decision_details(request, shown_digest, reason=reason, comment=comment)
     decision_record = record.write(
         EVENT_OF[to], actor, decided_at, request=request, details=details
     )
@@ -318,9 +329,12 @@ def _leave_pending(
     return True
 
 
-def _decision_details(request: ApprovalRequest, shown_digest: str | None) -> dict[str, Any]:
-    """Return the audit details of a decision besides who made it and the reason."""
-    details = rules.policy_details(request)
+def _decision_details(
+    request: ApprovalRequest, shown_digest: str | None, **said: str
+) -> dict[str, Any]:
+    """Return the audit details of a decision besides who made it; `said` are its reason and its
+    comment, of which empty ones are left out."""
+    details = {name: text for name, text in said.items() if text} | rules.policy_details(request)
     # A decision has compared the stored context with its digest; what ends without one has not, and
     # ends even if somebody made the context unreadable.
     is_compared = request.is_decided or request.status == Status.PENDING

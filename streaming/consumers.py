@@ -7,7 +7,7 @@ import random
 import time
 
 from django.conf import settings
-from django.http import HttpResponse
+from django.http import HttpRequest, HttpResponse
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks
@@ -127,7 +127,7 @@ class StartConsumer(StreamConsumer):
         prompt = self._prompt()
         resumed = await run_sync(
             sessions.find_by_cursor,
-            header(self.request, "Last-Event-ID"),
+            _last_event_id(self.request),
             prompt.text,
             tenant_id=identity.tenant_id,
             user_id=identity.user_id,
@@ -185,9 +185,15 @@ class AttachConsumer(StreamConsumer):
             tenant_id=identity.tenant_id,
             user_id=identity.user_id,
         )
-        session_pk, sequence = events.cursor_of(header(self.request, "Last-Event-ID")) or (0, 0)
+        session_pk, sequence = events.cursor_of(_last_event_id(self.request)) or (0, 0)
         is_of_session = session_pk == session.pk and sequence <= session.last_sequence
         await self.stream(session.pk, sequence if is_of_session else 0, identity)
+
+
+def _last_event_id(request: HttpRequest) -> str | None:
+    """Return the id of the last event that the client has, as polyfills send it where they cannot
+    send the header (wire.md, 4.5)."""
+    return header(request, "Last-Event-ID") or request.GET.get("lastEventId")
 
 
 async def _begin_session(prompt: sessions.Prompt, identity: Identity) -> int:

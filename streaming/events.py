@@ -6,12 +6,11 @@ names. So every payload carries each field in all of these places.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dwp_project.jsontext import compact
+from dwp_project.jsontext import compact, loads
 
 VERSION = "1.0"
 Fields = Mapping[str, Any]
@@ -124,7 +123,7 @@ def payload(name: str, fields: Fields, *, session_id: str, timestamp: int) -> st
 def is_payload_of(text: str, name: str, fields: Fields) -> bool:
     """Say whether `text` is the payload of this event, at any time of sending."""
     # Not `jsontext.parse`: our own payloads nest deeper than clients' JSON may.
-    members = json.loads(text)
+    members = loads(text)
     expected = payload(
         name, fields, session_id=members["sessionId"], timestamp=members["timestamp"]
     )
@@ -133,7 +132,7 @@ def is_payload_of(text: str, name: str, fields: Fields) -> bool:
 
 def fields_of(name: str, text: str) -> dict[str, Any]:
     """Return the fields that the payload `text` of an event was built from."""
-    members = json.loads(text)
+    members = loads(text)
     return {field: members[field] for field in TYPES[name].fields if field in members}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from dwp_project.jsontext import loads
 from hitl.models import ApprovalRequest
 from hitl.text import redact, sanitize
 from streaming import events
@@ -81,7 +81,7 @@ def _timeline_item(event: Event) -> TimelineItem:
     if event.name in events.TYPES:
         fields = events.fields_of(event.name, event.payload)
     else:
-        fields = json.loads(event.payload)
+        fields = loads(event.payload)
     # Masked before any sentence is made, so that no sentence can contain a secret.
     masked: Fields = redact.spelled_out(redact.masked(fields))
     if event.name == "content":

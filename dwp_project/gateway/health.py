@@ -23,6 +23,14 @@ class HealthView(PublicView):
         return Response({"status": "healthy", "environment": settings.ENVIRONMENT})
 
 
+@schema.main_service
+class MainServiceView(PublicView):
+    """`/main/health`: the same in the envelope, which a deployed dashboard reads (wire.md, 2.1)."""
+
+    def get(self, request: Request) -> Response:
+        return self.success("Main Service is running", "OK")
+
+
 @schema.ready
 class ReadyView(PublicView):
     """`/ready`: 200 while requests can be decided, `degraded` if signals are late; else 503."""

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_view
 
-from dwp_project.gateway.openapi import answer, list_of, member, operation, record
+from dwp_project.gateway.openapi import (
+    answer,
+    enveloped,
+    example,
+    list_of,
+    member,
+    operation,
+    record,
+)
 
 health = extend_schema_view(
     get=operation(
@@ -21,6 +29,24 @@ health = extend_schema_view(
                     }
                 ),
                 [OpenApiExample("alive", {"status": "healthy", "environment": "development"})],
+            )
+        },
+        raised=(),
+        is_public=True,
+    )
+)
+
+main_service = extend_schema_view(
+    get=operation(
+        "Health",
+        "Is the Main Service alive",
+        "The same as the other health paths, in the envelope: a dashboard reads its `status`.",
+        operation_id="get_main_service_health",
+        answers={
+            200: answer(
+                "It is.",
+                enveloped({"type": "string", "enum": ["Main Service is running"]}),
+                [example("alive", "OK", "Main Service is running")],
             )
         },
         raised=(),

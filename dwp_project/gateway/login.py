@@ -82,7 +82,6 @@ class LoginView(PublicView):
                     tenant_id,
                     role,
                     lifetime_seconds=lifetime,
-                    email=user.email or None,
                     account=accounts.claim_of(user),
                 ),
                 "tokenType": "Bearer",

@@ -7,6 +7,7 @@ empty subjects, missing tenants, tokens of unlimited lifetime or size.
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ from dwp_project.gateway.errors import TokenExpired, TokenInvalid
 # Both from wire.md, 1; columns of ids are as long.
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_ID_LENGTH = 255
+# In JSON they are in texts alone.
+_FOR_ATOB = str.maketrans({character: f"\\u{ord(character):04x}" for character in ">?~"})
 # The claim `acct` (dwp_project/gateway/accounts.py): an account's primary key, and characters that
 # change with its password.
 _ACCOUNT = re.compile(r"[1-9][0-9]{0,17}\.[0-9a-f]{22}")
@@ -48,6 +51,17 @@ class Claims:
     def accepted_until(self) -> int:
         """When the token is refused, the leeway for clocks that differ included; Unix seconds."""
         return self.expires_at + settings.JWT_LEEWAY
+
+
+class PayloadEncoder(json.JSONEncoder):
+    """Writes a payload that `atob` decodes, as the front end does (wire.md, 6).
+
+    It is ASCII, and without the characters of which base64url makes `-` and `_`, which `atob`
+    refuses.
+    """
+
+    def encode(self, o: Any) -> str:
+        return super().encode(o).translate(_FOR_ATOB)
 
 
 class _DeployedToken(Token):
@@ -98,7 +112,6 @@ def issue(
     role: str | None = None,
     *,
     lifetime_seconds: int,
-    email: str | None = None,
     account: str | None = None,
 ) -> str:
     """Return a new token; `lifetime_seconds` at most `JWT_MAX_LIFETIME`, else `ValueError`.
@@ -110,9 +123,15 @@ def issue(
     now = int(time.time())
     payload: dict[str, Any] = {"sub": user_id, "tenant_id": tenant_id}
     payload |= {"role": role} if role else {}
-    payload |= {"email": email} if email else {}
     payload |= {"acct": account} if account else {}
-    return token_backend.encode(payload | {"iat": now, "exp": now + lifetime_seconds})
+    return _signer().encode(payload | {"iat": now, "exp": now + lifetime_seconds})
+
+
+@lru_cache(maxsize=1)
+def _signer() -> TokenBackend:
+    return TokenBackend(
+        token_backend.algorithm, token_backend.signing_key, json_encoder=PayloadEncoder
+    )
 
 
 def _payload(raw: bytes) -> dict[str, Any]:

@@ -4,10 +4,13 @@ from django.urls import path
 
 from dwp_project.gateway import health, login, monitoring
 
-HEALTH_PATHS = ("health", "aura/health", "aura/agents/health", "main/health", "auth/health")
+_ALIASES = ("health", "aura/health", "aura/agents/health", "agents/health", "auth/health")
+_MAIN_SERVICE = "main/health"
+HEALTH_PATHS = (*_ALIASES, _MAIN_SERVICE)
 
 urlpatterns = [
-    *(path(alias, health.HealthView.as_view()) for alias in HEALTH_PATHS),
+    *(path(alias, health.HealthView.as_view()) for alias in _ALIASES),
+    path(_MAIN_SERVICE, health.MainServiceView.as_view()),
     path("ready", health.ReadyView.as_view()),
     path("metrics", monitoring.metrics),
     path("auth/login", login.LoginView.as_view()),

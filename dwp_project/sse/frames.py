@@ -12,14 +12,18 @@ HEADERS = (
     ("Connection", "keep-alive"),
     ("X-Accel-Buffering", "no"),
 )
+# JSON leaves these as they are, and common readers of streams split lines at them, as Python's
+# `str.splitlines` does. Of what else it splits at, JSON escapes all.
+_LINE_ENDS = str.maketrans({end: f"\\u{ord(end):04x}" for end in "\u0085\u2028\u2029"})
 
 
 def event(event_id: int, name: str, data: str) -> bytes:
     """Return one event: its id, its name and its data in a single `data:` line.
 
-    `data` is compact JSON, which holds no line feed.
+    `data` is compact JSON, which holds no line feed. Other ends of lines are in its texts alone,
+    and are escaped here, because stored events have them.
     """
-    return f"id: {event_id}\nevent: {name}\ndata: {data}\n\n".encode()
+    return f"id: {event_id}\nevent: {name}\ndata: {data.translate(_LINE_ENDS)}\n\n".encode()
 
 
 def retry(milliseconds: int) -> bytes:

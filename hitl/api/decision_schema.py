@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.extensions import OpenApiSerializerExtension
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, extend_schema_view
 
 from dwp_project.gateway.errors import BodyTooLarge, ErrorCode, ValidationFailed
@@ -22,16 +23,30 @@ from dwp_project.gateway.openapi import (
 )
 from dwp_project.gateway.roles import Role
 from hitl import errors
-from hitl.api.serializers import ApprovalBody, DecisionBody, RejectionBody
+from hitl.api.serializers import ApprovalBody, DecisionBody, RejectionBody, StrictBody
 from hitl.api.shapes import DECISION, PARTIAL_APPROVAL, VOTED, WITHDRAWAL, request_example
 from hitl.delivery import wire
 from hitl.states import Status
+
+
+class StrictBodySchema(OpenApiSerializerExtension):
+    """Describes every `StrictBody` as an object without other members."""
+
+    target_class = StrictBody
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: Any, direction: Any) -> Any:
+        """Return the schema of the body."""
+        described = auto_schema._map_serializer(self.target, direction, bypass_extensions=True)
+        return described | {"additionalProperties": False}
+
 
 REQUEST_ID = OpenApiParameter(
     "request_id",
     {"type": "string", "example": request_example().request_id},
     OpenApiParameter.PATH,
-    description="The `requestId` of the `hitl` event, or of the request you opened.",
+    description="The `requestId` of the `hitl` event, or of the request you opened; "
+    "percent-encoded.",
 )
 _IDEMPOTENCY_KEY = header(
     "Idempotency-Key",
@@ -104,6 +119,7 @@ approve = extend_schema_view(
             ApprovalBody,
             {
                 "in my name": {"userId": "user123"},
+                "with a comment": {"userId": "user123", "comment": "Only these three"},
                 "what I was shown": {
                     "requestDigest": wire.document(request_example())["requestDigest"]
                 },

@@ -13,6 +13,8 @@ from hitl.states import Status
 
 # Characters of a message and of a reason (wire.md, 3.2 and 3.5).
 MAX_TEXT = 10_000
+# Chosen: how much of an unknown member's name the answer repeats.
+_MAX_NAME = 100
 
 
 class IdField(serializers.RegexField):
@@ -36,7 +38,24 @@ class PrintableField(serializers.CharField):
         return value
 
 
-class DecisionBody(serializers.Serializer[Any]):
+class StrictBody(serializers.Serializer[Any]):
+    """A body of which no member is passed over: an edit that is silently dropped would decide
+    something else than the person saw (wire.md, 3.2)."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        unknown = [name for name in data if name not in self.fields]
+        if unknown:
+            names = ", ".join(self.fields)
+            raise serializers.ValidationError(
+                {
+                    unknown[0][:_MAX_NAME]: _("This member is not known. Known are: %(names)s.")
+                    % {"names": names}
+                }
+            )
+        return super().to_internal_value(data)
+
+
+class DecisionBody(StrictBody):
     """Who decides, for clients that say it twice."""
 
     userId = serializers.CharField(  # noqa: N815 - the wire's name
@@ -44,8 +63,8 @@ class DecisionBody(serializers.Serializer[Any]):
     )
 
 
-class ApprovalBody(DecisionBody):
-    """Who approves, and what they were shown."""
+class ShownBody(DecisionBody):
+    """Who decides, and what they were shown."""
 
     contextDigest = serializers.RegexField(  # noqa: N815
         r"\A[0-9a-f]{64}\Z",
@@ -65,7 +84,19 @@ class ApprovalBody(DecisionBody):
     )
 
 
-class RejectionBody(ApprovalBody):
+class ApprovalBody(ShownBody):
+    """Who approves, what they say of it, and what they were shown."""
+
+    comment = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        max_length=MAX_TEXT,
+        help_text="What is to be known of your yes; kept with the request and in the audit.",
+    )
+
+
+class RejectionBody(ShownBody):
     """Who rejects, why, and what they were shown."""
 
     reason = serializers.CharField(
@@ -78,7 +109,7 @@ class RejectionBody(ApprovalBody):
     )
 
 
-class OpeningBody(serializers.Serializer[Any]):
+class OpeningBody(StrictBody):
     """A question of an agent."""
 
     requestId = IdField(  # noqa: N815

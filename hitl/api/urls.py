@@ -5,15 +5,15 @@ from django.urls import path
 from hitl.api import views
 from hitl.api.wait import WaitConsumer
 
-WAIT_PATH = "aura/hitl/requests/<str:request_id>/wait"
+WAIT_PATH = "aura/hitl/requests/<segment:request_id>/wait"
 
 urlpatterns = [
-    path("aura/hitl/approve/<str:request_id>", views.ApproveView.as_view()),
-    path("aura/hitl/reject/<str:request_id>", views.RejectView.as_view()),
+    path("aura/hitl/approve/<segment:request_id>", views.ApproveView.as_view()),
+    path("aura/hitl/reject/<segment:request_id>", views.RejectView.as_view()),
     path("aura/hitl/requests", views.RequestsView.as_view()),
-    path("aura/hitl/requests/<str:request_id>", views.OneRequestView.as_view()),
-    path("aura/hitl/requests/<str:request_id>/cancel", views.CancelView.as_view()),
-    path("aura/hitl/signals/<str:session_id>", views.SignalView.as_view()),
+    path("aura/hitl/requests/<segment:request_id>", views.OneRequestView.as_view()),
+    path("aura/hitl/requests/<segment:request_id>/cancel", views.CancelView.as_view()),
+    path("aura/hitl/signals/<segment:session_id>", views.SignalView.as_view()),
     path(WAIT_PATH, views.WaitView.as_view()),
 ]
 # What ASGI consumers serve: path, methods, consumer.

@@ -96,6 +96,7 @@ class ApproveView(RequestView):
                 actor,
                 digest=body.get("contextDigest"),
                 request_digest=body.get("requestDigest"),
+                comment=body.get("comment") or "",
             )
 
         body = self.body(request, ApprovalBody)

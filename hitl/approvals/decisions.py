@@ -40,6 +40,8 @@ class ProposedDecision:
     reason: str = ""
     # The digest of all that the actor was shown (`hitl.audit.request_digest`), if known.
     shown_request_digest: str | None = None
+    # Of an approval; empty if the actor gave none.
+    comment: str = ""
 
     def is_repeated_vote(self, request: ApprovalRequest) -> bool:
         """Say whether this is the actor's second vote for the request, which changes nothing."""

@@ -127,6 +127,7 @@ def _compare_row(result: Comparison, request: ApprovalRequest, recorded: Recorde
         ("decided_channel", recorded.decided_channel, request.decided_channel),
         ("decided_at", recorded.decided_at, request.decided_at or ""),
         ("reason", recorded.reason, request.reason),
+        ("comment", recorded.comment, request.comment),
     ]
     result.compare(opening.tenant_id, ComparedKind.REQUEST, request.request_id, values)
 

@@ -66,7 +66,10 @@ def says_so(entry: AuditRecord, request: ApprovalRequest) -> bool:
 def _is_same_in_details(entry: AuditRecord, request: ApprovalRequest) -> bool:
     try:
         details = parse(entry.details)
-        if not isinstance(details, dict) or details.get("reason", "") != request.reason:
+        if not isinstance(details, dict):
+            return False
+        said = (details.get("reason", ""), details.get("comment", ""))
+        if said != (request.reason, request.comment):
             return False
         # Where the row was read without what people are shown, that goes nowhere either.
         if "requestDigest" not in details or request.get_deferred_fields():

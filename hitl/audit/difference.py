@@ -50,6 +50,7 @@ _COLUMN_WORDS = {
     "decided_at": gettext_lazy("decided at"),
     "decided_channel": gettext_lazy("decided in"),
     "reason": gettext_lazy("reason"),
+    "comment": gettext_lazy("comment"),
     "user": gettext_lazy("requester"),
     "agent": gettext_lazy("agent"),
     "action": gettext_lazy("action"),

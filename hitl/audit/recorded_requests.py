@@ -38,6 +38,7 @@ class RecordedRequest:
     decided_channel: str = ""
     decided_at: datetime | str = ""
     reason: str = ""
+    comment: str = ""
     escalated_at: datetime | str = ""
     expires_at: datetime | int | None = None
     # Voter, channel and time of each approval where several are needed.
@@ -115,7 +116,8 @@ def _apply(request: RecordedRequest, record: AuditRecord, details: dict[str, Any
             )
             request.status = _STATUS_OF[AuditEvent(event)]
             request.decided_by, request.decided_channel = record.actor, record.channel
-            request.decided_at, request.reason = record.at, details.get("reason", "")
+            request.decided_at = record.at
+            request.reason, request.comment = details.get("reason", ""), details.get("comment", "")
             request.decision_pk = record.pk
             if event == AuditEvent.REQUEST_APPROVED and "votes" in details:
                 request.votes.append((record.actor, record.channel, record.at))

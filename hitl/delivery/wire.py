@@ -24,6 +24,8 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
         "createdAt": milliseconds(request.created_at),
     }
     body |= end_members(request)
+    if request.status == Status.APPROVED and request.comment:
+        body["comment"] = request.comment
     if request.message:
         body["message"] = request.message
     body |= {

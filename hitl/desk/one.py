@@ -46,6 +46,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "status": request.get_status_display(),
         "decided_by": sanitize.marked(request.decided_by),
         "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
+        "comment": sanitize.marked(request.comment, is_multiline=True) if request.comment else "",
         "votes": [(sanitize.marked(vote.user_id), vote) for vote in votes],
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing

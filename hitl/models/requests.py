@@ -72,6 +72,8 @@ class ApprovalRequest(models.Model):
         _("decided in"), max_length=8, choices=Channel.choices, blank=True
     )
     reason = models.TextField(_("reason"), blank=True)
+    # What the person who approved it said; of several, the last one.
+    comment = models.TextField(_("comment"), blank=True, default="", db_default="")
     # Redis missed its opening, or its end without a decision; `hitl.delivery.resync` sends it.
     is_missed_by_redis = models.BooleanField(default=False, db_default=False)
     # The version of the policy that applied when it was opened; None if none did.

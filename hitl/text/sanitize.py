@@ -3,7 +3,6 @@ or hide the text around it."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+
+from dwp_project.jsontext import indented
 
 # `str.isprintable` calls these printable, but they are invisible: the rest of Unicode's
 # Default_Ignorable_Code_Point, and what is blank by its name: the Braille pattern without dots,
@@ -60,7 +61,7 @@ def pretty(value: Any) -> SafeString:
     """Return a JSON value as indented HTML, with the marks of `marked` in its texts."""
     lines = []
     # JSON escapes line breaks inside texts, so each line begins with its indentation.
-    for line in json.dumps(value, ensure_ascii=False, indent=2).split("\n"):
+    for line in indented(value).split("\n"):
         text = line.lstrip(" ")
         lines.append((" " * (len(line) - len(text)), _html(text)))
     return format_html('<pre class="shown">{}</pre>', format_html_join("\n", "{}{}", lines))

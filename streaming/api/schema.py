@@ -46,6 +46,11 @@ _LAST_EVENT_ID = header(
     f"Optional: the `id` of the last event you have, such as `{event_id(4)}`. You get every event "
     "after it exactly once, then live ones. An id that leads nowhere is no error.",
 )
+_LAST_EVENT_ID_QUERY = OpenApiParameter(
+    "lastEventId",
+    {"type": "string"},
+    description="Optional: the same for clients that cannot send the header, which comes first.",
+)
 _COMMENTS = (
     "A comment comes at least every 15 seconds. Every way the work ends sends `data: [DONE]` "
     "exactly once, last. A connection that breaks without it has lost nothing: the work goes on, "
@@ -84,7 +89,14 @@ start = extend_schema_view(
         "Start a session and stream it",
         f"Gives the prompt to the agent and sends its work as server-sent events. {_COMMENTS} "
         f"`POST` takes longer prompts, and context. {_NAMES}",
-        parameters=[MessageQuery, _LAST_EVENT_ID, AGENT_ID, *RECORDED, *_STREAM_HEADERS],
+        parameters=[
+            MessageQuery,
+            _LAST_EVENT_ID,
+            _LAST_EVENT_ID_QUERY,
+            AGENT_ID,
+            *RECORDED,
+            *_STREAM_HEADERS,
+        ],
         raised=[*_IDENTIFIED, ValidationFailed("message: This field is required."), *STORED],
         **_start,
     ),
@@ -94,7 +106,7 @@ start = extend_schema_view(
         f"Gives the prompt to the agent and sends its work as server-sent events. {_COMMENTS} "
         "Coming back, send the same prompt; `context` and `thread_id` are not compared. "
         f"{_NAMES}",
-        parameters=[_LAST_EVENT_ID, AGENT_ID, *RECORDED, *_STREAM_HEADERS],
+        parameters=[_LAST_EVENT_ID, _LAST_EVENT_ID_QUERY, AGENT_ID, *RECORDED, *_STREAM_HEADERS],
         request=body(
             PromptBody,
             {
@@ -124,7 +136,7 @@ attach = extend_schema_view(
         "Sends the events of a session of your own: all of them, or those after `Last-Event-ID`, "
         f"then live ones. A finished session is replayed to its `[DONE]`. {_COMMENTS}",
         operation_id="attach_to_session",
-        parameters=[_SESSION_PARAMETER, _LAST_EVENT_ID, *_STREAM_HEADERS],
+        parameters=[_SESSION_PARAMETER, _LAST_EVENT_ID, _LAST_EVENT_ID_QUERY, *_STREAM_HEADERS],
         answers={
             _EVENT_STREAM: answer(
                 "The session's stream.",

@@ -146,3 +146,21 @@ def test_content_comes_in_pieces_and_says_which_is_the_last(approved: list[Frame
 
 def test_korean_is_sent_as_utf8_not_escaped(approved: list[Frame]) -> None:
     assert "메일".encode() in b"".join(frame.raw for frame in approved)
+
+
+def test_reader_that_splits_lines_as_python_does_gets_whole_payloads(
+    server: RunningServer,
+) -> None:
+    reason = "one\u2028two\u2029three\u0085four\x0b\x0c\x1c\x1d\x1e\r\n"
+    frames = []
+    with start(server, "POST", DELETE_THREE) as stream:
+        for frame in stream:
+            frames.append(frame)
+            if frame.event == "hitl":
+                decide(server, "reject", frame.json()["requestId"], {"reason": f"{reason}."})
+
+    lines = b"".join(frame.raw for frame in frames).decode().splitlines()
+    assert all(not line or line.startswith((": ", "id: ", "event: ", "data: ")) for line in lines)
+    payloads = [line.removeprefix("data: ") for line in lines if line.startswith("data: {")]
+    [error] = [said for said in map(json.loads, payloads) if said["type"] == "error"]
+    assert error["error"] == f"{reason}."

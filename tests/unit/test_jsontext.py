@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 import random
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dwp_project.jsontext import MAX_DEPTH, InvalidJSON, canonical, compact, digest, parse
+from dwp_project.jsontext import (
+    MAX_DEPTH,
+    ExactNumber,
+    InvalidJSON,
+    canonical,
+    compact,
+    digest,
+    indented,
+    loads,
+    parse,
+)
 
 # Whatever a client may send: text without halves of surrogate pairs, finite numbers.
 _texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -170,3 +181,70 @@ def test_parse_takes_what_json_can_say(text: str) -> None:
 def test_text_of_a_number_that_json_cannot_carry_is_refused(write: Any, value: Any) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write(value)
+
+
+# --- numbers that no float has ------------------------------------------------------------
+
+EXACT = (
+    *("9007199254740993.5", "1e-400", "-1e-400", "0.10000000000000000555", "1E-999", "123e-9999"),
+    *("0.1000000000000000055511151231257827021181583404541015625", "4.9e-324", "2.5e-324"),
+    *("1e-99999999999999999999", "3.141592653589793238462643", "12345678901234567890.1"),
+)
+LIKE_A_FLOAT = (
+    *("1.10", "1E5", "1e23", "0.1", "-0.0", "0e999", "0.0e-400", "1e308", "5e-324", "100.000"),
+    *("1.7976931348623157e308", "2.2250738585072014E-308", "9007199254740992.0"),
+)
+
+
+@given(
+    st.from_regex(r"\A-?(0|[1-9][0-9]{0,25})(\.[0-9]{1,25})?([eE][+-]?[0-9]{1,3})?\Z")
+    | st.floats(allow_nan=False, allow_infinity=False).map(repr)
+)
+def test_number_keeps_its_value_or_is_refused(literal: str) -> None:
+    try:
+        value = parse(literal)
+    except InvalidJSON:
+        assert abs(Decimal(literal)) > Decimal("1.79e308")
+        return
+
+    assert Decimal(compact(value)) == Decimal(literal)
+    assert Decimal(canonical([value])[1:-1]) == Decimal(literal)
+    assert parse(compact(value)) == value
+
+
+@pytest.mark.parametrize("literal", EXACT)
+def test_number_that_no_float_has_is_written_as_it_came(literal: str) -> None:
+    text = f'{{"b":[{literal},"{literal}"],"a":{literal}}}'
+    value = parse(text)
+
+    assert value["a"] == ExactNumber(literal)
+    assert compact(value) == text
+    assert compact(loads(text)) == text
+    assert canonical(value) == f'{{"a":{literal},"b":[{literal},"{literal}"]}}'
+    assert indented([value["a"]]) == f"[\n  {literal}\n]"
+    assert str(value["a"]) == literal
+    assert digest(value) == digest(parse(canonical(value)))
+
+
+@pytest.mark.parametrize("literal", LIKE_A_FLOAT)
+def test_other_numbers_are_floats_as_ever(literal: str) -> None:
+    for value in (parse(literal), loads(literal)):
+        assert type(value) is float
+        assert value == json.loads(literal)
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_number_that_was_written_here_is_a_float_again(number: float) -> None:
+    assert type(parse(compact(number))) is float
+
+
+def test_no_text_can_stand_in_for_an_exact_number() -> None:
+    value = parse('["1e-400", 1e-400, "\\"1e-400", "x1e-400\\""]')
+
+    assert compact(value) == '["1e-400",1e-400,"\\"1e-400","x1e-400\\""]'
+
+
+@pytest.mark.parametrize("write", [compact, canonical, indented])
+def test_what_is_no_json_is_still_refused(write: Any) -> None:
+    with pytest.raises(TypeError, match="set"):
+        write([{1, 2}])

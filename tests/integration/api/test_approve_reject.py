@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,11 @@ pytestmark = pytest.mark.django_db
 
 def decide(api: Api, verb: str, request_id: str, by: Person, body: Any = b"") -> Answer:
     return api.post(f"/aura/hitl/{verb}/{request_id}", by, body)
+
+
+def said(verb: str, words: str = "first") -> dict[str, str]:
+    """Return a body with a comment or a reason, whichever the verb takes."""
+    return {"comment" if verb == "approve" else "reason": words}
 
 
 def test_approve_answers_as_the_contract_shows(api: Api) -> None:
@@ -81,11 +87,11 @@ def test_reject_without_a_reason_says_user_rejected(api: Api, body: Any) -> None
 @pytest.mark.parametrize("second", ["approve", "reject"])
 def test_second_decision_is_answered_with_the_first(api: Api, first: str, second: str) -> None:
     request = factories.opened()
-    first_decision = decide(api, first, request.request_id, REQUESTER, {"reason": "first"}).data
+    first_decision = decide(api, first, request.request_id, REQUESTER, said(first)).data
     if first == "reject":
         assert first_decision["reason"] == "first"
 
-    answer = decide(api, second, request.request_id, APPROVER, {"reason": "second"})
+    answer = decide(api, second, request.request_id, APPROVER, said(second, "second"))
 
     assert answer.status == 409
     assert answer.body["status"] == "SUCCESS"
@@ -194,3 +200,90 @@ def test_idempotency_key_is_not_for_another_payload(api: Api) -> None:
     api.post(path, REQUESTER, {"reason": "a"}, headers=key)
 
     assert api.post(path, REQUESTER, {"reason": "b"}, headers=key).refusal == (422, "E3007")
+
+
+def test_comment_of_an_approval_is_kept_and_shown_once_approved(api: Api) -> None:
+    request = factories.opened()
+    comment = "Nur diese drei 아직\n🙂"
+
+    answer = decide(api, "approve", request.request_id, APPROVER, {"comment": comment})
+
+    assert (answer.status, "comment" in answer.data) == (200, False)
+    shown = json.loads(api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
+    assert shown["comment"] == comment
+    record = AuditRecord.objects.get(event="request:approved")
+    assert json.loads(record.details)["comment"] == comment
+    request.refresh_from_db()
+    assert (request.comment, request.reason) == (comment, "")
+
+
+@pytest.mark.parametrize("comment", [None, "", "  ", "\n"])
+def test_approval_without_words_has_no_comment(api: Api, comment: str | None) -> None:
+    request = factories.opened()
+
+    assert decide(api, "approve", request.request_id, APPROVER, {"comment": comment}).status == 200
+
+    shown = json.loads(api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
+    assert "comment" not in shown
+    assert "comment" not in json.loads(AuditRecord.objects.get(event="request:approved").details)
+
+
+@pytest.mark.parametrize("comment", ["x" * 10_001, "a\0b", ["x"], {"a": "b"}, True])
+def test_comment_that_cannot_be_kept_decides_nothing(api: Api, comment: Any) -> None:
+    request = factories.opened()
+
+    answer = decide(api, "approve", request.request_id, APPROVER, {"comment": comment})
+
+    assert answer.refusal == (400, "E4000")
+    assert answer.body["message"].startswith("comment: ")
+    request.refresh_from_db()
+    assert request.status == Status.PENDING
+
+
+def test_idempotency_key_is_not_for_another_comment(api: Api) -> None:
+    request = factories.opened()
+    url, key = f"/aura/hitl/approve/{request.request_id}", {"Idempotency-Key": "k"}
+
+    first = api.post(url, APPROVER, {"comment": "yes"}, headers=key)
+
+    assert api.post(url, APPROVER, {"comment": "yes"}, headers=key).content == first.content
+    assert api.post(url, APPROVER, {"comment": "no"}, headers=key).refusal == (422, "E3007")
+    assert api.post(url, APPROVER, {}, headers=key).refusal == (422, "E3007")
+
+
+_KNOWN = {
+    "approve": "userId, contextDigest, requestDigest, comment",
+    "reject": "userId, contextDigest, requestDigest, reason",
+    "cancel": "userId",
+}
+
+
+@pytest.mark.parametrize(
+    ("verb", "unknown"),
+    [
+        *(("approve", name) for name in ("context", "params", "action", "reason", "Comment")),
+        *(("reject", name) for name in ("context", "comment", "userid", "")),
+        *(("cancel", name) for name in ("reason", "comment", "contextDigest", "context")),
+    ],
+)
+@pytest.mark.parametrize("value", [None, "x", {"count": 1}])
+def test_unknown_member_decides_nothing(api: Api, verb: str, unknown: str, value: Any) -> None:
+    request = factories.opened()
+    path = f"requests/{request.request_id}/cancel" if verb == "cancel" else f"{verb}/nobodys"
+    for url in (path, path.replace("nobodys", request.request_id)):
+        answer = api.post(f"/aura/hitl/{url}", REQUESTER, {"userId": "user123", unknown: value})
+
+        # Before the look-up (wire.md, 1).
+        assert answer.refusal == (400, "E4000")
+        said = f"{unknown}: This member is not known. Known are: {_KNOWN[verb]}."
+        assert answer.body["message"] == said
+    request.refresh_from_db()
+    assert request.status == Status.PENDING
+    assert AuditRecord.objects.count() == 1
+
+
+def test_long_name_of_an_unknown_member_is_cut_in_the_answer(api: Api) -> None:
+    answer = decide(api, "approve", "req_none", REQUESTER, {"x" * 200_000: 1})
+
+    assert answer.refusal == (400, "E4000")
+    assert len(answer.content) < 500

@@ -229,3 +229,15 @@ def test_body_over_the_cap_is_refused_where_none_is_read(api: Api) -> None:
     answer = api.post("/aura/sessions/session_1/cancel", REQUESTER, b" " * (256 * 1024 + 1))
 
     assert answer.refusal == (413, "E4130")
+
+
+@pytest.mark.parametrize("unknown", ["timeout", "tenantId", "userId", "params", "expiresAt", "X"])
+def test_opening_with_an_unknown_member_opens_nothing(api: Api, unknown: str) -> None:
+    body = {"sessionId": "s1", "actionType": "x", unknown: None}
+
+    answer = api.post("/aura/hitl/requests", REQUESTER, body)
+
+    assert answer.refusal == (400, "E4000")
+    known = "requestId, sessionId, actionType, message, context, timeoutSeconds"
+    assert answer.body["message"] == (f"{unknown}: This member is not known. Known are: {known}.")
+    assert not ApprovalRequest.objects.exists()

@@ -120,6 +120,14 @@ ROWS: dict[str, tuple[str, Names]] = {
         {("request", "approved", "decided_channel")},
     ),
     "reason": (set_request("rejected", reason="'ok'"), {("request", "rejected", "reason")}),
+    "comment": (
+        set_request("approved", comment="'ok'"),
+        {("request", "approved", "comment")},
+    ),
+    "comment without an approval": (
+        set_request("pending", comment="'ok'"),
+        {("request", "pending", "comment")},
+    ),
     "context": (
         set_request("pending", context_text="'{\"count\":300}'"),
         {("request", "pending", "context")},

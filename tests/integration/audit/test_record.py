@@ -13,16 +13,16 @@ from django.db import transaction
 from django.utils import timezone
 
 from hitl import services
-from hitl.audit import diagnose, hashing
+from hitl.audit import compare_requests, diagnose, hashing
 from hitl.audit import record as audit_record
 from hitl.audit import verify as audit_verify
 from hitl.audit.request_digest import request_digest
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent, Origin
-from tests import factories
+from tests import factories, ruling
 from tests.integration.chains import NOON, chain_of, record
 from tests.integration.threads import together
-from tests.people import OUTSIDER, REQUESTER, Person
+from tests.people import APPROVER, OUTSIDER, REQUESTER, TENANT, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -143,6 +143,23 @@ def test_reason_of_a_rejection_is_recorded() -> None:
         "requestDigest": request_digest(request),
         "role": "approver",
     }
+
+
+def test_comments_of_all_votes_are_recorded_and_the_last_is_kept() -> None:
+    ruling.a_policy("delete_*", min_approvals=2)
+    request = factories.opened()
+
+    services.approve(request.request_id, factories.actor(APPROVER), comment="first")
+    assert services.find(request.request_id, TENANT).comment == ""
+    second = Person("approver2", TENANT, "approver")
+    services.approve(request.request_id, factories.actor(second), comment="second")
+
+    records = AuditRecord.objects.filter(event__in=["request:voted", "request:approved"])
+    said = [json.loads(entry.details)["comment"] for entry in records.order_by("sequence")]
+    assert said == ["first", "second"]
+    request = services.read(request.request_id, TENANT)
+    assert request.comment == "second"
+    assert compare_requests.compare_request(request) == []
 
 
 def test_decision_takes_its_time_from_the_caller() -> None:

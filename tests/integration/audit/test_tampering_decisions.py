@@ -162,6 +162,7 @@ SENDING = {
     "a rejection flipped": Tampering(_rejected, _flip),
     "a rejection flipped, its signal's record unlinked": Tampering(_rejected, _flip_and_unlink),
     "another reason": Tampering(_rejected, _set(reason="yes")),
+    "another comment": Tampering(_approved, _set(comment="yes")),
     "another decider": Tampering(_approved, _set(decided_by="somebody")),
     "another channel": Tampering(_approved, _set(decided_channel="admin")),
     "another time": Tampering(_approved, _delay_decision),

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.template.loader import render_to_string
 from django.utils import timezone
 
 from dwp_project import clocks
@@ -98,3 +99,14 @@ def test_context_that_was_changed_in_the_database_has_another_digest() -> None:
     request.refresh_from_db()
 
     assert one.page_context(request, KIM)["shown_digest"] != request.context_digest
+
+
+def test_comment_of_the_approval_is_shown_with_its_marks() -> None:
+    request = factories.opened()
+    services.approve(request.request_id, factories.actor(), comment="only\u202e <b>these</b>")
+    request.refresh_from_db()
+
+    page = render_to_string("hitl/state.html", one.state_context(request, KIM))
+
+    assert "⟨U+202E⟩" in page
+    assert "&lt;b&gt;these&lt;/b&gt;" in page

@@ -28,6 +28,7 @@ PATHS = [
     "/aura/health",
     "/aura/agents/health",
     "/main/health",
+    "/agents/health",
     "/auth/health",
     "/ready",
     "/auth/policy",

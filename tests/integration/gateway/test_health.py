@@ -6,18 +6,21 @@ import threading
 
 import pytest
 from django.db import transaction
+from django.test import RequestFactory
 from pytest_django import DjangoAssertNumQueries
 
-from dwp_project.gateway import readiness
+from dwp_project import offload
+from dwp_project.gateway import handler, readiness
 from tests import factories
 from tests.integration.calls import Api
 from tests.integration.outages import no_database
 
-PATHS = ["/health", "/aura/health", "/aura/agents/health", "/main/health", "/auth/health"]
+BARE = ["/health", "/aura/health", "/aura/agents/health", "/agents/health", "/auth/health"]
+PATHS = [*BARE, "/main/health"]
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", BARE)
 def test_health_asks_nobody_and_has_no_envelope(
     api: Api,
     path: str,
@@ -30,6 +33,25 @@ def test_health_asks_nobody_and_has_no_envelope(
     assert answer.status == 200
     assert answer.content == b'{"status":"healthy","environment":"development"}'
     assert answer.headers["content-type"] == "application/json"
+
+
+@pytest.mark.django_db
+def test_health_of_the_main_service_asks_nobody_and_is_in_the_envelope(
+    api: Api, redis_away: None, django_assert_num_queries: DjangoAssertNumQueries
+) -> None:
+    with django_assert_num_queries(0):
+        answer = api.get("/main/health", headers={"Authorization": "Bearer stale"})
+
+    assert answer.status == 200
+    assert (answer.body["status"], answer.body["success"]) == ("SUCCESS", True)
+    assert answer.data == "Main Service is running"
+
+
+def test_every_health_path_has_the_probes_own_threads() -> None:
+    for path in PATHS:
+        request = RequestFactory().get(path)
+
+        assert handler._pool_for(request)[0] is offload.probe_pool
 
 
 @pytest.mark.django_db(transaction=True)

@@ -95,15 +95,21 @@ def test_token_of_a_login_works_and_says_who(api: Api, member: None) -> None:
     }
 
 
-def test_token_of_a_login_is_ascii_for_korean_names(api: Api) -> None:
-    factories.user("김철수", password="비밀", role="admin", tenant_id="테넌트")
+@pytest.mark.parametrize("odd", ["", ">>>???~~~", "a~b?c>", "~", "a?", "ab>"])
+def test_token_of_a_login_is_what_atob_decodes(api: Api, odd: str) -> None:
+    name, tenant = "김철수", f"테넌트{odd}"
+    factories.user(name, password="비밀", role="admin", tenant_id=tenant, email=f"{odd}k@b.c")
 
-    data = login(api, "김철수", "비밀", "테넌트").data
+    data = login(api, name, "비밀", tenant).data
 
-    payload = base64.urlsafe_b64decode(data["accessToken"].split(".")[1] + "==")
-    assert payload.isascii()
-    claims = json.loads(payload)
-    assert (claims["sub"], claims["tenant_id"], claims["role"]) == ("김철수", "테넌트", "admin")
+    payload = data["accessToken"].split(".")[1]
+    # As `atob`: the alphabet of base64, padding or none, and each byte a character.
+    claims = json.loads(base64.b64decode(payload + "=" * (-len(payload) % 4), validate=True))
+    assert base64.b64decode(payload + "==").isascii()
+    assert claims.keys() == {"sub", "tenant_id", "role", "acct", "iat", "exp"}
+    assert (claims["sub"], claims["tenant_id"], claims["role"]) == (name, tenant, "admin")
+    headers = {"Authorization": f"Bearer {data['accessToken']}", "X-Tenant-ID": tenant}
+    assert api.get("/auth/me", headers=headers).data["email"] == f"{odd}k@b.c"
 
 
 REFUSED = {

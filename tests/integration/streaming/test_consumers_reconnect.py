@@ -228,3 +228,44 @@ async def test_ended_session_without_events_sends_a_reset_and_the_end(settings: 
     assert [frame.event for frame in await whole(url_of(session))] == ["stream_reset"]
     # Who saw the last event has missed nothing.
     assert await whole(url_of(session), cursor=events.event_id(session.pk, 5)) == []
+
+
+# --- the cursor in the query ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("form", ["GET", "POST", "attach"])
+async def test_cursor_in_the_query_is_that_of_the_header(settings: Settings, form: str) -> None:
+    configure(settings, Talker)
+    frames = await whole(GET)
+    session = await run_sync(Session.objects.get)
+    url, body = {
+        "GET": (f"{GET}&", None),
+        "POST": (f"{URL}?", {"prompt": "test"}),
+        "attach": (f"/api/aura/sessions/{session.session_id}/stream?", None),
+    }[form]
+
+    assert await whole(f"{url}lastEventId={frames[1].id}", body) == frames[2:]
+    # A polyfill adds its own behind one that the page's address has.
+    both = f"{url}lastEventId={frames[0].id}&other=x&lastEventId={frames[2].id}"
+    assert await whole(both, body) == frames[3:]
+    assert await run_sync(Session.objects.count) == 1
+
+
+async def test_header_comes_before_the_cursor_in_the_query(settings: Settings) -> None:
+    configure(settings, Talker)
+    frames = await whole(GET)
+
+    rest = await whole(f"{GET}&lastEventId={frames[0].id}", cursor=frames[2].id)
+
+    assert rest == frames[3:]
+
+
+@pytest.mark.parametrize("nowhere", ["", "3", "event_123", "%00", "%EA%B0%80", "1e9", "-1"])
+async def test_cursor_in_the_query_that_leads_nowhere_starts_anew(
+    settings: Settings, nowhere: str
+) -> None:
+    configure(settings, Talker)
+
+    frames = await whole(f"{GET}&lastEventId={nowhere}")
+
+    assert [frame.event for frame in frames][:1] == ["start"]

@@ -56,7 +56,9 @@ def _served(path: str, pattern: URLPattern) -> set[str]:
 
 def _as_described(path: str) -> str:
     parts = (
-        f"{{{camelize(part[5:-1], uppercase_first_letter=False)}}}" if part[0:1] == "<" else part
+        f"{{{camelize(part[1:-1].partition(':')[2], uppercase_first_letter=False)}}}"
+        if part[0:1] == "<"
+        else part
         for part in path.split("/")
     )
     return "/".join(parts)
@@ -200,6 +202,15 @@ def test_data_that_is_a_json_string_holds_what_it_says(path: str, name: str) -> 
     for text in texts:
         assert isinstance(text, str)
         described.check(json.loads(text), described.component(name))
+
+
+@pytest.mark.parametrize("name", ["ApprovalBody", "RejectionBody", "DecisionBody", "OpeningBody"])
+def test_body_that_takes_no_other_member_says_so(name: str) -> None:
+    schema = described.component(name)
+
+    assert schema["additionalProperties"] is False
+    assert ("comment" in schema["properties"]) == (name == "ApprovalBody")
+    assert "additionalProperties" not in described.component("PromptBody")
 
 
 def test_document_is_in_english_whatever_the_reader_speaks() -> None:

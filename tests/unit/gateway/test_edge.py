@@ -1,17 +1,22 @@
-"""The middlewares around the application: the prefix, and the cap on bodies."""
+"""The middlewares around the application: the path, and the cap on bodies."""
 
 from __future__ import annotations
 
+import asyncio
 from io import BytesIO
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.core.handlers.asgi import ASGIRequest
+from django.urls.resolvers import RoutePattern
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dwp_project.asgi_types import Message, Receive, Scope, Send
 from dwp_project.gateway.body import BodyCap, read_json
 from dwp_project.gateway.errors import BodyTooLarge, ValidationFailed
-from dwp_project.gateway.prefix import StripPrefix
+from dwp_project.gateway.paths import ReadPath
 
 CAP = 256 * 1024
 
@@ -63,7 +68,7 @@ def piece(body: bytes, *, more: bool = False) -> Message:
 
 async def passed(path: str, raw: bytes | None = None) -> tuple[str, bytes]:
     app = Recorder()
-    await StripPrefix(app)(http(path, raw), receiving(piece(b"")), _send)
+    await ReadPath(app)(http(path, raw), receiving(piece(b"")), _send)
     assert app.scope is not None
     return app.scope["path"], app.scope["raw_path"]
 
@@ -87,16 +92,130 @@ async def test_prefix_is_taken_off_once(path: str, stripped: str) -> None:
     assert await passed(path) == (stripped, stripped.encode())
 
 
-async def test_prefix_is_taken_off_the_raw_path_where_it_is_spelled_so() -> None:
+async def test_prefix_is_taken_off_however_it_is_encoded() -> None:
     assert await passed("/api/a b", b"/api/a%20b") == ("/a b", b"/a%20b")
-    assert await passed("/api/x", b"/%61pi/x") == ("/x", b"/%61pi/x")
+    assert await passed("/api/x", b"/%61%70i/x") == ("/x", b"/x")
+    assert (await passed("/api/x", b"/api%2Fx"))[0] == "/api%2Fx"
 
 
 async def test_prefix_leaves_the_servers_own_scope_alone() -> None:
     scope = http("/api/x")
-    await StripPrefix(Recorder())(scope, receiving(piece(b"")), _send)
+    await ReadPath(Recorder())(scope, receiving(piece(b"")), _send)
 
     assert scope["path"] == "/api/x"
+
+
+# --- segments -----------------------------------------------------------------------------
+
+
+def id_in(path: str) -> str | None:
+    """Return the id that a route with one finds at the end of a path, or None."""
+    pattern = RoutePattern("x/<segment:an_id>", is_endpoint=True)
+    match = pattern.match(path.removeprefix("/"))
+    return None if match is None else str(match[2]["an_id"])
+
+
+@pytest.mark.parametrize(
+    "an_id",
+    [
+        *("u/1", "/", "//", "../x", "%", "%2F", "%252F", "100%", "a%zz", "a b", "a+b@x.com"),
+        *("홍길동", "DOMAIN\\kim", "a?b#c", "a;b", "\ufffd", "\u2028", "😀", "x" * 600),
+    ],
+)
+async def test_id_in_a_path_is_the_text_that_was_encoded(an_id: str) -> None:
+    for raw in (quote(an_id, safe=""), "".join(f"%{byte:02x}" for byte in an_id.encode())):
+        path, _ = await passed("/whatever the server made of it", f"/api/x/{raw}".encode())
+
+        assert id_in(path) == an_id
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_every_text_without_control_characters_is_an_id(an_id: str) -> None:
+    path, _ = asyncio.run(passed("", f"/x/{quote(an_id, safe='')}".encode()))
+
+    assert id_in(path) == an_id
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *("%00", "a%00b", "%0A", "a%1Fb", "%7F", "%C2%85", "%C2%9F"),
+        *("%FF", "a%80", "%ED%A0%80", "%C3", "%F0%9F%98", "%C0%AF", ""),
+    ],
+)
+async def test_what_is_no_text_is_no_id(raw: str) -> None:
+    path, _ = await passed("", f"/x/{raw}".encode())
+
+    assert id_in(path) is None
+    assert path.isprintable()
+
+
+async def test_segments_are_split_before_they_are_decoded() -> None:
+    assert (await passed("/a/b/c", b"/a%2fb/c"))[0] == "/a%2Fb/c"
+    assert (await passed("", b"/x/%252F"))[0] == "/x/%252F"
+    assert (await passed("", b"/%41//%7e/./.."))[0] == "/A//~/./.."
+
+
+async def test_path_is_read_of_a_server_that_has_no_raw_path() -> None:
+    app = Recorder()
+    scope = http("/api/a b%c")
+    del scope["raw_path"]
+    await ReadPath(app)(scope, receiving(piece(b"")), _send)
+
+    assert app.scope is not None
+    assert app.scope["path"] == "/a b%25c"
+
+
+# --- a target with a host -----------------------------------------------------------------
+
+
+async def scope_of(target: bytes, scheme: str = "http") -> Scope:
+    app = Recorder()
+    headers = [(b"host", b"other"), (b"x-tenant-id", b"tenant1")]
+    await ReadPath(app)(
+        http("", target, scheme=scheme, headers=headers), receiving(piece(b"")), _send
+    )
+    assert app.scope is not None
+    return app.scope
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "host"),
+    [
+        (b"http://example.com/api/health", "/health", b"example.com"),
+        (b"http://example.com:8080/x%2Fy", "/x%2Fy", b"example.com:8080"),
+        (b"HTTP://[::1]:80/x", "/x", b"[::1]:80"),
+        (b"http://example.com", "/", b"example.com"),
+        (b"http://example.com//x", "//x", b"example.com"),
+    ],
+)
+async def test_target_with_a_host_is_its_path_and_its_host(
+    target: bytes, path: str, host: bytes
+) -> None:
+    scope = await scope_of(target)
+
+    assert scope["path"] == path
+    assert scope["headers"] == [(b"host", host), (b"x-tenant-id", b"tenant1")]
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(b"http://user@example.com/health", b"http:///health", b"http://", b"https://a/health"),
+        *(b"ftp://a/health", b"*", b"example.com:443", b"health", b"http:/health"),
+        *(b"http://a:b/health", b"http://a b@c/health", b"//http://a/health"),
+    ],
+)
+async def test_other_target_names_no_path_and_leaves_the_host(target: bytes) -> None:
+    scope = await scope_of(target)
+
+    assert scope["path"] not in ("/health", "/")
+    assert (b"host", b"other") in scope["headers"]
+
+
+async def test_scheme_of_the_target_is_that_of_the_connection() -> None:
+    assert (await scope_of(b"https://a/health", "https"))["path"] == "/health"
+    assert (await scope_of(b"http://a/health", "https"))["path"] != "/health"
 
 
 # --- the cap ------------------------------------------------------------------------------

@@ -268,10 +268,10 @@ def test_account_that_is_odd_is_refused(odd: Any) -> None:
 
 
 def test_token_minted_here_is_believed_and_says_no_more() -> None:
-    raw = tokens.issue("user123", "tenant1", "admin", lifetime_seconds=60, email="a@b.c")
+    raw = tokens.issue("user123", "tenant1", "admin", lifetime_seconds=60)
 
     payload = jwt.decode(raw, JWT_SECRET, ["HS256"])
-    assert payload.keys() == {"sub", "tenant_id", "role", "email", "iat", "exp"}
+    assert payload.keys() == {"sub", "tenant_id", "role", "iat", "exp"}
     assert payload["exp"] - payload["iat"] == 60
     assert tokens.verify(raw.encode()).role == "admin"
 

@@ -49,3 +49,21 @@ def test_frame_headers_are_those_of_the_contract() -> None:
         "Connection": "keep-alive",
         "X-Accel-Buffering": "no",
     }
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_readers_that_split_lines_as_python_does_read_the_same(text: str) -> None:
+    fields = {"content": text, "chunk": True}
+    data = events.payload("content", fields, session_id=SESSION, timestamp=SECONDS)
+
+    lines = frames.event(7, "content", data).decode().splitlines()
+
+    assert lines[:2] == ["id: 7", "event: content"]
+    assert lines[3:] == [""]
+    assert json.loads(lines[2].removeprefix("data: ")) == json.loads(data)
+
+
+def test_ends_of_lines_in_stored_events_are_escaped() -> None:
+    assert frames.event(7, "x", '{"a":"\u2028\u2029\u0085"}') == (
+        b'id: 7\nevent: x\ndata: {"a":"\\u2028\\u2029\\u0085"}\n\n'
+    )
