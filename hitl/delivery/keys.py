@@ -44,6 +44,17 @@ def newest_key(session_id: str) -> str:
     return f"dwp:hitl:newest:{session_id}"
 
 
+def scanned_key() -> str:
+    """Return our own key that says when the last scan of all requests in Redis began."""
+    return "dwp:hitl:scanned"
+
+
+def unadopted_key(session_id: str) -> str:
+    """Return our own key that says until when an agent of the session may be waiting whose
+    question could not be adopted."""
+    return f"dwp:hitl:unadopted:{session_id}"
+
+
 def text_of(value: bytes | str) -> str:
     """Return what Redis answered as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

@@ -3,20 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
 
 
-def clock() -> float:
-    """Return Redis's own time in seconds; raises `redis.RedisError`.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What Redis says before the database is asked: its own time in seconds, which bounds how long
+    the database's answer may be acted on; when the last complete scan of requests began; and until
+    when agents may be waiting whose questions could not be adopted, by session."""
 
-    Read before the database, it bounds how long the database's answer may be acted on.
-    """
-    seconds, microseconds = redis_client().time()
-    return float(seconds + microseconds / 1_000_000)
+    asked_at: float
+    scanned_at: datetime | None = None
+    unadopted: dict[str, datetime] = field(default_factory=dict)
+
+
+def look(session_ids: Sequence[str] = ()) -> Look:
+    """Look at Redis before the database is asked about these sessions; raises
+    `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=False)
+    pipeline.time()
+    if session_ids:
+        pipeline.mget([redis_keys.scanned_key(), *map(redis_keys.unadopted_key, session_ids)])
+    (seconds, microseconds), *answers = pipeline.execute()
+    scanned_at, *ends = map(_moment, answers[0] if answers else [None])
+    unadopted = zip(session_ids, ends, strict=True)
+    return Look(
+        float(seconds + microseconds / 1_000_000),
+        scanned_at,
+        {session_id: until for session_id, until in unadopted if until is not None},
+    )
+
+
+def clock() -> float:
+    """Return Redis's own time in seconds; raises `redis.RedisError`."""
+    return look().asked_at
+
+
+def note_scanned(began_at: float) -> None:
+    """Store when a complete scan of requests began, so that every question written before that is
+    adopted or refused by now; raises `redis.RedisError`."""
+    redis_client().set(redis_keys.scanned_key(), f"{began_at:.6f}", ex=redis_keys.SESSION_TTL)
+
+
+def note_unadopted(session_id: str, until: datetime) -> None:
+    """Store until when an agent of the session may be waiting whose question could not be adopted;
+    raises `redis.RedisError`."""
+    key = redis_keys.unadopted_key(session_id)
+    stored: Any = redis_client().get(key)
+    earlier = _moment(stored)
+    if earlier is None or earlier < until:
+        redis_client().set(key, f"{until.timestamp():.6f}", ex=redis_keys.REQUEST_TTL)
+
+
+def _moment(value: bytes | None) -> datetime | None:
+    try:
+        return None if value is None else datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 def current_signal(session_id: str) -> str | None:
