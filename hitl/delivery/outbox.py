@@ -92,7 +92,8 @@ class AttemptResult:
         """The outcome as `OutboxEntry.reported_outcome` has it."""
         if self.is_repeated:
             return DeliveryOutcome.DELIVERED
-        return DeliveryOutcome.WITHHELD if self.withheld_until else self.outcome
+        is_pending = self.outcome is DeliveryOutcome.PENDING
+        return DeliveryOutcome.WITHHELD if is_pending and self.withheld_until else self.outcome
 
 
 def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> OutboxEntry:

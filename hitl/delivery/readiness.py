@@ -45,6 +45,8 @@ def look() -> Fault | None:
         redis_keys.session_key(""),
         redis_keys.signal_key(""),
         redis_keys.newest_key(""),
+        redis_keys.unadopted_key(""),
+        redis_keys.scanned_key(),
     ]
     commands = [
         ("MULTI",),
