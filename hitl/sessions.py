@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import OuterRef, Q, Subquery
 
 from hitl.models import ApprovalRequest, SessionOwner
 from hitl.states import Origin
@@ -40,6 +40,15 @@ def claim_sessions(
     )
     claimed = owners.select_for_update().filter(session_id__in=users).order_by("session_id")
     return {owner.session_id: owner for owner in claimed}
+
+
+def dispute(session_id: str, until: datetime) -> None:
+    """Note that an agent may be waiting until then whose question in this session was refused.
+
+    Needs the lock of `claim_sessions`.
+    """
+    earlier = Q(disputed_until=None) | Q(disputed_until__lt=until)
+    SessionOwner.objects.filter(earlier, session_id=session_id).update(disputed_until=until)
 
 
 def latest_opened_at(session_ids: Collection[str]) -> dict[str, datetime | None]:

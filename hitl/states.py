@@ -114,3 +114,5 @@ class DeliveryOutcome(models.TextChoices):
     UNHEARD = "unheard", _("unheard")
     # Never sent: the audit does not have this decision.
     REFUSED = "refused", _("refused")
+    # Not sent: another agent of the session could have taken it for its own answer.
+    WITHHELD = "withheld", _("withheld")

@@ -24,7 +24,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         "due_at",
         "error",
     )
-    fields = (*list_display, "signal")
+    fields = (*list_display, "published_at", "withheld_until", "signal")
     readonly_fields = ("outcome_marked",)
     list_filter = ("outcome",)
     list_select_related = ("request",)
@@ -33,7 +33,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("outcome"), ordering="outcome")
     def outcome_marked(self, entry: OutboxEntry) -> str:
         """Return the outcome; one that somebody has to look into is red."""
-        text = str(entry.get_outcome_display())
+        text = str(entry.reported_outcome.label)
         if entry.outcome != DeliveryOutcome.REFUSED:
             return text
         return format_html('<strong class="refused">{}</strong>', text)

@@ -223,7 +223,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             "hitl/many.html",
             {
                 "title": many.question(selection, is_approval=is_approval),
-                "rows": many.rows_to_confirm(selection),
+                "rows": many.rows_to_confirm(selection, is_approval=is_approval),
                 "is_approval": is_approval,
                 "presets": reasons.offered(tenants),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},

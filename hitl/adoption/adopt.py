@@ -19,6 +19,7 @@ from dwp_project import clocks, wakeup
 from hitl import metrics
 from hitl.adoption import insert, redis_requests
 from hitl.audit import record
+from hitl.delivery import redis_state, withholding
 from hitl.delivery.parser import Malformed, WrittenRequest, is_same, parse_request
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import AuditEvent
@@ -82,6 +83,15 @@ def adopt_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
             new, size = [], len(value.text)
         new.append(insert.NewRequest(written, value))
     return requests | insert.adopt_new(new)
+
+
+def note_unadopted(request_id: str) -> None:
+    """Note that an agent may be waiting for this question, whose adoption failed: approvals in its
+    session are withheld. Raises `redis.RedisError`."""
+    [value] = redis_requests.read_values([request_id])
+    if value is not None and (written := _parse(request_id, value, is_known=True)):
+        until = value.written_at + withholding.WAITING
+        redis_state.note_unadopted(written.session_id, until)
 
 
 def _parse(

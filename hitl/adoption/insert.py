@@ -18,7 +18,7 @@ from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.audit import record
 from hitl.audit.request_digest import opening_details
-from hitl.delivery import after_commit, resync
+from hitl.delivery import after_commit, resync, withholding
 from hitl.delivery.parser import WrittenRequest
 from hitl.models import ApprovalRequest, AuditRecord, is_id
 from hitl.policies import rules
@@ -137,8 +137,10 @@ def _adopt_together(questions: Sequence[NewRequest], now: datetime) -> dict[str,
             record.write_all(tenant_id, facts)
             after_commit.run(lambda: _update_redis(opened))
             after_commit.notify_desk(opened[0])
-        for question in refused:
-            _refuse(question.request, now)
+        for written, value in refused:
+            _refuse(written, now)
+            # Its agent listens on the channel of this session all the same.
+            sessions.dispute(written.session_id, value.written_at + withholding.WAITING)
     metrics.adopted_requests.inc(len(new))
     return requests
 

@@ -13,10 +13,12 @@ from typing import TypeVar
 from redis.exceptions import RedisError
 from structlog.stdlib import get_logger
 
+from dwp_project import clocks
 from dwp_project.offload import run_background
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import CONFIRM_SECONDS, Pattern, Subscription, hub
 from hitl.adoption import adopt, redis_requests
+from hitl.delivery import publisher, redis_state
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -29,6 +31,9 @@ logger = get_logger(__name__)
 _SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
 # One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
 _KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
+# How soon a scan follows on a question that Redis notified of: approvals of it are sent when it is
+# 2 s old, and wait for a scan that began after it (wire.md, 5.3).
+_AFTER_QUESTION_SECONDS = 1.0
 # Notifications that arrive within this time are handled together. Random, because all processes get
 # the same ones, and need not adopt what another has adopted. Chosen.
 _GATHER_SECONDS = (0.02, 0.15)
@@ -41,7 +46,12 @@ async def run() -> None:
     scanner = Scanner()
     pattern = Pattern(redis_requests.keyspace_pattern())
     was_notified = False
-    async with hub().subscribe(pattern) as notifications:
+    async with (
+        hub().subscribe(pattern) as notifications,
+        hub().subscribe(publisher.SCAN_TOPIC) as wishes,
+        asyncio.TaskGroup() as group,
+    ):
+        group.create_task(_pass_on(wishes, notifications))
         while True:
             try:
                 # Confirmed before the scan: Redis notifies of whatever is written afterwards.
@@ -60,7 +70,16 @@ async def run() -> None:
                 await _listen(scanner, notifications, seconds)
             except Exception as exc:
                 logger.warning("scanner_waits", error=str(exc).strip())
+                # Another Redis may answer next, in which a cursor of this one means nothing.
+                scanner.begin()
                 await asyncio.sleep(_SCAN_SECONDS)
+
+
+async def _pass_on(wishes: Subscription, notifications: Subscription) -> None:
+    """Have a scan follow on each wish for one: an empty notification does that."""
+    while True:
+        if await wishes.next(_SCAN_SECONDS_IF_NOTIFIED) is not None:
+            notifications.deliver(b"")
 
 
 async def _listen(scanner: Scanner, notifications: Subscription, seconds: float) -> None:
@@ -77,7 +96,8 @@ async def _listen(scanner: Scanner, notifications: Subscription, seconds: float)
         if b"" in channels:
             return  # something may have been missed: scan
         ids = [channel.decode("utf-8", "replace").split(":", 3)[-1] for channel in channels]
-        await run_background(scanner.adopt_written, ids)
+        if await run_background(scanner.adopt_written, ids):
+            deadline = min(deadline, time.monotonic() + _AFTER_QUESTION_SECONDS)
 
 
 class Scanner:
@@ -101,6 +121,8 @@ class Scanner:
         # Known, and either ours or decided: never adopted or compared again.
         self._settled: OrderedDict[str, None] = OrderedDict()
         self._cursor = 0
+        # When the scan of all keys began that goes on.
+        self._began_at = 0.0
 
     @property
     def is_round(self) -> bool:
@@ -116,6 +138,9 @@ class Scanner:
         how many requests were adopted."""
         adopted = 0
         for _ in range(_CALLS_PER_SCAN):
+            if self.is_round:
+                # By the clock by which questions are dated; it is Redis's own or the database's.
+                self._began_at = min(redis_state.clock(), clocks.now().timestamp())
             following, ids = redis_requests.request_ids(self._cursor, _KEYS_PER_CALL)
             ids = [name for name in ids if name not in self._settled]
             states = self._states(ids)
@@ -124,6 +149,7 @@ class Scanner:
             due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
             # Those that have waited longest, so that each has its turn however many there are.
             due = sorted(due, key=self._refused.__getitem__)[: self._AGAIN_AT_ONCE]
+            self._note_unread(set(old).difference(due))
             # New ones separately: a value that fails again and again does not delay them.
             adopted += self._adopt(dict.fromkeys(fresh.difference(old)))
             adopted += self._adopt(self._rewritten(due))
@@ -131,8 +157,16 @@ class Scanner:
             # Moved only now: if Redis or the database fails, the same keys are scanned again.
             self._cursor = following
             if self.is_round:
+                redis_state.note_scanned(self._began_at)
                 break
         return adopted
+
+    def _note_unread(self, names: Iterable[str]) -> None:
+        """Date the scan no later than the last reading of refused values that it does not read
+        again: they may have become requests since."""
+        ages = [time.monotonic() - self._refused[name] for name in names]
+        if ages:
+            self._began_at = min(self._began_at, clocks.now().timestamp() - max(ages))
 
     def _rewritten(self, ids: Sequence[str]) -> dict[str, int]:
         """Return the ids whose value may have changed since it was refused, each with the hash of
@@ -146,7 +180,8 @@ class Scanner:
         return rewritten
 
     def adopt_written(self, ids: Iterable[str]) -> int:
-        """Adopt requests that were just written; return how many were adopted."""
+        """Adopt requests that were just written; return how many of them agents wrote to Redis and
+        nobody has decided."""
         ids = [name for name in ids if name not in self._settled]
         for name in ids:
             self._compared.pop(name, None)
@@ -154,7 +189,7 @@ class Scanner:
         # New ones first.
         adopted = self._adopt(dict.fromkeys(set(ids) - states.keys()))
         self._compare(states)
-        return adopted
+        return adopted + sum(state == _OPEN for state in states.values())
 
     def _adopt(self, texts: Mapping[str, int | None]) -> int:
         """Adopt those that are requests; return how many were. `texts` gives the hash of each value
@@ -168,6 +203,8 @@ class Scanner:
                 adopted += 1
                 continue
             self._remember(self._refused, name, time.monotonic())
+            if is_adopted is None:
+                adopt.note_unadopted(name)
             text = texts[name]
             # A value whose adoption failed may be adopted later without a change.
             if is_adopted is not None and text is not None:

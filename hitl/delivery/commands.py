@@ -47,7 +47,8 @@ class Superseded:
 
 @dataclass(frozen=True, slots=True)
 class TooLate:
-    """Nothing was published: Redis executed the script after `VALID_SECONDS`."""
+    """Nothing was published: Redis executed the script after `VALID_SECONDS`, or a signal that was
+    to be repeated has gone from its key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +310,7 @@ _REPEAT = Script(
     NAMED_BY
     + _IS_PAST
     + """
-if redis.call('GET', signal_key) ~= signal then return 0 end
+if redis.call('GET', signal_key) ~= signal then return -1 end
 if is_past(valid_until) then return -1 end
 local named = named_by(redis.call('GET', session_key))
 if named and named ~= request_id then return named end
@@ -321,8 +322,8 @@ return redis.call('PUBLISH', channel, signal)
 
 
 def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[Publication]:
-    """Publish signals again that their sessions' keys hold, in one round trip; `Published(0)`
-    if the key holds something else now.
+    """Publish signals again that their sessions' keys hold, in one round trip; `TooLate()` if the
+    key holds something else now.
 
     `signals` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be
     reached.

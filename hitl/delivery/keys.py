@@ -54,6 +54,17 @@ def last_run_key() -> str:
     return f"dwp:hitl:{identity.current()}:memory"
 
 
+def scanned_key() -> str:
+    """Return our own key that says when the last scan of all requests in Redis began."""
+    return f"dwp:hitl:{identity.current()}:scanned"
+
+
+def unadopted_key(session_id: str) -> str:
+    """Return our own key that says until when an agent of the session may be waiting whose
+    question could not be adopted."""
+    return f"dwp:hitl:{identity.current()}:unadopted:{session_id}"
+
+
 def text_of(value: bytes | str) -> str:
     """Return what Redis answered as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value

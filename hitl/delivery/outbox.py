@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Case, F, Max, Q, Value, When
+from django.db.models.functions import Coalesce
 
 from dwp_project import clocks
 from dwp_project.jsontext import compact
@@ -25,7 +27,7 @@ from hitl.audit.signing import Trust
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import signal
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet
-from hitl.states import DeliveryOutcome, Origin
+from hitl.states import DeliveryOutcome, Origin, Status
 
 # The wake-up topic that tells relays to look at the outbox.
 TOPIC = "outbox"
@@ -43,12 +45,16 @@ _NOTED_AT_ONCE = 200
 _COLUMNS = (
     *("record", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
     *("attempted_at", "heard_at", "error"),
+    *("published_at", "answered_at", "withheld_until", "is_repeated"),
 )
 # What the built-in agent has read meanwhile is delivered (`mark_heard`).
 _DELIVERED_IF_HEARD = Case(
     When(heard_at=None, then=Value(DeliveryOutcome.PENDING)),
     default=Value(DeliveryOutcome.DELIVERED),
 )
+# A signal that was published again for so long counts as answered: those who listen by pattern or
+# at a replica are never counted (wire.md, 5.3).
+_REPEATED_FOR = timedelta(seconds=10)
 # Large columns that no signal is derived from.
 _UNNEEDED_UNTIL_SENT = ("message", "context_text")
 # Seconds between attempts: doubled six times, then constant. An agent hears at most 6 s after it
@@ -67,14 +73,27 @@ class AttemptResult:
     is_away: bool = False
     # Redis executed it too late and did nothing: it does not count as an attempt.
     is_late: bool = False
-    # The session's key named an earlier request: nothing was published.
-    is_withheld: bool = False
+    is_published: bool = False
+    # It was received now or before, and goes on being published: its request is so new.
+    is_repeated: bool = False
+    # Another agent may be waiting until then: nothing was published.
+    withheld_until: datetime | None = None
+    # When it is worth trying again, if that is not after the usual pause.
+    due_at: datetime | None = None
 
     @property
     def is_unheard(self) -> bool:
         """Whether the signal was published and nobody received it."""
-        withheld = self.error or self.is_late or self.is_withheld
-        return self.outcome is DeliveryOutcome.PENDING and not withheld
+        is_pending = self.outcome is DeliveryOutcome.PENDING
+        return is_pending and self.is_published and not self.is_repeated
+
+    @property
+    def reported_outcome(self) -> DeliveryOutcome:
+        """The outcome as `OutboxEntry.reported_outcome` has it."""
+        if self.is_repeated:
+            return DeliveryOutcome.DELIVERED
+        is_pending = self.outcome is DeliveryOutcome.PENDING
+        return DeliveryOutcome.WITHHELD if is_pending and self.withheld_until else self.outcome
 
 
 def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> OutboxEntry:
@@ -175,12 +194,25 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
             OutboxEntry.objects.pending().filter(pk__in=pks).update(
                 attempts=F("attempts") + (0 if result.is_late else 1),
                 attempted_at=now,
-                due_at=now + timedelta(seconds=pause),
+                due_at=result.due_at or now + timedelta(seconds=pause),
                 receivers=F("receivers") + result.receivers,
                 outcome=_DELIVERED_IF_HEARD if result.is_unheard else result.outcome,
                 error=result.error[:255],
+                is_repeated=result.is_repeated,
+                **(_publication_noted(result, now) if result.is_published else {}),
+                **({"withheld_until": result.withheld_until} if result.withheld_until else {}),
             )
-            metrics.signals.labels(str(result.outcome)).inc(len(pks))
+            metrics.signals.labels(str(result.reported_outcome)).inc(len(pks))
+
+
+def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
+    """Return the columns that say when the signal was published and its agent answered."""
+    is_long_repeated = When(published_at__lte=now - _REPEATED_FOR, then=Value(now))
+    answered = Value(now) if result.receivers else Case(is_long_repeated, default=None)
+    return {
+        "published_at": Coalesce("published_at", Value(now)),
+        "answered_at": Coalesce("answered_at", answered),
+    }
 
 
 def next_due() -> datetime | None:
@@ -205,6 +237,10 @@ def note_redis_away(error: str) -> None:
     end = clocks.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     with transaction.atomic():
         for entries, change in (
+            (
+                due.filter(created_at__lte=end, withheld_until__isnull=False, published_at=None),
+                {"outcome": DeliveryOutcome.WITHHELD},
+            ),
             (due.filter(created_at__lte=end, receivers=0), {"outcome": DeliveryOutcome.UNHEARD}),
             (
                 due.filter(created_at__lte=end, receivers__gt=0),
@@ -227,7 +263,12 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     """
     now = clocks.now()
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
-    lost = OutboxEntry.objects.filter(outcome=DeliveryOutcome.DELIVERED, created_at__gt=since)
+    recent = OutboxEntry.objects.filter(created_at__gt=since)
+    # From here on they are as lost as others that were received.
+    recent.pending().filter(is_repeated=True).update(
+        outcome=DeliveryOutcome.DELIVERED, is_repeated=False
+    )
+    lost = recent.filter(outcome=DeliveryOutcome.DELIVERED)
     before = lost.filter(attempted_at__lt=began_at)
     newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
     lived_to = max(newest, alive_at or newest)
@@ -239,10 +280,15 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
         return lost.update(outcome=DeliveryOutcome.PENDING, due_at=now)
 
 
+def entry_of(request_id: str) -> OutboxEntry | None:
+    """Return the entry of the request's signal without the signal, or None if it has none."""
+    return OutboxEntry.objects.filter(request__request_id=request_id).defer("signal").first()
+
+
 def outcome_of(request_id: str) -> str:
     """Return the outcome of the request's signal so far, or '' if it has none."""
-    entries = OutboxEntry.objects.filter(request__request_id=request_id)
-    return entries.values_list("outcome", flat=True).first() or ""
+    entry = entry_of(request_id)
+    return str(entry.reported_outcome) if entry else ""
 
 
 def is_waiting_for_redis(request_id: str) -> bool:
@@ -257,7 +303,21 @@ def current_signal(session_id: str) -> str | None:
     since = clocks.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
     entries = OutboxEntry.objects.filter(request=newest, created_at__gt=since)
     entry = entries.select_related("request", "record").first() if newest else None
-    return None if entry is None or unvouched([entry]) else text_of(entry)
+    if entry is None or unvouched([entry]) or (is_guarded(entry) and not _was_published(entry)):
+        return None
+    return text_of(entry)
+
+
+def is_guarded(entry: OutboxEntry) -> bool:
+    """Say whether the signal is one that another agent of its session could act on: an approval of
+    what an agent wrote to Redis (wire.md, 5.3)."""
+    request = entry.request
+    return request.status == Status.APPROVED and request.origin == Origin.REDIS
+
+
+def _was_published(entry: OutboxEntry) -> bool:
+    # The version before notes who received it, and not when it was published.
+    return entry.published_at is not None or entry.receivers > 0
 
 
 def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:

@@ -4,18 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import connection
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
-from dwp_project import clocks
+from dwp_project import clocks, wakeup
 from dwp_project.deployment import identity
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
-from hitl.delivery import commands, outbox, redis_state
+from hitl.delivery import commands, outbox, redis_state, withholding
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest, OutboxEntry, is_id
@@ -23,15 +24,19 @@ from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
 
-# As SQL, because each attempt asks it: to build it takes five times as long as to answer it.
-_OUTDATED = """
-    SELECT entry.id FROM hitl_outboxentry entry
-      JOIN hitl_approvalrequest request ON request.id = entry.request_id
-     WHERE entry.id IN (%s) AND EXISTS (
-           SELECT 1 FROM hitl_approvalrequest newer
-            WHERE newer.session_id = request.session_id
-              AND (newer.created_at > request.created_at
-                   OR newer.created_at = request.created_at AND newer.id > request.id))"""
+# A request of an agent on Redis is so old before an approval of it is published: by then whoever
+# asked before it has subscribed (wire.md, 5.3).
+_YOUNGEST = timedelta(seconds=2)
+# How much later than its question a scan must have begun to have met every older question: the
+# writes of two agents may interleave, and the clocks of Redis and the database differ.
+_SCAN_MARGIN = timedelta(seconds=0.25)
+# How soon an approval is tried again that waits for such a scan. Chosen.
+_SCAN_PAUSE = timedelta(seconds=0.2)
+# So old is a request when its signal is not repeated any more although it was received:
+# subscriptions may be dead (wire.md, 5.2).
+_REPEATED_UNTIL = timedelta(seconds=10)
+# The wake-up topic that asks for a scan of the requests in Redis.
+SCAN_TOPIC = "scan"
 
 
 class SendResult(NamedTuple):
@@ -57,7 +62,12 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
     turned into an error.
     """
     results = {
-        entry.pk: outbox.AttemptResult(_final_outcome(entry, DeliveryOutcome.UNHEARD))
+        entry.pk: outbox.AttemptResult(
+            _final_outcome(
+                entry,
+                DeliveryOutcome.WITHHELD if entry.is_withheld else DeliveryOutcome.UNHEARD,
+            )
+        )
         for entry in entries
         if _seconds_left(entry) <= 0
     }
@@ -66,7 +76,10 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
         if timely:
             _send_timely(timely, results)
     away = outbox.AttemptResult(DeliveryOutcome.PENDING, error=call.error, is_away=True)
-    attempts = [(entry, results.get(entry.pk, away)) for entry in entries]
+    attempts = [
+        (entry, results.get(entry.pk) or replace(away, is_repeated=entry.is_repeated))
+        for entry in entries
+    ]
     outbox.record_attempts(attempts)
     return SendResult(
         is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in attempts),
@@ -79,24 +92,34 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
     """Send entries whose time is not over; put the result of each into `results`, as long as Redis
     can be reached."""
     # Redis's time first: the database's answer may be acted on for `VALID_SECONDS` from then.
-    asked_at, texts = redis_state.clock_and_texts(
+    look = redis_state.look(
+        [entry.request.session_id for entry in entries if outbox.is_guarded(entry)],
         [
             entry.request.request_id
             for entry in entries
             if entry.request.origin == Origin.REDIS and not entry.attempts
-        ]
+        ],
     )
+    asked_at = look.asked_at
     entries = _without_unvouched(entries, results)
-    outdated, states = _outdated(entries), _key_states(entries)
+    kept_back, states = _kept_back(entries, look), _key_states(entries)
     idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
-    idle -= outdated
+    again = {entry.pk for entry in entries if entry.is_repeated and entry.pk in states}
+    kept_back |= {
+        entry.pk: outbox.AttemptResult(DeliveryOutcome.DELIVERED)
+        for entry in entries
+        if entry.pk in again - kept_back.keys()
+        # What Redis has lost is not sent again: its agent may have asked anew.
+        and not (states[entry.pk].has_signal and _is_new(entry.request))
+    }
+    idle = (idle | again) - kept_back.keys()
     _repeat([entry for entry in entries if entry.pk in idle], results, asked_at)
     lost = []
     for entry in _loaded([entry for entry in entries if entry.pk not in idle], results):
-        if entry.pk in outdated:
-            _refresh(entry)
-            outcome = _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
-            results[entry.pk] = outbox.AttemptResult(outcome)
+        if entry.pk in kept_back:
+            if not entry.is_repeated:
+                _refresh(entry)
+            results[entry.pk] = kept_back[entry.pk]
         elif entry.pk in states and not states[entry.pk].listeners:
             lost.append(entry)
         else:
@@ -105,7 +128,7 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
                 outbox.text_of(entry),
                 seconds=_ttl(entry),
                 asked_at=asked_at,
-                texts=texts,
+                texts=look.texts,
             )
             results[entry.pk] = _result_of(entry, publication)
     # What Redis lost in a restart, in one round trip: nobody listens for these signals yet.
@@ -116,6 +139,63 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
         )
         for entry, publication in zip(lost, publications, strict=True):
             results[entry.pk] = _result_of(entry, publication)
+
+
+def _kept_back(
+    entries: Sequence[OutboxEntry], look: redis_state.Look
+) -> dict[int, outbox.AttemptResult]:
+    """Return what becomes of the entries that must not be published now: a newer request of their
+    session exists, or another agent may take an approval for its own (wire.md, 5.3)."""
+    now = clocks.now()
+    withholdings = withholding.read([entry.request_id for entry in entries], now)
+    kept_back: dict[int, outbox.AttemptResult] = {}
+    for entry in entries:
+        is_outdated, until = withholdings[entry.request_id]
+        if is_outdated:
+            outcome = _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
+            kept_back[entry.pk] = outbox.AttemptResult(outcome)
+        elif outbox.is_guarded(entry):
+            unadopted = look.unadopted.get(entry.request.session_id)
+            ends = [end for end in (until, unadopted) if end is not None and end > now]
+            result = _result_if_withheld(entry, max(ends, default=None), now)
+            result = result or _result_before_scan(entry, look.scanned_at, now)
+            if result is not None:
+                kept_back[entry.pk] = result
+    return kept_back
+
+
+def _result_if_withheld(
+    entry: OutboxEntry, until: datetime | None, now: datetime
+) -> outbox.AttemptResult | None:
+    """Return what becomes of an approval if others may be waiting `until` then, or if they were for
+    so long that its own agent has stopped waiting."""
+    opened_at = entry.request.created_at
+    is_for_good = withholding.is_for_good(until or now, opened_at)
+    if until is not None and not (is_for_good or entry.receivers):
+        return outbox.AttemptResult(DeliveryOutcome.PENDING, withheld_until=until, due_at=until)
+    if until is not None or (is_for_good and entry.is_withheld):
+        outcome = _final_outcome(entry, DeliveryOutcome.WITHHELD)
+        return outbox.AttemptResult(outcome, withheld_until=until)
+    return None
+
+
+def _result_before_scan(
+    entry: OutboxEntry, scanned_at: datetime | None, now: datetime
+) -> outbox.AttemptResult | None:
+    """Return what becomes of an approval until Redis has been scanned since its question, and ask
+    for such a scan; until then nobody here knows of an older question."""
+    opened_at = entry.request.created_at
+    scan_from = opened_at + _SCAN_MARGIN
+    is_scanned = scanned_at is not None and scanned_at >= scan_from
+    if entry.published_at is not None or (is_scanned and now >= opened_at + _YOUNGEST):
+        return None
+    due_at = max(opened_at + _YOUNGEST, now + _SCAN_PAUSE)
+    if not is_scanned and now < scan_from:
+        due_at = scan_from + _SCAN_PAUSE
+    elif not is_scanned:
+        wakeup.publish(SCAN_TOPIC)
+    # Not longer, even if a clock is wrong.
+    return outbox.AttemptResult(DeliveryOutcome.PENDING, due_at=min(due_at, now + _YOUNGEST))
 
 
 def _without_unvouched(
@@ -176,19 +256,6 @@ def _repeat(
                 results[entry.pk] = _result_of(loaded, publication)
 
 
-def _outdated(entries: Sequence[OutboxEntry]) -> set[int]:
-    """Return the pks of entries whose session has a newer request.
-
-    Newer by time, not by row: requests that agents wrote to Redis are adopted in any order.
-    """
-    if not entries:
-        return set()
-    pks = [entry.pk for entry in entries]
-    with connection.cursor() as cursor:
-        cursor.execute(_OUTDATED % ", ".join(["%s"] * len(pks)), pks)
-        return {pk for (pk,) in cursor.fetchall()}
-
-
 def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
     """Return what Redis holds for each entry that is not sent for the first time, by its pk."""
     again = [entry for entry in entries if entry.attempts]
@@ -212,15 +279,35 @@ def _result_of(entry: OutboxEntry, publication: commands.Publication) -> outbox.
     """Return what a publication means for its entry."""
     match publication:
         case commands.Published(receivers):
-            outcome = DeliveryOutcome.DELIVERED if receivers else DeliveryOutcome.PENDING
-            return outbox.AttemptResult(outcome, receivers)
+            is_received = bool(receivers) or entry.is_repeated
+            is_repeated = (
+                is_received and entry.request.origin == Origin.REDIS and _is_new(entry.request)
+            )
+            is_settled = is_received and not is_repeated
+            return outbox.AttemptResult(
+                DeliveryOutcome.DELIVERED if is_settled else DeliveryOutcome.PENDING,
+                receivers,
+                is_published=True,
+                is_repeated=is_repeated,
+            )
         case commands.Superseded(named):
             outcome = _outcome_if_superseded(entry, named)
-            return outbox.AttemptResult(outcome, is_withheld=outcome is DeliveryOutcome.PENDING)
+            return outbox.AttemptResult(outcome, is_repeated=_goes_on(entry, outcome))
         case commands.TooLate():
-            return outbox.AttemptResult(DeliveryOutcome.PENDING, is_late=True)
+            pending = DeliveryOutcome.PENDING
+            return outbox.AttemptResult(pending, is_late=True, is_repeated=entry.is_repeated)
         case commands.Refused(error):
-            return outbox.AttemptResult(DeliveryOutcome.PENDING, error=error)
+            pending = DeliveryOutcome.PENDING
+            return outbox.AttemptResult(pending, error=error, is_repeated=entry.is_repeated)
+
+
+def _goes_on(entry: OutboxEntry, outcome: DeliveryOutcome) -> bool:
+    return entry.is_repeated and outcome is DeliveryOutcome.PENDING
+
+
+def _is_new(request: ApprovalRequest) -> bool:
+    """Say whether a signal of this request is repeated although it was received."""
+    return clocks.now() - request.created_at < _REPEATED_UNTIL
 
 
 def _outcome_if_superseded(entry: OutboxEntry, named: str) -> DeliveryOutcome:

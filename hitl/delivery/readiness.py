@@ -49,7 +49,11 @@ def look() -> Fault | None:
         redis_keys.signal_key(""),
     ]
     with suppress(Error):  # a database that has been away since the start is another check's
-        keys.append(redis_keys.newest_key(""))
+        keys += [
+            redis_keys.newest_key(""),
+            redis_keys.unadopted_key(""),
+            redis_keys.scanned_key(),
+        ]
     commands = [
         ("MULTI",),
         *(("SET", key, "", "EX", "1") for key in keys),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from dwp_project import clocks
@@ -14,40 +15,82 @@ from hitl.delivery.keys import NAMED_BY, Script
 from hitl.delivery.merge import MOST_MERGED_BYTES
 
 
-def clock() -> float:
-    """Return Redis's own time in seconds; raises `redis.RedisError`.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What Redis says before the database is asked: its own time in seconds, which bounds how long
+    the database's answer may be acted on; when the last complete scan of requests began; until when
+    agents may be waiting whose questions could not be adopted, by session; and the text of each
+    request's key, empty if there is none, None if it is of another type."""
 
-    Read before the database, it bounds how long the database's answer may be acted on.
-    """
+    asked_at: float
+    scanned_at: datetime | None = None
+    unadopted: dict[str, datetime] = field(default_factory=dict)
+    texts: dict[str, bytes | None] = field(default_factory=dict)
+
+
+def look(session_ids: Sequence[str] = (), request_ids: Sequence[str] = ()) -> Look:
+    """Look at Redis before the database is asked about these sessions and requests, in one round
+    trip; raises `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=False)
+    pipeline.time()
+    pipeline.mget([redis_keys.scanned_key(), *map(redis_keys.unadopted_key, session_ids)])
+    for request_id in request_ids:
+        # One byte too many is enough to see that it is too large.
+        pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_MERGED_BYTES)
+    time, moments, *texts = pipeline.execute(raise_on_error=False)
+    for answer in (time, moments):
+        if isinstance(answer, Exception):
+            raise answer
+    scanned_at, *ends = map(_moment, moments)
+    unadopted = zip(session_ids, ends, strict=True)
+    return Look(
+        float(time[0] + time[1] / 1_000_000),
+        scanned_at,
+        {session_id: until for session_id, until in unadopted if until is not None},
+        {
+            request_id: text if isinstance(text, bytes) else None
+            for request_id, text in zip(request_ids, texts, strict=True)
+        },
+    )
+
+
+def clock() -> float:
+    """Return Redis's own time in seconds; raises `redis.RedisError`."""
     seconds, microseconds = redis_client().time()
     return float(seconds + microseconds / 1_000_000)
+
+
+def note_scanned(began_at: float) -> None:
+    """Store when a complete scan of requests began, so that every question written before that is
+    adopted or refused by now; raises `redis.RedisError`."""
+    redis_client().set(redis_keys.scanned_key(), f"{began_at:.6f}", ex=redis_keys.SESSION_TTL)
+
+
+def note_unadopted(session_id: str, until: datetime) -> None:
+    """Store until when an agent of the session may be waiting whose question could not be adopted;
+    raises `redis.RedisError`."""
+    key = redis_keys.unadopted_key(session_id)
+    stored: Any = redis_client().get(key)
+    earlier = _moment(stored)
+    if earlier is None or earlier < until:
+        redis_client().set(key, f"{until.timestamp():.6f}", ex=redis_keys.REQUEST_TTL)
+
+
+def _moment(value: bytes | None) -> datetime | None:
+    try:
+        return None if value is None else datetime.fromtimestamp(float(value), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
 
 
 # Redis's clock as this process knows it; raises `redis.RedisError`.
 distant_redis = clocks.DistantClock(lambda: clocks.reading_of(clock))
 
 
-def clock_and_texts(request_ids: Sequence[str]) -> tuple[float, dict[str, bytes | None]]:
-    """Return what `clock` and `texts` return, in one round trip; raises `redis.RedisError`."""
-    pipeline = redis_client().pipeline(transaction=False)
-    pipeline.time()
-    for request_id in request_ids:
-        # One byte too many is enough to see that it is too large.
-        pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_MERGED_BYTES)
-    time, *answers = pipeline.execute(raise_on_error=False)
-    if isinstance(time, Exception):
-        raise time
-    texts = {
-        request_id: answer if isinstance(answer, bytes) else None
-        for request_id, answer in zip(request_ids, answers, strict=True)
-    }
-    return float(time[0] + time[1] / 1_000_000), texts
-
-
 def texts(request_ids: Sequence[str]) -> dict[str, bytes | None]:
     """Return the text of each request's key, empty if there is none, None if it is of another type;
     raises `redis.RedisError`."""
-    return clock_and_texts(request_ids)[1]
+    return look(request_ids=request_ids).texts
 
 
 def current_signal(session_id: str) -> str | None:

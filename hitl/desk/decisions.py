@@ -21,7 +21,7 @@ from hitl.delivery import outbox
 from hitl.desk import wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
-from hitl.states import Status
+from hitl.states import Origin, Status
 from hitl.text import sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
@@ -128,8 +128,11 @@ def decide(
         )
         return DecisionResult(decided, messages.SUCCESS, text % {"name": name, "count": missing})
     values = {"name": name, "status": Status(decided.status).label}
-    text = _("Request %(name)s is now %(status)s.")
-    return DecisionResult(decided, messages.SUCCESS, text % values)
+    text = _("Request %(name)s is now %(status)s.") % values
+    if decided.status == Status.APPROVED and decided.origin == Origin.REDIS:
+        entry = outbox.entry_of(decided.request_id)
+        text = f"{text} {wording.withheld_after(entry)}".strip() if entry else text
+    return DecisionResult(decided, messages.SUCCESS, text)
 
 
 def _name(request: ApprovalRequest) -> str:

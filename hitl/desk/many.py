@@ -10,11 +10,14 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError
-from hitl.desk import decisions, rows
+from hitl.delivery import withholding
+from hitl.desk import decisions, rows, wording
 from hitl.desk.decisions import DecisionResult
 from hitl.desk.inbox import MAX_ROWS
 from hitl.models import ApprovalRequest
+from hitl.states import Origin, Status
 
 # Chosen: no more than the inbox lists. desk/inbox.js has the same limit.
 MAX_SELECTED = MAX_ROWS
@@ -143,12 +146,22 @@ def summary(results: list[DecisionResult]) -> str:
     return sentence
 
 
-def rows_to_confirm(selection: Selection) -> list[dict[str, object]]:
+def rows_to_confirm(selection: Selection, *, is_approval: bool) -> list[dict[str, object]]:
     """Return the template context of each request on the page that asks for confirmation."""
+    pks = [
+        request.pk
+        for request in selection.requests
+        if is_approval and request.status == Status.PENDING and request.origin == Origin.REDIS
+    ]
+    withholdings = withholding.read(pks, clocks.now())
+    ends = {pk: each.until for pk, each in withholdings.items() if each.until is not None}
     return [
         {
             **rows.row_context(request),
             "item": f"{request.pk}:{selection.digests[request.pk]}",
+            "withheld": wording.withheld_before(request, ends[request.pk])
+            if request.pk in ends
+            else "",
             "has_changed": selection.digests[request.pk]
             not in (rows.shown_digests(request), request.context_digest),
         }

@@ -17,12 +17,12 @@ from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import compare_requests, decision_record
 from hitl.audit.request_digest import request_digest
-from hitl.delivery import outbox
+from hitl.delivery import outbox, withholding
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
-from hitl.models import ApprovalRequest, RejectionReason
+from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
 from hitl.policies.rules import rule_of
-from hitl.states import DeliveryOutcome, Status
+from hitl.states import DeliveryOutcome, Origin, Status
 from hitl.text import json_html, redact, sanitize
 
 # Chosen: fits beside the request without scrolling.
@@ -36,6 +36,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
     )
     is_pending = request.status == Status.PENDING
     rule = rule_of(request)
+    entry = outbox.entry_of(request.request_id)
     votes = list(request.votes.all())
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
     refusal = why_not_approve(actor, request)
@@ -58,21 +59,33 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "rule": rule,
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
-        "warning": _warning(request),
+        "warning": _warning(request, entry),
+        "withheld": _withheld(request, entry),
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
 
 
-def _warning(request: ApprovalRequest) -> str:
+def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
+    """Return that another agent could take an approval for its own, before or after it is given;
+    an empty text where none could."""
+    if entry is not None:
+        return wording.withheld_after(entry)
+    if request.status != Status.PENDING or request.origin != Origin.REDIS:
+        return ""
+    until = withholding.read([request.pk], clocks.now())[request.pk].until
+    return wording.withheld_before(request, until) if until else ""
+
+
+def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
     """Return a warning of a decision that nobody made, or an empty text."""
     if decision_record.unrecorded([request]):
         return _(
             "The audit does not have this decision: somebody changed the database. No agent is "
             "told of it."
         )
-    if outbox.outcome_of(request.request_id) == DeliveryOutcome.REFUSED:
+    if entry is not None and entry.outcome == DeliveryOutcome.REFUSED:
         return _(
             "A signal for this request was refused: the audit does not have that decision. "
             "Somebody changed the database."

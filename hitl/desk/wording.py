@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -15,10 +17,11 @@ from django.utils.translation import ngettext
 from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
 from hitl.approvals.shortages import Shortage
-from hitl.models import ApprovalRequest
+from hitl.delivery import withholding
+from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
-from hitl.states import OnTimeout
+from hitl.states import DeliveryOutcome, OnTimeout
 from hitl.text import json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
@@ -184,6 +187,46 @@ def _people_needed(shortage: Shortage) -> str:
         "%(needed)d approvers or admins are needed, %(tenant)s has %(has)d.",
         shortage.needed,
     )
+
+
+def withheld_before(request: ApprovalRequest, until: datetime) -> str:
+    """Return what an approval of a request would come to while another agent of its session may be
+    waiting, until then."""
+    first = _(
+        "Another agent may still be waiting for an earlier question of this session, until "
+        "%(time)s. It would take an approval of this question for its own."
+    )
+    if withholding.is_for_good(until, request.created_at):
+        then = _(
+            "So if you approve, the agent is not told. To let it go on, reject and have it ask "
+            "again."
+        )
+    else:
+        then = _(
+            "So if you approve, the agent is told only then. To let it go on sooner, reject and "
+            "have it ask again."
+        )
+    return f"{first} {then}" % {"time": _clock_time(until)}
+
+
+def withheld_after(entry: OutboxEntry) -> str:
+    """Return that the agent is told of its approval later or not at all; empty if it is neither."""
+    if entry.reported_outcome != DeliveryOutcome.WITHHELD:
+        return ""
+    if entry.outcome == DeliveryOutcome.WITHHELD or entry.withheld_until is None:
+        return _(
+            "The agent is not told: another agent of its session may have taken this approval for "
+            "its own. Have it ask again."
+        )
+    text = _(
+        "The agent is told only at %(time)s: until then another agent of its session may take this "
+        "approval for its own."
+    )
+    return text % {"time": _clock_time(entry.withheld_until)}
+
+
+def _clock_time(moment: datetime) -> str:
+    return date_format(timezone.localtime(moment), "H:i:s")
 
 
 def duration(seconds: int) -> str:

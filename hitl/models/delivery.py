@@ -56,6 +56,15 @@ class OutboxEntry(models.Model):
     due_at = models.DateTimeField(_("next attempt at"))
     # Why the last attempt did not reach Redis; empty if it did.
     error = models.CharField(_("last error"), max_length=255, blank=True)
+    # When Redis first published it; None if a process of the version before did.
+    published_at = models.DateTimeField(_("published at"), null=True, blank=True)
+    # Since when its agent counts as answered: a subscriber received it, or it was published again
+    # over 10 s.
+    answered_at = models.DateTimeField(_("answered at"), null=True, blank=True)
+    # Until when another agent of the session may be waiting, which would take it for its own.
+    withheld_until = models.DateTimeField(_("withheld until"), null=True, blank=True)
+    # Received, and published again nevertheless while its request is younger than 10 s.
+    is_repeated = models.BooleanField(default=False, db_default=False)
 
     objects = OutboxQuerySet.as_manager()
 
@@ -71,3 +80,19 @@ class OutboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.request} · {self.get_outcome_display()}"
+
+    @property
+    def reported_outcome(self) -> DeliveryOutcome:
+        """The outcome as clients and operators are told it: an entry that a subscriber received
+        may be sent again, and one that is withheld may be sent later."""
+        if self.outcome == DeliveryOutcome.PENDING:
+            if self.is_repeated:
+                return DeliveryOutcome.DELIVERED
+            if self.is_withheld:
+                return DeliveryOutcome.WITHHELD
+        return DeliveryOutcome(self.outcome)
+
+    @property
+    def is_withheld(self) -> bool:
+        """Whether it was never published, because another agent could have taken it for its own."""
+        return self.withheld_until is not None and self.published_at is None

@@ -185,6 +185,9 @@ class SessionOwner(models.Model):
     user_id = models.CharField(_("user"), max_length=255)
     origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Until when an agent may be waiting whose question here was refused, because the session is
+    # another tenant's: it listens on the same channel.
+    disputed_until = models.DateTimeField(_("disputed until"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("session owner")

@@ -10,6 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.desk import INBOX, LIST, Desk, Operator
+from tests.integration import redis_agents
 
 Open = Callable[..., Operator]
 CONTEXT: dict[str, Any] = {
@@ -207,3 +208,27 @@ def test_pages_of_admins_fit_into_360_pixels_and_have_no_serious_violation(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
     assert [f"{name} {text}" for name, texts in violations.items() for text in texts] == []
+
+
+def test_who_approves_what_is_withheld_is_warned_before_and_after(
+    desk: Desk, operator: Open
+) -> None:
+    session = "session_user123_1706152860"
+    for number in (1, 2):
+        redis_agents.asks(
+            desk.server.redis(), session, f"req-{number}", message=f"Delete {number}?"
+        )
+    kim = operator(viewport={"width": 1366, "height": 768})
+    page = kim.sign_in("kim")
+    expect(page.locator("#rows > .row")).to_have_count(2)
+    kim.row("Delete 2?").locator(".open").click()
+    kim.ready()
+    expect(page.locator(".withheld")).to_contain_text("the agent is not told")
+    kim.shoot("request-withheld")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    kim.shoot("request-withheld-360", whole=True)
+
+    page.click("button.approve")
+
+    expect(page.locator(".messagelist")).to_contain_text("The agent is not told: another agent")

@@ -8,6 +8,7 @@ from typing import Any
 
 import redis
 
+from hitl.adoption.scanner import Scanner
 from tests.people import REQUESTER, Person
 
 
@@ -25,6 +26,16 @@ def asks(
     request_id = request_id or f"req-{uuid.uuid4().hex[:12]}"
     writes(client, request_id, body(session_id, request_id, by=by, **members), age=age)
     waits_for(client, session_id, request_id, by=by, bare=bare)
+    return request_id
+
+
+def asked(
+    client: redis.Redis, session_id: str, request_id: str | None = None, **kwargs: Any
+) -> str:
+    """Ask three seconds ago, unless `age` says otherwise, and have Redis scanned since: a relay
+    waits for nothing before it sends an approval."""
+    request_id = asks(client, session_id, request_id, **{"age": 3.0, **kwargs})
+    Scanner().scan()
     return request_id
 
 

@@ -24,7 +24,7 @@ from hitl.adoption import scanner
 from hitl.audit import breaks, diagnose, export_file, record, search, verify
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
-from hitl.delivery import outbox, resync
+from hitl.delivery import outbox, resync, withholding
 from hitl.desk import snapshot
 from hitl.errors import ChainBroken
 from hitl.models import ApprovalRequest, OutboxEntry
@@ -260,6 +260,10 @@ WORK: dict[str, Callable[[], object]] = {
     ),
     "expiry, when nothing is due": services.expire_overdue,
     "the relay": _delivered,
+    "who else waits": lambda: withholding.read(
+        list(ApprovalRequest.objects.order_by("-id").values_list("pk", flat=True)[:50]),
+        timezone.now(),
+    ),
     "what Redis missed": resync.send_missed,
     "the scanner": lambda: scanner.Scanner()._states(
         [f"req_{number}" for number in range(1, 1000)]

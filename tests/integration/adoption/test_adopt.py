@@ -19,7 +19,7 @@ from pytest_django import Settings
 from dwp_project import clocks
 from hitl import metrics, services
 from hitl.adoption import adopt, insert, redis_requests
-from hitl.delivery import commands, parser, redis_state, relay
+from hitl.delivery import commands, outbox, parser, redis_state, relay
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -58,7 +58,8 @@ def events(request_id: str) -> list[str]:
 def test_agents_request_is_adopted_as_it_is_decided(
     api: Api, redis_client: redis.Redis, verb: str, status: str, bare: bool
 ) -> None:
-    request_id = redis_agents.asks(redis_client, SESSION, bare=bare)
+    request_id = redis_agents.asks(redis_client, SESSION, bare=bare, age=3)
+    redis_state.note_scanned(time.time())
     named = redis_client.get(f"hitl:session:{SESSION}")
     ear = Ear(redis_client, SESSION)
     path = f"/aura/hitl/requests/{request_id}/cancel" if verb == "cancel" else None
@@ -76,7 +77,7 @@ def test_agents_request_is_adopted_as_it_is_decided(
         message = ear.hear()
         assert message is not None
         assert json.loads(message)["requestId"] == request_id
-        assert OutboxEntry.objects.get().outcome == "delivered"
+        assert outbox.outcome_of(request_id) == "delivered"
     ear.close()
 
 
@@ -123,7 +124,7 @@ def test_agents_request_of_another_tenant_is_unknown(
 def test_decision_made_before_the_agent_subscribed_still_reaches_it(
     redis_client: redis.Redis,
 ) -> None:
-    request_id = redis_agents.asks(redis_client, SESSION)
+    request_id = redis_agents.asked(redis_client, SESSION)
     services.approve(request_id, factories.actor())
     ear = Ear(redis_client, SESSION)
 
@@ -559,7 +560,7 @@ def test_older_signal_is_removed_when_a_newer_request_is_adopted(
     api: Api, redis_client: redis.Redis
 ) -> None:
     key = f"hitl:signal:{SESSION}"
-    services.approve(redis_agents.asks(redis_client, SESSION, age=5), factories.actor())
+    services.approve(redis_agents.asked(redis_client, SESSION, age=5), factories.actor())
     assert redis_client.get(key) is not None
     second = redis_agents.asks(redis_client, SESSION)
 
@@ -574,7 +575,7 @@ def test_older_request_adopted_late_does_not_remove_a_newer_answer(
 ) -> None:
     older = redis_agents.asks(redis_client, SESSION, age=20)
     newer = redis_agents.asks(redis_client, SESSION, age=10)
-    services.approve(newer, factories.actor())
+    services.reject(newer, factories.actor())
     stored_signal = redis_client.get(f"hitl:signal:{SESSION}")
     assert stored_signal is not None
 
@@ -594,7 +595,7 @@ def test_late_adoption_does_not_remove_the_newest_answer(
 
     def late(requests: Sequence[ApprovalRequest]) -> None:
         monkeypatch.setattr(commands, "forget_other_signals", forget)
-        services.approve(redis_agents.asks(redis_client, SESSION), factories.actor())
+        services.reject(redis_agents.asks(redis_client, SESSION), factories.actor())
         forget(requests)
 
     monkeypatch.setattr(commands, "forget_other_signals", late)

@@ -124,7 +124,7 @@ def test_answers_to_older_questions_of_many_sessions_are_removed(redis_client: r
     answered = ask_many(redis_client, 3)
     adopt.adopt_all(answered)
     for name in answered:
-        services.approve(name, factories.actor())
+        services.reject(name, factories.actor())
     keys = [f"hitl:signal:session-s-{number}" for number in range(3)]
     assert redis_client.exists(*keys) == 3
     again = ask_many(redis_client, 2)

@@ -33,7 +33,7 @@ def test_agent_that_subscribes_by_pattern_receives_a_repeated_signal(
 
 
 def test_repeated_signal_never_reaches_a_newer_question(redis_client: redis.Redis) -> None:
-    request_id = redis_agents.asks(redis_client, SESSION)
+    request_id = redis_agents.asked(redis_client, SESSION)
     services.approve(request_id, factories.actor())
     assert turn().receivers == 0
     # Not adopted yet, and heard by pattern: neither the database nor a count tells of it.

@@ -121,7 +121,7 @@ def test_redis_that_lost_everything_gets_the_signals_again(
 def test_received_answer_is_not_sent_to_a_question_that_redis_lost(
     redis_client: redis.Redis,
 ) -> None:
-    request_id = redis_agents.asks(redis_client, SESSION)
+    request_id = redis_agents.asked(redis_client, SESSION, age=20.0)
     assert adopt.adopt_request(request_id) is not None
     ear = Ear(redis_client, SESSION)
     services.approve(request_id, factories.actor())

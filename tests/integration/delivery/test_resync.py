@@ -140,7 +140,7 @@ def test_end_during_the_resync_of_the_opening_stays_marked_as_missed(
 def test_adoption_whose_process_died_removes_the_answer_before_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = redis_agents.asks(redis_client, SESSION)
+    before = redis_agents.asked(redis_client, SESSION)
     services.approve(before, factories.actor())
     assert redis_client.exists(f"hitl:signal:{SESSION}")
     written = redis_agents.asks(redis_client, SESSION)

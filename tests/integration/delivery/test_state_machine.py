@@ -8,18 +8,21 @@ enough: the same bytes, and never another question's.
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
-from collections.abc import Callable
-from datetime import timedelta
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import redis
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -30,7 +33,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.gateway.errors import DwpError
 from dwp_project.wakeup import client as wakeup_client
 from hitl import services
@@ -39,7 +42,7 @@ from hitl.adoption.scanner import Scanner
 from hitl.approvals import opening
 from hitl.audit import record as audit_record
 from hitl.audit import verify
-from hitl.delivery import commands, outbox, publisher, redis_state, relay
+from hitl.delivery import commands, outbox, redis_state, relay, withholding
 from hitl.errors import AlreadyDecided
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import Origin, Status
@@ -57,7 +60,7 @@ MOST_STEPS = 24
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
     *((commands, name) for name in ("announce", "publish", "refresh")),
-    (redis_state, "clock_and_texts"),
+    *((redis_state, name) for name in ("look", "note_scanned")),
     *((redis_requests, name) for name in ("read_values", "waiting_requests")),
     *((redis_requests, name) for name in ("waiting_request", "request_ids")),
     (commands, "forget_other_signals"),
@@ -65,7 +68,7 @@ OF_REDIS = [
 OF_THE_REST = [
     (audit_record, "write_all"),
     (outbox, "enqueue"),
-    (publisher, "_outdated"),
+    (withholding, "read"),
     (outbox, "record_attempts"),
     (outbox, "take_due"),
     (wakeup, "publish"),
@@ -157,7 +160,8 @@ class Delivery(RuleBasedStateMachine):
         request_id = f"{self.session_id}:{len(self.ids)}"
         self._listen()
         if self.is_on_redis:
-            redis_agents.asks(self.client, self.session_id, request_id)
+            # Three seconds ago: approvals of newer questions wait.
+            redis_agents.asks(self.client, self.session_id, request_id, age=3.0)
         else:
             question = factories.question(self.session_id, request_id=request_id)
 
@@ -290,11 +294,15 @@ class Delivery(RuleBasedStateMachine):
     def _hear_the_newest(self) -> None:
         if not self.received[self.ids[-1]]:
             self.subscribe()
+        self.find(None)
         self.decide(len(self.ids) - 1, True, None)
         for _ in range(3):
             self.relay(None)
         entry = OutboxEntry.objects.get(request__request_id=self.ids[-1])
-        assert entry.outcome in ("delivered", "unheard")
+        outcomes = {"delivered", "unheard"}
+        if self.is_on_redis and len(self.ids) > 1:
+            outcomes.add("withheld")  # the agent has not heard the answer before
+        assert entry.reported_outcome in outcomes
         self.the_outcome_tells_what_was_heard()
         self.a_decision_stands_and_is_recorded_once()
 
@@ -345,3 +353,196 @@ def test_no_single_crash_loses_anything(
         if not has_died:
             return
     raise AssertionError("it never lived through it")
+
+
+# --- several agents of one session ---------------------------------------------------------
+
+
+@dataclass
+class Agent:
+    """A deployed agent: it asks, subscribes a moment later, and takes the first message."""
+
+    request_id: str
+    asked_at: float
+    ear: Ear | None = None
+    is_waiting: bool = True
+    # Rejected before it subscribed, while others were subscribed, who were counted.
+    is_overheard: bool = False
+
+
+class SharedSession(RuleBasedStateMachine):
+    """Agents on Redis that have one session id: none ever takes a yes that is for another's
+    question, and what nobody else may be waiting for arrives."""
+
+    client: redis.Redis
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._patch = pytest.MonkeyPatch()
+        self.client.flushdb()
+        self.session_id = factories.a_session_id()
+        self.agents: list[Agent] = []
+        self.dead: list[Ear] = []
+        self.passed = 0.0
+        read_values, clock = redis_requests.read_values, redis_state.clock
+        asked_at: dict[str, float] = {}
+        self._asked_at = asked_at
+
+        def read_later(ids: Sequence[str]) -> list[redis_requests.RedisValue | None]:
+            """Read questions as Redis would date them, had the time passed for it too."""
+            return [
+                value
+                and replace(
+                    value,
+                    age=value.age + self.passed - asked_at[name],
+                    written_at=value.written_at + timedelta(seconds=asked_at[name]),
+                )
+                for name, value in zip(ids, read_values(ids), strict=True)
+            ]
+
+        def later() -> datetime:
+            return timezone.now() + timedelta(seconds=self.passed)
+
+        self._patch.setattr(redis_requests, "read_values", read_later)
+        self._patch.setattr(redis_state, "clock", lambda: clock() + self.passed)
+        self._patch.setattr(clocks, "now", later)
+
+    def _listen(self) -> None:
+        for agent in self.agents:
+            messages = agent.ear.arrived() if agent.ear and agent.is_waiting else []
+            if messages:
+                signal = json.loads(messages[0])
+                agent.is_waiting = False
+                # What is not a rejection is a yes, whatever it names.
+                is_own = signal["requestId"] == agent.request_id
+                assert is_own or signal["type"] == "rejection", (agent, signal)
+
+    def _subscribe(self, agent: Agent) -> None:
+        if agent.ear is None:
+            agent.ear = Ear(self.client, self.session_id)
+
+    @initialize(has_dead=st.booleans(), subscribed=st.lists(st.booleans(), min_size=1, max_size=3))
+    def begin(self, has_dead: bool, subscribed: list[bool]) -> None:
+        """Have some ask at once; the process of an agent may have left a subscription behind."""
+        self.dead = [Ear(self.client, self.session_id)] if has_dead else []
+        for is_subscribed in subscribed:
+            self.ask(bare=False, is_subscribed=is_subscribed)
+
+    @precondition(lambda self: len(self.agents) < 5)
+    @rule(bare=st.booleans(), is_subscribed=st.booleans())
+    def ask(self, bare: bool, is_subscribed: bool) -> None:
+        for agent in self.agents:
+            if agent.is_overheard:
+                # Nothing in Redis says who received its rejection.
+                self._subscribe(agent)
+                self.relay()
+                agent.is_overheard = False
+        request_id = f"{self.session_id}:{len(self.agents)}"
+        self._asked_at[request_id] = self.passed
+        redis_agents.asks(self.client, self.session_id, request_id, bare=bare)
+        self.agents.append(Agent(request_id, self.passed))
+        if is_subscribed:
+            self._subscribe(self.agents[-1])
+
+    @precondition(lambda self: self.agents)
+    @rule(which=st.integers(0, 4))
+    def subscribe(self, which: int) -> None:
+        self._subscribe(self.agents[which % len(self.agents)])
+        self._listen()
+
+    @precondition(lambda self: self.agents)
+    @rule(which=st.integers(0, 4), is_yes=st.sampled_from([True, True, False]))
+    def decide(self, which: int, is_yes: bool) -> None:
+        agent = self.agents[which % len(self.agents)]
+        with suppress(DwpError, AlreadyDecided):
+            (services.approve if is_yes else services.reject)(agent.request_id, factories.actor())
+            agent.is_overheard = not is_yes and agent.ear is None
+        self._listen()
+
+    @rule()
+    def relay(self) -> None:
+        OutboxEntry.objects.pending().filter(
+            Q(withheld_until=None) | Q(withheld_until__lte=clocks.now())
+        ).update(due_at=timezone.now())
+        relay.send_due()
+        self._listen()
+
+    @rule(what=st.sampled_from(["scan", "expire", "empty Redis"]))
+    def happen(self, what: str) -> None:
+        # What is on Redis alone and in no hurry is found within 2 s.
+        Scanner().scan()
+        if what == "expire":
+            services.expire_overdue()
+        if what == "empty Redis":
+            self.client.flushdb()
+
+    @rule(seconds=st.sampled_from([3, 11, 60, 295]), leaves_dead=st.booleans())
+    def time_passes(self, seconds: int, leaves_dead: bool) -> None:
+        """Let time pass, in which agents subscribe, and Redis is scanned."""
+        for agent in self.agents:
+            self._subscribe(agent)
+        self.relay()
+        Scanner().scan()
+        self.passed += seconds
+        Scanner().scan()
+        for agent in self.agents:
+            if self.passed - agent.asked_at > 301:
+                agent.is_waiting = False
+                if agent.ear is not None and not leaves_dead:
+                    agent.ear.close()
+                    agent.ear = None
+
+    def teardown(self) -> None:
+        try:
+            self.time_passes(315, leaves_dead=True)
+            # Nobody else waits: two more questions are answered one after the other, each at once.
+            for _ in range(2):
+                self.ask(bare=False, is_subscribed=True)
+                agent = self.agents[-1]
+                self.passed += 3
+                Scanner().scan()
+                services.approve(agent.request_id, factories.actor())
+                self._listen()
+                assert not agent.is_waiting
+                assert outbox.outcome_of(agent.request_id) == "delivered"
+        finally:
+            self._patch.undo()
+            for ear in [*self.dead, *(agent.ear for agent in self.agents if agent.ear)]:
+                ear.close()
+            OutboxEntry.objects.all().delete()
+
+
+def run_shared_session(examples: int) -> None:
+    run_state_machine_as_test(
+        SharedSession,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=12,
+            derandomize=not EXAMPLES,
+            database=None,
+            deadline=None,
+            report_multiple_bugs=False,
+            phases=[Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+def test_no_agent_takes_the_yes_of_another_agent_of_its_session(redis_client: redis.Redis) -> None:
+    SharedSession.client = redis_client
+    run_shared_session(EXAMPLES or 25)
+
+
+def test_agent_would_take_the_yes_of_another_if_approvals_were_not_withheld(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = withholding.read
+
+    def unguarded(pks: Collection[int], now: datetime) -> dict[int, withholding.Withholding]:
+        return {pk: each._replace(until=None) for pk, each in read(pks, now).items()}
+
+    monkeypatch.setattr(withholding, "read", unguarded)
+    SharedSession.client = redis_client
+
+    with pytest.raises(AssertionError):
+        run_shared_session(EXAMPLES or 100)

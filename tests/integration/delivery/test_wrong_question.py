@@ -24,7 +24,7 @@ from dwp_project.wakeup import redis_client as product_client
 from hitl import services
 from hitl.adoption import adopt, redis_requests
 from hitl.adoption.scanner import Scanner
-from hitl.delivery import commands, relay
+from hitl.delivery import commands, redis_state, relay
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import ActorKind, Origin
 from tests import factories
@@ -50,10 +50,13 @@ def unguarded(
     return commands.Published(int(pipeline.execute()[1]))
 
 
-def ask(client: redis.Redis, kind: str, session_id: str) -> str:
+def ask(client: redis.Redis, kind: str, session_id: str, *, is_first: bool = True) -> str:
     """Ask in this kind of session and return the request's id."""
     if kind == "redis":
-        return redis_agents.asks(client, session_id, bare=random.random() < 0.5)
+        # The first three seconds ago, and Redis was scanned since: an approval waits for that.
+        is_bare, age = random.random() < 0.5, 3.0 if is_first else 0.0
+        redis_state.note_scanned(time.time() - 1)
+        return redis_agents.asks(client, session_id, bare=is_bare, age=age)
     origin, by = (
         (Origin.REST, factories.actor(REQUESTER))
         if kind == "rest"
@@ -78,7 +81,8 @@ class Talk:
         """Let `ask1`, `subscribe1`, `decide1` or the like happen, and listen."""
         number = int(event[-1]) - 1
         if event.startswith("ask"):
-            self.ids.append(ask(self.client, self.kind, self.session_id))
+            is_first = number == 0
+            self.ids.append(ask(self.client, self.kind, self.session_id, is_first=is_first))
         elif event.startswith("subscribe"):
             self.ears[number] = Ear(self.client, self.session_id)
         else:
@@ -121,12 +125,14 @@ class Talk:
         if self.kind == "redis":
             Scanner().scan()
         self.client.flushdb()
+        redis_state.note_scanned(time.time() - 1)
 
     def end(self) -> None:
         for _ in range(3):
             if OutboxEntry.objects.pending().exists():
                 self.relay()
-        settled = dict(OutboxEntry.objects.values_list("request__request_id", "outcome"))
+        entries = OutboxEntry.objects.select_related("request")
+        settled = {entry.request.request_id: entry.reported_outcome for entry in entries}
         for number, request_id in enumerate(self.ids):
             signal = OutboxEntry.objects.get(request__request_id=request_id).signal
             answers = [m for messages in self.received.values() for m in messages if m == signal]
@@ -264,7 +270,7 @@ def answers_to_the_second(client: redis.Redis, kind: str, publish: Publish) -> s
 
     def ask_again() -> Ear | None:
         time.sleep(random.uniform(0, 0.01))
-        ask(client, kind, session_id)
+        ask(client, kind, session_id, is_first=False)
         return Ear(client, session_id)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -323,6 +329,7 @@ def test_opening_in_anothers_session_is_refused_and_answers_nobody(
     records = AuditRecord.objects.filter(event="session:refused", session_id=session_id)
     assert sorted(record.actor for record in records) == sorted(by.user_id for by in others)
     assert redis_client.get(f"hitl:session:{session_id}") == named
+    Scanner().scan()
     assert services.approve(waiting, factories.actor()).status == "approved"
     assert [json.loads(message)["requestId"] for message in ear.arrived()] == [waiting]
     ear.close()

@@ -6,16 +6,21 @@ import re
 from datetime import timedelta
 
 import pytest
+import redis
 from django.contrib.auth.models import User
+from django.db import connection
 from django.http import HttpResponse
-from django.test import Client
+from django.test import Client, TestCase
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.gateway.models import Membership
 from hitl import services
+from hitl.adoption.scanner import Scanner
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from tests import factories
+from tests.integration import redis_agents
 from tests.integration.calls import browser
 from tests.integration.outages import no_database, no_redis
 from tests.people import OUTSIDER
@@ -256,3 +261,78 @@ def test_get_of_the_decision_address_decides_nothing() -> None:
 
     request.refresh_from_db()
     assert request.status == "pending"
+
+
+SHARED = "session_user123_1706152860"
+
+
+@pytest.mark.parametrize(
+    ("older_age", "before", "after"),
+    [
+        (3.5, "So if you approve, the agent is not told.", "The agent is not told: another agent"),
+        (250.0, "So if you approve, the agent is told only then.", "The agent is told only at"),
+    ],
+)
+def test_operator_is_warned_before_and_after_of_an_approval_that_is_withheld(
+    redis_client: redis.Redis, older_age: float, before: str, after: str
+) -> None:
+    redis_agents.asks(redis_client, SHARED, age=older_age)
+    redis_agents.asked(redis_client, SHARED)
+    older, newer = ApprovalRequest.objects.order_by("created_at")
+    until = timezone.localtime(older.created_at + timedelta(seconds=310)).strftime("%H:%M:%S")
+    client = signed_in()
+
+    page = client.get(page_of(newer)).content.decode()
+    assert f"an earlier question of this session, until {until}." in page
+    assert before in page
+    many = client.post(
+        f"{LIST}many/", {"decision": "approve", "item": [f"{newer.pk}:{newer.context_digest}"]}
+    ).content.decode()
+    assert before in many
+    assert "another agent" not in client.get(page_of(older)).content.decode().lower()
+
+    # A page is committed with its answer; the signal is looked at then.
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        services.approve(newer.request_id, factories.actor())
+    page = client.get(page_of(newer)).content.decode()
+    assert after in page
+    assert "withheld" in client.get("/admin/hitl/outboxentry/").content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_message_after_an_approval_says_that_the_agent_is_not_told(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.asks(redis_client, SHARED, age=3.5)
+    redis_agents.asked(redis_client, SHARED)
+    newer = ApprovalRequest.objects.latest("created_at")
+
+    message = decide(signed_in(), newer, approve="1")
+
+    assert "is now approved. The agent is not told: another agent of its session" in message
+
+
+def test_operator_is_not_warned_where_nobody_else_waits(redis_client: redis.Redis) -> None:
+    redis_agents.asked(redis_client, SHARED)
+    factories.opened("session-here")
+    factories.opened("session-here")
+    client = signed_in()
+
+    for request in ApprovalRequest.objects.all():
+        assert 'class="withheld"' not in client.get(page_of(request)).content.decode()
+
+
+def test_confirming_many_asks_once_who_else_waits(redis_client: redis.Redis) -> None:
+    for _ in range(3):
+        redis_agents.asks(redis_client, SHARED, age=3.5)
+        redis_agents.asks(redis_client, factories.a_session_id(), age=3.5)
+    Scanner().scan()
+    client, statements = signed_in(), []
+    for count in (2, 6):
+        requests = ApprovalRequest.objects.all()[:count]
+        items = [f"{request.pk}:{request.context_digest}" for request in requests]
+        with CaptureQueriesContext(connection) as queries:
+            client.post(f"{LIST}many/", {"decision": "approve", "item": items})
+        statements.append(len(queries))
+
+    assert statements[0] == statements[1]

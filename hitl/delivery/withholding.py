@@ -1,0 +1,89 @@
+"""Says which signals must not be sent: those of older requests, and approvals that another agent
+of the session could take for its own (docs/reference/wire.md, 5.3; ADR 0040).
+
+An agent on Redis takes the first message on its session's channel, whatever request it names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection
+
+from hitl.delivery import keys as redis_keys
+
+# How long after its question an agent on Redis may be waiting: 300 s that began after it was
+# written (wire.md, 5.3).
+WAITING = timedelta(seconds=310)
+# How long the agent of the approved request waits itself.
+_TERM = timedelta(seconds=redis_keys.SIGNAL_TTL)
+
+# As SQL, because each attempt asks it: to build it takes five times as long as to answer it.
+# An older question is answered if its signal was received, or published again over 10 s.
+_STATEMENT = """
+    SELECT request.id,
+           EXISTS (
+           SELECT 1 FROM hitl_approvalrequest newer
+            WHERE newer.session_id = request.session_id
+              AND (newer.created_at > request.created_at
+                   OR newer.created_at = request.created_at AND newer.id > request.id)),
+           CASE WHEN request.origin = 'redis' THEN (
+           SELECT MAX(older.created_at) FROM hitl_approvalrequest older
+             LEFT JOIN hitl_outboxentry answer ON answer.request_id = older.id
+            WHERE older.session_id = request.session_id
+              AND older.created_at > %s
+              AND older.created_at <= request.created_at
+              AND (older.created_at < request.created_at OR older.id < request.id)
+              AND older.origin = 'redis'
+              AND (answer.id IS NULL OR answer.receivers = 0 AND answer.answered_at IS NULL)) END,
+           CASE WHEN request.origin = 'redis' THEN (
+           SELECT owner.disputed_until FROM hitl_sessionowner owner
+            WHERE owner.session_id = request.session_id) END
+      FROM hitl_approvalrequest request
+     WHERE request.id IN (%s)"""
+
+
+class Withholding(NamedTuple):
+    """Whether the session has a newer request, and until when an agent may be waiting for an older
+    question of the session, which would take an approval of this one for its own."""
+
+    is_outdated: bool
+    until: datetime | None
+
+
+def read(request_pks: Collection[int], now: datetime) -> dict[int, Withholding]:
+    """Return what keeps back the signals of these requests, by their keys.
+
+    Newer and older by time, not by row: requests that agents wrote to Redis are adopted in any
+    order.
+    """
+    if not request_pks:
+        return {}
+    since = connection.ops.adapt_datetimefield_value(now - WAITING)
+    statement = _STATEMENT % ("%s", ", ".join(["%s"] * len(request_pks)))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [since, *request_pks])
+        rows = cursor.fetchall()
+    withholdings = {}
+    for pk, is_outdated, older_at, disputed_until in rows:
+        ends = [_moment(older_at) + WAITING] if older_at is not None else []
+        if disputed_until is not None:
+            ends.append(_moment(disputed_until))
+        until = max((end for end in ends if end > now), default=None)
+        withholdings[pk] = Withholding(bool(is_outdated), until)
+    return withholdings
+
+
+def is_for_good(until: datetime, created_at: datetime) -> bool:
+    """Say whether the agent of a request that was opened at `created_at` has stopped waiting by
+    `until`: then its approval is never sent."""
+    return until >= created_at + _TERM
+
+
+def _moment(value: datetime | str) -> datetime:
+    """Return a time as the database's driver returns it; SQLite has texts."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)
