@@ -522,11 +522,9 @@ def test_agent_that_rewrites_its_request_during_decisions_loses_no_member(
     agent = threading.Thread(target=rewrite)
     agent.start()
     try:
-        for request_id in list(written):
-            services.approve(request_id, factories.actor())
-        OutboxEntry.objects.filter(attempts__gt=0).exclude(error="").update(
-            due_at=ApprovalRequest.objects.earliest("created_at").created_at
-        )
+        for turn, request_id in enumerate(list(written)):
+            end = services.cancel if turn % 2 else services.approve
+            end(request_id, factories.actor())
     finally:
         has_ended.set()
         agent.join(30)
@@ -536,7 +534,7 @@ def test_agent_that_rewrites_its_request_during_decisions_loses_no_member(
         )
         relay.send_due()
 
-    for request_id, last in written.items():
+    for turn, (request_id, last) in enumerate(written.items()):
         result = stored(redis_client, request_id)
-        assert result["status"] == "approved"
+        assert result["status"] == ("cancelled" if turn % 2 else "approved")
         assert [number for number in range(last + 1) if f"n{number}" not in result] == []
