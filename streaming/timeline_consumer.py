@@ -17,7 +17,7 @@ from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
 from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
-from hitl.models import ID_PATTERN
+from hitl.models import is_id
 from streaming import log, timeline
 from streaming.models import Session
 
@@ -34,7 +34,7 @@ class TimelineConsumer(OperatorConsumer):
     """`GET /admin/streaming/session/<session_id>/timeline/?after=<sequence>`."""
 
     async def answer(self) -> None:
-        if not ID_PATTERN.fullmatch(self._session_id):
+        if not is_id(self._session_id):
             raise NotFound  # PostgreSQL refuses a NUL
         try:
             session = await self._session()

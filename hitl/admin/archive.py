@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.operators import operator_at
+from hitl.desk import wording
 from hitl.models import ApprovalRequest
 from hitl.text import sanitize
 
@@ -105,7 +106,10 @@ class ActionFilter(admin.SimpleListFilter):
         tenant = named if named in tenants else next(iter(tenants), None)
         newest = ApprovalRequest.objects.filter(tenant_id=tenant).order_by("-id")
         actions = newest.values_list("action_type", flat=True)[:_NEWEST_SAMPLED]
-        return [(action, sanitize.plain(action)) for action in sorted(set(actions))]
+        return [
+            (action, sanitize.plain(action) or wording.action(action))
+            for action in sorted(set(actions))
+        ]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         value = self.value()

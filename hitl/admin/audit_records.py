@@ -27,6 +27,8 @@ from hitl.states import AuditEvent
 from hitl.text import dates, sanitize
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
+# Characters of a field of a search: those of the longest id.
+_MOST_SEARCHED = 512
 # The fields of a search, as the form and the links name them.
 _SEARCH_FIELDS = ("from", "to", "actor", "event", "action", "request")
 
@@ -59,7 +61,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
     def get_urls(self) -> list[Any]:
         view = self.admin_site.admin_view
         return [
-            path("request/<str:request_id>/", view(self.request_view), name="hitl_book_request"),
+            # In the query: an id may have a slash or be `..`. Older links have it in the path.
+            path("request/", view(self.request_view), name="hitl_book_request"),
+            path("request/<str:request_id>/", view(self.request_view)),
             path("checkpoint/", view(self.checkpoint_view), name="hitl_book_checkpoint"),
             *super().get_urls(),
         ]
@@ -89,9 +93,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "hitl/book/records.html", context)
 
     def _search_context(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
-        sent = {name: request.GET.get(name, "").strip()[:255] for name in _SEARCH_FIELDS}
+        sent = {name: request.GET.get(name, "").strip()[:_MOST_SEARCHED] for name in _SEARCH_FIELDS}
         # Older links name the request `q`.
-        sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:255]
+        sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:_MOST_SEARCHED]
         before = request.GET.get("before", "")
         is_time_wrong = False
         try:
@@ -132,11 +136,11 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             else "",
         }
 
-    def request_view(self, request: HttpRequest, request_id: str) -> HttpResponse:
+    def request_view(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
         """Show one request with its votes, its signal and its audit records."""
         approval_request = (
             permissions.visible_to(operator_at(request))
-            .filter(request_id=request_id)
+            .filter(request_id=request_id or request.GET.get("id", ""))
             .select_related("policy", "outbox_entry")
             .prefetch_related("votes")
             .first()
@@ -151,7 +155,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "title": _("History of a request"),
             "opts": self.opts,
             "approval_request": approval_request,
-            "action": sanitize.marked(approval_request.action_type),
+            "request_id": sanitize.marked(approval_request.request_id),
+            "session_id": sanitize.marked(approval_request.session_id),
+            "action": sanitize.marked(approval_request.action_type or "-"),
             "requester": sanitize.marked(approval_request.user_id),
             "votes": [
                 (vote, sanitize.marked(vote.user_id)) for vote in approval_request.votes.all()
@@ -222,6 +228,7 @@ def _row_context(record: AuditRecord) -> dict[str, Any]:
         details = {"": record.details}
     return {
         "record": record,
+        "request_id": sanitize.marked(record.request_id) if record.request_id else "",
         "actor": sanitize.marked(record.actor or "-"),
         "action": sanitize.marked(record.action_type) if record.action_type else "",
         "address": sanitize.marked(record.source_address) if record.source_address else "",

@@ -18,7 +18,7 @@ from hitl import services
 from hitl.admin import archive
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.approvals import permissions
-from hitl.desk import decisions, many, one, rows, script_texts
+from hitl.desk import decisions, many, one, rows, script_texts, wording
 from hitl.desk import inbox as inboxes
 from hitl.models import ApprovalRequest
 from hitl.policies import reasons
@@ -109,7 +109,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             context = one.page_context(services.settle(obj), operator_at(request))
             context["texts"] = script_texts.as_json()
             # Several are open in tabs: the title says which is which.
-            context["title"] = sanitize.plain(obj.message.strip()[:80] or obj.action_type)
+            context["title"] = sanitize.plain(obj.message.strip()[:80]) or wording.action(
+                obj.action_type
+            )
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **context}
         )
@@ -245,7 +247,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if not text:
             return queryset, False
         tenants = self.visible_tenants(operator_at(request))
-        return queryset.filter(pk__in=archive.search(tenants, text)), False
+        # An id may begin or end with a space.
+        keys = archive.search(tenants, text) or archive.search(tenants, search_term)
+        return queryset.filter(pk__in=keys), False
 
 
 def _posted_reason(request: HttpRequest, tenants: set[str]) -> str:

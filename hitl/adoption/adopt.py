@@ -88,12 +88,13 @@ def _parse(
     request_id: str, value: redis_requests.RedisValue, *, is_known: bool
 ) -> WrittenRequest | None:
     try:
-        return parse_request(request_id, value.text)
+        written = parse_request(request_id, value.text)
     except Malformed as exc:
         if not is_known and _is_new_value(request_id, value.text):
             metrics.malformed_requests.inc()
             logger.warning("malformed_request", request_id=request_id[:200], why=str(exc))
         return None
+    return written if written.is_pending else None
 
 
 def _is_new_value(request_id: str, text: bytes) -> bool:

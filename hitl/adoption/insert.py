@@ -20,7 +20,7 @@ from hitl.audit import record
 from hitl.audit.request_digest import opening_details
 from hitl.delivery import after_commit, resync
 from hitl.delivery.parser import WrittenRequest
-from hitl.models import ID_PATTERN, ApprovalRequest, AuditRecord
+from hitl.models import ApprovalRequest, AuditRecord, is_id
 from hitl.policies import rules
 from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
@@ -53,7 +53,7 @@ def adopt_new(questions: Iterable[NewRequest]) -> dict[str, ApprovalRequest]:
 def known_requests(request_ids: Iterable[str]) -> dict[str, ApprovalRequest]:
     """Return the requests that the database knows, by their ids."""
     # Only possible ids are looked up: PostgreSQL refuses a NUL.
-    ids = [name for name in request_ids if ID_PATTERN.fullmatch(name)]
+    ids = [name for name in request_ids if is_id(name)]
     requests = ApprovalRequest.objects.filter(request_id__in=ids).order_by() if ids else ()
     return {request.request_id: request for request in requests}
 

@@ -15,7 +15,7 @@ from rest_framework.request import Request
 
 from dwp_project.gateway.errors import InvalidValue
 from hitl.approvals import permissions
-from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models import ApprovalRequest, is_id
 from hitl.states import Status
 
 PAGE_SIZE = 50  # wire.md, 3.5
@@ -39,7 +39,7 @@ def page_of(request: Request, tenant_id: str) -> tuple[list[ApprovalRequest], st
             )
         requests = requests.filter(status=status)
     if session_id := request.query_params.get("sessionId"):
-        if not ID_PATTERN.fullmatch(session_id):
+        if not is_id(session_id):
             return [], None
         requests = requests.filter(session_id=session_id)
     if cursor := request.query_params.get("cursor"):

@@ -14,11 +14,13 @@ from dwp_project.gateway.openapi import (
     record,
 )
 from dwp_project.jsontext import compact, digest
-from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models import ApprovalRequest
 from hitl.models.policies import MOST_APPROVALS
+from hitl.models.requests import MAX_ID_BYTES
 from hitl.states import DECIDED, Origin, Status
 
-_ID: Schema = {"type": "string", "pattern": f"^{ID_PATTERN.pattern}$"}
+# Not only what REST may open: agents on Redis build ids from any text.
+_ID: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
 _REASON = member("string", "Why not; `User rejected` where nobody gave a reason.")
 
 
@@ -46,7 +48,9 @@ APPROVAL_REQUEST = component(
             "userId": member("string", "Who asks; may decide as well as an approver."),
             "tenantId": {"type": "string"},
             "actionType": member("string", "What the agent wants to do, such as `delete_mail`."),
-            "context": member("object", "The particulars of the action.", additionalProperties={}),
+            "context": member(
+                {}, "The particulars of the action: an object, or what an agent on Redis wrote."
+            ),
             "status": {"type": "string", "enum": list(Status.values)},
             "createdAt": _milliseconds("When it was asked"),
             "approvedBy": member("string", "Once approved: who said yes."),

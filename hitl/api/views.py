@@ -26,7 +26,7 @@ from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
 from hitl.audit import decision_record
 from hitl.delivery import outbox, redis_state, wire
-from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models import ApprovalRequest, is_id
 from hitl.states import Origin, Status
 
 Decide = Callable[[Actor], ApprovalRequest]
@@ -185,7 +185,7 @@ class OneRequestView(RequestView):
 @schema.signal
 class SignalView(RequestView):
     def get(self, request: Request, session_id: str) -> Response:
-        if not ID_PATTERN.fullmatch(session_id):
+        if not is_id(session_id):
             raise errors.SessionNotFound
         tenant_id = self.identity(request).tenant_id
         # First of all: a foreign session with a signal must take no more work than an unknown one.
@@ -211,7 +211,7 @@ def _request_of(signal: str, tenant_id: str) -> ApprovalRequest | None:
         request_id = parse(signal)["requestId"]
     except (InvalidJSON, KeyError, TypeError):
         return None
-    if not (isinstance(request_id, str) and ID_PATTERN.fullmatch(request_id)):
+    if not (isinstance(request_id, str) and is_id(request_id)):
         return None
     return permissions.visible_in(tenant_id).filter(request_id=request_id).first()
 

@@ -20,7 +20,7 @@ from dwp_project.outages import DATABASE_AWAY
 from hitl import errors
 from hitl.actors import Actor
 from hitl.approvals import refusals
-from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models import ApprovalRequest, is_id
 
 logger = get_logger(__name__)
 
@@ -83,7 +83,7 @@ def record(request_id: str, actor: Actor, now: datetime, *, tried: str) -> None:
     The record is in the deployment's own chain: in the actor's, it would reveal that there is
     such a request. It is written later, and at once where no server answers, as in a command.
     """
-    if not ID_PATTERN.fullmatch(request_id):
+    if not is_id(request_id):
         return
     decision = ForeignDecision(request_id, actor, tried)
     if isinstance(current_request(), ASGIRequest):

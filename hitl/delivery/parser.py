@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import InvalidJSON, digest, parse
-from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models import ApprovalRequest, is_id
+from hitl.models.requests import MAX_WRITTEN_ACTION_LENGTH
 from hitl.states import Status
 
 # A larger value is refused: the size of a body that REST takes (wire.md, 2).
 MOST_BYTES = 256 * 1024
-# The limits of REST (wire.md, 3.5), because operators read both kinds of requests.
-_MAX_ACTION = 128
+# The limit of REST (wire.md, 3.5), because operators read both kinds of requests.
 _MAX_MESSAGE = 10_000
+# PostgreSQL refuses a row whose tenant and action do not fit into one entry of an index, of 2,704
+# bytes; some are taken by the columns beside them.
+_MAX_INDEXED_BYTES = 2_600
 
 
 class Malformed(Exception):
@@ -32,40 +34,44 @@ class WrittenRequest:
     user_id: str
     action_type: str
     message: str
-    context: Mapping[str, Any]
+    # Any JSON value.
+    context: Any
     agent_id: str
+    # If not, it was decided elsewhere, or by us and read back.
+    is_pending: bool
 
 
-def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
-    """Return the request that an agent wrote, or None if it has ended; raises `Malformed`."""
-    if not ID_PATTERN.fullmatch(request_id):
-        raise Malformed("its id has characters that no request id has")
-    if len(text) > MOST_BYTES:
-        raise Malformed("it is larger than 256 KiB")
+def parse_request(request_id: str, text: bytes, *, most_bytes: int = MOST_BYTES) -> WrittenRequest:
+    """Return the request that an agent wrote under this id; raises `Malformed`."""
+    if not is_id(request_id):
+        raise Malformed("its id is not one that a request has")
+    if len(text) > most_bytes:
+        raise Malformed(f"it is larger than {most_bytes // 1024} KiB")
     try:
         body = parse(text)
     except InvalidJSON as exc:
         raise Malformed(str(exc)) from exc
     if not isinstance(body, dict):
         raise Malformed("it is no JSON object")
-    if body.get("requestId", request_id) != request_id:
+    named = body.get("requestId")
+    if named is not None and _text_of(named) != request_id:
         raise Malformed("its requestId is not that of its key")
-    context = body.get("context")
-    context = {} if context is None else context
-    if not isinstance(context, dict):
-        raise Malformed("its context is no JSON object")
-    if body.get("status", Status.PENDING) != Status.PENDING:
-        # Decided elsewhere, or by us and read back.
-        return None
     session_id = body.get("sessionId")
-    if not (isinstance(session_id, str) and ID_PATTERN.fullmatch(session_id)):
+    if not (isinstance(session_id, str) and is_id(session_id)):
         raise Malformed("it has no usable sessionId")
-    for member in ("tenantId", "userId"):
-        if not is_identifier(body.get(member)):
+    tenant_id, user_id = _text_of(body.get("tenantId")), _text_of(body.get("userId"))
+    for member, text in (("tenantId", tenant_id), ("userId", user_id)):
+        if not is_identifier(text):
             raise Malformed(f"it has no usable {member}")
     action = body.get("actionType")
-    if not (isinstance(action, str) and 0 < len(action) <= _MAX_ACTION and action.isprintable()):
-        raise Malformed("it has no usable actionType")
+    action = "" if action is None else action
+    if not (
+        isinstance(action, str)
+        and len(action) <= MAX_WRITTEN_ACTION_LENGTH
+        and "\0" not in action
+        and len(f"{tenant_id}{action}".encode()) <= _MAX_INDEXED_BYTES
+    ):
+        raise Malformed("its actionType is unusable")
     message = body.get("message") or ""
     if not (isinstance(message, str) and len(message) <= _MAX_MESSAGE and "\0" not in message):
         raise Malformed("its message is unusable")
@@ -73,13 +79,20 @@ def parse_request(request_id: str, text: bytes) -> WrittenRequest | None:
     return WrittenRequest(
         request_id=request_id,
         session_id=session_id,
-        tenant_id=body["tenantId"],
-        user_id=body["userId"],
+        tenant_id=tenant_id,
+        user_id=user_id,
         action_type=action,
         message=message,
-        context=context,
+        context=body.get("context", {}),
         agent_id=str(agent_id) if is_identifier(agent_id) else "",
+        is_pending=body.get("status", Status.PENDING) == Status.PENDING,
     )
+
+
+def _text_of(value: Any) -> Any:
+    """Return an integer as text, because some agents write ids as numbers; else the value."""
+    is_integer = isinstance(value, int) and not isinstance(value, bool)
+    return str(value) if is_integer else value
 
 
 def is_same(known: ApprovalRequest, written: WrittenRequest) -> bool:

@@ -18,6 +18,7 @@ from dwp_project.gateway.models import role_in
 from hitl import errors, services
 from hitl.actors import Actor, operator_actor
 from hitl.delivery import outbox
+from hitl.desk import wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
 from hitl.states import Status
@@ -133,6 +134,6 @@ def decide(
 
 def _name(request: ApprovalRequest) -> str:
     """Return the request's message in one line, and its id."""
-    text = " ".join(request.message.split()) or request.action_type
+    text = " ".join(request.message.split()) or request.action_type or wording.action("")
     cut = text if len(text) <= _MAX_NAME_LENGTH else f"{text[: _MAX_NAME_LENGTH - 1]}…"
-    return f"“{sanitize.plain(cut)}” ({request.request_id})"
+    return f"“{sanitize.plain(cut)}” ({sanitize.plain(request.request_id)})"

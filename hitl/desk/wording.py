@@ -53,7 +53,8 @@ def action(action_type: str) -> str:
     """Return an action type in words: "Delete mail" for `delete_mail`."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
     words = re.sub(r"[_.\-]+", " ", words).strip()
-    return sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
+    text = sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
+    return text if text.strip() else _("No action named")
 
 
 def headline(request: ApprovalRequest) -> SafeString:

@@ -10,6 +10,7 @@ from hitl.models.requests import (
     ApprovalRequestQuerySet,
     SessionOwner,
     Vote,
+    is_id,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "RejectionReason",
     "SessionOwner",
     "Vote",
+    "is_id",
 ]

@@ -35,8 +35,8 @@ class AuditRecord(models.Model):
     tenant_id = models.CharField(_("tenant"), max_length=255, blank=True)
     sequence = models.BigIntegerField(_("sequence"))
     event = models.CharField(_("event"), max_length=32, choices=AuditEvent.choices)
-    request_id = models.CharField(_("request"), max_length=128, blank=True)
-    session_id = models.CharField(_("session"), max_length=128, blank=True)
+    request_id = models.CharField(_("request"), max_length=512, blank=True)
+    session_id = models.CharField(_("session"), max_length=512, blank=True)
     actor = models.CharField(_("actor"), max_length=255)
     actor_kind = models.CharField(_("kind of actor"), max_length=16, choices=ActorKind.choices)
     channel = models.CharField(_("channel"), max_length=8, choices=Channel.choices)
@@ -48,7 +48,7 @@ class AuditRecord(models.Model):
     # Defaults in the database, because processes of the last version write during an update.
     form = models.PositiveSmallIntegerField(default=1, db_default=1)
     action_type = models.CharField(
-        _("action"), max_length=128, blank=True, default="", db_default=""
+        _("action"), max_length=512, blank=True, default="", db_default=""
     )
     # Canonical JSON of further facts, as a reason or a session's owner.
     details = models.TextField(_("details"), default="{}")

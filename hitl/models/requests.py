@@ -10,11 +10,21 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.jsontext import digest, parse
-from hitl.models.policies import MAX_ACTION_LENGTH, Policy
+from hitl.models.policies import Policy
 from hitl.states import DECIDED, Channel, Origin, Status
 
-# Ids of requests and sessions (docs/reference/wire.md, 3.5).
+# An id of a request or a session that is opened over REST (docs/reference/wire.md, 3.5).
 ID_PATTERN = re.compile(r"[A-Za-z0-9._:~@-]{1,128}")
+# The longest id, and the longest action, that is adopted from Redis (wire.md, 3.5 and 5.3).
+MAX_ID_BYTES = MAX_WRITTEN_ACTION_LENGTH = 512
+# No control characters, and no half of a surrogate pair, which no database takes.
+_OPAQUE_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]+")
+
+
+def is_id(text: str) -> bool:
+    """Say whether a request or a session may have this id; agents on Redis build theirs from any
+    user's id (wire.md, 3.5)."""
+    return _OPAQUE_ID.fullmatch(text) is not None and len(text.encode()) <= MAX_ID_BYTES
 
 
 class ApprovalRequestQuerySet(models.QuerySet["ApprovalRequest"]):
@@ -37,13 +47,13 @@ class ApprovalRequest(models.Model):
     `status` changes only in `hitl.services`, from `pending` to one final state.
     """
 
-    request_id = models.CharField(_("request id"), max_length=128, unique=True)
-    session_id = models.CharField(_("session"), max_length=128)
+    request_id = models.CharField(_("request id"), max_length=MAX_ID_BYTES, unique=True)
+    session_id = models.CharField(_("session"), max_length=MAX_ID_BYTES)
     tenant_id = models.CharField(_("tenant"), max_length=255)
     user_id = models.CharField(_("requester"), max_length=255)
     origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)
     agent_id = models.CharField(_("agent"), max_length=255, blank=True)
-    action_type = models.CharField(_("action"), max_length=MAX_ACTION_LENGTH)
+    action_type = models.CharField(_("action"), max_length=MAX_WRITTEN_ACTION_LENGTH)
     message = models.TextField(_("message"), blank=True)
     # JSON text, not a JSON column: every database keeps the text as it was, to the order of its
     # members.
@@ -163,7 +173,7 @@ class SessionOwner(models.Model):
     Redis keys carry no tenant, so anybody who may open a request in it could answer its agent.
     """
 
-    session_id = models.CharField(_("session"), max_length=128, unique=True)
+    session_id = models.CharField(_("session"), max_length=MAX_ID_BYTES, unique=True)
     tenant_id = models.CharField(_("tenant"), max_length=255)
     user_id = models.CharField(_("user"), max_length=255)
     origin = models.CharField(_("origin"), max_length=8, choices=Origin.choices)

@@ -9,7 +9,7 @@ import pytest
 from hitl.actors import Actor, clock_actor
 from hitl.audit import triggers
 from hitl.delivery import wire
-from hitl.models import ID_PATTERN, ApprovalRequest
+from hitl.models import ID_PATTERN, ApprovalRequest, is_id
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, ActorKind, AuditEvent, Channel, Status
 
 NOON = datetime(2026, 1, 16, 12, 0, 0, 123_900, tzinfo=UTC)
@@ -54,6 +54,25 @@ def test_id_may_be(name: str) -> None:
 )
 def test_id_may_not_be(name: str) -> None:
     assert not ID_PATTERN.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("req_1", "../x", "a b", " ", "🙂", "가", "a/b", "²", "a+b@x.com", "DOMAIN\\kim"),
+        *("x" * 512, "🙂" * 128, "a\u2028b", "a\u202eb", "%2F", '"', "{}"),
+    ],
+)
+def test_id_from_redis_may_be(name: str) -> None:
+    assert is_id(name)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "x" * 513, "🙂" * 129, "a\n", "\x00", "a\x1fb", "a\x7f", "a\x80", "a\x9fb", "\ud800"],
+)
+def test_id_from_redis_may_not_be(name: str) -> None:
+    assert not is_id(name)
 
 
 # --- representation (wire.md, 3.3 and 5.2) ------------------------------------------------

@@ -12,7 +12,7 @@ from dwp_project.gateway.tokens import is_identifier
 from dwp_project.jsontext import canonical
 from hitl.approvals import shortages
 from hitl.desk import wording
-from hitl.models.policies import MAX_ACTION_LENGTH
+from hitl.models.requests import MAX_WRITTEN_ACTION_LENGTH
 from hitl.policies import rules
 from hitl.policies.rules import PolicyMatch, Rule
 from hitl.states import OnTimeout
@@ -33,8 +33,8 @@ class Command(BaseCommand):
         tenant, action = options["tenant"], options["action"]
         if not is_identifier(tenant):
             raise CommandError("A tenant id is printable text without spaces around it.")
-        if not (0 < len(action) <= MAX_ACTION_LENGTH and action.isprintable()):
-            raise CommandError("An action type is 1 to 128 printable characters.")
+        if len(action) > MAX_WRITTEN_ACTION_LENGTH:
+            raise CommandError("An action type is at most 512 characters.")
         matches = rules.explain(tenant, action)
         if options["json"]:
             self.stdout.write(canonical(_as_json(tenant, action, matches)))
@@ -44,18 +44,19 @@ class Command(BaseCommand):
 
 
 def _as_text(tenant: str, action: str, matches: list[PolicyMatch]) -> list[str]:
+    name = sanitize.plain(action) or "an action without a name"
     heading = "Asked for now, it would ask this:"
     folded = lookalikes.fold(action)
     spelling = [f"It is compared as {sanitize.plain(folded)}."] if folded != action else []
     if not matches:
-        lines = [f"No policy of {tenant} matches {action}: the default applies.", *spelling]
+        lines = [f"No policy of {tenant} matches {name}: the default applies.", *spelling]
         return [*lines, heading, *_in_words(Rule())]
     first, *others = matches
-    rule = rules.rule_as_of(first.policy)
+    rule, read_as = rules.rule_as_of(first.policy), sanitize.plain(first.read_as)
     lines = [
-        f"{first.policy} of {tenant} applies to {action}: {first.why}.",
+        f"{first.policy} of {tenant} applies to {name}: {first.why}.",
         *spelling,
-        *([f"{first.policy} reads it as {first.read_as}."] if first.read_as != action else []),
+        *([f"{first.policy} reads it as {read_as}."] if first.read_as != action else []),
         heading,
         *_in_words(rule),
         *(wording.shortage(shortage) for shortage in shortages.of_rule(tenant, rule)),
@@ -67,7 +68,7 @@ def _as_text(tenant: str, action: str, matches: list[PolicyMatch]) -> list[str]:
 
 
 def _reading(match: PolicyMatch, action: str) -> str:
-    return f" (reads it as {match.read_as})" if match.read_as != action else ""
+    return f" (reads it as {sanitize.plain(match.read_as)})" if match.read_as != action else ""
 
 
 def _in_words(rule: Rule) -> list[str]:

@@ -13,6 +13,7 @@ from hitl.audit import compare, diagnose, triggers, verify
 from hitl.audit.compare import ComparedTenant
 from hitl.audit.difference import ComparedKind
 from hitl.audit.verify import Verdict
+from hitl.text import sanitize
 
 # What the command ends with (commands.md); 1 is a break or a difference.
 _UNCHECKED = 2
@@ -142,7 +143,7 @@ class Command(BaseCommand):
             name = tables.tenant_id or "(deployment)"
             self.stdout.write(f"  tables of {name} and audit: {says} ({rows})")
         for difference in tables.differences:
-            self.stdout.write(f"  {difference}")
+            self.stdout.write(f"  {sanitize.plain(str(difference))}")
         if tables.totals.not_comparable:
             rows = _counts(tables.totals.not_comparable)
             self.stdout.write(f"  not comparable, because older records say too little: {rows}")

@@ -215,25 +215,29 @@ MALFORMED: dict[str, bytes | str] = {
     "65 levels in the context": _body().replace("3}", "[" * 65 + "]" * 65 + "}"),
     "1 MB": _body(message="x" * 1_000_000),
     "another requestId": _body(requestId="req-other"),
-    "a requestId that is a number": _body(requestId=7),
-    "a context that is a list": _body(context=[1]),
-    "a context that is text": _body(context="{}"),
+    "another requestId that is a number": _body(requestId=7),
+    "a requestId that is true": _body(requestId=True),
     "no sessionId": _without("sessionId"),
-    "a sessionId of odd characters": _body(sessionId="a b"),
+    "an empty sessionId": _body(sessionId=""),
+    "a sessionId with a line break": _body(sessionId="a\nb"),
     "a sessionId with NUL": _body(sessionId="a\0b"),
-    "a sessionId too long": _body(sessionId="s" * 129),
+    "a sessionId with a C1 control character": _body(sessionId="a\x85b"),
+    "a sessionId too long": _body(sessionId="s" * 513),
+    "a sessionId of too many bytes": _body(sessionId="홍" * 171),
     "a sessionId that is a number": _body(sessionId=7),
     "no tenantId": _without("tenantId"),
     "an empty tenantId": _body(tenantId=""),
     "a tenantId with NUL": _body(tenantId="tenant1\0"),
-    "a tenantId that is a number": _body(tenantId=1),
+    "a tenantId that is a fraction": _body(tenantId=1.5),
+    "a tenantId that is true": _body(tenantId=True),
     "no userId": _without("userId"),
     "a userId too long": _body(userId="u" * 256),
     "a userId that is an object": _body(userId={}),
-    "no actionType": _without("actionType"),
     "an actionType with NUL": _body(actionType="x\0"),
-    "an actionType too long": _body(actionType="x" * 129),
+    "an actionType too long": _body(actionType="x" * 513),
     "an actionType that is a list": _body(actionType=["x"]),
+    "an actionType that is an empty list": _body(actionType=[]),
+    "more than an index takes": _body(tenantId="🏢" * 255, actionType="🙂" * 512),
     "a message with NUL": _body(message="a\0b"),
     "a message too long": _body(message="x" * 10_001),
     "a message that is a number": _body(message=5),
@@ -282,17 +286,18 @@ def test_session_key_of_another_kind_does_not_stop_an_adoption(
 
 def test_values_at_their_bounds_are_adopted(api: Api, redis_client: redis.Redis) -> None:
     at_the_bounds: dict[str, Any] = {
-        "actionType": "x" * 128,
+        "actionType": "x" * 512,
         "message": "x" * 10_000,
         "context": None,
         "agentId": "a" * 300,
         "unheard": {"of": [None, True, 1.5]},
     }
-    redis_agents.asks(redis_client, "s" * 128, "r" * 128, **at_the_bounds)
+    redis_agents.asks(redis_client, "s" * 512, "r" * 512, **at_the_bounds)
 
-    document = json.loads(api.get(f"/aura/hitl/requests/{'r' * 128}", REQUESTER).data)
+    document = json.loads(api.get(f"/aura/hitl/requests/{'r' * 512}", REQUESTER).data)
 
-    assert (document["context"], len(document["message"])) == ({}, 10_000)
+    assert (document["context"], len(document["message"])) == (None, 10_000)
+    assert (len(document["sessionId"]), len(document["actionType"])) == (512, 512)
 
 
 def test_request_decided_elsewhere_is_no_question(api: Api, redis_client: redis.Redis) -> None:

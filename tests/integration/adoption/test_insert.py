@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 import time
@@ -20,7 +21,7 @@ from hitl.adoption import adopt, insert, redis_requests
 from hitl.adoption.scanner import Scanner
 from hitl.audit import record as audit_record
 from hitl.audit import verify
-from hitl.delivery.parser import WrittenRequest
+from hitl.delivery.parser import parse_request
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, SessionOwner
 from hitl.states import AuditEvent, Origin
 from tests import factories
@@ -63,7 +64,7 @@ def test_requests_adopted_together_end_up_as_if_adopted_alone(redis_client: redi
         "refused": redis_agents.asks(redis_client, "session-ours"),
         "theirs": redis_agents.asks(redis_client, "session-theirs", by=OUTSIDER),
         "ended": redis_agents.asks(redis_client, "session-ended", status="approved"),
-        "malformed": redis_agents.asks(redis_client, "session-odd", context=[]),
+        "malformed": redis_agents.asks(redis_client, "session-odd", actionType=[]),
         "a list": "req-list",
         "no id": "req odd\0",
         "missing": "req-missing",
@@ -196,7 +197,7 @@ def test_id_that_is_taken_in_another_session_meanwhile_does_not_stop_the_others(
 
 def as_read(name: str, session_id: str) -> insert.NewRequest:
     """Return what an agent asks in a session under a name, as Redis has just told it."""
-    written = WrittenRequest(name, session_id, "tenant1", "user123", "delete_mail", "", {}, "")
+    written = parse_request(name, json.dumps(redis_agents.body(session_id, name)).encode())
     return insert.NewRequest(written, redis_requests.RedisValue(b"{}", 0.0, timezone.now(), True))
 
 

@@ -39,12 +39,18 @@ odd_id = pytest.mark.parametrize("odd", ODD_IDS.values(), ids=ODD_IDS.keys())
         ("POST", "/aura/hitl/approve/{}"),
         ("POST", "/aura/hitl/reject/{}"),
         ("POST", "/aura/hitl/requests/{}/cancel"),
-        ("GET", "/aura/hitl/signals/{}"),
         ("POST", "/aura/sessions/{}/cancel"),
     ],
 )
 def test_odd_id_in_a_path_is_not_found(api: Api, method: str, path: str, odd: str) -> None:
     answer = api.send(method, path.format(quote(odd, safe="")), REQUESTER)
+
+    assert answer.refusal == (404, "E1004")
+
+
+@pytest.mark.parametrize("odd", ["a\x00b", "abc\n", "a\x7f", "a\x85", "x" * 513, "홍" * 171])
+def test_session_that_cannot_be_has_no_signals(api: Api, odd: str) -> None:
+    answer = api.get(f"/aura/hitl/signals/{quote(odd, safe='')}", REQUESTER)
 
     assert answer.refusal == (404, "E1004")
 

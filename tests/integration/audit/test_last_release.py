@@ -24,6 +24,7 @@ from hitl.audit.hashing import hash_of
 from hitl.background import comparison
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord
 from tests import factories
+from tests.integration import redis_agents
 from tests.integration.audit.tamperings import run
 from tests.integration.audit.test_tamperings import KEY, verified
 
@@ -89,6 +90,20 @@ def test_pending_requests_are_decided_and_ended_ones_read(
 
     assert decided.status == "approved"
     assert [request.status for request in ended] == ["approved", "rejected", "expired"]
+    assert verified()[:2] == (0, set())
+
+
+def test_longest_ids_and_actions_of_agents_are_adopted(
+    old_apps: Any, redis_client: redis.Redis
+) -> None:
+    session_id, request_id, action = "s" * 512, "r" * 512, "x" * 512
+    redis_agents.asks(redis_client, session_id, request_id, actionType=action)
+
+    assert services.approve(request_id, factories.actor()).status == "approved"
+
+    entry = AuditRecord.objects.get(event="request:approved", request_id=request_id)
+    assert (entry.session_id, entry.action_type) == (session_id, action)
+    assert (triggers.missing(connection), triggers.changed(connection)) == ([], [])
     assert verified()[:2] == (0, set())
 
 

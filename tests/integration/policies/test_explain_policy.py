@@ -111,7 +111,7 @@ def test_it_names_a_policy_that_nobody_can_satisfy() -> None:
     assert json.loads(explained(TENANT, "pay_x", "--json"))["shortages"] == [words]
 
 
-@pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, ""), (TENANT, "x" * 129)])
+@pytest.mark.parametrize(("tenant", "action"), [(" ", "pay"), (TENANT, "x" * 513)])
 def test_it_refuses_what_cannot_be_asked(tenant: str, action: str) -> None:
-    with pytest.raises(CommandError, match=r"is printable text|is 1 to 128"):
+    with pytest.raises(CommandError, match=r"is printable text|at most 512"):
         explained(tenant, action)
