@@ -6,7 +6,7 @@ copy refreshed, an older signal removed. What is only read is in `hitl.delivery.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,11 @@ from dwp_project.jsontext import InvalidJSON, compact
 from dwp_project.wakeup import redis_client
 from hitl.audit import decision_record
 from hitl.delivery import keys as redis_keys
+from hitl.delivery import merge, redis_state
 from hitl.delivery.keys import NAMED_BY, Script
 from hitl.delivery.wire import document
 from hitl.models import ApprovalRequest
-from hitl.states import Status
+from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
 
@@ -50,7 +51,8 @@ class TooLate:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing was published: a key has another type, or a context was changed by hand."""
+    """Nothing was published: a key has another type, a context was changed by hand, or an agent
+    wrote its request again."""
 
     error: str
 
@@ -62,8 +64,23 @@ _HAS_ENDED = """
 local function has_ended(text, id)
   if not text then return false end
   local ok, body = pcall(cjson.decode, text)
-  return ok and type(body) == 'table' and body.requestId == id
-    and body.status ~= nil and body.status ~= 'pending'
+  if not ok or type(body) ~= 'table' or body.status == nil or body.status == 'pending' then
+    return false
+  end
+  local named = body.requestId
+  return named == nil or named == cjson.null or id_in(body, text) == id
+end
+"""
+
+# Brings the request's key up to date, and says whether it is: not if it was read before and holds
+# something else by now.
+_SET_REQUEST = """
+local function set_request()
+  local held = redis.call('GET', request_key)
+  if held == request then return true end
+  if is_read == '1' and (held or '') ~= read then return false end
+  redis.call('SET', request_key, request, 'EX', request_ttl)
+  return true
 end
 """
 
@@ -135,16 +152,17 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> None:
     )
 
 
-# The request's own key is always updated. The signal is set and published only until `valid_until`
-# and only if the session waits for nothing or for this request. An agent subscribes late and takes
-# whatever comes first, so a late or repeated signal must never reach a newer question.
+# The request's own key is always updated; if its agent has rewritten it since it was read, nothing
+# is done until the decision is merged into the new text. The signal is set and published only until
+# `valid_until` and only if the session waits for nothing or for this request. An agent subscribes
+# late and takes whatever comes first, so a late or repeated signal must never reach a newer
+# question.
 _PUBLISH = Script(
     NAMED_BY
     + _IS_PAST
+    + _SET_REQUEST
     + """
-if redis.call('GET', request_key) ~= request then
-  redis.call('SET', request_key, request, 'EX', request_ttl)
-end
+if not set_request() then return -2 end
 if is_past(valid_until) then return -1 end
 local named = named_by(redis.call('GET', session_key))
 if named and named ~= request_id then return named end
@@ -152,18 +170,30 @@ redis.call('SET', signal_key, signal, 'EX', signal_ttl)
 return redis.call('PUBLISH', channel, signal)
 """,
     keys=("request_key", "session_key", "signal_key", "channel"),
-    arguments=("request", "signal", "request_id", "signal_ttl", "request_ttl", "valid_until"),
+    arguments=(
+        *("request", "read", "is_read", "signal", "request_id"),
+        *("signal_ttl", "request_ttl", "valid_until"),
+    ),
 )
 
 
-def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float) -> Publication:
+def publish(
+    request: ApprovalRequest,
+    signal: str,
+    *,
+    seconds: int,
+    asked_at: float,
+    texts: Mapping[str, bytes | None] | None = None,
+) -> Publication:
     """Set the signal's key for `seconds` and publish `signal`, in one atomic step.
 
     `asked_at` is what `clock` returned before the database said that no newer request is
-    known. Raises `redis.RedisError` if Redis cannot be reached.
+    known, and `texts` what was read with it. Raises `redis.RedisError` if Redis cannot be reached.
     """
+    texts = _agents_texts([request], texts)
     try:
-        return _publication_of(_PUBLISH.run(**_arguments(request, signal, seconds, asked_at)))
+        arguments = _arguments(request, signal, seconds, asked_at, texts)
+        return _publication_of(_PUBLISH.run(**arguments))
     except (ResponseError, InvalidJSON) as exc:
         # Redis answers: only this signal cannot be published.
         return Refused(str(exc))
@@ -172,15 +202,17 @@ def publish(request: ApprovalRequest, signal: str, *, seconds: int, asked_at: fl
 def publish_all(
     publications: Sequence[tuple[ApprovalRequest, str, int]], *, asked_at: float
 ) -> list[Publication]:
-    """Do what `publish` does for many in one round trip, each independent of the others.
+    """Do what `publish` does for many in one round trip, and one that reads the texts of agents,
+    each independent of the others.
 
     `publications` gives request, signal and seconds.
     """
-    calls: list[dict[str, str]] = []
+    texts = _agents_texts([request for request, _, _ in publications])
+    calls: list[dict[str, str | bytes]] = []
     unreadable: dict[int, Publication] = {}
     for number, (request, signal, seconds) in enumerate(publications):
         try:
-            calls.append(_arguments(request, signal, seconds, asked_at))
+            calls.append(_arguments(request, signal, seconds, asked_at, texts))
         except InvalidJSON as exc:
             unreadable[number] = Refused(str(exc))
     answers = iter(_PUBLISH.run_all(calls))
@@ -190,29 +222,62 @@ def publish_all(
     ]
 
 
-def _arguments(
-    request: ApprovalRequest, signal: str, seconds: int, asked_at: float
-) -> dict[str, str]:
+def _agents_texts(
+    requests: Sequence[ApprovalRequest], known: Mapping[str, bytes | None] | None = None
+) -> Mapping[str, bytes | None]:
+    """Return what the keys hold of those requests that agents wrote, unless it is known; raises
+    `redis.RedisError`."""
+    ids = [request.request_id for request in requests if request.origin == Origin.REDIS]
+    known = known or {}
+    unknown = [request_id for request_id in ids if request_id not in known]
+    return {**known, **redis_state.texts(unknown)} if unknown else known
+
+
+def _copy(request: ApprovalRequest, texts: Mapping[str, bytes | None]) -> dict[str, str | bytes]:
+    """Return what to write into the request's key, and what it replaces.
+
+    What an agent wrote is kept, with the end set in it. If it is gone, or asks something else, the
+    request as the database has it replaces it: nobody said yes to another question.
+    """
+    read = texts.get(request.request_id) if request.origin == Origin.REDIS else None
+    is_whole = read is not None and len(read) <= merge.MOST_MERGED_BYTES
+    merged = merge.merged(request, read) if read and is_whole else None
     return {
         "request_key": redis_keys.request_key(request.request_id),
+        "request": compact(document(request)) if merged is None else merged,
+        "read": read if read and is_whole else "",
+        "is_read": "1" if is_whole else "0",
+        "request_ttl": str(redis_keys.REQUEST_TTL),
+    }
+
+
+def _arguments(
+    request: ApprovalRequest,
+    signal: str,
+    seconds: int,
+    asked_at: float,
+    texts: Mapping[str, bytes | None],
+) -> dict[str, str | bytes]:
+    return {
+        **_copy(request, texts),
         "session_key": redis_keys.session_key(request.session_id),
         "signal_key": redis_keys.signal_key(request.session_id),
         "channel": redis_keys.channel_of(request.session_id),
-        "request": compact(document(request)),
         "signal": signal,
         "request_id": request.request_id,
         "signal_ttl": str(seconds),
-        "request_ttl": str(redis_keys.REQUEST_TTL),
         "valid_until": f"{asked_at + VALID_SECONDS:.6f}",
     }
 
 
 def _publication_of(answer: Any) -> Publication:
-    """Return what a script's answer means: it is the receivers, -1, or the name in the key."""
+    """Return what a script's answer means: the receivers, -1 or -2, or the name in the key."""
     if isinstance(answer, ResponseError):
         return Refused(str(answer))
     if isinstance(answer, bytes):
         return Superseded(answer.decode("utf-8", "replace"))
+    if answer == -2:
+        return Refused("its agent has written the request again meanwhile")
     return TooLate() if answer < 0 else Published(int(answer))
 
 
@@ -257,7 +322,8 @@ def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> l
 # A request that still waits is not written over its own end, which may have been committed and
 # sent to Redis meanwhile.
 _REFRESH = Script(
-    _HAS_ENDED
+    NAMED_BY
+    + _HAS_ENDED
     + """
 if has_ended(redis.call('GET', request_key), request_id) then return 0 end
 redis.call('SET', request_key, request, 'EX', request_ttl)
@@ -268,11 +334,30 @@ return 1
 )
 
 
+_END = Script(
+    _SET_REQUEST + "return set_request() and 1 or 0",
+    keys=("request_key",),
+    arguments=("request", "read", "is_read", "request_ttl"),
+)
+# Chosen: an agent hardly writes one request again several times within milliseconds.
+_MERGES = 5
+
+
 def refresh(request: ApprovalRequest) -> None:
     """Bring the request's own key up to date, after a vote, an escalation or its end, unless the
-    audit does not have that end; raises `redis.RedisError`."""
+    audit does not have that end; raises `redis.RedisError`.
+
+    What an agent wrote changes only with its end.
+    """
+    if request.origin == Origin.REDIS and request.status == Status.PENDING:
+        return
     if _is_unrecorded(request):
         return
+    if request.origin == Origin.REDIS:
+        for _ in range(_MERGES):
+            if _END.run(**_copy(request, _agents_texts([request]))):
+                return
+        raise ResponseError("its agent writes the request again and again")
     key, text = redis_keys.request_key(request.request_id), compact(document(request))
     if request.status == Status.PENDING:
         _REFRESH.run(

@@ -66,13 +66,13 @@ class Script:
         ]
         self.text = "\n".join([*declared, body])
 
-    def run(self, **values: str) -> Any:
+    def run(self, **values: str | bytes) -> Any:
         """Run the script; raises `redis.RedisError`."""
         keys, arguments = self._in_order(values)
         # register_script sends the digest and falls back to the text where Redis lacks it.
         return redis_client().register_script(self.text)(keys=keys, args=arguments)
 
-    def run_all(self, calls: Iterable[Mapping[str, str]]) -> list[Any]:
+    def run_all(self, calls: Iterable[Mapping[str, str | bytes]]) -> list[Any]:
         """Run the script once for each call's values, in one round trip; return what each
         answered, or the `redis.ResponseError` it met. Raises `redis.RedisError` if Redis cannot
         be reached."""
@@ -83,28 +83,37 @@ class Script:
             pipeline.eval(self.text, len(keys), *keys, *arguments)
         return pipeline.execute(raise_on_error=False)
 
-    def _in_order(self, values: Mapping[str, str]) -> tuple[list[str], list[str]]:
+    def _in_order(
+        self, values: Mapping[str, str | bytes]
+    ) -> tuple[list[str | bytes], list[str | bytes]]:
         if values.keys() != {*self._keys, *self._arguments}:
             raise TypeError(f"the script takes {self._keys} and {self._arguments}")
         return [values[name] for name in self._keys], [values[name] for name in self._arguments]
 
 
+# id_in: the requestId of a JSON object, which agents also write as a number; nil if it has none.
+# The digits are the text's own, because cjson rounds large numbers.
 # named_by: the request that the value of a session's key names: JSON with a requestId, a JSON
 # string, or a bare id. For JSON of any other shape it is ''.
 # is_of: whether a JSON text belongs to that request.
 NAMED_BY = """
+local function id_in(body, text)
+  if type(body.requestId) == 'string' then return body.requestId end
+  if type(body.requestId) ~= 'number' then return nil end
+  for digits in string.gmatch(text, '"requestId"%s*:%s*(-?%d+)') do
+    if tonumber(digits) == body.requestId then return digits end
+  end
+  return string.format('%.0f', body.requestId)
+end
 local function named_by(waiting)
   if not waiting then return nil end
   local ok, named = pcall(cjson.decode, waiting)
-  if ok and type(named) == 'table' then
-    if type(named.requestId) == 'number' then return string.format('%.0f', named.requestId) end
-    return type(named.requestId) == 'string' and named.requestId or ''
-  end
+  if ok and type(named) == 'table' then return id_in(named, waiting) or '' end
   if ok and type(named) == 'string' then return named end
   return waiting
 end
 local function is_of(text, id)
   local ok, body = pcall(cjson.decode, text)
-  return ok and type(body) == 'table' and body.requestId == id
+  return ok and type(body) == 'table' and id_in(body, text) == id
 end
 """

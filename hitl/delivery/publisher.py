@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from django.db import connection
+from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks
@@ -15,7 +16,7 @@ from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
 from hitl.delivery import commands, outbox, redis_state
 from hitl.delivery import keys as redis_keys
-from hitl.models import ID_PATTERN, ApprovalRequest, OutboxEntry
+from hitl.models import ApprovalRequest, OutboxEntry, is_id
 from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
@@ -76,7 +77,13 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
     """Send entries whose time is not over; put the result of each into `results`, as long as Redis
     can be reached."""
     # Redis's time first: the database's answer may be acted on for `VALID_SECONDS` from then.
-    asked_at = redis_state.clock()
+    asked_at, texts = redis_state.clock_and_texts(
+        [
+            entry.request.request_id
+            for entry in entries
+            if entry.request.origin == Origin.REDIS and not entry.attempts
+        ]
+    )
     entries = _without_unvouched(entries, results)
     outdated, states = _outdated(entries), _key_states(entries)
     idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
@@ -92,7 +99,11 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
             lost.append(entry)
         else:
             publication = commands.publish(
-                entry.request, outbox.text_of(entry), seconds=_ttl(entry), asked_at=asked_at
+                entry.request,
+                outbox.text_of(entry),
+                seconds=_ttl(entry),
+                asked_at=asked_at,
+                texts=texts,
             )
             results[entry.pk] = _result_of(entry, publication)
     # What Redis lost in a restart, in one round trip: nobody listens for these signals yet.
@@ -191,7 +202,7 @@ def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
 def _refresh(entry: OutboxEntry) -> None:
     try:
         commands.refresh(entry.request)
-    except InvalidJSON as exc:
+    except (InvalidJSON, ResponseError) as exc:
         logger.error("request_unreadable", request_id=entry.request.request_id, error=str(exc))
 
 
@@ -220,7 +231,7 @@ def _outcome_if_superseded(entry: OutboxEntry, named: str) -> DeliveryOutcome:
     request = entry.request
     older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
     # Only possible ids are looked up: PostgreSQL refuses a NUL.
-    if not (ID_PATTERN.fullmatch(named) and older.filter(request_id=named).exists()):
+    if not (is_id(named) and older.filter(request_id=named).exists()):
         return _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
     if request.origin != Origin.REDIS:
         commands.announce(request, instead_of=named)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
+from hitl.delivery.merge import MOST_MERGED_BYTES
 
 
 def clock() -> float:
@@ -17,6 +18,29 @@ def clock() -> float:
     """
     seconds, microseconds = redis_client().time()
     return float(seconds + microseconds / 1_000_000)
+
+
+def clock_and_texts(request_ids: Sequence[str]) -> tuple[float, dict[str, bytes | None]]:
+    """Return what `clock` and `texts` return, in one round trip; raises `redis.RedisError`."""
+    pipeline = redis_client().pipeline(transaction=False)
+    pipeline.time()
+    for request_id in request_ids:
+        # One byte too many is enough to see that it is too large.
+        pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_MERGED_BYTES)
+    time, *answers = pipeline.execute(raise_on_error=False)
+    if isinstance(time, Exception):
+        raise time
+    texts = {
+        request_id: answer if isinstance(answer, bytes) else None
+        for request_id, answer in zip(request_ids, answers, strict=True)
+    }
+    return float(time[0] + time[1] / 1_000_000), texts
+
+
+def texts(request_ids: Sequence[str]) -> dict[str, bytes | None]:
+    """Return the text of each request's key, empty if there is none, None if it is of another type;
+    raises `redis.RedisError`."""
+    return clock_and_texts(request_ids)[1]
 
 
 def current_signal(session_id: str) -> str | None:

@@ -81,7 +81,7 @@ def send_missed() -> None:
 def _send(request: ApprovalRequest) -> None:
     if request.origin != Origin.REDIS:
         return commands.announce(request)
-    # Its session's key is its agent's own, and so is its text until something has changed here.
-    if request.status != Status.PENDING or request.approvals or request.escalated_at:
+    # Its session's key is its agent's own, and so is its text until its end.
+    if request.status != Status.PENDING:
         commands.refresh(request)
     drop_older_signals(request)

@@ -23,14 +23,7 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
         "status": str(request.status),
         "createdAt": milliseconds(request.created_at),
     }
-    if request.decided_at is not None and request.status == Status.APPROVED:
-        body |= {"approvedBy": request.decided_by, "approvedAt": milliseconds(request.decided_at)}
-    if request.decided_at is not None and request.status == Status.REJECTED:
-        body |= {
-            "rejectedBy": request.decided_by,
-            "rejectedAt": milliseconds(request.decided_at),
-            "reason": request.reason,
-        }
+    body |= end_members(request)
     if request.message:
         body["message"] = request.message
     body |= {
@@ -40,6 +33,20 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
     }
     if request.policy is not None and request.policy.min_approvals > 1:
         body |= _votes(request)
+    return body
+
+
+def end_members(request: ApprovalRequest) -> dict[str, Any]:
+    """Return the members that say how the request stands, and who decided it when."""
+    body: dict[str, Any] = {"status": str(request.status)}
+    if request.decided_at is not None and request.status == Status.APPROVED:
+        body |= {"approvedBy": request.decided_by, "approvedAt": milliseconds(request.decided_at)}
+    if request.decided_at is not None and request.status == Status.REJECTED:
+        body |= {
+            "rejectedBy": request.decided_by,
+            "rejectedAt": milliseconds(request.decided_at),
+            "reason": request.reason,
+        }
     return body
 
 

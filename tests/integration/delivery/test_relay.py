@@ -192,7 +192,7 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
     monkeypatch.setattr(relay, "_batch", 8)
     # What nobody heard is not due again before this turn ends, however slow the machine is.
     monkeypatch.setattr(outbox, "_FIRST_PAUSE", 60.0)
-    taken, publish, now = [], commands.publish, redis_state.clock
+    taken, publish, now = [], commands.publish, redis_state.clock_and_texts
     take_due = outbox.take_due
 
     def take(*args: Any) -> list[OutboxEntry]:
@@ -202,10 +202,10 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
     # A machine so slow that the third publication after a look comes too late.
     since_look = 0
 
-    def look() -> float:
+    def look(request_ids: list[str]) -> Any:
         nonlocal since_look
         since_look = 0
-        return now()
+        return now(request_ids)
 
     def slowly(*args: Any, **kwargs: Any) -> commands.Publication:
         nonlocal since_look
@@ -214,7 +214,7 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
         return publish(*args, **kwargs | late)
 
     monkeypatch.setattr(outbox, "take_due", take)
-    monkeypatch.setattr(redis_state, "clock", look)
+    monkeypatch.setattr(redis_state, "clock_and_texts", look)
     monkeypatch.setattr(commands, "publish", slowly)
 
     relay.send_due()

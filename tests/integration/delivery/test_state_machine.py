@@ -57,7 +57,7 @@ MOST_STEPS = 24
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
     *((commands, name) for name in ("announce", "publish", "refresh")),
-    (redis_state, "clock"),
+    (redis_state, "clock_and_texts"),
     *((redis_requests, name) for name in ("read_values", "waiting_requests")),
     *((redis_requests, name) for name in ("waiting_request", "request_ids")),
     (commands, "forget_other_signals"),

@@ -41,7 +41,7 @@ guarded: Publish = commands.publish
 
 
 def unguarded(
-    request: ApprovalRequest, signal: str, *, seconds: int, asked_at: float
+    request: ApprovalRequest, signal: str, *, seconds: int, **_: object
 ) -> commands.Publication:
     """Publish as would be obvious: set the key, send the message."""
     pipeline = product_client().pipeline(transaction=True)
