@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import redis
 
-from hitl import services
+from dwp_project.offload import run_sync
+from hitl import errors, services
 from hitl.adoption.scanner import Scanner
-from hitl.audit import verify
+from hitl.approvals import foreign
+from hitl.audit import verify, verify_export
+from hitl.audit.export_format import Format
 from hitl.delivery import relay, resync
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.policies import rules
 from tests import factories
 from tests.integration import redis_agents
+from tests.integration.audit.exports import exported, keys
 from tests.integration.calls import Api, browser
 from tests.integration.ears import Ear
-from tests.people import APPROVER, REQUESTER
+from tests.integration.exchange import call
+from tests.people import APPROVER, OUTSIDER, REQUESTER
 from tests.ruling import a_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,6 +106,34 @@ def test_opaque_session_is_listed_and_its_signal_read(
     if "/" not in name:
         signal = json.loads(api.get(f"/aura/hitl/signals/{session}", REQUESTER).data)
         assert (signal["requestId"], signal["status"]) == (request_id, "rejected")
+
+
+@pytest.mark.parametrize("kind", [kind for kind, name in IDS.items() if "/" not in name])
+async def test_opaque_request_is_waited_for(
+    redis_client: redis.Redis, fresh_hub: None, kind: str
+) -> None:
+    name = IDS[kind]
+    redis_agents.asks(redis_client, name, name)
+    path = f"/aura/hitl/requests/{quote(name, safe='')}/wait?timeout=30"
+    waiting = asyncio.create_task(call("GET", path, REQUESTER))
+    await asyncio.sleep(0.2)
+
+    await run_sync(services.approve, name, factories.actor())
+
+    answer = await waiting
+    assert (answer.status, answer.data["requestId"]) == (200, name)
+    assert answer.data["status"] == "approved"
+
+
+def test_foreign_decision_on_an_opaque_request_is_audited(redis_client: redis.Redis) -> None:
+    redis_agents.asks(redis_client, "session_u/1", "r 홍/1")
+    Scanner().scan()
+
+    with pytest.raises(errors.RequestNotFound):
+        services.approve("r 홍/1", factories.actor(OUTSIDER))
+
+    foreign.write_waiting()
+    assert AuditRecord.objects.get(event="decision:refused").request_id == "r 홍/1"
 
 
 @ids
@@ -199,6 +234,21 @@ def milliseconds() -> int:
 
 def compact_members(members: dict[str, Any]) -> str:
     return json.dumps(members, separators=(",", ":"), ensure_ascii=False)[1:-1]
+
+
+@pytest.mark.parametrize("form", [Format.JSONL, Format.CSV])
+def test_export_has_odd_ids_and_actions_and_verifies(
+    redis_client: redis.Redis, tmp_path: Path, form: Format
+) -> None:
+    for number, name in enumerate(IDS.values()):
+        redis_agents.asks(redis_client, name, name, actionType=f"=a\r{number}\n\x1b\x85\u2028")
+    assert Scanner().scan() == len(IDS)
+
+    path = tmp_path / "export.zip"
+    exported(path, form)
+
+    export = verify_export.verify(path, keys())
+    assert export.manifest["records"] >= len(IDS)
 
 
 @pytest.mark.parametrize("missing", ["requestId", "actionType", "context", "status"])
@@ -472,11 +522,9 @@ def test_agent_that_rewrites_its_request_during_decisions_loses_no_member(
     agent = threading.Thread(target=rewrite)
     agent.start()
     try:
-        for request_id in list(written):
-            services.approve(request_id, factories.actor())
-        OutboxEntry.objects.filter(attempts__gt=0).exclude(error="").update(
-            due_at=ApprovalRequest.objects.earliest("created_at").created_at
-        )
+        for turn, request_id in enumerate(list(written)):
+            end = services.cancel if turn % 2 else services.approve
+            end(request_id, factories.actor())
     finally:
         has_ended.set()
         agent.join(30)
@@ -486,7 +534,7 @@ def test_agent_that_rewrites_its_request_during_decisions_loses_no_member(
         )
         relay.send_due()
 
-    for request_id, last in written.items():
+    for turn, (request_id, last) in enumerate(written.items()):
         result = stored(redis_client, request_id)
-        assert result["status"] == "approved"
+        assert result["status"] == ("cancelled" if turn % 2 else "approved")
         assert [number for number in range(last + 1) if f"n{number}" not in result] == []

@@ -226,3 +226,22 @@ def test_late_announcement_does_not_remove_a_newer_answer(redis_client: redis.Re
     commands.announce(older)
 
     assert redis_client.get(f"hitl:signal:{SESSION}") == signal
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        '{"requestId":7,"status":"approved"}',
+        '{"requestId":null,"status":"approved"}',
+        '{"status":"approved"}',
+    ],
+)
+def test_late_announcement_does_not_replace_an_end_without_a_textual_id(
+    redis_client: redis.Redis, end: str
+) -> None:
+    request = factories.opened(SESSION, request_id="7")
+    redis_client.set("hitl:request:7", end)
+
+    commands.announce(request)
+
+    assert redis_client.get("hitl:request:7") == end

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from django.test import Client
@@ -84,10 +85,13 @@ async def test_timeline_of_another_tenant_is_not_there() -> None:
     assert answer.status == 404
 
 
-async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_back() -> None:
+@pytest.mark.parametrize("session_id", ["session-elsewhere", "session_홍 길동+a@x.com_1"])
+async def test_timeline_of_a_session_elsewhere_says_that_it_is_no_use_to_come_back(
+    session_id: str,
+) -> None:
     desk = await run_sync(cookie)
-    asked = await run_sync(factories.opened)
-    path = f"/admin/streaming/session/{asked.session_id}/timeline/"
+    await run_sync(factories.opened, session_id)
+    path = f"/admin/streaming/session/{quote(session_id, safe='')}/timeline/"
     outside = await run_sync(lambda: factories.opened(by=OUTSIDER))
 
     answer = await call("GET", path, headers=desk)
