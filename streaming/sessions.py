@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from dwp_project import clocks, wakeup
 from dwp_project.jsontext import compact
@@ -36,6 +36,17 @@ class Prompt:
 
 def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
     """Create a session of this user for `prompt`, leased to this process, which must start it."""
+    while True:
+        key = events.new_key()
+        try:
+            return _create(prompt, key, tenant_id=tenant_id, user_id=user_id)
+        except IntegrityError:
+            if not Session.objects.with_event_key(key).exists():
+                raise
+            # Another session has drawn this key, so that it is drawn again.
+
+
+def _create(prompt: Prompt, key: int, *, tenant_id: str, user_id: str) -> Session:
     session_id = f"session_{uuid.uuid4().hex}"
     with transaction.atomic():
         services.claim_session(session_id, tenant_id, user_id, Origin.AGENT)
@@ -51,6 +62,7 @@ def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
             context_text=compact(prompt.context),
             thread_id=prompt.thread_id,
             created_at=clocks.now(),
+            key=key,
             **leases.new_lease(),
         )
         session.refresh_from_db(fields=["lease_expires_at"])  # computed by the database's clock
@@ -67,10 +79,12 @@ def find_by_cursor(
     cursor = events.cursor_of(last_event_id)
     if cursor is None:
         return None
-    session_pk, sequence = cursor
-    session = Session.objects.filter(
-        pk=session_pk, tenant_id=tenant_id, user_id=user_id, last_sequence__gte=sequence
-    ).first()
+    session_key, sequence = cursor
+    session = (
+        Session.objects.with_event_key(session_key)
+        .filter(tenant_id=tenant_id, user_id=user_id, last_sequence__gte=sequence)
+        .first()
+    )
     if session is None or session.prompt != prompt:
         return None
     return session, sequence
