@@ -3,23 +3,24 @@
 #
 #   deploy/move-to-postgresql.sh postgres://dwp:password@127.0.0.1/dwp
 #
-# Run it where `manage.py` is, with the environment of the processes: DATABASE_URL is the database
-# that is left, the argument the new one, which must be empty. Stop every process before. Ends with
-# 0 once every row is the same in both and the audit holds; otherwise the old database is what
-# counts, unchanged. Both have to be migrated by this version; the new one is.
+# Run it with the environment of the processes: DATABASE_URL is the database that is left, the
+# argument the new one, which must be empty. Stop every process before. Ends with 0 once every row
+# is the same in both and the audit holds; otherwise the old database is what counts, unchanged. The
+# old one has to be migrated by this version; the new one is.
 # PYTHON is the Python of the processes, by default .venv/bin/python. TMPDIR needs room for twice
 # what `dumpdata` writes.
 set -eu
 umask 077
 
 manage() { "${PYTHON:-.venv/bin/python}" manage.py "$@"; }
-manage_new() { DATABASE_URL=$new manage "$@"; }
+manage_new() { (DATABASE_URL=$new && export DATABASE_URL && manage "$@"); }
 # In one order, because each database has its own for some of them.
 dump() { "$1" dumpdata --format jsonl --output "$2" --verbosity 0 && LC_ALL=C sort -o "$2" "$2"; }
 stop() { echo "$*" >&2; exit 1; }
 
 [ $# -eq 1 ] || stop "usage: $0 DATABASE_URL-of-the-new-database"
 new=$1
+cd "$(dirname "$0")/.."
 [ "$new" != "${DATABASE_URL:-}" ] || stop "The new database is the one that DATABASE_URL names."
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -27,6 +27,12 @@ END = AgentEvent("end", {"message": "", "status": "completed"})
 PROMPT = "Delete 3 mails"
 
 
+@pytest.fixture(autouse=True)
+def same_deployment_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database forgets the new id with the test, and so has to the process."""
+    monkeypatch.setattr(identity, "_current", identity._current)
+
+
 def renew(**options: bool) -> str:
     output = io.StringIO()
     call_command("renew_deployment", stdout=output, **options)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from django.core.management import call_command
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from hitl import services
@@ -114,6 +117,15 @@ def test_session_of_a_version_before_keeps_its_ids(session: Session) -> None:
     assert session_of(str(events.event_id(session.pk, 1))) == (session, 1)
     assert session_of(str(with_key)) is None
     assert replay.read(session.pk, 0).frames.startswith(f"id: {session.pk << 20 | 1}\n".encode())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_update_writes_no_row_of_a_session() -> None:
+    sql = io.StringIO()
+    call_command("sqlmigrate", "streaming", "0003", stdout=sql)
+
+    statements = [line.split()[:2] for line in sql.getvalue().splitlines() if line.endswith(";")]
+    assert statements == [["BEGIN;"], ["ALTER", "TABLE"], ["CREATE", "UNIQUE"], ["COMMIT;"]]
 
 
 def test_event_id_leads_nobody_elses_client_anywhere(session: Session) -> None:
