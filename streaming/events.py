@@ -159,6 +159,6 @@ def cursor_of(text: str | None) -> tuple[int, int] | None:
 
 # The smallest session key that is drawn. Below are the primary keys of sessions that have none.
 FIRST_KEY = 2**32
-# A million events for each session, in an id below 2^53 (docs/adr/0038).
+# A million events for each session, in an id below 2^53 (docs/adr/0041).
 SEQUENCE_BITS = 20
 MAX_SEQUENCE = 2**SEQUENCE_BITS - 1
