@@ -135,6 +135,12 @@ DATABASES = {
     )
 }
 
+# What `dumpdata` writes is exact, so that what is signed still verifies where it is loaded.
+SERIALIZATION_MODULES = {
+    "json": "dwp_project.dumps.exact_json",
+    "jsonl": "dwp_project.dumps.exact_jsonl",
+}
+
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "dwp_project.wakeup.layer.ChannelLayer",

@@ -92,6 +92,7 @@ class AuditEvent(models.TextChoices):
     CHECKPOINTS_REWRITTEN = "checkpoints:rewritten", _("lost checkpoint file written again")
     BREAK_ACKNOWLEDGED = "audit:break_acknowledged", _("break of the audit chain acknowledged")
     BASELINE = "audit:baseline", _("state of the tables written down")
+    DEPLOYMENT_RENEWED = "deployment:renewed", _("restored or copied database put to use")
 
 
 # The audit events by which a request comes to be.

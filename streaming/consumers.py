@@ -21,6 +21,7 @@ from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
 from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
 from streaming import events, log, replay, runner, sessions
+from streaming.models import Session
 from streaming.serializers import MessageQuery, PromptBody
 
 logger = get_logger(__name__)
@@ -41,7 +42,7 @@ class StreamConsumer(ApiConsumer):
 
     clock = staticmethod(time.monotonic)
 
-    async def stream(self, session_pk: int, after: int, identity: Identity) -> None:
+    async def stream(self, session: Session, after: int, identity: Identity) -> None:
         """Send the session's events after sequence `after`; cut when the token has run out or its
         account has ended, so that the client comes back with a new one. The session runs on
         (wire.md, 4.3)."""
@@ -49,10 +50,10 @@ class StreamConsumer(ApiConsumer):
         lifetime = asyncio.timeout(identity.claims.accepted_until - time.time())
         try:
             # Subscribe before the first read: what commits in between then causes a wake-up.
-            async with lifetime, hub().subscribe(log.wake_topic(session_pk)) as subscription:
+            async with lifetime, hub().subscribe(log.wake_topic(session.pk)) as subscription:
                 await self.begin()
                 await subscription.confirmed(CONFIRM_SECONDS)
-                await self._follow(session_pk, after, subscription)
+                await self._follow(session, after, subscription)
         except TokenInvalid:
             return await self.cut()
         except TimeoutError:
@@ -88,13 +89,13 @@ class StreamConsumer(ApiConsumer):
         except DATABASE_AWAY as exc:
             logger.warning("database_away", error=str(exc).strip())
 
-    async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
+    async def _follow(self, session: Session, after: int, subscription: Subscription) -> None:
         """Send every event after sequence `after` once, in order, up to the session's last.
 
         Raises `TokenInvalid` if the token's account has ended.
         """
         sent_at = time.monotonic()
-        page = await _read(session_pk, after)
+        page = await _read(session.pk, after)
         while True:
             await self._judge_account()
             if page is not None and page.frames:
@@ -103,7 +104,7 @@ class StreamConsumer(ApiConsumer):
             if page is not None and page.is_last:
                 return
             if page is not None and page.is_partial:
-                page = await _read(session_pk, after)
+                page = await _read(session.pk, after)
                 continue
             silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
             pause = REREAD_SECONDS if page is not None else _RETRY_SECONDS
@@ -111,9 +112,9 @@ class StreamConsumer(ApiConsumer):
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
-            page = replay.from_wakeup(message, session_pk, after) if message else None
+            page = replay.from_wakeup(message, session.event_key, after) if message else None
             if page is None:
-                page = await _read(session_pk, after)
+                page = await _read(session.pk, after)
 
 
 class StartConsumer(StreamConsumer):
@@ -134,10 +135,10 @@ class StartConsumer(StreamConsumer):
         )
         if resumed is not None:
             session, after = resumed
-            return await self.stream(session.pk, after, identity)
+            return await self.stream(session, after, identity)
         # Shielded: if the client disconnects now, its session is still created and started.
-        session_pk = await asyncio.shield(_begin_session(prompt, identity))
-        await self.stream(session_pk, 0, identity)
+        session = await asyncio.shield(_begin_session(prompt, identity))
+        await self.stream(session, 0, identity)
 
     def _prompt(self) -> sessions.Prompt:
         """Return the prompt of the request; raise `ValidationFailed` or `BodyTooLarge`."""
@@ -185,9 +186,9 @@ class AttachConsumer(StreamConsumer):
             tenant_id=identity.tenant_id,
             user_id=identity.user_id,
         )
-        session_pk, sequence = events.cursor_of(_last_event_id(self.request)) or (0, 0)
-        is_of_session = session_pk == session.pk and sequence <= session.last_sequence
-        await self.stream(session.pk, sequence if is_of_session else 0, identity)
+        session_key, sequence = events.cursor_of(_last_event_id(self.request)) or (0, 0)
+        is_of_session = session_key == session.event_key and sequence <= session.last_sequence
+        await self.stream(session, sequence if is_of_session else 0, identity)
 
 
 def _last_event_id(request: HttpRequest) -> str | None:
@@ -196,13 +197,13 @@ def _last_event_id(request: HttpRequest) -> str | None:
     return header(request, "Last-Event-ID") or request.GET.get("lastEventId")
 
 
-async def _begin_session(prompt: sessions.Prompt, identity: Identity) -> int:
-    """Begin a session, start it here and return its primary key."""
+async def _begin_session(prompt: sessions.Prompt, identity: Identity) -> Session:
+    """Begin a session, start it here and return it."""
     session = await run_sync(
         sessions.begin, prompt, tenant_id=identity.tenant_id, user_id=identity.user_id
     )
     runner.start(session)
-    return session.pk
+    return session
 
 
 async def _read(session_pk: int, after: int) -> replay.ReplayPage | None:

@@ -6,6 +6,7 @@ names. So every payload carries each field in all of these places.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -136,9 +137,14 @@ def fields_of(name: str, text: str) -> dict[str, Any]:
     return {field: members[field] for field in TYPES[name].fields if field in members}
 
 
-def event_id(session_pk: int, sequence: int) -> int:
+def new_key() -> int:
+    """Return a random session key, in [2^32, 2^33). Unique is what the database keeps unique."""
+    return random.SystemRandom().randrange(FIRST_KEY, 2 * FIRST_KEY)
+
+
+def event_id(session_key: int, sequence: int) -> int:
     """Return the SSE id of an event: rises within a session, contains its key, fits in 2^53."""
-    return (session_pk << SEQUENCE_BITS) | sequence
+    return (session_key << SEQUENCE_BITS) | sequence
 
 
 def cursor_of(text: str | None) -> tuple[int, int] | None:
@@ -146,10 +152,12 @@ def cursor_of(text: str | None) -> tuple[int, int] | None:
     if text is None or not (text.isascii() and text.isdigit()) or len(text) > 16:
         return None
     value = int(text)
-    session_pk, sequence = value >> SEQUENCE_BITS, value & MAX_SEQUENCE
-    return (session_pk, sequence) if session_pk and value < 2**53 else None
+    session_key, sequence = value >> SEQUENCE_BITS, value & MAX_SEQUENCE
+    return (session_key, sequence) if session_key and value < 2**53 else None
 
 
-# A million events for each session, and 2^33 sessions, in an id below 2^53 (docs/adr/0006).
+# The smallest session key that is drawn. Below are the primary keys of sessions that have none.
+FIRST_KEY = 2**32
+# A million events for each session, in an id below 2^53 (docs/adr/0041).
 SEQUENCE_BITS = 20
 MAX_SEQUENCE = 2**SEQUENCE_BITS - 1

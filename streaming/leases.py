@@ -91,6 +91,11 @@ def release(keys: Collection[int]) -> int:
     return count
 
 
+def is_any_held() -> bool:
+    """Say whether some process has a session leased now, and so is running."""
+    return Session.objects.running().filter(lease_expires_at__gt=Now()).exists()
+
+
 def take_over_expired(*, limit: int, exclude: Collection[int] = ()) -> list[Session]:
     """Take over up to `limit` running sessions whose lease has expired, except `exclude`.
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from streaming import events
+
 
 class SessionStatus(models.TextChoices):
     RUNNING = "running", _("running")
@@ -17,6 +19,10 @@ class SessionStatus(models.TextChoices):
 class SessionQuerySet(models.QuerySet["Session"]):
     def running(self) -> SessionQuerySet:
         return self.filter(status=SessionStatus.RUNNING)
+
+    def with_event_key(self, key: int) -> SessionQuerySet:
+        """The session whose events have this number in their ids."""
+        return self.filter(key=key) if key >= events.FIRST_KEY else self.filter(pk=key, key=None)
 
 
 class Session(models.Model):
@@ -47,12 +53,22 @@ class Session(models.Model):
     lease_number = models.PositiveIntegerField(default=0)
     lease_expires_at = models.DateTimeField(null=True, blank=True)
 
+    # The random number in its events' ids (events.new_key). Older sessions have none: theirs have
+    # the primary key.
+    key = models.BigIntegerField(null=True, blank=True)
+
     objects = SessionQuerySet.as_manager()
 
     class Meta:
         verbose_name = _("session")
         verbose_name_plural = _("sessions")
         ordering = ["-id"]
+        constraints = [
+            # With a condition, because SQLite copies the whole table for one without.
+            models.UniqueConstraint(
+                fields=["key"], condition=models.Q(key__isnull=False), name="session_key_once"
+            )
+        ]
         indexes = [
             models.Index(fields=["tenant_id", "-id"], name="session_of_tenant"),
             models.Index(
@@ -64,6 +80,11 @@ class Session(models.Model):
 
     def __str__(self) -> str:
         return f"{self.session_id} ({self.status})"
+
+    @property
+    def event_key(self) -> int:
+        """The session's number in the ids of its events (wire.md, 4.3)."""
+        return self.pk if self.key is None else self.key
 
     @property
     def is_running(self) -> bool:

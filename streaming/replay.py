@@ -51,7 +51,9 @@ def read(session_pk: int, after: int) -> ReplayPage:
     If retention has removed some of these events, `stream_reset` comes first (wire.md, 4.4).
     """
     # The session before its events: what commits after this line causes a wake-up of its own.
-    session = Session.objects.only("session_id", "status", "last_sequence").get(pk=session_pk)
+    session = Session.objects.only("session_id", "status", "last_sequence", "key").get(
+        pk=session_pk
+    )
     last = session.last_sequence
     if last <= after:
         return ReplayPage(b"", after, is_last=not session.is_running)
@@ -64,7 +66,7 @@ def read(session_pk: int, after: int) -> ReplayPage:
     if until and (not page or page[-1][0] != until):
         return read(session_pk, after)  # retention has removed events between the two queries
     first = page[0][0] if page else last + 1
-    page_frames = [_frame(session_pk, *row) for row in page]
+    page_frames = [_frame(session.event_key, *row) for row in page]
     if first > after + 1:
         # Retention removes only the oldest events, so a gap can only be before the first.
         page_frames.insert(0, _reset_frame(session, first - 1))
@@ -77,7 +79,7 @@ def read(session_pk: int, after: int) -> ReplayPage:
     )
 
 
-def from_wakeup(message: bytes, session_pk: int, after: int) -> ReplayPage | None:
+def from_wakeup(message: bytes, session_key: int, after: int) -> ReplayPage | None:
     """Return the page of the events in a wake-up `message` if they come directly after `after`.
 
     An empty page if all of them were sent already; None if the database must be read.
@@ -90,7 +92,7 @@ def from_wakeup(message: bytes, session_pk: int, after: int) -> ReplayPage | Non
     if content["after"] != after:
         return None
     page_frames = b"".join(
-        _frame(session_pk, after + number, name, text)
+        _frame(session_key, after + number, name, text)
         for number, (name, text) in enumerate(content["events"], start=1)
     )
     return ReplayPage(page_frames, last, content["isEnd"])
@@ -121,8 +123,8 @@ def _reset_frame(session: Session, sequence: int) -> bytes:
         session_id=session.session_id,
         timestamp=int(clocks.now().timestamp()),
     )
-    return _frame(session.pk, sequence, "stream_reset", payload)
+    return _frame(session.event_key, sequence, "stream_reset", payload)
 
 
-def _frame(session_pk: int, sequence: int, name: str, payload: str) -> bytes:
-    return frames.event(events.event_id(session_pk, sequence), name, payload)
+def _frame(session_key: int, sequence: int, name: str, payload: str) -> bytes:
+    return frames.event(events.event_id(session_key, sequence), name, payload)

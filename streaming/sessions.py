@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, connection, transaction
 
 from dwp_project import clocks, wakeup
 from dwp_project.jsontext import compact
@@ -20,6 +20,9 @@ from hitl.states import Origin
 from streaming import events, leases
 from streaming.agents import registry
 from streaming.models import Session
+
+# How many sessions one round trip gives new keys. Chosen: a million take a hundred.
+_RENEWED_AT_ONCE = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,17 @@ class Prompt:
 
 def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
     """Create a session of this user for `prompt`, leased to this process, which must start it."""
+    while True:
+        key = events.new_key()
+        try:
+            return _create(prompt, key, tenant_id=tenant_id, user_id=user_id)
+        except IntegrityError:
+            if not Session.objects.with_event_key(key).exists():
+                raise
+            # Another session has drawn this key, so that it is drawn again.
+
+
+def _create(prompt: Prompt, key: int, *, tenant_id: str, user_id: str) -> Session:
     session_id = f"session_{uuid.uuid4().hex}"
     with transaction.atomic():
         services.claim_session(session_id, tenant_id, user_id, Origin.AGENT)
@@ -51,10 +65,52 @@ def begin(prompt: Prompt, *, tenant_id: str, user_id: str) -> Session:
             context_text=compact(prompt.context),
             thread_id=prompt.thread_id,
             created_at=clocks.now(),
+            key=key,
             **leases.new_lease(),
         )
         session.refresh_from_db(fields=["lease_expires_at"])  # computed by the database's clock
         return session
+
+
+def renew_keys() -> int:
+    """Give every session a new key, so that the event ids of before lead nowhere; return how many
+    there are. The caller opens the transaction."""
+    Session.objects.exclude(key=None).update(key=None)
+    drawn: set[int] = set()
+    last = 0
+    while pks := _next_pks(last):
+        _give_keys(pks, [_draw(drawn) for _ in pks])
+        last = pks[-1]
+    return len(drawn)
+
+
+def _give_keys(pks: list[int], keys: list[int]) -> None:
+    table = connection.ops.quote_name(Session._meta.db_table)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            # One statement for all, because there each takes its time.
+            cursor.execute(
+                f"UPDATE {table} SET key = drawn.key "  # noqa: S608
+                "FROM unnest(%s::bigint[], %s::bigint[]) AS drawn (id, key) "
+                f"WHERE {table}.id = drawn.id",
+                [pks, keys],
+            )
+        else:
+            statement = f"UPDATE {table} SET key = %s WHERE id = %s"  # noqa: S608
+            cursor.executemany(statement, list(zip(keys, pks, strict=True)))
+
+
+def _next_pks(after: int) -> list[int]:
+    rows = Session.objects.filter(pk__gt=after).order_by("pk")
+    return list(rows.values_list("pk", flat=True)[:_RENEWED_AT_ONCE])
+
+
+def _draw(drawn: set[int]) -> int:
+    """Return a key that is not among `drawn`, and add it."""
+    while (key := events.new_key()) in drawn:
+        pass
+    drawn.add(key)
+    return key
 
 
 def find_by_cursor(
@@ -67,10 +123,12 @@ def find_by_cursor(
     cursor = events.cursor_of(last_event_id)
     if cursor is None:
         return None
-    session_pk, sequence = cursor
-    session = Session.objects.filter(
-        pk=session_pk, tenant_id=tenant_id, user_id=user_id, last_sequence__gte=sequence
-    ).first()
+    session_key, sequence = cursor
+    session = (
+        Session.objects.with_event_key(session_key)
+        .filter(tenant_id=tenant_id, user_id=user_id, last_sequence__gte=sequence)
+        .first()
+    )
     if session is None or session.prompt != prompt:
         return None
     return session, sequence

@@ -39,6 +39,7 @@ LONGEST = (
         "test_runner",
         "test_consumers_reconnect",
     ),
+    *("test_backup", "test_move_to_postgresql"),
     *("test_takeover", "test_frozen_end", "test_stream_ends", "test_server_overload", "test_serve"),
     *(
         "test_rolling_keys",

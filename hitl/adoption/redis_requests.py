@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from redis.exceptions import ResponseError
 
 from dwp_project import clocks
+from dwp_project.jsontext import InvalidJSON, parse
 from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
 from hitl.delivery import redis_state
@@ -68,6 +69,18 @@ def read_texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
             pipeline.getrange(redis_keys.request_key(request_id), 0, MOST_BYTES)
         for answer in pipeline.execute(raise_on_error=False):
             yield answer if isinstance(answer, bytes) else None
+
+
+def read_statuses(request_ids: Sequence[str]) -> Iterator[str | None]:
+    """Yield the status in the value of each request's key, None if it has none; raises
+    `redis.RedisError`."""
+    for text in read_texts(request_ids):
+        try:
+            body = None if text is None else parse(text)
+        except InvalidJSON:
+            body = None
+        status = body.get("status") if isinstance(body, dict) else None
+        yield status if isinstance(status, str) else None
 
 
 _WAITING_REQUEST = Script(

@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hitl", "0010_refused_openings_and_locks"),
+        ("hitl", "0011_opaque_ids"),
     ]
 
     operations = [

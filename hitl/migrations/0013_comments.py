@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hitl", "0010_refused_openings_and_locks"),
+        ("hitl", "0012_withheld_signals"),
     ]
 
     operations = [

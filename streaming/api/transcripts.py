@@ -12,7 +12,7 @@ from streaming import events, replay
 
 _REQUEST = request_example()
 SESSION_ID = _REQUEST.session_id
-_SESSION_KEY = 7
+_SESSION_KEY = 6_028_145_571
 _STARTED_AT = int(_REQUEST.created_at.timestamp())
 
 # The fields of one event of each type.

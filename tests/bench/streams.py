@@ -19,8 +19,8 @@ _PROMPT = {"prompt": "Summarize my mails"}
 _QUESTION = {"prompt": "Delete 3 emails"}
 # PostgreSQL's own time of an event's commit; server and reader share a clock.
 _COMMITS = """
-SELECT (session_id::bigint << 20) | sequence, extract(epoch FROM pg_xact_commit_timestamp(xmin))
-FROM streaming_event WHERE session_id = %s
+SELECT (s.key << 20) | e.sequence, extract(epoch FROM pg_xact_commit_timestamp(e.xmin))
+FROM streaming_event e JOIN streaming_session s ON s.id = e.session_id WHERE s.key = %s
 """
 _COLUMNS = """
 SELECT column_name FROM information_schema.columns
@@ -29,7 +29,7 @@ WHERE table_name = 'streaming_event' AND column_name NOT IN ('id', 'sequence')
 _COPY = sql.SQL("""
 INSERT INTO streaming_event (sequence, {columns})
 SELECT %s + n, {columns} FROM streaming_event, generate_series(1, %s) n
-WHERE session_id = %s AND sequence = 2
+WHERE session_id = (SELECT id FROM streaming_session WHERE key = %s) AND sequence = 2
 """)
 
 
@@ -50,7 +50,7 @@ async def replay(bench: Bench) -> None:
         copy = _COPY.format(columns=sql.SQL(", ").join(names))
         connection.execute(copy, [last, _REPLAYED, number])
         connection.execute(
-            "UPDATE streaming_session SET last_sequence = %s WHERE id = %s",
+            "UPDATE streaming_session SET last_sequence = %s WHERE key = %s",
             [last + _REPLAYED, number],
         )
     print("\nreplay of a finished session")

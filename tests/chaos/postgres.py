@@ -52,6 +52,11 @@ class Postgres:
             with suppress(OSError, ValueError, IndexError):
                 os.kill(int(pid_file.read_text(encoding="ascii").split()[0]), signal.SIGKILL)
 
+    @property
+    def programs(self) -> Path:
+        """The folder of `pg_dump` and others of the server's version; once it was started."""
+        return Path(self._server.bin_path)
+
     def connect(self) -> psycopg.Connection[Any]:
         return psycopg.connect(self.url, autocommit=True)
 

@@ -42,11 +42,11 @@ _UNSETTLED = """
 SELECT EXISTS (SELECT FROM hitl_approvalrequest WHERE status = 'pending' AND origin <> 'redis')
     OR EXISTS (SELECT FROM streaming_session WHERE status = 'running')
 """
-_SESSIONS = "SELECT id, session_id, status FROM streaming_session"
+_SESSIONS = "SELECT coalesce(key, id), session_id, status FROM streaming_session"
 _EVENTS = """
-SELECT session_id, sequence, name, payload,
-    extract(epoch FROM pg_xact_commit_timestamp(xmin))::float
-FROM streaming_event ORDER BY session_id, sequence
+SELECT coalesce(s.key, s.id), e.sequence, e.name, e.payload,
+    extract(epoch FROM pg_xact_commit_timestamp(e.xmin))::float
+FROM streaming_event e JOIN streaming_session s ON s.id = e.session_id ORDER BY s.id, e.sequence
 """
 
 

@@ -67,7 +67,7 @@ async def test_frames_are_the_bytes_of_the_contract(settings: Settings) -> None:
         [
             b": connected\n\n",
             *(
-                f"id: {(session.pk << 20) | row.sequence}\nevent: {row.name}\n"
+                f"id: {(session.event_key << 20) | row.sequence}\nevent: {row.name}\n"
                 f"data: {row.payload}\n\n".encode()
                 for row in rows
             ),

@@ -60,7 +60,7 @@ async def test_attaching_replays_a_session_of_ones_own(settings: Settings) -> No
     assert await whole(url) == frames
     assert await whole(url, cursor=frames[1].id) == frames[2:]
     assert await whole(url, cursor="event_123") == frames
-    assert await whole(url, cursor=events.event_id(session.pk + 1, 2)) == frames
+    assert await whole(url, cursor=events.event_id(session.event_key + 1, 2)) == frames
 
 
 @pytest.mark.parametrize("person", [APPROVER, OUTSIDER], ids=["colleague", "outsider"])
@@ -165,7 +165,7 @@ async def test_every_cursor_gives_every_later_event_once(
     readers: list[asyncio.Task[list[int]]] = []
 
     async def read(after: int) -> list[int]:
-        cursor = events.event_id(session.pk, after)
+        cursor = events.event_id(session.event_key, after)
         return [frame.id - cursor + after for frame in await whole(url, cursor=cursor)]
 
     def has_come(sequence: int) -> bool:
@@ -204,13 +204,13 @@ async def test_cursor_older_than_what_is_kept_gets_a_reset_first(
     settings: Settings, after: int
 ) -> None:
     session = await grown_old(settings, 3)
-    reset = events.event_id(session.pk, 3)
+    reset = events.event_id(session.event_key, 3)
     urls = [url_of(session)]
     if after:  # without a cursor this is a new session
         urls.append("/api/aura/test/stream?message=test")
 
     for url in urls:
-        cursor = events.event_id(session.pk, after) if after else None
+        cursor = events.event_id(session.event_key, after) if after else None
         frames = await whole(url, cursor=cursor)
 
         received = [(frame.id - reset, frame.event) for frame in frames]
@@ -227,7 +227,7 @@ async def test_ended_session_without_events_sends_a_reset_and_the_end(settings: 
 
     assert [frame.event for frame in await whole(url_of(session))] == ["stream_reset"]
     # Who saw the last event has missed nothing.
-    assert await whole(url_of(session), cursor=events.event_id(session.pk, 5)) == []
+    assert await whole(url_of(session), cursor=events.event_id(session.event_key, 5)) == []
 
 
 # --- the cursor in the query ---------------------------------------------------------------

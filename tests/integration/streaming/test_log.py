@@ -134,7 +134,10 @@ def test_full_session_takes_only_its_closing_events() -> None:
     last = log.append(
         session.pk, [said("x"), END], after=nearly, lease=1, ending=SessionStatus.FAILED
     )
-    assert events.cursor_of(str(events.event_id(session.pk, last))) == (session.pk, last)
+    assert events.cursor_of(str(events.event_id(session.event_key, last))) == (
+        session.event_key,
+        last,
+    )
 
 
 # --- many at once -------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def test_read_returns_the_frames_after_a_sequence() -> None:
 
     assert content_of(page) == ["a", "b"]
     assert (page.sequence, page.is_last, page.is_partial) == (3, False, False)
-    first = f"id: {(session.pk << 20) | 2}\nevent: content\ndata: {{".encode()
+    first = f"id: {(session.event_key << 20) | 2}\nevent: content\ndata: {{".encode()
     assert page.frames.startswith(first)
 
 

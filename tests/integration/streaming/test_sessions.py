@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
+
 import pytest
+from django.core.management import call_command
 from pytest_django import DjangoCaptureOnCommitCallbacks
 
 from hitl import services
 from hitl.errors import MayNotDecide, SessionNotFound
 from hitl.models import ApprovalRequest, AuditRecord, SessionOwner
 from hitl.states import Origin
-from streaming import events, log, sessions
+from streaming import events, log, replay, sessions
 from streaming.agents.base import AgentEvent
 from streaming.models import Session, SessionStatus
 from tests import factories
@@ -65,14 +68,14 @@ def test_begin_makes_the_session_its_users() -> None:
 
 @pytest.mark.parametrize("sequence", [0, 1, 3])
 def test_event_id_leads_to_its_session(session: Session, sequence: int) -> None:
-    assert session_of(str(events.event_id(session.pk, sequence))) == (session, sequence)
+    assert session_of(str(events.event_id(session.event_key, sequence))) == (session, sequence)
 
 
 def test_event_id_leads_to_an_ended_session(session: Session) -> None:
     end = AgentEvent("end", {"message": "", "status": "completed"})
     log.append(session.pk, [end], after=3, lease=1, ending=SessionStatus.COMPLETED)
 
-    assert session_of(str(events.event_id(session.pk, 4))) == (session, 4)
+    assert session_of(str(events.event_id(session.event_key, 4))) == (session, 4)
 
 
 @pytest.mark.parametrize("cursor", [None, "", "3", "event_123", "-1", "9" * 300, "1e9", " 7"])
@@ -81,12 +84,52 @@ def test_id_that_is_none_of_ours_leads_nowhere(session: Session, cursor: str | N
 
 
 def test_id_of_an_event_that_was_never_sent_leads_nowhere(session: Session) -> None:
-    assert session_of(str(events.event_id(session.pk, 4))) is None
-    assert session_of(str(events.event_id(session.pk + 1, 1))) is None
+    assert session_of(str(events.event_id(session.event_key, 4))) is None
+    assert session_of(str(events.event_id(session.event_key + 1, 1))) is None
+
+
+def test_event_ids_have_a_random_key_that_is_no_other_sessions() -> None:
+    begun = [begin() for _ in range(20)]
+
+    keys = [session.event_key for session in begun]
+    assert len(set(keys)) == 20
+    assert all(2**32 <= key < 2**33 for key in keys)
+    assert keys != sorted(keys)
+
+
+def test_key_that_another_session_has_is_drawn_again(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn = iter([session.event_key, session.event_key, 2**32 + 5])
+    monkeypatch.setattr(events, "new_key", lambda: next(drawn))
+
+    assert begin().event_key == 2**32 + 5
+    assert Session.objects.count() == SessionOwner.objects.count() == 2
+
+
+def test_session_of_a_version_before_keeps_its_ids(session: Session) -> None:
+    with_key = events.event_id(session.event_key, 1)
+    assert session_of(str(events.event_id(session.pk, 1))) is None
+
+    Session.objects.update(key=None)
+    session.refresh_from_db()
+
+    assert session_of(str(events.event_id(session.pk, 1))) == (session, 1)
+    assert session_of(str(with_key)) is None
+    assert replay.read(session.pk, 0).frames.startswith(f"id: {session.pk << 20 | 1}\n".encode())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_update_writes_no_row_of_a_session() -> None:
+    sql = io.StringIO()
+    call_command("sqlmigrate", "streaming", "0003", stdout=sql)
+
+    statements = [line.split()[:2] for line in sql.getvalue().splitlines() if line.endswith(";")]
+    assert statements == [["BEGIN;"], ["ALTER", "TABLE"], ["CREATE", "UNIQUE"], ["COMMIT;"]]
 
 
 def test_event_id_leads_nobody_elses_client_anywhere(session: Session) -> None:
-    cursor = str(events.event_id(session.pk, 1))
+    cursor = str(events.event_id(session.event_key, 1))
 
     assert session_of(cursor, person=COLLEAGUE) is None
     assert session_of(cursor, person=APPROVER) is None
@@ -95,7 +138,7 @@ def test_event_id_leads_nobody_elses_client_anywhere(session: Session) -> None:
 
 @pytest.mark.parametrize("prompt", ["", PROMPT + " ", "another"])
 def test_event_id_with_another_prompt_leads_nowhere(session: Session, prompt: str) -> None:
-    assert session_of(str(events.event_id(session.pk, 1)), prompt) is None
+    assert session_of(str(events.event_id(session.event_key, 1)), prompt) is None
 
 
 # --- cancelling ---------------------------------------------------------------------------
