@@ -10,11 +10,11 @@ from random import Random
 
 from redis.exceptions import RedisError
 
-from tests.chaos.history import Fate, Listening, Origin, Question
+from tests.chaos.asking import ask
+from tests.chaos.history import Fate, Listening
 from tests.chaos.listening import client, listen
 from tests.chaos.world import World
 
-_FATES = {Fate.DECIDE: 76, Fate.LISTED: 20, Fate.CANCEL: 3, Fate.EXPIRE: 1}
 # An agent waits 300 s; here nobody thinks for so long. In times of what people think.
 _WAIT = 15
 
@@ -27,7 +27,7 @@ async def agent(world: World, number: int) -> None:
     if rng.random() < 0.4:
         is_first_given_up = rng.random() < 0.5
         seconds = rng.uniform(0.0, 0.4) if is_first_given_up else _WAIT * world.patience
-        listening = await _ask(world, number, session_id, 1, rng)
+        listening = await ask(world, number, session_id, 1, rng)
         await _wait(world, listening, seconds, rng, is_late=not is_first_given_up)
         if listening.message is None:
             listening.abandoned_at = time.time()
@@ -35,7 +35,7 @@ async def agent(world: World, number: int) -> None:
                 return
         await world.sleep(rng.choice((0.0, rng.uniform(0.0, 0.05), rng.uniform(0.0, 2.0))))
     if not world.is_over.is_set():
-        listening = await _ask(world, number, session_id, 2, rng)
+        listening = await ask(world, number, session_id, 2, rng)
         await _wait(world, listening, _WAIT * world.patience, rng, is_late=True)
 
 
@@ -79,57 +79,6 @@ async def vandal(world: World) -> None:
         answer = await world.call("POST", f"/aura/hitl/approve/{request_id}", headers)
         if answer is not None and answer.status != 404:
             world.unexpected(f"approve of malformed {value!r}: {answer.status} {answer.body!r}")
-
-
-async def _ask(world: World, number: int, session_id: str, turn: int, rng: Random) -> Listening:
-    """Write the request and whose turn it is in the session, the way agents do."""
-    tenant, user = world.tenant(number), f"asker-{number}"
-    request_id = f"req-outside-{world.seed}-{number}-{turn}"
-    request = {
-        "requestId": request_id,
-        "sessionId": session_id,
-        "userId": user,
-        "tenantId": tenant,
-        "actionType": "send_mail",
-        "context": {"turn": turn, "to": f"person-{rng.randrange(1000)}"},
-        "status": "pending",
-        # Not to be trusted.
-        "createdAt": rng.choice((0, int(time.time()), int(time.time() * 1000), 2**40)),
-    }
-    session: dict[str, str] | str = request_id
-    if rng.random() < 0.8:
-        session = {
-            "sessionId": session_id,
-            "requestId": request_id,
-            "userId": user,
-            "tenantId": tenant,
-        }
-    fate = rng.choices(list(_FATES), list(_FATES.values()))[0]
-    question = Question(request_id, session_id, tenant, user, Origin.OUTSIDE, fate, 0.0)
-    await _write(world, question, json.dumps(request), session)
-    listening = Listening(question)
-    world.history.listenings.append(listening)
-    world.ask(question)
-    return listening
-
-
-async def _write(
-    world: World, question: Question, request: str, session: dict[str, str] | str
-) -> None:
-    value = session if isinstance(session, str) else json.dumps(session)
-    while not world.is_over.is_set():
-        redis = client(world)
-        # Taken before: a wipe that comes in between counts as one after.
-        question.asked_at = time.time()
-        try:
-            async with asyncio.timeout(5):
-                await redis.set(f"hitl:request:{question.request_id}", request, ex=1800)
-                await redis.set(f"hitl:session:{question.session_id}", value, ex=3600)
-            return
-        except (RedisError, OSError, TimeoutError):
-            await world.sleep(0.1)
-        finally:
-            await redis.aclose()
 
 
 async def _wait(
