@@ -24,6 +24,7 @@ NEVER = (
     "lost",
     "doubled",
     "delivered to another request",
+    "seen by another deployment",
     "neither of the two shapes",
     "gap in a stream",
     "repeat in a stream",

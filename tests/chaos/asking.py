@@ -19,7 +19,7 @@ _FATES = {Fate.DECIDE: 76, Fate.LISTED: 20, Fate.CANCEL: 3, Fate.EXPIRE: 1}
 async def ask(world: World, number: int, session_id: str, turn: int, rng: Random) -> Listening:
     """Write the request and whose turn it is in the session, the way agents do."""
     tenant, user = world.tenant(number), f"asker-{number}"
-    request_id = f"req-outside-{world.seed}-{number}-{turn}"
+    request_id = f"req-outside-{world.label}-{number}-{turn}"
     request = {
         "requestId": request_id,
         "sessionId": session_id,

@@ -136,6 +136,8 @@ class History:
     unexpected: list[Unexpected] = field(default_factory=list)
     # Request ids of values that are no request, written to Redis on purpose.
     malformed: list[str] = field(default_factory=list)
+    # How often somebody tried to approve here what another deployment had opened.
+    foreign_approvals: int = 0
     # By how much a sleep of the run itself took too long, in seconds: how busy the machine was.
     lags: list[float] = field(default_factory=list)
     began_at: float = 0.0

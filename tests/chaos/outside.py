@@ -22,7 +22,7 @@ _WAIT = 15
 async def agent(world: World, number: int) -> None:
     """Ask once, or twice in the same session: after the first answer or instead of it."""
     rng = world.random(f"outside {number}")
-    session_id = f"outside-{world.seed}-{number}"
+    session_id = f"outside-{world.label}-{number}"
     is_first_given_up = False
     if rng.random() < 0.4:
         is_first_given_up = rng.random() < 0.5
@@ -45,7 +45,7 @@ async def vandal(world: World) -> None:
     number = 0
     while not world.is_closing:
         number += 1
-        request_id = f"malformed-{world.seed}-{number}"
+        request_id = f"malformed-{world.label}-{number}"
         value = rng.choice(
             (
                 "no json",

@@ -16,6 +16,7 @@ _PROMISES = (
     Broken.UNHEARD,
     Broken.DOUBLED,
     Broken.MISDELIVERED,
+    Broken.FOREIGN,
     Broken.SHAPE,
     Broken.GAP,
     Broken.REPEAT,

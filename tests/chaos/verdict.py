@@ -15,6 +15,7 @@ class Broken(StrEnum):
     UNHEARD = "not heard"
     DOUBLED = "doubled"
     MISDELIVERED = "delivered to another request"
+    FOREIGN = "seen by another deployment"
     SHAPE = "neither of the two shapes"
     LATE = "late"
     GAP = "gap in a stream"
