@@ -24,6 +24,7 @@ NEVER = (
     "lost",
     "doubled",
     "delivered to another request",
+    "sent while an older question waits",
     "seen by another deployment",
     "neither of the two shapes",
     "gap in a stream",

@@ -10,11 +10,12 @@ from random import Random
 
 from redis.exceptions import RedisError
 
-from tests.chaos.asking import ask
+from tests.chaos.asking import prepare, write
 from tests.chaos.history import Fate, Listening
 from tests.chaos.listening import client, listen
 from tests.chaos.world import World
 
+_FATES = {Fate.DECIDE: 76, Fate.LISTED: 20, Fate.CANCEL: 3, Fate.EXPIRE: 1}
 # An agent waits 300 s; here nobody thinks for so long. In times of what people think.
 _WAIT = 15
 
@@ -27,7 +28,7 @@ async def agent(world: World, number: int) -> None:
     if rng.random() < 0.4:
         is_first_given_up = rng.random() < 0.5
         seconds = rng.uniform(0.0, 0.4) if is_first_given_up else _WAIT * world.patience
-        listening = await ask(world, number, session_id, 1, rng)
+        listening = await _ask(world, number, session_id, 1, rng)
         await _wait(world, listening, seconds, rng, is_late=not is_first_given_up)
         if listening.message is None:
             listening.abandoned_at = time.time()
@@ -35,7 +36,7 @@ async def agent(world: World, number: int) -> None:
                 return
         await world.sleep(rng.choice((0.0, rng.uniform(0.0, 0.05), rng.uniform(0.0, 2.0))))
     if not world.is_over.is_set():
-        listening = await ask(world, number, session_id, 2, rng)
+        listening = await _ask(world, number, session_id, 2, rng)
         await _wait(world, listening, _WAIT * world.patience, rng, is_late=True)
 
 
@@ -79,6 +80,13 @@ async def vandal(world: World) -> None:
         answer = await world.call("POST", f"/aura/hitl/approve/{request_id}", headers)
         if answer is not None and answer.status != 404:
             world.unexpected(f"approve of malformed {value!r}: {answer.status} {answer.body!r}")
+
+
+async def _ask(world: World, number: int, session_id: str, turn: int, rng: Random) -> Listening:
+    fate = rng.choices(list(_FATES), list(_FATES.values()))[0]
+    asking = prepare(world, number, session_id, turn, fate, rng)
+    await write(world, asking)
+    return asking.listening
 
 
 async def _wait(

@@ -16,6 +16,8 @@ _PROMISES = (
     Broken.UNHEARD,
     Broken.DOUBLED,
     Broken.MISDELIVERED,
+    Broken.SENT,
+    Broken.WITHHELD,
     Broken.FOREIGN,
     Broken.SHAPE,
     Broken.GAP,

@@ -14,12 +14,15 @@ from tests.chaos import (
     check_decisions,
     check_other,
     check_streams,
+    check_withheld,
     deciders,
+    deserted,
     machine,
     other,
     outside,
     rest,
     snapshot,
+    twins,
     users,
 )
 from tests.chaos.cluster import Cluster
@@ -32,9 +35,11 @@ from tests.chaos.verdict import Broken, Limits, Verdict
 from tests.chaos.world import TENANTS, World
 
 _SERVERS = 3
-# Half of the agents are late subscribers on Redis.
+# Half of the agents are late subscribers on Redis, some of them several in one session.
 _CAST: tuple[tuple[int, Callable[[World, int], Coroutine[Any, Any, None]]], ...] = (
-    (50, outside.agent),
+    (36, outside.agent),
+    (8, twins.agents),
+    (4, deserted.agent),
     (25, users.user),
     (25, rest.agent),
 )
@@ -145,6 +150,7 @@ def _let_decide(world: World, group: asyncio.TaskGroup) -> None:
 
 def judge(options: Options, history: History, stored: Stored, verdict: Verdict) -> None:
     """Add to the verdict what every check of one deployment finds."""
+    check_withheld.check(history, stored, verdict)
     check_decisions.check(history, stored, verdict)
     check_agents.check(history, stored, verdict)
     check_streams.check(history, stored, verdict)
