@@ -15,6 +15,8 @@ from tests.chaos.verdict import Broken, Verdict
 IN_FLIGHT = 2.0
 # So old may be what a publication knows, and a moment more.
 VALID = 1.2
+# By how much an agent's clock and that of Redis may differ.
+CLOCKS = 1.0
 OUTSIDE, OUTSIDE_DISTURBED = "outside agents", "outside agents, something away"
 AFTER_WITHHELD = "outside agents, after being withheld"
 WAITS, WAITS_DISTURBED = "waits over REST", "waits over REST, something away"
@@ -130,9 +132,9 @@ def _check_hearing(
         if is_heard and owed_until > start:
             calm = not history.outages.between(start - 5, stop)
             kind = OUTSIDE if calm else OUTSIDE_DISTURBED
-            if stop > start > max(decided + SCAN_SECONDS, subscription.began):
-                kind = AFTER_WITHHELD
-            began = start if stop > start else max(decided, subscription.began)
+            began = max(decided, subscription.began)
+            if start > began + SCAN_SECONDS and stop > start - CLOCKS:
+                kind, began = AFTER_WITHHELD, start
             verdict.delays[kind].append(max(0.0, stop - began))
         if healthy > verdict.limits.outside:
             how = "heard late" if is_heard else "not heard when its subscription ended"
