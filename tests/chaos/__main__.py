@@ -30,8 +30,13 @@ def main() -> int:
 
     # Both ways in which agents' requests are found have to hold.
     notifications = bool(options.seed % 2)
+    # And so has a second deployment on the same number of the same Redis, or on another.
+    other_number = options.seed // 2 % 2
     cluster = Cluster(
-        _SERVERS, question_seconds=options.question_seconds, notifications=notifications
+        _SERVERS,
+        question_seconds=options.question_seconds,
+        notifications=notifications,
+        other_number=other_number,
     )
     say(f"seed {options.seed}, in {cluster.folder}")
     passed = False

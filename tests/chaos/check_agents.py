@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from tests.chaos import signals
 from tests.chaos.history import History, Listening, Origin, Question, Wait
 from tests.chaos.outages import Part
+from tests.chaos.siblings import SCAN_SECONDS, Siblings, is_older, is_own
 from tests.chaos.stored import DECIDED, Stored, StoredRequest
 from tests.chaos.verdict import Broken, Verdict
 
@@ -14,35 +15,34 @@ from tests.chaos.verdict import Broken, Verdict
 IN_FLIGHT = 2.0
 # So old may be what a publication knows, and a moment more.
 VALID = 1.2
+# By how much an agent's clock and that of Redis may differ.
+CLOCKS = 1.0
 OUTSIDE, OUTSIDE_DISTURBED = "outside agents", "outside agents, something away"
+AFTER_WITHHELD = "outside agents, after being withheld"
 WAITS, WAITS_DISTURBED = "waits over REST", "waits over REST, something away"
 ADOPTION, ADOPTION_DISTURBED = "adoption", "adoption, something away"
 
 
 def check(history: History, stored: Stored, verdict: Verdict) -> None:
+    siblings = Siblings(history, stored)
     for question in history.questions.values():
-        if question.origin is Origin.OUTSIDE:
+        if siblings.is_of_another_tenant(question):
+            verdict.counts["refused: another tenant's session"] += 1
+        elif question.origin is Origin.OUTSIDE:
             _check_adoption(question, stored.requests.get(question.request_id), history, verdict)
     received = {
         listening.question.request_id: listening.received_at
         for listening in history.listenings
-        if listening.received_at and _is_own(listening)
+        if listening.received_at and is_own(listening)
     }
     for listening in history.listenings:
         row = stored.requests.get(listening.question.request_id)
         if listening.message is not None:
             _check_message(listening, row, received, history, verdict)
         if row is not None and row.status in DECIDED:
-            _check_hearing(listening, row, history, verdict)
+            _check_hearing(listening, row, siblings, history, verdict)
     for wait in history.waits:
         _check_wait(wait, stored.requests.get(wait.question.request_id), history, verdict)
-
-
-def _is_own(listening: Listening) -> bool:
-    message = listening.message or ""
-    return not signals.fault(message) and (
-        signals.request_of(message) == listening.question.request_id
-    )
 
 
 def _check_adoption(
@@ -84,6 +84,10 @@ def _check_message(
         verdict.violate(Broken.SHAPE, f"{question.request_id} heard what {fault}: {message}", at)
         return
     if (named := signals.request_of(message)) != question.request_id:
+        other = history.questions.get(named)
+        if other is not None and _stops(message, other, question):
+            verdict.counts["another's rejection, which stops the agent"] += 1
+            return
         # What an agent had received before Redis' last moments, it is never sent again: not
         # after that wipe, nor after any that follows.
         known = received.get(named or "", at)
@@ -101,23 +105,37 @@ def _check_message(
         )
 
 
+def _stops(message: str, other: Question, question: Question) -> bool:
+    """Say whether it is a rejection of what is not older: an agent that stops does no harm."""
+    is_rejection = signals.status_of(message) == "rejected"
+    is_theirs = other.session_id == question.session_id and other.origin is Origin.OUTSIDE
+    return is_rejection and is_theirs and not is_older(other, question)
+
+
 def _check_hearing(
-    listening: Listening, row: StoredRequest, history: History, verdict: Verdict
+    listening: Listening,
+    row: StoredRequest,
+    siblings: Siblings,
+    history: History,
+    verdict: Verdict,
 ) -> None:
     """No subscription outlasts the promised delay, counted while what it needs was there."""
     if listening.message is None and listening.abandoned_at is not None:
         verdict.counts["superseded: the agent asked again first"] += 1
-    decided = row.ended_at or 0.0
+    question, decided = listening.question, row.ended_at or 0.0
     for subscription in listening.subscriptions:
-        start = max(subscription.began, decided)
+        start, owed_until = siblings.owed(question, row, subscription)
         until = subscription.ended or listening.received_at or history.ended_at
         is_heard = listening.received_at is not None and listening.received_at <= until
-        stop = min(until, listening.received_at or until)
+        stop = min(until, listening.received_at or until, max(start, owed_until))
         healthy = history.outages.longest_healthy(start, stop, redis=True)
-        if is_heard:
+        if is_heard and owed_until > start:
             calm = not history.outages.between(start - 5, stop)
             kind = OUTSIDE if calm else OUTSIDE_DISTURBED
-            verdict.delays[kind].append(max(0.0, stop - start))
+            began = max(decided, subscription.began)
+            if start > began + SCAN_SECONDS and stop > start - CLOCKS:
+                kind, began = AFTER_WITHHELD, start
+            verdict.delays[kind].append(max(0.0, stop - began))
         if healthy > verdict.limits.outside:
             how = "heard late" if is_heard else "not heard when its subscription ended"
             sent = ", ".join(f"{e.outcome} after {e.attempts} attempts" for e in row.outbox)

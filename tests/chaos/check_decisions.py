@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 
 from tests.chaos import signals
-from tests.chaos.history import Attempt, History
+from tests.chaos.history import Attempt, History, Origin
+from tests.chaos.siblings import is_older
 from tests.chaos.stored import DECIDED, Stored, StoredRequest
 from tests.chaos.verdict import Broken, Verdict
 
@@ -23,7 +24,7 @@ def check(history: History, stored: Stored, verdict: Verdict) -> None:
         _check_answers(request, by_request[request.request_id], verdict)
         _check_row(request, stored, verdict)
         _check_key(request, history, stored, verdict)
-    _check_signals(stored, verdict)
+    _check_signals(history, stored, verdict)
     for request_id in history.malformed:
         if request_id in stored.requests:
             verdict.violate(Broken.DISAGREE, f"{request_id} is malformed and was adopted")
@@ -120,7 +121,7 @@ def _check_key(request: StoredRequest, history: History, stored: Stored, verdict
         verdict.violate(Broken.DISAGREE, said, ended)
 
 
-def _check_signals(stored: Stored, verdict: Verdict) -> None:
+def _check_signals(history: History, stored: Stored, verdict: Verdict) -> None:
     """`hitl:signal` holds the decision on its session's newest request, or is not there."""
     newest: dict[str, StoredRequest] = {}
     for request in stored.requests.values():
@@ -132,6 +133,8 @@ def _check_signals(stored: Stored, verdict: Verdict) -> None:
             verdict.violate(Broken.SHAPE, f"the signal of {session_id} {fault}")
             continue
         named, owner = signals.request_of(text), newest.get(session_id)
+        if owner is not None and _are_simultaneous(named, owner.request_id, history):
+            owner = stored.requests.get(named)
         if owner is None or named != owner.request_id:
             of = owner and owner.request_id
             verdict.violate(
@@ -140,3 +143,13 @@ def _check_signals(stored: Stored, verdict: Verdict) -> None:
             )
         elif signals.status_of(text) != owner.status:
             verdict.violate(Broken.DISAGREE, f"{named} is {owner.status}, its signal {text}")
+
+
+def _are_simultaneous(one: str, other: str, history: History) -> bool:
+    """Say whether agents asked both at once, so that either may be the newer one."""
+    first, second = history.questions.get(one), history.questions.get(other)
+    if first is None or second is None or first is second:
+        return False
+    are_of_agents = first.origin is second.origin is Origin.OUTSIDE
+    is_known = is_older(first, second) or is_older(second, first)
+    return are_of_agents and first.session_id == second.session_id and not is_known

@@ -10,9 +10,12 @@ import signal
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jwt
+import psycopg
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -31,13 +34,36 @@ _SIGNING_KEY = base64.b64encode(b"k" * 32).decode()
 _TOKEN_SECONDS = 6 * 3600
 
 
-class Cluster:
-    """`servers` processes of `manage.py serve` around one database and one Redis."""
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """Where one deployment keeps its data: its database, and its number in Redis."""
 
-    def __init__(self, servers: int, *, question_seconds: int, notifications: bool) -> None:
+    url: str
+    redis_number: int
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.url, autocommit=True)
+
+
+class Cluster:
+    """`servers` processes of `manage.py serve` around one database and one Redis.
+
+    With `other_number`, one more process is a second deployment: it has another database in the
+    same PostgreSQL, and that number in the same Redis. It is the last of `servers`; no fault is its
+    own, and it is not among those that clients reach through `links`.
+    """
+
+    def __init__(
+        self,
+        servers: int,
+        *,
+        question_seconds: int,
+        notifications: bool,
+        other_number: int | None = None,
+    ) -> None:
         # /tmp even where TMPDIR is long: a Unix socket's path may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="dwp-chaos-", dir="/tmp"))
-        database, redis, front, *ports = free_ports(3 + 2 * servers)
+        database, redis, front, other, *ports = free_ports(4 + 2 * servers)
         self.server_ports, links = ports[:servers], ports[servers:]
         self.redis_port = redis
         self.postgres = Postgres(self.folder / "postgres", database)
@@ -66,10 +92,14 @@ class Cluster:
             )
             for number in range(servers)
         ]
-        self._command_env = shared | {
-            "DATA_DIR": str(self.folder / "data-command"),
-            "REDIS_URL": f"redis://127.0.0.1:{redis}/0",
-        }
+        self.deployments = [Deployment(self.postgres.url, 0)]
+        if other_number is not None:
+            self.deployments.append(Deployment(self.postgres.url_of("other"), other_number))
+            env = shared | self._data_env(self.deployments[1], "data-other") | {"PORTS": str(other)}
+            command = [sys.executable, "manage.py", "serve"]
+            self.servers.append(Process(command, env, self._log("server-other")))
+            self.server_ports = [*self.server_ports, other]
+        self._command_env = shared
         self._tokens: dict[tuple[str, str, str], dict[str, str]] = {}
 
     async def start(self) -> None:
@@ -77,9 +107,15 @@ class Cluster:
         await self.postgres.start()
         await self.start_redis()
         await self.links.start(self._log("proxy"))
-        # The first one makes the tables.
-        await self.start_server(0)
-        await asyncio.gather(*(self.start_server(n) for n in range(1, len(self.servers))))
+        # The first one of each deployment makes the tables.
+        firsts = [0]
+        if len(self.deployments) > 1:
+            with self.postgres.connect() as connection:
+                connection.execute("CREATE DATABASE other")
+            firsts.append(len(self.servers) - 1)
+        await asyncio.gather(*map(self.start_server, firsts))
+        following = [n for n in range(len(self.servers)) if n not in firsts]
+        await asyncio.gather(*map(self.start_server, following))
 
     async def stop(self) -> None:
         """End every process that this started, and remove the folder."""
@@ -125,14 +161,14 @@ class Cluster:
                     await asyncio.sleep(0.02)
         raise RuntimeError("Redis was not ready in time")
 
-    async def verify_audit(self) -> tuple[bool, str]:
+    async def verify_audit(self, deployment: Deployment) -> tuple[bool, str]:
         """Run `manage.py verify_audit`; return whether every chain holds, and what it said."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "manage.py",
             "verify_audit",
             cwd=CHECKOUT,
-            env=self._command_env,
+            env=self._command_env | self._data_env(deployment, "data-command"),
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -150,6 +186,13 @@ class Cluster:
             token = jwt.encode(claims | {"iat": now, "exp": now + _TOKEN_SECONDS}, _SECRET)
             self._tokens[who] = {"Authorization": f"Bearer {token}", "X-Tenant-ID": tenant}
         return self._tokens[who]
+
+    def _data_env(self, deployment: Deployment, folder: str) -> dict[str, str]:
+        return {
+            "DATA_DIR": str(self.folder / folder),
+            "DATABASE_URL": deployment.url,
+            "REDIS_URL": f"redis://127.0.0.1:{self.redis_port}/{deployment.redis_number}",
+        }
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"

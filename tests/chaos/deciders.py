@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from random import Random
 from urllib.parse import quote
 
+from redis.exceptions import RedisError
+
 from tests.chaos.history import Attempt, Fate, Origin, Question
+from tests.chaos.listening import client
 from tests.chaos.world import World
 
 # For so long an id that nobody knows yet is tried again: agents on Redis are found by a scan.
@@ -21,19 +25,19 @@ async def crew(world: World, question: Question) -> None:
     rng = world.random(f"crew {question.requester} {world.turns[question.requester]}")
     match question.fate:
         case Fate.DECIDE:
-            await world.sleep(_thought(world, rng))
-            await _race(world, question, rng)
+            await world.sleep(thought(world, rng))
+            await race(world, question, rng)
         case Fate.RACE_EXPIRY:
             assert question.expires_at is not None
             await world.sleep(question.expires_at + rng.gauss(0.0, 0.05) - time.time())
-            await _race(world, question, rng)
+            await race(world, question, rng)
         case Fate.CANCEL:
-            await world.sleep(_thought(world, rng))
+            await world.sleep(thought(world, rng))
             await _decide(world, question, "cancel", question.requester, "user", rng)
         case Fate.CANCEL_SESSION:
-            await world.sleep(_thought(world, rng))
+            await world.sleep(thought(world, rng))
             await _cancel_session(world, question, rng)
-        case Fate.LISTED | Fate.EXPIRE:
+        case Fate.LISTED | Fate.EXPIRE | Fate.ORDERED:
             return
 
 
@@ -51,21 +55,21 @@ async def operator(world: World, tenant: str) -> None:
             questions = [world.history.questions.get(i["requestId"]) for i in answer.data["items"]]
             for question in questions:
                 if question is not None and question.fate is Fate.LISTED:
-                    await _race(world, question, rng)
+                    await race(world, question, rng)
             cursor = answer.data.get("nextCursor", "")
             if not cursor:
                 break
         await world.sleep(_LIST_PAUSE)
 
 
-def _thought(world: World, rng: Random) -> float:
+def thought(world: World, rng: Random) -> float:
     """Return how long people think: often not at all, sometimes as long as people do."""
     if rng.random() < 0.15:
         return rng.uniform(0.0, 0.03)
     return min(6 * world.patience, rng.expovariate(1 / world.patience))
 
 
-async def _race(world: World, question: Question, rng: Random) -> None:
+async def race(world: World, question: Question, rng: Random) -> None:
     """Have one to three people decide, apart by milliseconds or less."""
     people = [(f"approver-{number}", "approver") for number in range(3)]
     if question.origin is not Origin.OUTSIDE or rng.random() < 0.5:
@@ -107,6 +111,9 @@ async def _decide(
         elif answer.status != 404 or not _may_be_unknown(question, attempt, world):
             attempt.status, attempt.answered_at = answer.status, time.time()
             attempt.answered_status = answer.member("status")
+            attempt.signal = answer.fields.get("x-dwp-signal")
+            if answer.status == 200 and question.origin is Origin.OUTSIDE:
+                await _read_keys(world, question, attempt)
             if answer.status == 200 and verb != "cancel":
                 world.decisions += 1
             elif answer.status not in (200, 404, 409, 410):
@@ -115,10 +122,25 @@ async def _decide(
         await world.sleep(rng.uniform(0.1, 0.8))
 
 
+async def _read_keys(world: World, question: Question, attempt: Attempt) -> None:
+    """Note what Redis holds right after the answer; nothing if it does not answer at once."""
+    redis = client(world)
+    try:
+        async with asyncio.timeout(2):
+            names = (f"hitl:request:{question.request_id}", f"hitl:signal:{question.session_id}")
+            request, signal = map(str, await redis.mget(names))
+        attempt.key_signal = None if signal == "None" else signal
+        attempt.key_status = None if request == "None" else json.loads(request)["status"]
+    except (RedisError, OSError, TimeoutError):
+        return
+    finally:
+        await redis.aclose()
+
+
 def _may_be_unknown(question: Question, attempt: Attempt, world: World) -> bool:
     """Say whether a 404 is worth another try. Without an outage near, it is a violation."""
     now = time.time()
-    if question.origin is not Origin.OUTSIDE:
+    if question.origin is not Origin.OUTSIDE or question.may_be_refused:
         return False
     if not world.history.outages.between(question.asked_at - 15, now):
         world.unexpected(f"{attempt.verb}: 404 for {question.request_id}, which is in Redis")

@@ -16,21 +16,22 @@ def write(result: Result, file: Path) -> None:
 
     Times are in seconds since the run began.
     """
-    history, stored = result.history, result.stored
+    stored, began = result.stored, result.history.began_at
     records: dict[str, dict[str, Any]] = defaultdict(lambda: defaultdict(list))
-    for question in history.questions.values():
-        records[question.request_id]["question"] = question
-    for attempt in history.attempts:
-        records[attempt.request_id]["attempts"].append(attempt)
-    for listening in history.listenings:
-        records[listening.question.request_id]["listenings"].append(listening)
-    for wait in history.waits:
-        records[wait.question.request_id]["waits"].append(wait)
+    for history in (result.history, result.others_history):
+        for question in history.questions.values():
+            records[question.request_id]["question"] = question
+        for attempt in history.attempts:
+            records[attempt.request_id]["attempts"].append(attempt)
+        for listening in history.listenings:
+            records[listening.question.request_id]["listenings"].append(listening)
+        for wait in history.waits:
+            records[wait.question.request_id]["waits"].append(wait)
     for request in stored.requests.values():
         records[request.request_id]["stored"] = request
     with file.open("w", encoding="utf-8") as output:
         for request_id, all_ in sorted(records.items()):
-            plain = _plain({"request": request_id, **all_}, history.began_at)
+            plain = _plain({"request": request_id, **all_}, began)
             output.write(json.dumps(plain, ensure_ascii=False) + "\n")
 
 

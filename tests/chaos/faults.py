@@ -47,7 +47,7 @@ class Faults:
         now = time.time()
         away = self._outages.between(now, now + 0.001, Part.SERVER, Part.STOPPED)
         busy = {outage.target for outage in away}
-        return number not in busy and len(busy) < len(self._cluster.servers) - 1
+        return number not in busy and len(busy) < self._outages.servers - 1
 
     @asynccontextmanager
     async def _away(self, part: Part, target: int, how: str) -> AsyncIterator[None]:

@@ -27,6 +27,8 @@ class Fate(StrEnum):
     EXPIRE = "expire"
     CANCEL = "cancel"
     CANCEL_SESSION = "cancel session"
+    # In an order that was drawn for all questions of its session.
+    ORDERED = "ordered"
 
 
 @dataclass(slots=True)
@@ -39,8 +41,15 @@ class Question:
     requester: str
     origin: Origin
     fate: Fate
+    # Before its first write.
     asked_at: float
     expires_at: float | None = None
+    # After its last write.
+    written_at: float | None = None
+    # Others may subscribe to its channel, agents that wait for another answer or dead connections.
+    is_channel_shared: bool = False
+    # Another tenant asks in the same session: one of the two is refused.
+    may_be_refused: bool = False
 
 
 @dataclass(slots=True)
@@ -56,6 +65,11 @@ class Attempt:
     status: int | None = None
     # The decision in the answer's data.
     answered_status: str | None = None
+    # The answer's `X-DWP-Signal`, and what Redis held right after it: the status in the
+    # request's key, and the session's signal.
+    signal: str | None = None
+    key_status: str | None = None
+    key_signal: str | None = None
     # Tries that broke: their answer, whatever it was, is not known.
     broken: int = 0
 
@@ -136,6 +150,8 @@ class History:
     unexpected: list[Unexpected] = field(default_factory=list)
     # Request ids of values that are no request, written to Redis on purpose.
     malformed: list[str] = field(default_factory=list)
+    # How often somebody tried to approve here what another deployment had opened.
+    foreign_approvals: int = 0
     # By how much a sleep of the run itself took too long, in seconds: how busy the machine was.
     lags: list[float] = field(default_factory=list)
     began_at: float = 0.0

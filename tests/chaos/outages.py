@@ -70,6 +70,17 @@ class Outages:
         """Return the outages that touch the time from `begin` to `end`, of `parts` or of any."""
         return [o for o in self.all if o.touches(begin, end) and (not parts or o.part in parts)]
 
+    def changes(self, begin: float, end: float) -> bool:
+        """Say whether anything went away or came back in this time."""
+        moments = (moment for o in self.all for moment in (o.began, o.ended))
+        return any(moment is not None and begin <= moment <= end for moment in moments)
+
+    def shared(self, servers: int) -> Outages:
+        """Return what was away for another deployment of so many servers as well."""
+        parts = (Part.DATABASE, Part.REDIS)
+        shared = [outage for outage in self.all if outage.part in parts]
+        return Outages(servers, shared, self._missed_at, self._missed)
+
     def wiped(self, begin: float, end: float) -> bool:
         """Say whether Redis lost its memory in this time."""
         return bool(self.wipes(begin, end))

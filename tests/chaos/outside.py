@@ -10,7 +10,8 @@ from random import Random
 
 from redis.exceptions import RedisError
 
-from tests.chaos.history import Fate, Listening, Origin, Question
+from tests.chaos.asking import prepare, write
+from tests.chaos.history import Fate, Listening
 from tests.chaos.listening import client, listen
 from tests.chaos.world import World
 
@@ -22,7 +23,7 @@ _WAIT = 15
 async def agent(world: World, number: int) -> None:
     """Ask once, or twice in the same session: after the first answer or instead of it."""
     rng = world.random(f"outside {number}")
-    session_id = f"outside-{world.seed}-{number}"
+    session_id = f"outside-{world.label}-{number}"
     is_first_given_up = False
     if rng.random() < 0.4:
         is_first_given_up = rng.random() < 0.5
@@ -45,7 +46,7 @@ async def vandal(world: World) -> None:
     number = 0
     while not world.is_closing:
         number += 1
-        request_id = f"malformed-{world.seed}-{number}"
+        request_id = f"malformed-{world.label}-{number}"
         value = rng.choice(
             (
                 "no json",
@@ -82,54 +83,10 @@ async def vandal(world: World) -> None:
 
 
 async def _ask(world: World, number: int, session_id: str, turn: int, rng: Random) -> Listening:
-    """Write the request and whose turn it is in the session, the way agents do."""
-    tenant, user = world.tenant(number), f"asker-{number}"
-    request_id = f"req-outside-{world.seed}-{number}-{turn}"
-    request = {
-        "requestId": request_id,
-        "sessionId": session_id,
-        "userId": user,
-        "tenantId": tenant,
-        "actionType": "send_mail",
-        "context": {"turn": turn, "to": f"person-{rng.randrange(1000)}"},
-        "status": "pending",
-        # Not to be trusted.
-        "createdAt": rng.choice((0, int(time.time()), int(time.time() * 1000), 2**40)),
-    }
-    session: dict[str, str] | str = request_id
-    if rng.random() < 0.8:
-        session = {
-            "sessionId": session_id,
-            "requestId": request_id,
-            "userId": user,
-            "tenantId": tenant,
-        }
     fate = rng.choices(list(_FATES), list(_FATES.values()))[0]
-    question = Question(request_id, session_id, tenant, user, Origin.OUTSIDE, fate, 0.0)
-    await _write(world, question, json.dumps(request), session)
-    listening = Listening(question)
-    world.history.listenings.append(listening)
-    world.ask(question)
-    return listening
-
-
-async def _write(
-    world: World, question: Question, request: str, session: dict[str, str] | str
-) -> None:
-    value = session if isinstance(session, str) else json.dumps(session)
-    while not world.is_over.is_set():
-        redis = client(world)
-        # Taken before: a wipe that comes in between counts as one after.
-        question.asked_at = time.time()
-        try:
-            async with asyncio.timeout(5):
-                await redis.set(f"hitl:request:{question.request_id}", request, ex=1800)
-                await redis.set(f"hitl:session:{question.session_id}", value, ex=3600)
-            return
-        except (RedisError, OSError, TimeoutError):
-            await world.sleep(0.1)
-        finally:
-            await redis.aclose()
+    asking = prepare(world, number, session_id, turn, fate, rng)
+    await write(world, asking)
+    return asking.listening
 
 
 async def _wait(

@@ -29,8 +29,11 @@ class Postgres:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.folder, self._port = folder, port
-        self.url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+        self.url = self.url_of("postgres")
         self._server: Any = None
+
+    def url_of(self, database: str) -> str:
+        return f"postgres://postgres@127.0.0.1:{self._port}/{database}"
 
     async def start(self) -> None:
         """Make the database at the first call; return when it answers."""

@@ -18,7 +18,7 @@ _POLL_SECONDS, _POLL_SLACK = 10, 5.0
 async def agent(world: World, number: int) -> None:
     """Ask, wait for the answer, and sometimes ask once more in the same session."""
     rng = world.random(f"rest {number}")
-    session_id = f"rest-{world.seed}-{number}"
+    session_id = f"rest-{world.label}-{number}"
     for turn in range(rng.choice((1, 1, 2))):
         question = await _open(world, number, session_id, turn, rng)
         if question is None:
@@ -49,7 +49,7 @@ async def _open(
         "timeoutSeconds": rng.randrange(2, 6) if is_short else _OPEN_SECONDS,
     }
     headers = dict(world.cluster.headers(user, tenant))
-    name = f"req-rest-{world.seed}-{number}-{turn}"
+    name = f"req-rest-{world.label}-{number}-{turn}"
     if rng.random() < 0.5:
         body["requestId"] = name
     if "requestId" not in body or rng.random() < 0.3:

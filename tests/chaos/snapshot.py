@@ -9,7 +9,7 @@ from typing import Any
 import psycopg
 from redis.asyncio import Redis
 
-from tests.chaos.cluster import Cluster
+from tests.chaos.cluster import Cluster, Deployment
 from tests.chaos.stored import (
     OPENINGS,
     OutboxRow,
@@ -51,24 +51,27 @@ FROM streaming_event e JOIN streaming_session s ON s.id = e.session_id ORDER BY 
 
 
 def is_settled(cluster: Cluster) -> bool:
-    """Say whether no request of ours waits any more and no session runs.
+    """Say whether no request of ours waits any more and no session runs, in any deployment.
 
     Agents on Redis may leave theirs for five minutes.
     """
-    with cluster.postgres.connect() as connection:
-        row = connection.execute(_UNSETTLED).fetchone()
-    return row is not None and not row[0]
+    for deployment in cluster.deployments:
+        with deployment.connect() as connection:
+            row = connection.execute(_UNSETTLED).fetchone()
+        if row is None or row[0]:
+            return False
+    return True
 
 
-async def read(cluster: Cluster) -> Stored:
+async def read(cluster: Cluster, deployment: Deployment) -> Stored:
     """Return everything the checks need; the cluster is quiet by now."""
     stored = Stored(read_at=time.time())
-    with cluster.postgres.connect() as connection, connection.transaction():
+    with deployment.connect() as connection, connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         _read_requests(connection, stored)
         _read_sessions(connection, stored)
-    await _read_redis(cluster, stored)
-    stored.are_chains_whole, stored.chains = await cluster.verify_audit()
+    await _read_redis(cluster, deployment, stored)
+    stored.are_chains_whole, stored.chains = await cluster.verify_audit(deployment)
     return stored
 
 
@@ -89,8 +92,9 @@ def _read_sessions(connection: psycopg.Connection[Any], stored: Stored) -> None:
         stored.sessions[number].events.append(StoredEvent(*event))
 
 
-async def _read_redis(cluster: Cluster, stored: Stored) -> None:
-    async with Redis(port=cluster.redis_port, decode_responses=True) as redis:
+async def _read_redis(cluster: Cluster, deployment: Deployment, stored: Stored) -> None:
+    number = deployment.redis_number
+    async with Redis(port=cluster.redis_port, db=number, decode_responses=True) as redis:
         async for key in redis.scan_iter("hitl:request:*", count=1000):
             request = stored.requests.get(key.removeprefix("hitl:request:"))
             value = await redis.get(key)

@@ -49,9 +49,7 @@ async def _follow(world: World, stream: Stream, rng: Random) -> float | None:
         headers["Last-Event-ID"] = str(last)
     body = {"prompt": stream.prompt, "context": {"try": stream.connections}}
     try:
-        answer = await wire.EventStream.open(
-            world.cluster.links.front, PATH, headers, body, timeout=15.0
-        )
+        answer = await wire.EventStream.open(world.port, PATH, headers, body, timeout=15.0)
     except wire.ConnectionBroken:
         return None
     try:

@@ -15,6 +15,11 @@ class Broken(StrEnum):
     UNHEARD = "not heard"
     DOUBLED = "doubled"
     MISDELIVERED = "delivered to another request"
+    # Though another agent of its session may take it for its own answer.
+    SENT = "sent while an older question waits"
+    # Or withheld and it should not be.
+    WITHHELD = "withheld without a reason"
+    FOREIGN = "seen by another deployment"
     SHAPE = "neither of the two shapes"
     LATE = "late"
     GAP = "gap in a stream"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos.history import Frame
@@ -25,6 +25,8 @@ class Answer:
 
     status: int
     body: bytes
+    # By their names in small letters.
+    fields: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def data(self) -> Any:
@@ -57,7 +59,7 @@ async def exchange(
             writer.write(_request(method, path, headers, body))
             status, fields = await _head(reader)
             content = b"".join([piece async for piece in _body(reader, fields)])
-            return Answer(status, content)
+            return Answer(status, content, fields)
     except _FAILURES as exc:
         raise ConnectionBroken(f"{type(exc).__name__}: {exc}") from exc
     finally:

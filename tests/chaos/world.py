@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from random import Random
 from typing import Any
 
@@ -13,7 +13,7 @@ from tests.chaos import wire
 from tests.chaos.cluster import Cluster
 from tests.chaos.history import History, Question, Unexpected
 
-_TENANTS = 6
+TENANTS = 6
 # What an answer may be while something is away: the database, or a server behind the proxy.
 _AGAIN = frozenset({503, 504})
 
@@ -25,8 +25,21 @@ class World:
     choices are the same in every run of that seed, whatever the others do.
     """
 
-    def __init__(self, seed: int, patience: float, cluster: Cluster, history: History) -> None:
-        self.seed, self.cluster, self.history = seed, cluster, history
+    def __init__(
+        self,
+        label: str,
+        patience: float,
+        cluster: Cluster,
+        history: History,
+        port: int,
+        tenants: int,
+    ) -> None:
+        # The seed, and which deployment it is: in every name, so that each is there once.
+        self.label = label
+        self.cluster, self.history = cluster, history
+        # Where the deployment answers.
+        self.port = port
+        self.tenants = [f"tenant{number}" for number in range(tenants)]
         # How many seconds people think before they decide, on average; other times go by it.
         self.patience = patience
         self.decisions = 0
@@ -37,16 +50,14 @@ class World:
         # Waiting is over: what did not end by now never will.
         self.is_over = asyncio.Event()
         self.on_question: Callable[[Question], None] = lambda question: None
+        # Starts what may go on until waiting is over, and is no conversation that must end before.
+        self.start: Callable[[Coroutine[Any, Any, None]], object] = asyncio.ensure_future
 
     def random(self, name: str) -> Random:
-        return Random(f"{self.seed}:{name}")
+        return Random(f"{self.label}:{name}")
 
     def tenant(self, number: int) -> str:
-        return f"tenant{number % _TENANTS}"
-
-    @property
-    def tenants(self) -> list[str]:
-        return [self.tenant(number) for number in range(_TENANTS)]
+        return self.tenants[number % len(self.tenants)]
 
     def ask(self, question: Question) -> None:
         """Make a question known to those who decide, once."""
@@ -79,9 +90,8 @@ class World:
         None when the connection broke or the server said that something is away: nobody
         knows then whether it was done, and the caller tries again.
         """
-        port = self.cluster.links.front
         try:
-            answer = await wire.exchange(port, method, path, headers, body, timeout=timeout)
+            answer = await wire.exchange(self.port, method, path, headers, body, timeout=timeout)
         except wire.ConnectionBroken:
             return None
         if answer.status in _AGAIN:

@@ -27,7 +27,7 @@ from tests.chaos.stored import (
     StoredRequest,
     StoredSession,
 )
-from tests.chaos.verdict import Broken
+from tests.chaos.verdict import Broken, Limits, Verdict
 
 SESSION_NUMBER = 7
 END = 1000.0
@@ -78,16 +78,19 @@ class Day:
 
     def violations(self) -> set[Broken]:
         """Return which promises the checks find broken."""
-        verdict = judge(Options(decisions=0), self.history, self.stored)
-        return {violation.broken for violation in verdict.violations}
+        return {violation.broken for violation in self.verdict().violations}
 
     def said(self) -> str:
         """Return what the checks say of the violations, a line each."""
-        verdict = judge(Options(decisions=0), self.history, self.stored)
-        return "\n".join(violation.what for violation in verdict.violations)
+        return "\n".join(violation.what for violation in self.verdict().violations)
 
     def counted(self, name: str) -> int:
-        return judge(Options(decisions=0), self.history, self.stored).counts[name]
+        return self.verdict().counts[name]
+
+    def verdict(self, decisions: int = 0) -> Verdict:
+        verdict = Verdict(Limits())
+        judge(Options(decisions=decisions), self.history, self.stored, verdict)
+        return verdict
 
 
 def good_day() -> Day:
@@ -123,7 +126,7 @@ def _row(number: int, name: str) -> StoredRequest:
         request_id=name,
         session_id=f"session-of-{name}",
         tenant="tenant1",
-        origin="agent" if name == "user" else "redis",
+        origin={"user": "agent", "outside": "redis"}.get(name, name),
         status="approved",
         expires_at=350.0,
         records=[

@@ -6,7 +6,6 @@ import pytest
 
 from tests.chaos.history import Attempt, Unexpected
 from tests.chaos.outages import Part
-from tests.chaos.run import Options, judge
 from tests.chaos.stored import OutboxRow, Record
 from tests.chaos.verdict import Broken
 from tests.unit.chaos.chaos_days import END, Day, good_day, signal
@@ -22,8 +21,7 @@ def test_a_good_day_has_no_violation(day: Day) -> None:
 
 
 def test_too_few_decisions_are_no_proof(day: Day) -> None:
-    verdict = judge(Options(decisions=4), day.history, day.stored)
-    assert [v.broken for v in verdict.violations] == [Broken.TOO_FEW]
+    assert [v.broken for v in day.verdict(decisions=4).violations] == [Broken.TOO_FEW]
 
 
 def test_a_confirmed_decision_without_a_row_is_lost(day: Day) -> None:
