@@ -23,7 +23,7 @@ from dwp_project.offload import run_sync
 from hitl import metrics, services
 from hitl.adoption import adopt, scanner
 from hitl.adoption.scanner import Scanner
-from hitl.delivery import outbox, publisher, relay, withholding
+from hitl.delivery import keys, outbox, publisher, relay, withholding
 from hitl.models import ApprovalRequest, AuditChain, OutboxEntry, SessionOwner
 from tests import factories
 from tests.integration import redis_agents
@@ -366,12 +366,12 @@ def test_scan_in_parts_counts_from_its_beginning(
     scanner = Scanner()
     scanner.scan()
     began_at = scanner._began_at
-    assert not redis_client.exists("dwp:hitl:scanned")
+    assert not redis_client.exists(keys.scanned_key())
 
     while not scanner.is_round:
         scanner.scan()
 
-    assert float(str(redis_client.get("dwp:hitl:scanned"))) == pytest.approx(began_at, abs=1e-5)
+    assert float(str(redis_client.get(keys.scanned_key()))) == pytest.approx(began_at, abs=1e-5)
 
 
 def test_scan_that_does_not_read_refused_values_again_counts_from_their_last_reading(
@@ -386,7 +386,7 @@ def test_scan_that_does_not_read_refused_values_again_counts_from_their_last_rea
 
     scanner.scan()
 
-    assert float(str(redis_client.get("dwp:hitl:scanned"))) < now - 0.49
+    assert float(str(redis_client.get(keys.scanned_key()))) < now - 0.49
 
 
 def test_question_that_cannot_be_adopted_withholds_approvals_of_its_session_alone(
@@ -493,7 +493,7 @@ def test_received_answer_is_not_repeated_to_a_question_that_redis_lost(
     ear.arrived()
     # It asks anew, and Redis comes back empty before anybody here has seen that.
     redis_client.flushall()
-    redis_client.set("dwp:hitl:memory", redis_client.info("server")["run_id"])
+    redis_client.set(keys.last_run_key(), redis_client.info("server")["run_id"])
 
     relays()
 
