@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -164,6 +165,27 @@ def test_signal_that_redis_counted_just_before_a_restart_is_sent_until_somebody_
     assert turn().outcome == "delivered"
     assert late.hear() == unsent.signal
     late.close()
+
+
+@pytest.mark.parametrize(
+    ("decide", "seconds", "is_owed"),
+    [(services.approve, 1.5, True), (services.approve, 4.0, False), (services.reject, 4.0, True)],
+)
+def test_approval_that_was_in_flight_is_owed_only_if_redis_was_soon_back(
+    redis_client: redis.Redis, decide: Callable[..., object], seconds: float, is_owed: bool
+) -> None:
+    request_id = redis_agents.asked(redis_client, SESSION, age=20.0)
+    ear = Ear(redis_client, SESSION)
+    decide(request_id, factories.actor())
+    assert ear.hear() is not None
+    [received_at] = OutboxEntry.objects.values_list("attempted_at", flat=True)
+    assert received_at is not None
+
+    # Nobody here has reached it since, and its agent may have asked anew before it lost all.
+    owed = outbox.requeue_lost(received_at + timedelta(seconds=seconds), received_at)
+
+    assert bool(owed) is is_owed
+    ear.close()
 
 
 def test_relay_takes_no_entry_that_another_has_taken(
