@@ -249,8 +249,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if not text:
             return queryset, False
         tenants = self.visible_tenants(operator_at(request))
-        # An id may begin or end with a space.
-        keys = archive.search(tenants, text) or archive.search(tenants, search_term)
+        keys = archive.search(tenants, text)
+        if not keys and search_term != text:
+            keys = archive.search(tenants, search_term)  # an id may begin or end with a space
         return queryset.filter(pk__in=keys), False
 
 
