@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 import pytest
 
-from hitl.models import ApprovalRequest
 from tests.acceptance.programs import nginx
 from tests.acceptance.server import START_SECONDS, RunningServer, free_ports
 from tests.acceptance.wire import Response, request_bytes
@@ -148,15 +147,9 @@ def test_nginx_hands_on_the_path_as_it_came(server: RunningServer, tmp_path: Pat
         assert refusal(ask("GET", "/api/aura/hitl/requests/%FF")) == NOT_FOUND
 
 
-# --- once what agents write under such ids is adopted --------------------------------------
-
-_adopted = pytest.mark.skipif(
-    (ApprovalRequest._meta.get_field("request_id").max_length or 0) < 512,
-    reason="requests under opaque ids are not adopted",
-)
+# --- what agents write under such ids --------------------------------------------------------
 
 
-@_adopted
 @pytest.mark.parametrize("an_id", IDS)
 def test_request_under_an_opaque_id_is_read_and_decided(server: RunningServer, an_id: str) -> None:
     session = f"session_{an_id}_1"
@@ -170,14 +163,19 @@ def test_request_under_an_opaque_id_is_read_and_decided(server: RunningServer, a
         "status": "pending",
     }
     redis = server.redis()
-    redis.set(f"hitl:request:{an_id}", json.dumps(request), ex=1800)
+    redis.set(f"hitl:request:{an_id}", json.dumps(request), ex=1795)
     redis.set(f"hitl:session:{session}", json.dumps({**request, "context": None}), ex=3600)
     headers, in_path = server.headers(role="approver"), quote(an_id, safe="")
 
     read = server.get(f"/api/aura/hitl/requests/{in_path}", headers)
     approved = server.request("POST", f"/api/aura/hitl/approve/{in_path}", headers, {})
     waited = server.get(f"/api/aura/hitl/requests/{in_path}/wait?timeout=1", headers)
-    signal = server.get(f"/api/aura/hitl/signals/{quote(session, safe='')}", headers)
+    signal_path = f"/api/aura/hitl/signals/{quote(session, safe='')}"
+    # It is published once Redis has been scanned since.
+    deadline = time.monotonic() + 10
+    while "data" not in (signal := server.get(signal_path, headers)).json():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
     assert json.loads(read.json()["data"])["requestId"] == an_id
     assert (approved.status, approved.json()["data"]["requestId"]) == (200, an_id)
