@@ -56,7 +56,7 @@ async def vandal(world: World) -> None:
                 json.dumps(
                     {
                         "requestId": request_id,
-                        "sessionId": "a b",
+                        "sessionId": "a\x07b",
                         "userId": "u",
                         "tenantId": world.tenant(0),
                         "actionType": "x",
