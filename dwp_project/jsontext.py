@@ -7,6 +7,7 @@ import json
 import math
 import re
 import secrets
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from hashlib import sha256
@@ -73,7 +74,9 @@ def parse(text: bytes | str) -> Any:
             _("it is nested more than %(levels)d levels deep") % {"levels": MAX_DEPTH}
         )
     try:
-        value = json.loads(raw, object_pairs_hook=_unique, parse_float=_number)
+        value = json.loads(
+            raw, object_pairs_hook=_unique, parse_float=_number, parse_int=_reader_of_integers(raw)
+        )
         compact(value).encode()
     except UnicodeEncodeError as exc:
         raise InvalidJSON(_("it holds half of a surrogate pair")) from exc
@@ -88,7 +91,7 @@ def parse(text: bytes | str) -> Any:
 
 def loads(text: str) -> Any:
     """Parse JSON that was written here; unlike `parse`, refuse nothing of it."""
-    return json.loads(text, parse_float=_number)
+    return json.loads(text, parse_float=_number, parse_int=_reader_of_integers(text))
 
 
 def _dumps(value: Any, **form: Any) -> str:
@@ -119,6 +122,16 @@ def _number(literal: str) -> float | ExactNumber:
     except InvalidOperation:  # an exponent of more than 18 digits
         is_same = False
     return number if is_same else ExactNumber(literal)
+
+
+def _reader_of_integers(text: str) -> Callable[[str], int | ExactNumber] | None:
+    """Return what reads the integers of a text: nothing of ours, which would take longer, unless it
+    may have a negative zero."""
+    return _integer if "-0" in text else None
+
+
+def _integer(literal: str) -> int | ExactNumber:
+    return ExactNumber(literal) if literal == "-0" else int(literal)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,6 +26,10 @@ from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300
+# Of two questions of a session that were written this close, the one that the session does not wait
+# for is the older: their times may have been converted by two processes. Chosen: conversions differ
+# by less, and a person takes longer to answer the first.
+_CLOSE = timedelta(milliseconds=250)
 
 
 class NewRequest(NamedTuple):
@@ -199,9 +203,9 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
     Redis says when it answered: a time read here before or after that is wrong by as long as the
     answer takes. Two processes may convert it to the database's clock with a difference of
     milliseconds, so times alone do not order two questions of a session: the one it waits for is
-    put after all that the database knows, and each other one before that one. The session's key is
-    read under the lock: with an earlier answer, a question that was written and adopted meanwhile
-    would become the older one.
+    put after all that the database knows, and one that is not clearly younger before that one. The
+    session's key is read under the lock: with an earlier answer, a question that was written and
+    adopted meanwhile would become the older one.
     """
     session_ids = [question.request.session_id for question in questions]
     waited_for = _waited_for(session_ids)
@@ -218,8 +222,13 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
         newer = current.get(waited_for[session_id])
         if waited_for[session_id] == written.request_id:
             written_at = sessions.strictly_after(last[session_id], written_at)
-        elif newer is not None and newer.session_id == session_id:
-            # Its session has asked again since; of one without age, that is all that is known.
+        elif (
+            newer is not None
+            and newer.session_id == session_id
+            and not (value.is_dated and written_at > newer.created_at + _CLOSE)
+        ):
+            # Its session has asked again since; of one without age, that is all that is known. One
+            # that is clearly younger is about to be named: agents write the request's key first.
             written_at = min(written_at, newer.created_at - timedelta(microseconds=1))
         opened_at[written.request_id] = written_at
     return opened_at

@@ -20,7 +20,7 @@ SIGNAL_TTL = 300
 DEPLOYMENTS = "dwp:deployments"
 
 # The member of a request's value that names the deployment which opened it; agents write none.
-MARK = "deploymentId"
+MARK = "dwpDeployment"
 
 
 def request_key(request_id: str) -> str:

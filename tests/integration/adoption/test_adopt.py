@@ -19,6 +19,7 @@ from pytest_django import Settings
 from dwp_project import clocks
 from hitl import metrics, services
 from hitl.adoption import adopt, insert, redis_requests
+from hitl.adoption.scanner import Scanner
 from hitl.delivery import commands, outbox, parser, redis_state, relay
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, SessionOwner
 from tests import factories
@@ -512,6 +513,25 @@ def test_question_asked_last_is_the_newest_whatever_processes_know_of_the_time(
     newest = ApprovalRequest.objects.newest_first().first()
     assert newest is not None
     assert newest.request_id == ids[1]
+
+
+def test_question_adopted_between_its_agents_two_writes_is_the_newest(
+    redis_client: redis.Redis,
+) -> None:
+    ear = Ear(redis_client, SESSION)
+    services.approve(redis_agents.asked(redis_client, SESSION, age=60), factories.actor())
+    assert ear.hear() is not None
+    newer = "req-newer"
+    redis_agents.writes(redis_client, newer, redis_agents.body(SESSION, newer), age=3)
+    Scanner().scan()
+    redis_agents.waits_for(redis_client, SESSION, newer)
+
+    services.approve(newer, factories.actor())
+
+    assert json.loads(ear.hear() or "{}")["requestId"] == newer
+    first, second = ApprovalRequest.objects.order_by("pk")
+    assert 56 < (second.created_at - first.created_at).total_seconds() < 58
+    ear.close()
 
 
 def test_question_is_dated_by_the_databases_clock(redis_client: redis.Redis) -> None:

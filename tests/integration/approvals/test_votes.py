@@ -163,7 +163,7 @@ def test_request_shows_its_votes_where_it_needs_several(redis_client: redis.Redi
     assert document["minApprovals"] == 2
     assert [vote["userId"] for vote in document["votes"]] == ["approver1"]
     assert listed[0] == document
-    assert document == {name: stored[name] for name in stored if name != "deploymentId"}
+    assert document == {name: stored[name] for name in stored if name != "dwpDeployment"}
     assert listed[1]["requestId"] == plain.request_id
     assert not {"minApprovals", "votes"} & set(listed[1])
 

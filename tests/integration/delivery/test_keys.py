@@ -43,7 +43,7 @@ def test_opening_sets_the_requests_key(
 ) -> None:
     key = f"hitl:request:{request_.request_id}"
 
-    assert kept(redis_client, key) == document(request_) | {"deploymentId": identity.current()}
+    assert kept(redis_client, key) == document(request_) | {"dwpDeployment": identity.current()}
     assert 1790 < redis_client.ttl(key) <= 1800
 
 
@@ -79,7 +79,7 @@ def test_decision_updates_the_requests_key(
 
     decided = getattr(services, verb)(request_.request_id, factories.actor())
 
-    assert kept(redis_client, key) == document(decided) | {"deploymentId": identity.current()}
+    assert kept(redis_client, key) == document(decided) | {"dwpDeployment": identity.current()}
     assert kept(redis_client, key)["status"] == {"approve": "approved", "reject": "rejected"}[verb]
     assert 1790 < redis_client.ttl(key) <= 1800
 

@@ -69,17 +69,17 @@ def test_request_opened_here_bears_the_deployments_id_in_its_key_alone(
     api: Api, redis_client: redis.Redis, ear: Ear
 ) -> None:
     _, request_id = opens(api)
-    assert stored(redis_client, f"hitl:request:{request_id}")["deploymentId"] == identity.current()
+    assert stored(redis_client, f"hitl:request:{request_id}")["dwpDeployment"] == identity.current()
     assert set(stored(redis_client, f"hitl:session:{SESSION}")) == {
         *("sessionId", "requestId", "userId", "tenantId")
     }
-    assert "deploymentId" not in json.loads(api.get(f"{PATH}/{request_id}", REQUESTER).data)
+    assert "dwpDeployment" not in json.loads(api.get(f"{PATH}/{request_id}", REQUESTER).data)
 
     api.post(f"/aura/hitl/approve/{request_id}", APPROVER)
 
     decided = stored(redis_client, f"hitl:request:{request_id}")
-    assert (decided["status"], decided["deploymentId"]) == ("approved", identity.current())
-    assert "deploymentId" not in str(ear.hear())
+    assert (decided["status"], decided["dwpDeployment"]) == ("approved", identity.current())
+    assert "dwpDeployment" not in str(ear.hear())
 
 
 def test_what_an_agent_wrote_bears_no_mark_when_it_is_decided(
@@ -91,14 +91,14 @@ def test_what_an_agent_wrote_bears_no_mark_when_it_is_decided(
 
     decided = stored(redis_client, f"hitl:request:{request_id}")
     assert decided["status"] == "approved"
-    assert "deploymentId" not in decided
+    assert "dwpDeployment" not in decided
 
 
 @pytest.mark.parametrize("mark", ["another", "00000000feedbeef", "", None, 7])
 def test_request_that_a_deployment_opened_is_not_adopted(
     api: Api, redis_client: redis.Redis, mark: object
 ) -> None:
-    request_id = redis_agents.asks(redis_client, SESSION, deploymentId=mark)
+    request_id = redis_agents.asks(redis_client, SESSION, dwpDeployment=mark)
 
     assert Scanner().scan() == 0
     assert Scanner().adopt_written([request_id]) == 0
@@ -113,7 +113,7 @@ def test_request_that_a_deployment_opened_is_not_adopted(
 def test_mark_of_another_deployment_is_no_contradiction(redis_client: redis.Redis) -> None:
     request_id = redis_agents.asks(redis_client, SESSION)
     services.find(request_id, REQUESTER.tenant_id)
-    redis_agents.asks(redis_client, SESSION, request_id, message="theirs", deploymentId="another")
+    redis_agents.asks(redis_client, SESSION, request_id, message="theirs", dwpDeployment="another")
 
     services.find(request_id, REQUESTER.tenant_id)
 
@@ -126,7 +126,7 @@ def test_request_opened_by_the_version_before_is_no_agents(
     _, older = opens(api)
     api.post(f"/aura/hitl/approve/{older}", APPROVER)
     unmarked = stored(redis_client, f"hitl:request:{older}")
-    del unmarked["deploymentId"]
+    del unmarked["dwpDeployment"]
     redis_client.set(f"hitl:request:{older}", json.dumps(unmarked))
     redis_client.delete(newest_key(SESSION))
 
@@ -165,7 +165,7 @@ def test_owner_of_a_lost_request_asks_again_and_is_answered(
     # Nothing of the lost one answers the new one.
     assert stored(redis_client, f"hitl:session:{SESSION}")["requestId"] == request_id
     value = stored(redis_client, f"hitl:request:{request_id}")
-    assert (value["status"], value["deploymentId"]) == ("pending", identity.current())
+    assert (value["status"], value["dwpDeployment"]) == ("pending", identity.current())
     assert not redis_client.exists(f"hitl:signal:{SESSION}")
     ear = Ear(redis_client, SESSION)
     assert api.post(f"/aura/hitl/approve/{request_id}", APPROVER).status == 200
