@@ -142,7 +142,9 @@ def instance_of_database() -> str:
 def _postgresql() -> str:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, oid::text"
+            # A schema of its own is a database of its own.
+            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, oid::text,"
+            " coalesce(current_schema(), '')"
             " FROM pg_database WHERE datname = current_database()"
         )
         return ":".join(cursor.fetchone())
