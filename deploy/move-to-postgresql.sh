@@ -26,6 +26,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 trap 'exit 1' HUP INT TERM
 
+manage migrate --check >/dev/null || stop \
+    "The old database is of another version: run \`manage.py migrate\` on it first."
 echo "Making the tables of the new database."
 manage_new migrate --verbosity 0
 manage_new dumpdata --format jsonl --output "$folder/there.jsonl" --verbosity 0 \

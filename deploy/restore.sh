@@ -5,8 +5,9 @@
 #
 # Run it with the environment of the processes, and stop all of them before. It overwrites nothing:
 # move the old SQLite file away, with its -wal and -shm, or make a new, empty PostgreSQL database.
-# Files that are there stay as they are, and those that are missing are put back. Then it migrates,
-# and runs `renew_deployment`. PYTHON and the PATH are as for backup.sh.
+# Files that are there stay as they are, and those that are missing are put back: those of DATA_DIR
+# into this environment's DATA_DIR, others where they were. Then it migrates, and runs
+# `renew_deployment`. PYTHON and the PATH are as for backup.sh.
 set -eu
 umask 077
 
@@ -17,8 +18,70 @@ folder=$(cd "$1" && pwd) || stop "There is no folder $1."
 cd "$(dirname "$0")/.."
 export DJANGO_SETTINGS_MODULE=dwp_project.settings
 
-# The files first: settings name keys among them, and would have others generated.
-tar -C / --skip-old-files -xpf "$folder/files.tar"
+# The files first: settings name keys among them, and would have others generated. So this reads the
+# environment itself, and looks at everything before it writes anything.
+"${PYTHON:-.venv/bin/python}" - "$folder" <<'END'
+import json
+import os
+import shlex
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+folder = Path(sys.argv[1])
+try:
+    kept = json.loads((folder / "dwp-backup.json").read_text())
+except FileNotFoundError:
+    sys.exit(f"{folder} is no backup: it has no dwp-backup.json.")
+data_dir, before = Path(os.environ.get("DATA_DIR") or ".data").expanduser().resolve(), kept["DATA_DIR"]
+is_moved = str(data_dir) != before
+checkpoints = os.environ.get("AUDIT_CHECKPOINT_DIR") or f"{data_dir}/checkpoints"
+named = {
+    "AUDIT_SIGNING_KEY_FILE": [os.environ.get("AUDIT_SIGNING_KEY_FILE", "")],
+    "AUDIT_CHECKPOINT_DIR": [checkpoints],
+    "AUDIT_TRUSTED_KEYS": os.environ.get("AUDIT_TRUSTED_KEYS", "").split(","),
+}
+wrong = []
+for name, values in named.items():
+    paths = [Path(value.strip()).resolve() for value in values if value.strip()]
+    old = [Path(path) for path in kept[name]]
+    moved = [data_dir / p.relative_to(before) if p.is_relative_to(before) else p for p in old]
+    if sorted(paths) != sorted(moved):
+        wrong.append(f"  {name}={','.join(map(str, moved))}")
+if wrong:
+    sys.exit(
+        "Nothing was done: this environment has other paths than the backup, and would not use what "
+        "is put back. Set them as they were (empty: not at all), and change them afterwards:\n"
+        + "\n".join(wrong)
+    )
+
+with tarfile.open(folder / "files.tar") as archive:
+    missing = [name for name in archive.getnames() if not os.path.lexists(f"/{name}")]
+
+
+def can_be_made(path):
+    there = next(each for each in path.parents if os.path.exists(each))
+    return os.access(there, os.W_OK | os.X_OK)
+
+
+def by_hand(names):
+    return shlex.join(["tar", "-C", "/", "--skip-old-files", "-xpf", f"{folder}/files.tar", *names])
+
+
+if is_moved and missing:
+    print(f"DATA_DIR was {before}. Outside it nothing is put back. By hand: {by_hand(missing)}", file=sys.stderr)
+elif by_root := [name for name in missing if not can_be_made(Path(f"/{name}"))]:
+    sys.exit(
+        "Nothing was done: files are missing in folders that this user may not write. Put them back "
+        f"as root, and begin again:\n  {by_hand(by_root)}"
+    )
+data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+unpack = ["tar", "--skip-old-files", "-xpf"]
+subprocess.run([*unpack, folder / "data.tar", "-C", data_dir], check=True)
+if not is_moved:
+    subprocess.run([*unpack, folder / "files.tar", "-C", "/"], check=True)
+END
 
 "${PYTHON:-.venv/bin/python}" - "$folder" <<'END'
 import os
@@ -26,8 +89,10 @@ import shutil
 import sys
 from pathlib import Path
 
+import django
 from django.db import connection
 
+django.setup()
 folder = sys.argv[1]
 if connection.vendor == "sqlite":
     source, target = f"{folder}/database.sqlite3", str(connection.settings_dict["NAME"])
@@ -54,5 +119,6 @@ else:
 END
 
 "${PYTHON:-.venv/bin/python}" manage.py migrate --verbosity 0
-# No server can run on what was not there a moment ago; the leases are of before.
+# The database was not there a moment ago, so no server runs on it. A session that was leased while
+# the backup was made would look as if one did.
 "${PYTHON:-.venv/bin/python}" manage.py renew_deployment --force

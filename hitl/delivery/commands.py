@@ -440,3 +440,36 @@ def forget_other_signals(requests: Sequence[ApprovalRequest]) -> None:
     for answer in _FORGET.run_all(calls):
         if isinstance(answer, ResponseError):
             raise answer
+
+
+# The database has lost the end: whoever reads the signal would act on an answer that no book has.
+# An agent's own text stays as it is.
+_FORGET_END = Script(
+    NAMED_BY
+    + _HAS_ENDED
+    + """
+if not has_ended(redis.call('GET', request_key), request_id) then return 0 end
+if is_of(redis.call('GET', signal_key), request_id) then redis.call('DEL', signal_key) end
+if is_ours == '1' then redis.call('DEL', request_key) end
+return 1
+""",
+    keys=("request_key", "signal_key"),
+    arguments=("request_id", "is_ours"),
+)
+
+
+def forget_lost_ends(requests: Sequence[ApprovalRequest]) -> list[ApprovalRequest]:
+    """Remove from Redis the end of each of these pending requests that has one there: the signal,
+    and the key if the request was opened here. Return those opened here, which are to be announced
+    anew. Raises `redis.RedisError` if Redis cannot be reached."""
+    calls = [
+        {
+            "request_key": redis_keys.request_key(request.request_id),
+            "signal_key": redis_keys.signal_key(request.session_id),
+            "request_id": request.request_id,
+            "is_ours": "0" if request.origin == Origin.REDIS else "1",
+        }
+        for request in requests
+    ]
+    answers = zip(requests, _FORGET_END.run_all(calls), strict=True)
+    return [r for r, answer in answers if answer == 1 and r.origin != Origin.REDIS]

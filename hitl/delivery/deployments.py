@@ -23,7 +23,7 @@ logger = get_logger(__name__)
 
 # Seconds between a process's beats, and after how many one that does not beat is gone. Chosen: two
 # deployments are noticed within a quarter of a minute, and three beats may be late.
-_BEAT_SECONDS, _GONE_SECONDS = 5.0, 15.0
+_BEAT_SECONDS, GONE_SECONDS = 5.0, 15.0
 # How often another must have beaten since it was first seen. When PostgreSQL starts again, the
 # instance of before may have beaten once more.
 _MOST_LATE_BEATS = 1
@@ -92,7 +92,7 @@ class Beats:
         others = {}
         for name, at in beats.items():
             last, count = self._others.get(name, (at, 0))
-            if now - at < _GONE_SECONDS:
+            if now - at < GONE_SECONDS:
                 others[name] = (at, count + (at > last))
         self._others = others
         present = frozenset(name for name, (_, n) in others.items() if n > _MOST_LATE_BEATS)
@@ -132,6 +132,16 @@ def renewed() -> Fault | None:
     return _own.renewed()
 
 
+def is_any_running() -> bool:
+    """Say whether some process of this very database has beaten within the last 15 s, whatever id
+    it has; raises `django.db.Error`, and `redis.RedisError` if Redis cannot be reached."""
+    instance = instance_of_database()
+    now, beats = redis_state.beats()
+    return any(
+        name.partition(":")[2] == instance and now - at < GONE_SECONDS for name, at in beats.items()
+    )
+
+
 def instance_of_database() -> str:
     """Return what tells this database from a copy of it with the same id, 8 hexadecimal digits;
     raises `django.db.Error`. It changes when PostgreSQL starts again."""
@@ -142,7 +152,9 @@ def instance_of_database() -> str:
 def _postgresql() -> str:
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, oid::text"
+            # A schema of its own is a database of its own.
+            "SELECT extract(epoch FROM pg_postmaster_start_time())::text, oid::text,"
+            " coalesce(current_schema(), '')"
             " FROM pg_database WHERE datname = current_database()"
         )
         return ":".join(cursor.fetchone())

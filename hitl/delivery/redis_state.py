@@ -168,6 +168,13 @@ def beat(member: str) -> tuple[float, dict[str, float]]:
     return float(now), dict(zip(names, map(float, beats[1::2]), strict=True))
 
 
+def beats() -> tuple[float, dict[str, float]]:
+    """Return what `beat` does, without one; raises `redis.RedisError`."""
+    now = clock()
+    rows: Any = redis_client().zrange(redis_keys.DEPLOYMENTS, 0, -1, withscores=True)
+    return now, {redis_keys.text_of(name): float(at) for name, at in rows}
+
+
 @dataclass(frozen=True, slots=True)
 class MarkedRequest:
     """A request that a session's key names and that a deployment opened, for whom and when, in

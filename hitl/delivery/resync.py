@@ -7,6 +7,8 @@ key may say `pending`. Decisions are not marked here: the outbox sends their sig
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.db.models import Q
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
@@ -55,6 +57,13 @@ def drop_older_signals(*requests: ApprovalRequest) -> None:
     commands.forget_other_signals(
         [request for request in requests if newest.get(request.session_id) == request.created_at]
     )
+
+
+def forget_lost_ends(requests: Sequence[ApprovalRequest]) -> None:
+    """Have Redis forget that these pending requests have ended, because the database has lost it,
+    and a relay announce anew those that were opened here; raises `redis.RedisError`."""
+    for request in commands.forget_lost_ends(requests):
+        mark_missed(request)
 
 
 def send_missed() -> None:

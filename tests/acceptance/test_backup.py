@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
+import tarfile
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -45,6 +51,30 @@ class Installation:
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return self.run(sys.executable, "manage.py", *arguments)
+
+    def run_as_other(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        """Run a command, as root does for a user whom folders can be closed to, who may not have
+        this Python."""
+        is_root = os.geteuid() == 0
+        environment = self.server.environment
+        return subprocess.run(
+            [str(part) for part in command],
+            check=False,
+            cwd=CHECKOUT,
+            env=environment | {"PYTHON": "/usr/bin/python3" if is_root else sys.executable},
+            user=65534 if is_root else None,
+            capture_output=True,
+            text=True,
+        )
+
+    def make_tables(self) -> None:
+        """Have a database with a request, and the files that the first use makes."""
+        for arguments in (
+            ("migrate", "--verbosity", "0"),
+            ("shell", "--verbosity", "0", "-c", "from tests.factories import opened; opened()"),
+        ):
+            done = self.manage(*arguments)
+            assert done.returncode == 0, done.stderr
 
     def lose_database(self) -> None:
         """Move the files away, or make a new database in the place of the old."""
@@ -106,6 +136,25 @@ def installation(
     redis.stop()
 
 
+@pytest.fixture
+def on_sqlite(own_server: Callable[..., RunningServer], tmp_path: Path) -> Iterator[Installation]:
+    """Return an installation without servers, whose Redis stays where it is."""
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    made = Installation(own_server(data_dir=data_dir), None)
+    with tempfile.TemporaryDirectory(prefix="dwp-redis-", dir="/tmp") as folder:
+        made.server.env["REDIS_URL"] = f"unix://{folder}/redis.sock"
+        redis = RedisProcess(Path(folder) / "redis.sock", Path(folder) / "redis")
+        redis.start()
+        yield made
+        redis.stop()
+
+
+def names_in(archive: Path) -> list[str]:
+    with tarfile.open(archive) as opened:
+        return opened.getnames()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_backup_of_a_running_server_is_restored_and_its_loss_is_seen(
@@ -148,6 +197,7 @@ def test_backup_of_a_running_server_is_restored_and_its_loss_is_seen(
     assert restored.returncode == 0, restored.stderr
     assert "asked-again: approved" in restored.stdout
     verified = installation.manage("verify_audit")
+    assert "Warning" not in done.stderr + restored.stderr + verified.stderr
     assert verified.returncode == 1
     assert "tenant1: truncated at record" in verified.stdout
     assert "vouches for record" in verified.stderr
@@ -205,3 +255,161 @@ def test_lost_keys_and_checkpoints_are_put_back(installation: Installation, tmp_
     assert (extra.read_text(), extra.stat().st_mode & 0o777) == ("SECRET=1", 0o600)
     verified = installation.manage("verify_audit")
     assert verified.returncode == 0, verified.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_database_that_is_named_as_a_file_leaves_no_file_out(
+    installation: Installation, tmp_path: Path
+) -> None:
+    server = installation.server
+    if installation.postgres is not None:
+        with installation.postgres.connect() as connection:
+            connection.execute("CREATE DATABASE audit OWNER dwp")
+        server.env["DATABASE_URL"] = server.env["DATABASE_URL"].removesuffix("/dwp") + "/audit"
+    else:
+        server.env["DATABASE_URL"] = f"sqlite:///{server.data_dir}/audit"
+    (server.data_dir / "redis-ca.crt").write_text("a certificate")
+    installation.make_tables()
+
+    done = installation.run("deploy/backup.sh", tmp_path / "backup")
+
+    assert done.returncode == 0, done.stderr
+    names = set(names_in(tmp_path / "backup/data.tar"))
+    assert {"./audit_signing_key", "./redis-ca.crt"} <= names
+    assert not {name for name in names if name.startswith(("./redis/", "./audit-"))}
+    assert not {"./audit", "./redis", "./redis.sock"} & names
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_path_with_odd_characters_is_backed_up_and_a_database_without_tables_is_none(
+    on_sqlite: Installation, tmp_path: Path
+) -> None:
+    folder = tmp_path / "100%23 #1?x"
+    folder.mkdir()
+    on_sqlite.server.data_dir = folder
+    on_sqlite.server.env["DATABASE_URL"] = f"sqlite:///{quote(str(folder))}/dwp.sqlite3"
+    on_sqlite.make_tables()
+
+    done = on_sqlite.run("deploy/backup.sh", tmp_path / "backup")
+
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(tmp_path / "backup/database.sqlite3") as copy:
+        assert copy.execute("SELECT * FROM django_migrations").fetchone()
+    assert "./dwp.sqlite3" not in names_in(tmp_path / "backup/data.tar")
+    (folder / "dwp.sqlite3").rename(folder / "elsewhere")
+    (folder / "dwp.sqlite3").touch()
+    empty = on_sqlite.run("deploy/backup.sh", tmp_path / "empty")
+    assert (empty.returncode, (tmp_path / "empty").exists()) == (1, False)
+    assert "has no tables" in empty.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_empty_postgresql_database_is_no_backup(installation: Installation, tmp_path: Path) -> None:
+    if installation.postgres is None:
+        pytest.skip("the test before has SQLite's")
+    empty = installation.run("deploy/backup.sh", tmp_path / "empty")
+
+    assert (empty.returncode, (tmp_path / "empty").exists()) == (1, False)
+    assert "has no tables" in empty.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_backup_inside_the_data_has_no_backup_in_it(on_sqlite: Installation) -> None:
+    on_sqlite.make_tables()
+    first, second = (on_sqlite.server.data_dir / name for name in ("backup-1", "backup-2"))
+    assert on_sqlite.run("deploy/backup.sh", first).returncode == 0
+
+    done = on_sqlite.run("deploy/backup.sh", second)
+
+    assert done.returncode == 0, done.stderr
+    assert str(first) in done.stdout.splitlines()[0]
+    for folder in (first, second):
+        names = names_in(folder / "data.tar")
+        assert "./audit_signing_key" in names
+        assert not [name for name in names if name.startswith("./backup")]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_copy_beside_the_original_writes_nothing_into_its_folders(
+    on_sqlite: Installation, tmp_path: Path
+) -> None:
+    on_sqlite.make_tables()
+    assert on_sqlite.manage("checkpoint_audit").returncode == 0
+    server, backup, extra = on_sqlite.server, tmp_path / "backup", tmp_path / "dwp.env"
+    extra.touch()
+    assert on_sqlite.run("deploy/backup.sh", backup, extra).returncode == 0
+    original, copy = server.data_dir, tmp_path / "copy"
+    key = (original / "audit_signing_key").read_bytes()
+    for path in (extra, original / "audit_signing_key"):
+        path.unlink()
+    server.data_dir = copy
+
+    restored = on_sqlite.run("deploy/restore.sh", backup)
+
+    assert restored.returncode == 0, restored.stderr
+    assert (copy / "audit_signing_key").read_bytes() == key
+    assert not (original / "audit_signing_key").exists()
+    assert (extra.exists(), str(extra).lstrip("/") in restored.stderr) == (False, True)
+    assert on_sqlite.manage("verify_audit").returncode == 0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_other_paths_of_keys_stop_the_restore_before_it_writes(
+    on_sqlite: Installation, tmp_path: Path
+) -> None:
+    key = tmp_path / "audit.key"
+    on_sqlite.make_tables()
+    key.write_bytes((on_sqlite.server.data_dir / "audit_signing_key").read_bytes())
+    on_sqlite.server.env["AUDIT_SIGNING_KEY_FILE"] = str(key)
+    assert on_sqlite.run("deploy/backup.sh", tmp_path / "backup").returncode == 0
+    key.unlink()
+    on_sqlite.server.data_dir = tmp_path / "copy"
+    elsewhere = str(tmp_path / "elsewhere.key")
+    for value in ("", elsewhere):
+        on_sqlite.server.env["AUDIT_SIGNING_KEY_FILE"] = value
+
+        refused = on_sqlite.run("deploy/restore.sh", tmp_path / "backup")
+
+        assert refused.returncode == 1
+        assert f"AUDIT_SIGNING_KEY_FILE={key}" in refused.stderr
+        assert not (tmp_path / "copy").exists()
+        assert not key.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+def test_files_in_a_closed_folder_are_named_before_anything_is_put_back(
+    on_sqlite: Installation,
+) -> None:
+    # pytest's own folders are closed to other users.
+    with tempfile.TemporaryDirectory(prefix="dwp-backup-", dir="/tmp") as name:
+        top = Path(name)
+        top.chmod(0o755)
+        on_sqlite.make_tables()
+        (key := top / "closed/audit.key").parent.mkdir()
+        key.write_bytes((on_sqlite.server.data_dir / "audit_signing_key").read_bytes())
+        on_sqlite.server.env["AUDIT_SIGNING_KEY_FILE"] = str(key)
+        on_sqlite.server.data_dir = top / "data"
+        on_sqlite.make_tables()
+        assert on_sqlite.run("deploy/backup.sh", top / "backup").returncode == 0
+        for path in ((top / "backup"), *(top / "backup").iterdir()):
+            path.chmod(0o755)
+        key.unlink()
+        shutil.rmtree(top / "data")
+        key.parent.chmod(0o555)
+
+        refused = on_sqlite.run_as_other("deploy/restore.sh", top / "backup")
+
+        assert refused.returncode == 1
+        assert "Nothing was done" in refused.stderr
+        assert not (top / "data").exists()
+        by_hand = refused.stderr.splitlines()[-1].strip()
+        key.parent.chmod(0o755)
+        subprocess.run(shlex.split(by_hand), check=True)
+        assert key.exists()

@@ -113,6 +113,20 @@ def test_deployment_moves_to_postgresql_and_goes_on(
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+def test_database_of_an_older_version_is_not_moved(
+    sqlite: Database, server: RunningServer, tmp_path: Path
+) -> None:
+    sqlite.python("manage.py", "migrate", "hitl", "0013", "--verbosity", "0")
+
+    refused = sqlite.moves_to(f"sqlite:///{tmp_path}/new.sqlite3")
+
+    assert refused.returncode == 1
+    assert "run `manage.py migrate`" in refused.stderr
+    assert not (tmp_path / "new.sqlite3").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_deployment_moves_to_sqlite_too(
     postgresql: Database, server: RunningServer, tmp_path: Path
 ) -> None:

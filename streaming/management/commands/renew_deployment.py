@@ -14,6 +14,7 @@ from dwp_project.deployment import identity
 from hitl.actors import system_actor
 from hitl.adoption import redis_requests
 from hitl.audit import record
+from hitl.delivery import deployments, resync
 from hitl.models import ApprovalRequest
 from hitl.states import AuditEvent, Status
 from hitl.text import sanitize
@@ -21,6 +22,8 @@ from streaming import leases, sessions
 
 # How many requests are named. Chosen: what a person reads.
 _MOST_NAMED = 20
+# How many of them are read at once. Chosen: SQLite takes so many ids in one query everywhere.
+_AT_ONCE = 100
 
 
 class Command(BaseCommand):
@@ -46,6 +49,13 @@ class Command(BaseCommand):
                 f"{leases.TTL_SECONDS:.0f} seconds. Stop every server, wait that long, and run "
                 "this again. If none runs: --force"
             )
+        if not options["force"] and _is_any_beating():
+            raise CommandError(
+                "A process of this database runs, or has ended just now: Redis has a beat of it "
+                f"(`serve` and `relay` beat) within the last {deployments.GONE_SECONDS:.0f} "
+                "seconds. Stop every process, wait that long, and run this again. If none runs: "
+                "--force"
+            )
         with transaction.atomic():
             before, after = identity.stored(), identity.renew()
             count = sessions.renew_keys()
@@ -65,7 +75,7 @@ class Command(BaseCommand):
         )
 
     def _write_decided_before(self) -> None:
-        """Name the pending requests that Redis still has as decided."""
+        """Name the pending requests that Redis still has as decided, and have it forget that."""
         pending = ApprovalRequest.objects.undecided_at(clocks.now())
         names = list(pending.order_by("pk").values_list("request_id", flat=True))
         try:
@@ -74,10 +84,13 @@ class Command(BaseCommand):
                 for name, status in zip(names, redis_requests.read_statuses(names), strict=True)
                 if status not in (None, Status.PENDING)
             ]
+            _forget([name for name, _ in decided])
         except RedisError as exc:
             self.stdout.write(
                 f"Redis cannot be reached ({exc}), so it is not known which of the {len(names)} "
-                "pending requests were decided already, after the backup."
+                "pending requests were decided already, after the backup. Redis goes on saying so "
+                "for half an hour, and for five minutes to agents that poll signals. Once it can "
+                "be reached, run this again, before the servers start."
             )
             return
         if not decided:
@@ -92,6 +105,19 @@ class Command(BaseCommand):
             self.stdout.write(f"  {sanitize.plain(name)}: {sanitize.plain(status)}")
         if len(decided) > _MOST_NAMED:
             self.stdout.write(f"  and {len(decided) - _MOST_NAMED} more")
+
+
+def _is_any_beating() -> bool:
+    try:
+        return deployments.is_any_running()
+    except RedisError:
+        return False  # without Redis, leases are all there is to go by
+
+
+def _forget(names: list[str]) -> None:
+    for start in range(0, len(names), _AT_ONCE):
+        rows = ApprovalRequest.objects.filter(request_id__in=names[start : start + _AT_ONCE])
+        resync.forget_lost_ends(list(rows))
 
 
 def _is_unmigrated() -> bool:

@@ -149,20 +149,40 @@ def test_copied_file_is_another_database(tmp_path: Path, monkeypatch: pytest.Mon
     assert deployments.instance_of_database() != own
 
 
+def beside(monkeypatch: pytest.MonkeyPatch, *, options: str = "", **settings: Any) -> Any:
+    """Have the instance be asked over another connection, which is returned to be closed."""
+    other: Any = connection.copy()
+    kept = {k: v for k, v in other.settings_dict["OPTIONS"].items() if k != "pool"}
+    if options:
+        kept["options"] = options
+    other.settings_dict = {**other.settings_dict, **settings, "OPTIONS": kept}
+    monkeypatch.setattr(deployments, "connection", other)
+    return other
+
+
 @pytest.mark.skipif(services.database != "postgres", reason="asks PostgreSQL")
 def test_database_beside_it_in_postgresql_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
     own = deployments.instance_of_database()
     assert deployments.instance_of_database() == own
-    beside: Any = connection.copy()
-    options = {
-        name: value for name, value in beside.settings_dict["OPTIONS"].items() if name != "pool"
-    }
-    beside.settings_dict = {**beside.settings_dict, "NAME": "postgres", "OPTIONS": options}
-    monkeypatch.setattr(deployments, "connection", beside)
+    other = beside(monkeypatch, NAME="postgres")
 
     assert deployments.instance_of_database() != own
 
-    beside.close()
+    other.close()
+
+
+@pytest.mark.skipif(services.database != "postgres", reason="asks PostgreSQL")
+def test_schema_beside_it_in_one_database_is_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = deployments.instance_of_database()
+    other = beside(monkeypatch, options="-csearch_path=beside")
+    with other.cursor() as cursor:
+        cursor.execute("CREATE SCHEMA beside")
+    try:
+        assert deployments.instance_of_database() != own
+    finally:
+        with other.cursor() as cursor:
+            cursor.execute("DROP SCHEMA beside")
+        other.close()
 
 
 def test_restart_of_postgresql_is_no_other_deployment(

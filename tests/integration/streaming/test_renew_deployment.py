@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import timedelta
+from typing import Any
 
 import pytest
 import redis
@@ -14,7 +15,9 @@ from django.utils import timezone
 from dwp_project.deployment import identity
 from hitl import services
 from hitl.audit import verify
-from hitl.models import AuditRecord
+from hitl.delivery import deployments, relay
+from hitl.models import ApprovalRequest, AuditRecord
+from hitl.states import Origin
 from streaming import events, log, sessions
 from streaming.agents.base import AgentEvent
 from streaming.models import Session, SessionStatus
@@ -69,6 +72,11 @@ def decided_elsewhere(redis_client: redis.Redis, request_id: str, status: str) -
     redis_client.set(key, json.dumps({"requestId": request_id, "status": status}))
 
 
+def text_of(redis_client: redis.Redis, key: str) -> str:
+    value: Any = redis_client.get(key)
+    return str(value, "utf-8") if isinstance(value, bytes) else str(value)
+
+
 def test_event_ids_of_before_lead_nowhere_and_new_ones_to_their_sessions(
     redis_client: redis.Redis,
 ) -> None:
@@ -116,6 +124,77 @@ def test_nothing_is_renewed_while_a_server_runs(redis_client: redis.Redis) -> No
     assert Session.objects.get().key != before[1]
 
 
+def asked(name: str, origin: Origin) -> ApprovalRequest:
+    """Open a request in the session `s-` and its name."""
+    question = factories.question(f"s-{name}", request_id=name)
+    request, _ = services.open_request(question, factories.actor(), origin)
+    return request
+
+
+def beats(redis_client: redis.Redis, member: str, *, ago: float) -> None:
+    seconds, microseconds = redis_client.time()
+    redis_client.zadd("dwp:deployments", {member: seconds + microseconds / 1e6 - ago})
+
+
+def test_nothing_is_renewed_while_an_idle_server_beats(redis_client: redis.Redis) -> None:
+    before = identity.stored()
+    beats(redis_client, f"an-old-id:{deployments.instance_of_database()}", ago=13)
+
+    with pytest.raises(CommandError, match="Redis has a beat"):
+        renew()
+
+    assert identity.stored() == before
+    renew(force=True)
+    assert identity.stored() != before
+
+
+def test_servers_of_other_databases_and_of_before_hold_nothing_up(
+    redis_client: redis.Redis,
+) -> None:
+    before = identity.stored()
+    beats(redis_client, f"{before}:another", ago=0)
+    beats(redis_client, f"{before}:{deployments.instance_of_database()}", ago=16)
+
+    renew()
+
+    assert identity.stored() != before
+
+
+@pytest.mark.parametrize("origin", [Origin.REST, Origin.AGENT])
+def test_redis_forgets_an_end_that_the_database_has_lost(
+    redis_client: redis.Redis, origin: Origin
+) -> None:
+    request = asked("lost", origin)
+    decided_elsewhere(redis_client, "lost", "approved")
+    signal = json.dumps({"type": "approval", "requestId": "lost"})
+    redis_client.set("hitl:signal:s-lost", signal)
+
+    renew()
+
+    assert not redis_client.exists("hitl:signal:s-lost", "hitl:request:lost")
+    request.refresh_from_db()
+    assert request.is_missed_by_redis
+    relay.send_due()
+    assert json.loads(text_of(redis_client, "hitl:request:lost"))["status"] == "pending"
+    assert json.loads(text_of(redis_client, "hitl:session:s-lost"))["requestId"] == "lost"
+
+
+def test_agents_own_text_and_other_answers_stay(redis_client: redis.Redis) -> None:
+    for name, origin in (("written", Origin.REDIS), ("newer", Origin.REST)):
+        asked(name, origin)
+        decided_elsewhere(redis_client, name, "approved")
+    text = text_of(redis_client, "hitl:request:written")
+    redis_client.set("hitl:signal:s-written", json.dumps({"requestId": "written"}))
+    redis_client.set("hitl:signal:s-newer", json.dumps({"requestId": "of-another"}))
+
+    renew()
+
+    assert text_of(redis_client, "hitl:request:written") == text
+    assert not redis_client.exists("hitl:signal:s-written")
+    assert json.loads(text_of(redis_client, "hitl:signal:s-newer")) == {"requestId": "of-another"}
+    assert not ApprovalRequest.objects.get(request_id="written").is_missed_by_redis
+
+
 def test_requests_that_redis_has_as_decided_are_named(redis_client: redis.Redis) -> None:
     for number in range(25):
         factories.opened(request_id=f"lost-{number}")
@@ -147,4 +226,5 @@ def test_everything_is_renewed_while_redis_is_away(redis_away: None) -> None:
 
     assert "Redis cannot be reached" in said
     assert "1 pending requests" in said
+    assert "goes on saying so" in said
     assert session_of(session) is None
