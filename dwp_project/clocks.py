@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from django.db import connection
 from django.utils import timezone
@@ -81,6 +81,12 @@ class DistantClock:
         assert self._reading is not None
         return self._reading.offset
 
+    def uncertainty(self) -> float:
+        """Return by how many seconds `offset` may be wrong by now; raises as it does."""
+        self.offset()
+        assert self._reading is not None
+        return _uncertainty_at(self._uptime(), self._reading)
+
     def known_offset(self) -> float | None:
         """Return the offset without asking, None without a reading."""
         reading = self._reading
@@ -112,9 +118,13 @@ def _is_worth_more(new: Reading, known: Reading) -> bool:
     An answer that was long on its way says less than an earlier prompt one, unless the clock has
     been set since, or the database is on another server.
     """
-    uncertainty = known.uncertainty + _DRIFT * (new.read_at - known.read_at)
+    uncertainty = _uncertainty_at(new.read_at, known)
     is_contradiction = abs(new.offset - known.offset) > new.uncertainty + uncertainty
     return new.uncertainty <= uncertainty or is_contradiction
+
+
+def _uncertainty_at(uptime: float, reading: Reading) -> float:
+    return reading.uncertainty + _DRIFT * (uptime - reading.read_at)
 
 
 def _read_database() -> Reading:
@@ -162,6 +172,13 @@ def database_time(seconds: float, clock: DistantClock) -> datetime:
     database = distant_database()
     own = time.time() - uptime() if database is None else database.offset()
     return moment(seconds - clock.offset() + own)
+
+
+def uncertainty_of(clock: DistantClock) -> timedelta:
+    """Return by how much what `database_time` returns may be wrong; raises as that does."""
+    database = distant_database()
+    own = 0.0 if database is None else database.uncertainty()
+    return timedelta(seconds=own + clock.uncertainty())
 
 
 def moment(seconds: float) -> datetime:

@@ -18,7 +18,7 @@ from hitl.actors import Actor
 from hitl.adoption import redis_requests
 from hitl.audit import record
 from hitl.audit.request_digest import opening_details
-from hitl.delivery import after_commit, resync, withholding
+from hitl.delivery import after_commit, redis_state, resync, withholding
 from hitl.delivery.parser import WrittenRequest
 from hitl.models import ApprovalRequest, AuditRecord, is_id
 from hitl.policies import rules
@@ -26,10 +26,8 @@ from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300
-# Of two questions of a session that were written this close, the one that the session does not wait
-# for is the older: their times may have been converted by two processes. Chosen: conversions differ
-# by less, and a person takes longer to answer the first.
-_CLOSE = timedelta(milliseconds=250)
+# PTTL counts milliseconds, and rounds.
+_PRECISION = timedelta(milliseconds=2)
 
 
 class NewRequest(NamedTuple):
@@ -216,6 +214,8 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
         if waited_for[written.session_id] != written.request_id
     }
     current = known_requests(asked_since)
+    # The other time was converted by another process, which knows the clocks about as well.
+    close = 2 * clocks.uncertainty_of(redis_state.distant_redis) + _PRECISION
     opened_at: dict[str, datetime] = {}
     for written, value in questions:
         session_id, written_at = written.session_id, value.written_at
@@ -225,7 +225,7 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
         elif (
             newer is not None
             and newer.session_id == session_id
-            and not (value.is_dated and written_at > newer.created_at + _CLOSE)
+            and not (value.is_dated and written_at > newer.created_at + close)
         ):
             # Its session has asked again since; of one without age, that is all that is known. One
             # that is clearly younger is about to be named: agents write the request's key first.

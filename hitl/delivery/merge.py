@@ -34,6 +34,9 @@ def merged(request: ApprovalRequest, text: bytes) -> bytes | None:
         return None
     if not is_same(request, written):
         return None
+    if not written.is_pending and not request.is_decided:
+        # Another has decided it. An end without a decision, such as this one's term, says less.
+        return text
     return with_members(text.decode(), wire.end_members(request)).encode()
 
 

@@ -39,7 +39,7 @@ _TAKEN_FOR = timedelta(seconds=3)
 # How long a signal that Redis has counted as received may take to reach its subscriber. Chosen:
 # delivery.md promises that what Redis published in its last second is sent again.
 _IN_FLIGHT = timedelta(seconds=1)
-# How soon Redis must be back for an approval that was in flight to be sent again. Chosen: in that
+# How soon Redis must be back for a signal that was in flight to be sent again. Chosen: in that
 # time hardly anybody decides a second question of the same session.
 _SOON_BACK = timedelta(seconds=2)
 # Entries that one UPDATE marks while Redis is away. Chosen.
@@ -260,9 +260,9 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     it was last known to answer at `alive_at`.
 
     A restart loses the keys of the last five minutes. Redis may have counted its last signals as
-    received without sending them: those are sent until somebody receives them, approvals only if
-    Redis was soon back. What an agent on Redis has received is not sent again: it may have asked a
-    new question since, which Redis lost before any process here read it.
+    received without sending them: those are sent until somebody receives them, to agents on Redis
+    only if it was soon back. What an agent on Redis has received is not sent again: it may have
+    asked a new question since, which Redis lost before any process here read it.
     """
     now = clocks.now()
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
@@ -277,8 +277,8 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     lived_to = max(newest, alive_at or newest)
     received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=lived_to - _IN_FLIGHT)
     # How long Redis lived on after this deployment last reached it is not known, and its agent may
-    # have asked anew meanwhile: a yes that is not certain to be its own is not sent.
-    uncertain = Q(request__status=Status.APPROVED, attempted_at__lt=began_at - _SOON_BACK)
+    # have asked anew meanwhile: an answer that is not certain to be its own is not sent.
+    uncertain = Q(attempted_at__lt=began_at - _SOON_BACK)
     lost = lost.exclude((received | uncertain) & Q(request__origin=Origin.REDIS))
     with transaction.atomic():
         lost = lost.filter(pk__in=_lock(lost))

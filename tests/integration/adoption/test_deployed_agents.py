@@ -6,12 +6,14 @@ import asyncio
 import json
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 import redis
+from django.utils import timezone
 
 from dwp_project.offload import run_sync
 from hitl import errors, services
@@ -410,6 +412,21 @@ def test_repeated_signal_leaves_the_text_and_what_its_agent_adds(
     assert json.loads(ear.hear() or "{}")["requestId"] == "req-exact"
     assert exact(redis_client) == added
     ear.close()
+
+
+def test_end_without_a_decision_is_not_written_over_the_decision_of_another(
+    redis_client: redis.Redis,
+) -> None:
+    writes_exact(redis_client)
+    Scanner().scan()
+    elsewhere = with_status(EXACT, "approved")
+    redis_agents.writes(redis_client, "req-exact", elsewhere)
+    ApprovalRequest.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+    assert services.expire_overdue() == 1
+
+    assert service_answers("req-exact") == "expired"
+    assert exact(redis_client) == elsewhere
 
 
 def test_member_that_its_agent_adds_before_the_decision_stays(redis_client: redis.Redis) -> None:
