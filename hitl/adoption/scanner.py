@@ -7,7 +7,7 @@ import asyncio
 import random
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -19,6 +19,7 @@ from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import CONFIRM_SECONDS, Pattern, Subscription, hub
 from hitl.adoption import adopt, redis_requests
 from hitl.delivery import publisher, redis_state
+from hitl.delivery.parser import waiting_sessions
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -179,9 +180,10 @@ class Scanner:
                 rewritten[name] = hash(text)
         return rewritten
 
-    def adopt_written(self, ids: Iterable[str]) -> int:
+    def adopt_written(self, ids: Collection[str]) -> int:
         """Adopt requests that were just written; return how many of them agents wrote to Redis and
         nobody has decided."""
+        settled = [name for name in ids if name in self._settled]
         ids = [name for name in ids if name not in self._settled]
         for name in ids:
             self._compared.pop(name, None)
@@ -189,6 +191,11 @@ class Scanner:
         # New ones first.
         adopted = self._adopt(dict.fromkeys(set(ids) - states.keys()))
         self._compare(states)
+        # An agent may have asked under such an id, in another session.
+        texts = zip(settled, redis_requests.read_texts(settled), strict=True)
+        asked = [name for name, text in texts if text is not None and waiting_sessions(text)]
+        for _ in _adopt_together(asked):
+            pass
         return adopted + sum(state == _OPEN for state in states.values())
 
     def _adopt(self, texts: Mapping[str, int | None]) -> int:
