@@ -8,6 +8,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 from redis.exceptions import RedisError
@@ -30,8 +31,9 @@ logger = get_logger(__name__)
 # Seconds between scans, and where Redis notifies of writes: a notification may be lost like any
 # message. Operators see a request within 2 s (delivery.md).
 _SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
-# One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
-_KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
+# One scan reads up to 50,000 keys, for which delivery.md promises those 2 s. One call takes Redis
+# 1.5 ms; with more keys it blocks others for longer, and a scan is hardly faster.
+_KEYS_PER_CALL, _CALLS_PER_SCAN = 2000, 25
 # How soon a scan follows on a question that Redis notified of: approvals of it are sent when it is
 # 2 s old, and wait for a scan that began after it (wire.md, 5.3).
 _AFTER_QUESTION_SECONDS = 1.0
@@ -45,6 +47,7 @@ _OPEN = (Origin.REDIS, Status.PENDING)
 async def run() -> None:
     """Adopt requests until cancelled; if the database or Redis is away, go on when it is back."""
     scanner = Scanner()
+    is_asked = False
     pattern = Pattern(redis_requests.keyspace_pattern())
     was_notified = False
     async with (
@@ -58,17 +61,20 @@ async def run() -> None:
                 # Confirmed before the scan: Redis notifies of whatever is written afterwards.
                 is_notified = await notifications.confirmed(CONFIRM_SECONDS)
                 is_notified = is_notified and await run_background(redis_requests.is_notifying)
-                if is_notified and not was_notified:
+                if is_asked or (is_notified and not was_notified):
                     scanner.begin()
                 was_notified = is_notified
                 await run_background(scanner.scan)
-                while is_notified and not scanner.is_round:
-                    # Every key is met once before notifications are relied on.
+                while (is_asked or is_notified) and not scanner.is_round:
+                    # Every key is met once before notifications are relied on, and for approvals
+                    # that wait for it.
                     await run_background(scanner.scan)
+                if is_asked:
+                    await run_background(publisher.resume_after_scan, scanner.began_at)
                 # Not in step with other processes, which meet the same keys.
                 seconds = _SCAN_SECONDS_IF_NOTIFIED if is_notified else _SCAN_SECONDS
                 seconds *= random.uniform(0.8, 1.2)  # noqa: S311
-                await _listen(scanner, notifications, seconds)
+                is_asked = await _listen(scanner, notifications, seconds)
             except Exception as exc:
                 logger.warning("scanner_waits", error=str(exc).strip())
                 # Another Redis may answer next, in which a cursor of this one means nothing.
@@ -77,28 +83,30 @@ async def run() -> None:
 
 
 async def _pass_on(wishes: Subscription, notifications: Subscription) -> None:
-    """Have a scan follow on each wish for one: an empty notification does that."""
+    """Have a scan of all keys follow on each wish for one: an empty notification does that."""
     while True:
         if await wishes.next(_SCAN_SECONDS_IF_NOTIFIED) is not None:
             notifications.deliver(b"")
 
 
-async def _listen(scanner: Scanner, notifications: Subscription, seconds: float) -> None:
-    """Adopt what Redis notifies of for `seconds`; return at once when its link was lost."""
+async def _listen(scanner: Scanner, notifications: Subscription, seconds: float) -> bool:
+    """Adopt what Redis notifies of for `seconds`; return at once, and true, when all keys must be
+    scanned: somebody wishes it, or the link to Redis was lost."""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         message = await notifications.next(left)
         if message is None:
-            return
+            break
         await asyncio.sleep(random.uniform(*_GATHER_SECONDS))  # noqa: S311
         channels = {message}
         while (more := await notifications.next(0)) is not None:
             channels.add(more)
         if b"" in channels:
-            return  # something may have been missed: scan
+            return True
         ids = [channel.decode("utf-8", "replace").split(":", 3)[-1] for channel in channels]
         if await run_background(scanner.adopt_written, ids):
             deadline = min(deadline, time.monotonic() + _AFTER_QUESTION_SECONDS)
+    return False
 
 
 class Scanner:
@@ -108,9 +116,9 @@ class Scanner:
     # Twice the keys of one scan: with fewer, each scan would read all of them again.
     _REMEMBERED = adopt.MOST_REMEMBERED
     # A refused value may have become a request since: how soon one may be read again, and how many
-    # of each thousand keys are. Chosen.
+    # of the keys of one call are. Chosen.
     _AGAIN_SECONDS = 1.0
-    _AGAIN_AT_ONCE = 200
+    _AGAIN_AT_ONCE = 400
     # How often an agent's open request is compared with the value in Redis. Chosen.
     _COMPARE_SECONDS = 10.0
 
@@ -129,6 +137,11 @@ class Scanner:
     def is_round(self) -> bool:
         """Whether the last scan has reached the end of the keys."""
         return self._cursor == 0
+
+    @property
+    def began_at(self) -> datetime:
+        """When the scan of all keys began that goes on or was the last."""
+        return datetime.fromtimestamp(self._began_at, UTC)
 
     def begin(self) -> None:
         """Have the next scan start with the first of the keys."""

@@ -389,6 +389,53 @@ def test_scan_that_does_not_read_refused_values_again_counts_from_their_last_rea
     assert float(str(redis_client.get(keys.scanned_key()))) < now - 0.49
 
 
+async def test_approval_is_sent_after_one_scan_of_all_keys_that_it_asked_for(
+    redis_client: redis.Redis, fresh_hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without notifications, and with so many keys that the scans in between take a minute."""
+    monkeypatch.setattr("hitl.adoption.scanner._KEYS_PER_CALL", 10)
+    monkeypatch.setattr("hitl.adoption.scanner._CALLS_PER_SCAN", 1)
+    monkeypatch.setattr("hitl.adoption.redis_requests.is_notifying", lambda: False)
+    redis_client.mset({f"other:{number}": "x" for number in range(3000)})
+    newer = redis_agents.asks(redis_client, SESSION, age=3.0)
+    await run_sync(adopt.adopt_request, newer)
+    ear = Ear(redis_client, SESSION)
+    async with relaying():
+        task = asyncio.create_task(scanner.run())
+
+        await call("POST", f"/aura/hitl/approve/{newer}", APPROVER)
+
+        assert named_in([str(await run_sync(ear.hear, 20))]) == [newer]
+        task.cancel()
+        await asyncio.wait([task])
+    ear.close()
+
+
+def test_scan_makes_due_what_waited_for_it_and_nothing_else(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.asks(redis_client, SESSION, age=250.0)
+    withheld = redis_agents.asked(redis_client, SESSION)
+    approve_it(withheld)
+    redis_client.delete(keys.scanned_key())
+    waiting, young = (
+        redis_agents.asks(redis_client, f"session-{age}", age=age) for age in (3.0, 1.0)
+    )
+    for request_id in (waiting, young):
+        adopt.adopt_request(request_id)
+        approve_it(request_id)
+    earlier = {name: entry_of(name).due_at for name in (withheld, waiting, young)}
+    assert earlier[waiting] > clocks.now()
+
+    publisher.resume_after_scan(clocks.now() - timedelta(seconds=10))
+    assert entry_of(waiting).due_at == earlier[waiting]
+    publisher.resume_after_scan(clocks.now())
+
+    assert entry_of(waiting).due_at <= clocks.now()
+    assert entry_of(withheld).due_at == earlier[withheld]
+    assert entry_of(young).due_at == earlier[young]
+
+
 def test_question_that_cannot_be_adopted_withholds_approvals_of_its_session_alone(
     redis_client: redis.Redis,
 ) -> None:
