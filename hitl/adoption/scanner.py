@@ -31,9 +31,11 @@ logger = get_logger(__name__)
 # Seconds between scans, and where Redis notifies of writes: a notification may be lost like any
 # message. Operators see a request within 2 s (delivery.md).
 _SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
-# One scan reads up to 50,000 keys, for which delivery.md promises those 2 s. One call takes Redis
-# 1.5 ms; with more keys it blocks others for longer, and a scan is hardly faster.
-_KEYS_PER_CALL, _CALLS_PER_SCAN = 2000, 25
+# One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
+_KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
+# While approvals wait: one call blocks Redis for 4 ms, and most of the time of a scan is spent
+# between the calls.
+_KEYS_PER_CALL_IF_ASKED = 5000
 # How soon a scan follows on a question that Redis notified of: approvals of it are sent when it is
 # 2 s old, and wait for a scan that began after it (wire.md, 5.3).
 _AFTER_QUESTION_SECONDS = 1.0
@@ -64,11 +66,12 @@ async def run() -> None:
                 if is_asked or (is_notified and not was_notified):
                     scanner.begin()
                 was_notified = is_notified
-                await run_background(scanner.scan)
+                keys_per_call = _KEYS_PER_CALL_IF_ASKED if is_asked else _KEYS_PER_CALL
+                await run_background(scanner.scan, keys_per_call)
                 while (is_asked or is_notified) and not scanner.is_round:
                     # Every key is met once before notifications are relied on, and for approvals
                     # that wait for it.
-                    await run_background(scanner.scan)
+                    await run_background(scanner.scan, keys_per_call)
                 if is_asked:
                     await run_background(publisher.resume_after_scan, scanner.began_at)
                 # Not in step with other processes, which meet the same keys.
@@ -116,9 +119,9 @@ class Scanner:
     # Twice the keys of one scan: with fewer, each scan would read all of them again.
     _REMEMBERED = adopt.MOST_REMEMBERED
     # A refused value may have become a request since: how soon one may be read again, and how many
-    # of the keys of one call are. Chosen.
+    # of each thousand keys are. Chosen.
     _AGAIN_SECONDS = 1.0
-    _AGAIN_AT_ONCE = 400
+    _AGAIN_AT_ONCE = 200
     # How often an agent's open request is compared with the value in Redis. Chosen.
     _COMPARE_SECONDS = 10.0
 
@@ -147,22 +150,24 @@ class Scanner:
         """Have the next scan start with the first of the keys."""
         self._cursor = 0
 
-    def scan(self) -> int:
+    def scan(self, keys_per_call: int | None = None) -> int:
         """Adopt from a bounded part of the keys, going on where the last scan stopped; return
         how many requests were adopted."""
+        keys_per_call = keys_per_call or _KEYS_PER_CALL
+        most_again = self._AGAIN_AT_ONCE * max(1, keys_per_call // 1000)
         adopted = 0
         for _ in range(_CALLS_PER_SCAN):
             if self.is_round:
                 # By the clock by which questions are dated; it is Redis's own or the database's.
                 self._began_at = min(redis_state.clock(), clocks.now().timestamp())
-            following, ids = redis_requests.request_ids(self._cursor, _KEYS_PER_CALL)
+            following, ids = redis_requests.request_ids(self._cursor, keys_per_call)
             ids = [name for name in ids if name not in self._settled]
             states = self._states(ids)
             fresh = {name for name in ids if name not in states}
             old = [name for name in fresh if name in self._refused]
             due = [name for name in old if _is_over(self._refused[name], self._AGAIN_SECONDS)]
             # Those that have waited longest, so that each has its turn however many there are.
-            due = sorted(due, key=self._refused.__getitem__)[: self._AGAIN_AT_ONCE]
+            due = sorted(due, key=self._refused.__getitem__)[:most_again]
             self._note_unread(set(old).difference(due))
             # New ones separately: a value that fails again and again does not delay them.
             adopted += self._adopt(dict.fromkeys(fresh.difference(old)))

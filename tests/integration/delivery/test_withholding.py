@@ -394,6 +394,7 @@ async def test_approval_is_sent_after_one_scan_of_all_keys_that_it_asked_for(
 ) -> None:
     """Without notifications, and with so many keys that the scans in between take a minute."""
     monkeypatch.setattr("hitl.adoption.scanner._KEYS_PER_CALL", 10)
+    monkeypatch.setattr("hitl.adoption.scanner._KEYS_PER_CALL_IF_ASKED", 100)
     monkeypatch.setattr("hitl.adoption.scanner._CALLS_PER_SCAN", 1)
     monkeypatch.setattr("hitl.adoption.redis_requests.is_notifying", lambda: False)
     redis_client.mset({f"other:{number}": "x" for number in range(3000)})
