@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -93,6 +93,14 @@ def note_unadopted(ends: Mapping[str, datetime]) -> None:
     for answer in _NOTE_UNADOPTED.run_all(calls):
         if isinstance(answer, Exception):
             raise answer
+
+
+def unadopted(session_ids: Collection[str]) -> dict[str, datetime]:
+    """Return until when agents may be waiting whose questions are not adopted, by session; raises
+    `redis.RedisError`."""
+    moments: Any = redis_client().mget(map(redis_keys.unadopted_key, session_ids))
+    ends = zip(session_ids, map(_moment, moments), strict=True)
+    return {session_id: until for session_id, until in ends if until is not None}
 
 
 def _moment(value: bytes | None) -> datetime | None:
