@@ -33,9 +33,9 @@ logger = get_logger(__name__)
 _SCAN_SECONDS, _SCAN_SECONDS_IF_NOTIFIED = 0.5, 20.0
 # One scan reads up to 50,000 keys, for which delivery.md promises those 2 s.
 _KEYS_PER_CALL, _CALLS_PER_SCAN = 1000, 50
-# While approvals wait: one call blocks Redis for 4 ms, and most of the time of a scan is spent
-# between the calls.
-_KEYS_PER_CALL_IF_ASKED = 5000
+# While approvals wait: a call blocks Redis for 1.5 ms. With 5,000 keys it is 3.5 ms, and a scan of
+# 1.5 million keys takes 1.3 s instead of 1.6.
+_KEYS_PER_CALL_IF_ASKED = 2000
 # How soon a scan follows on a question that Redis notified of: approvals of it are sent when it is
 # 2 s old, and wait for a scan that began after it (wire.md, 5.3).
 _AFTER_QUESTION_SECONDS = 1.0
