@@ -1,14 +1,15 @@
 """Requests that agents wrote to Redis themselves (docs/reference/wire.md, 5.3).
 
 They are adopted into the database when somebody asks for one, when Redis notifies of it, or when
-a scan meets it. A value that cannot be read is refused, counted and left alone.
+a scan meets it. A value that cannot be read is refused, counted and left alone; the
+agent that wrote it listens all the same, so approvals in its session are withheld.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 
@@ -20,7 +21,13 @@ from hitl import metrics
 from hitl.adoption import insert, redis_requests
 from hitl.audit import record
 from hitl.delivery import redis_state, withholding
-from hitl.delivery.parser import Malformed, WrittenRequest, is_same, parse_request
+from hitl.delivery.parser import (
+    Malformed,
+    WrittenRequest,
+    is_same,
+    parse_request,
+    waiting_sessions,
+)
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import AuditEvent
 
@@ -66,22 +73,29 @@ def adopt_all(request_ids: Sequence[str]) -> dict[str, ApprovalRequest]:
     values = redis_requests.read_values(request_ids)
     requests = insert.known_requests(request_ids)
     new: list[insert.NewRequest] = []
+    contradictions: list[tuple[ApprovalRequest, WrittenRequest]] = []
+    ends: dict[str, datetime] = {}
     size = 0
     for request_id, value in zip(request_ids, values, strict=True):
         if value is None:
             continue
         known = requests.get(request_id)
         written = _parse(request_id, value, is_known=known is not None)
-        if written is None:
+        if known is None and written is not None:
+            size += len(value.text)
+            if size > _BYTES_AT_ONCE:
+                requests |= insert.adopt_new(new)
+                new, size = [], len(value.text)
+            new.append(insert.NewRequest(written, value))
             continue
-        if known is not None:
-            _audit_contradiction(known, written, clocks.now())
-            continue
-        size += len(value.text)
-        if size > _BYTES_AT_ONCE:
-            requests |= insert.adopt_new(new)
-            new, size = [], len(value.text)
-        new.append(insert.NewRequest(written, value))
+        named = {written.session_id} if written is not None else waiting_sessions(value.text)
+        # The value of a known request is itself, not another agent's question.
+        _add_ends(ends, value, named - {known.session_id} if known is not None else named)
+        if known is not None and written is not None:
+            contradictions.append((known, written))
+    redis_state.note_unadopted(ends)
+    for request, contradicting in contradictions:
+        _audit_contradiction(request, contradicting, clocks.now())
     return requests | insert.adopt_new(new)
 
 
@@ -89,9 +103,20 @@ def note_unadopted(request_id: str) -> None:
     """Note that an agent may be waiting for this question, whose adoption failed: approvals in its
     session are withheld. Raises `redis.RedisError`."""
     [value] = redis_requests.read_values([request_id])
-    if value is not None and (written := _parse(request_id, value, is_known=True)):
-        until = value.written_at + withholding.WAITING
-        redis_state.note_unadopted(written.session_id, until)
+    ends: dict[str, datetime] = {}
+    if value is not None:
+        _add_ends(ends, value, waiting_sessions(value.text))
+    redis_state.note_unadopted(ends)
+
+
+def _add_ends(
+    ends: dict[str, datetime], value: redis_requests.RedisValue, session_ids: Iterable[str]
+) -> None:
+    """Add until when an agent that wrote `value` may be waiting in these sessions."""
+    until = value.written_at + withholding.WAITING
+    if until > clocks.now():
+        for session_id in session_ids:
+            ends[session_id] = max(until, ends.get(session_id, until))
 
 
 def _parse(

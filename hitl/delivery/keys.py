@@ -61,7 +61,7 @@ def scanned_key() -> str:
 
 def unadopted_key(session_id: str) -> str:
     """Return our own key that says until when an agent of the session may be waiting whose
-    question could not be adopted."""
+    question is not adopted."""
     return f"dwp:hitl:{identity.current()}:unadopted:{session_id}"
 
 

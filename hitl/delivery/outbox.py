@@ -83,6 +83,8 @@ class AttemptResult:
     withheld_until: datetime | None = None
     # When it is worth trying again, if that is not after the usual pause.
     due_at: datetime | None = None
+    # Nothing was published before a scan that has to be asked for.
+    needs_scan: bool = False
 
     @property
     def is_unheard(self) -> bool:
@@ -221,6 +223,24 @@ def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
 def next_due() -> datetime | None:
     """Return when the next pending entry may be sent again."""
     return OutboxEntry.objects.pending().order_by("due_at").values_list("due_at", flat=True).first()
+
+
+def make_due_after_scan(opened_by: datetime) -> int:
+    """Make due the approvals that wait for a scan of Redis and whose requests were opened by then;
+    return how many."""
+    now = clocks.now()
+    waiting = OutboxEntry.objects.pending().filter(
+        due_at__gt=now,
+        attempts__gt=0,
+        published_at=None,
+        withheld_until=None,
+        request__origin=Origin.REDIS,
+        request__status=Status.APPROVED,
+        request__created_at__lte=opened_by,
+    )
+    with transaction.atomic():
+        pks = _lock(waiting)
+        return OutboxEntry.objects.pending().filter(pk__in=pks).update(due_at=now) if pks else 0
 
 
 def mark_heard(request: ApprovalRequest) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +21,9 @@ _MAX_MESSAGE = 10_000
 # PostgreSQL refuses a row whose tenant and action do not fit into one entry of an index, of 2,704
 # bytes; some are taken by the columns beside them.
 _MAX_INDEXED_BYTES = 2_600
+_ENDED = [str(status) for status in Status if status is not Status.PENDING]
+# A session id in a text that is no JSON, as a JSON string.
+_SESSION_ID = re.compile(r'"sessionId"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class Malformed(Exception):
@@ -89,6 +94,24 @@ def parse_request(request_id: str, text: bytes, *, most_bytes: int = MOST_BYTES)
         agent_id=str(agent_id) if is_identifier(agent_id) else "",
         is_pending=body.get("status", Status.PENDING) == Status.PENDING and MARK not in body,
     )
+
+
+def waiting_sessions(text: bytes) -> set[str]:
+    """Return the sessions in which the agent that wrote this value may be waiting, however little
+    else of it can be read; none if the value says that its request has ended.
+
+    In a text that is cut or broken, a session id that is nested cannot be told from the one that
+    counts: all are returned.
+    """
+    readable = text.decode("utf-8", "replace")
+    try:
+        body = json.loads(readable, strict=False)
+    except (ValueError, RecursionError):
+        named = [json.loads(name, strict=False) for name in _SESSION_ID.findall(readable)]
+    else:
+        body = body if isinstance(body, dict) else {}
+        named = [] if body.get("status") in _ENDED else [_text_of(body.get("sessionId"))]
+    return {name for name in named if isinstance(name, str) and is_id(name)}
 
 
 def _text_of(value: Any) -> Any:

@@ -30,12 +30,14 @@ _YOUNGEST = timedelta(seconds=2)
 # How much later than its question a scan must have begun to have met every older question: the
 # writes of two agents may interleave, and the clocks of Redis and the database differ.
 _SCAN_MARGIN = timedelta(seconds=0.25)
-# How soon an approval is tried again that waits for such a scan. Chosen.
+# How long after that a scan is asked for that nobody has made by itself. Chosen.
 _SCAN_PAUSE = timedelta(seconds=0.2)
+# How soon a scan is asked for again: who was asked may be gone. Chosen.
+_ASKED_AGAIN = timedelta(seconds=2)
 # So old is a request when its signal is not repeated any more although it was received:
 # subscriptions may be dead (wire.md, 5.2).
 _REPEATED_UNTIL = timedelta(seconds=10)
-# The wake-up topic that asks for a scan of the requests in Redis.
+# The wake-up topic that asks for a scan of all requests in Redis.
 SCAN_TOPIC = "scan"
 
 
@@ -81,6 +83,9 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
         for entry in entries
     ]
     outbox.record_attempts(attempts)
+    # Only now: who scans makes due again what is recorded as waiting.
+    if any(result.needs_scan for _, result in attempts):
+        wakeup.publish(SCAN_TOPIC)
     return SendResult(
         is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in attempts),
         is_away=call.has_failed,
@@ -182,20 +187,29 @@ def _result_if_withheld(
 def _result_before_scan(
     entry: OutboxEntry, scanned_at: datetime | None, now: datetime
 ) -> outbox.AttemptResult | None:
-    """Return what becomes of an approval until Redis has been scanned since its question, and ask
-    for such a scan; until then nobody here knows of an older question."""
+    """Return what becomes of an approval until Redis has been scanned since its question: before
+    that nobody here knows of an older one."""
     opened_at = entry.request.created_at
     scan_from = opened_at + _SCAN_MARGIN
     is_scanned = scanned_at is not None and scanned_at >= scan_from
     if entry.published_at is not None or (is_scanned and now >= opened_at + _YOUNGEST):
         return None
-    due_at = max(opened_at + _YOUNGEST, now + _SCAN_PAUSE)
+    is_young = now < opened_at + _YOUNGEST
+    due_at = opened_at + _YOUNGEST if is_young else now + _ASKED_AGAIN
     if not is_scanned and now < scan_from:
         due_at = scan_from + _SCAN_PAUSE
-    elif not is_scanned:
-        wakeup.publish(SCAN_TOPIC)
-    # Not longer, even if a clock is wrong.
-    return outbox.AttemptResult(DeliveryOutcome.PENDING, due_at=min(due_at, now + _YOUNGEST))
+    return outbox.AttemptResult(
+        DeliveryOutcome.PENDING,
+        # Not longer, even if a clock is wrong.
+        due_at=min(due_at, now + _ASKED_AGAIN),
+        needs_scan=not is_scanned and now >= scan_from,
+    )
+
+
+def resume_after_scan(began_at: datetime) -> None:
+    """Have the approvals sent at once that wait for a scan which began then."""
+    if outbox.make_due_after_scan(min(began_at - _SCAN_MARGIN, clocks.now() - _YOUNGEST)):
+        wakeup.publish(outbox.TOPIC)
 
 
 def _without_unvouched(

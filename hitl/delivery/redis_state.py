@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +19,7 @@ from hitl.delivery.merge import MOST_MERGED_BYTES
 class Look:
     """What Redis says before the database is asked: its own time in seconds, which bounds how long
     the database's answer may be acted on; when the last complete scan of requests began; until when
-    agents may be waiting whose questions could not be adopted, by session; and the text of each
+    agents may be waiting whose questions are not adopted, by session; and the text of each
     request's key, empty if there is none, None if it is of another type."""
 
     asked_at: float
@@ -66,14 +66,41 @@ def note_scanned(began_at: float) -> None:
     redis_client().set(redis_keys.scanned_key(), f"{began_at:.6f}", ex=redis_keys.SESSION_TTL)
 
 
-def note_unadopted(session_id: str, until: datetime) -> None:
-    """Store until when an agent of the session may be waiting whose question could not be adopted;
-    raises `redis.RedisError`."""
-    key = redis_keys.unadopted_key(session_id)
-    stored: Any = redis_client().get(key)
-    earlier = _moment(stored)
-    if earlier is None or earlier < until:
-        redis_client().set(key, f"{until.timestamp():.6f}", ex=redis_keys.REQUEST_TTL)
+# Of two that are noted at once the later stays.
+_NOTE_UNADOPTED = Script(
+    """
+local earlier = tonumber(redis.pcall('GET', unadopted_key))
+if not earlier or earlier < tonumber(moment) then
+  redis.call('SET', unadopted_key, moment, 'EX', seconds)
+end
+""",
+    keys=("unadopted_key",),
+    arguments=("moment", "seconds"),
+)
+
+
+def note_unadopted(ends: Mapping[str, datetime]) -> None:
+    """Store until when agents may be waiting whose questions are not adopted, by session; raises
+    `redis.RedisError`."""
+    calls = [
+        {
+            "unadopted_key": redis_keys.unadopted_key(session_id),
+            "moment": f"{until.timestamp():.6f}",
+            "seconds": str(redis_keys.REQUEST_TTL),
+        }
+        for session_id, until in ends.items()
+    ]
+    for answer in _NOTE_UNADOPTED.run_all(calls):
+        if isinstance(answer, Exception):
+            raise answer
+
+
+def unadopted(session_ids: Collection[str]) -> dict[str, datetime]:
+    """Return until when agents may be waiting whose questions are not adopted, by session; raises
+    `redis.RedisError`."""
+    moments: Any = redis_client().mget(map(redis_keys.unadopted_key, session_ids))
+    ends = zip(session_ids, map(_moment, moments), strict=True)
+    return {session_id: until for session_id, until in ends if until is not None}
 
 
 def _moment(value: bytes | None) -> datetime | None:

@@ -6,13 +6,17 @@ An agent on Redis takes the first message on its session's channel, whatever req
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connection
 
+from dwp_project.wakeup import redis_may_be_away
 from hitl.delivery import keys as redis_keys
+from hitl.delivery import redis_state
+from hitl.models import ApprovalRequest
+from hitl.states import Origin, Status
 
 # How long after its question an agent on Redis may be waiting: 300 s that began after it was
 # written (wire.md, 5.3).
@@ -74,6 +78,26 @@ def read(request_pks: Collection[int], now: datetime) -> dict[int, Withholding]:
         until = max((end for end in ends if end > now), default=None)
         withholdings[pk] = Withholding(bool(is_outdated), until)
     return withholdings
+
+
+def expected(requests: Iterable[ApprovalRequest], now: datetime) -> dict[int, datetime]:
+    """Return until when approvals would be withheld that are given now, by the requests' keys,
+    without those that would not. With Redis away only the database is asked."""
+    sessions = {
+        request.pk: request.session_id
+        for request in requests
+        if request.status == Status.PENDING and request.origin == Origin.REDIS
+    }
+    unadopted: dict[str, datetime] = {}
+    if sessions:
+        with redis_may_be_away("redis_away"):
+            unadopted = redis_state.unadopted(set(sessions.values()))
+    expected = {}
+    for pk, (_, until) in read(sessions, now).items():
+        ends = [end for end in (until, unadopted.get(sessions[pk])) if end is not None]
+        if ends and max(ends) > now:
+            expected[pk] = max(ends)
+    return expected
 
 
 def is_for_good(until: datetime, created_at: datetime) -> bool:

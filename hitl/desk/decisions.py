@@ -21,7 +21,7 @@ from hitl.delivery import outbox
 from hitl.desk import wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
-from hitl.states import Origin, Status
+from hitl.states import DeliveryOutcome, Origin, Status
 from hitl.text import sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
@@ -33,15 +33,13 @@ _MAX_NAME_LENGTH = 80
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """The result of one decision: a message, its level, and the request as it is now."""
+    """The result of one decision: a message, its level, the request as it is now, and whether it
+    was decided."""
 
     request: ApprovalRequest
     level: int
     text: str
-
-    @property
-    def is_done(self) -> bool:
-        return self.level == messages.SUCCESS
+    is_done: bool = False
 
     @property
     def tag(self) -> str:
@@ -126,13 +124,18 @@ def decide(
             "Your approval of request %(name)s is recorded. %(count)d more are needed.",
             missing,
         )
-        return DecisionResult(decided, messages.SUCCESS, text % {"name": name, "count": missing})
+        return DecisionResult(
+            decided, messages.SUCCESS, text % {"name": name, "count": missing}, is_done=True
+        )
     values = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.") % values
+    level = messages.SUCCESS
     if decided.status == Status.APPROVED and decided.origin == Origin.REDIS:
         entry = outbox.entry_of(decided.request_id)
         text = f"{text} {wording.withheld_after(entry)}".strip() if entry else text
-    return DecisionResult(decided, messages.SUCCESS, text)
+        if entry and entry.outcome == DeliveryOutcome.WITHHELD:
+            level = messages.WARNING
+    return DecisionResult(decided, level, text, is_done=True)
 
 
 def _name(request: ApprovalRequest) -> str:

@@ -17,7 +17,6 @@ from hitl.desk import decisions, rows, wording
 from hitl.desk.decisions import DecisionResult
 from hitl.desk.inbox import MAX_ROWS
 from hitl.models import ApprovalRequest
-from hitl.states import Origin, Status
 
 # Chosen: no more than the inbox lists. desk/inbox.js has the same limit.
 MAX_SELECTED = MAX_ROWS
@@ -148,13 +147,7 @@ def summary(results: list[DecisionResult]) -> str:
 
 def rows_to_confirm(selection: Selection, *, is_approval: bool) -> list[dict[str, object]]:
     """Return the template context of each request on the page that asks for confirmation."""
-    pks = [
-        request.pk
-        for request in selection.requests
-        if is_approval and request.status == Status.PENDING and request.origin == Origin.REDIS
-    ]
-    withholdings = withholding.read(pks, clocks.now())
-    ends = {pk: each.until for pk, each in withholdings.items() if each.until is not None}
+    ends = withholding.expected(selection.requests if is_approval else (), clocks.now())
     return [
         {
             **rows.row_context(request),

@@ -22,7 +22,7 @@ from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
 from hitl.policies.rules import rule_of
-from hitl.states import DeliveryOutcome, Origin, Status
+from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
 
 # Chosen: fits beside the request without scrolling.
@@ -72,9 +72,7 @@ def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
     an empty text where none could."""
     if entry is not None:
         return wording.withheld_after(entry)
-    if request.status != Status.PENDING or request.origin != Origin.REDIS:
-        return ""
-    until = withholding.read([request.pk], clocks.now())[request.pk].until
+    until = withholding.expected([request], clocks.now()).get(request.pk)
     return wording.withheld_before(request, until) if until else ""
 
 

@@ -65,9 +65,9 @@ async def test_request_is_adopted_when_redis_notifies_of_it(
     scans: list[int] = []
     scan = Scanner.scan
 
-    def counted(self: Scanner) -> int:
+    def counted(self: Scanner, *args: int) -> int:
         scans.append(1)
-        return scan(self)
+        return scan(self, *args)
 
     monkeypatch.setattr(Scanner, "scan", counted)
     async with scanning():
@@ -356,9 +356,9 @@ async def test_scanner_meets_all_keys_again_when_notifications_begin(
         is_told[0] = tells[0]
         return is_told[0]
 
-    def noted(self: Scanner) -> int:
+    def noted(self: Scanner, *args: int) -> int:
         cursors[is_told[0]].append(self._cursor)
-        return scan(self)
+        return scan(self, *args)
 
     monkeypatch.setattr(redis_requests, "is_notifying", notifies)
     monkeypatch.setattr(Scanner, "scan", noted)

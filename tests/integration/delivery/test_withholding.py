@@ -389,6 +389,54 @@ def test_scan_that_does_not_read_refused_values_again_counts_from_their_last_rea
     assert float(str(redis_client.get(keys.scanned_key()))) < now - 0.49
 
 
+async def test_approval_is_sent_after_one_scan_of_all_keys_that_it_asked_for(
+    redis_client: redis.Redis, fresh_hub: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without notifications, and with so many keys that the scans in between take a minute."""
+    monkeypatch.setattr("hitl.adoption.scanner._KEYS_PER_CALL", 10)
+    monkeypatch.setattr("hitl.adoption.scanner._KEYS_PER_CALL_IF_ASKED", 100)
+    monkeypatch.setattr("hitl.adoption.scanner._CALLS_PER_SCAN", 1)
+    monkeypatch.setattr("hitl.adoption.redis_requests.is_notifying", lambda: False)
+    redis_client.mset({f"other:{number}": "x" for number in range(3000)})
+    newer = redis_agents.asks(redis_client, SESSION, age=3.0)
+    await run_sync(adopt.adopt_request, newer)
+    ear = Ear(redis_client, SESSION)
+    async with relaying():
+        task = asyncio.create_task(scanner.run())
+
+        await call("POST", f"/aura/hitl/approve/{newer}", APPROVER)
+
+        assert named_in([str(await run_sync(ear.hear, 20))]) == [newer]
+        task.cancel()
+        await asyncio.wait([task])
+    ear.close()
+
+
+def test_scan_makes_due_what_waited_for_it_and_nothing_else(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.asks(redis_client, SESSION, age=250.0)
+    withheld = redis_agents.asked(redis_client, SESSION)
+    approve_it(withheld)
+    redis_client.delete(keys.scanned_key())
+    waiting, young = (
+        redis_agents.asks(redis_client, f"session-{age}", age=age) for age in (3.0, 1.0)
+    )
+    for request_id in (waiting, young):
+        adopt.adopt_request(request_id)
+        approve_it(request_id)
+    earlier = {name: entry_of(name).due_at for name in (withheld, waiting, young)}
+    assert earlier[waiting] > clocks.now()
+
+    publisher.resume_after_scan(clocks.now() - timedelta(seconds=10))
+    assert entry_of(waiting).due_at == earlier[waiting]
+    publisher.resume_after_scan(clocks.now())
+
+    assert entry_of(waiting).due_at <= clocks.now()
+    assert entry_of(withheld).due_at == earlier[withheld]
+    assert entry_of(young).due_at == earlier[young]
+
+
 def test_question_that_cannot_be_adopted_withholds_approvals_of_its_session_alone(
     redis_client: redis.Redis,
 ) -> None:
@@ -432,6 +480,148 @@ def test_question_that_was_refused_in_anothers_session_withholds_its_approvals(
     assert until is not None
     assert 300 < (until - timezone.now()).total_seconds() < 307
     ear.close()
+
+
+# --- what nobody can adopt ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"tenantId": None},
+        {"tenantId": 1.5},
+        {"tenantId": True},
+        {"userId": ["user123"]},
+        {"requestId": "req-other"},
+        {"actionType": 5},
+        {"actionType": "x" * 600},
+        {"message": {"text": "?"}},
+        {"message": "x" * 10_001},
+        {"context": {"n": float("nan")}},
+        {"context": {"text": "x" * 300_000}},
+        {"status": "PENDING"},
+        {"status": "waiting"},
+        {"status": None},
+        {"status": {}},
+        {keys.MARK: "0123456789abcdef"},
+    ],
+    ids=lambda members: f"{next(iter(members.items()))!s:.40}",
+)
+def test_question_that_is_refused_withholds_approvals_of_its_session_alone(
+    api: Api, redis_client: redis.Redis, members: dict[str, Any]
+) -> None:
+    older = redis_agents.asks(redis_client, SESSION, age=3.5, **members)
+    other = redis_agents.asks(redis_client, "session-other", age=3.0)
+    newer = redis_agents.asked(redis_client, SESSION)
+
+    approve_it(newer)
+    approve_it(other)
+
+    assert outbox.outcome_of(newer) == "withheld"
+    assert outbox.outcome_of(other) == "pending"  # published, and nobody listens
+    assert redis_client.exists("hitl:signal:session-other")
+    assert api.post(f"/aura/hitl/approve/{older}", APPROVER).status == 404
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"requestId":"req-cut","sessionId" : "%s","context":{"a":',
+        b'\xef\xbb\xbf{"sessionId":"%s","tenantId":"tenant1","status":"pending"}',
+        b'{"sessionId":"%s","message":"\xff"}',
+        b'{"sessionId":"%s","context":' + b"[" * 20_000 + b"]" * 20_000 + b"}",
+    ],
+    ids=["cut", "byte order mark", "not UTF-8", "deep"],
+)
+def test_question_that_is_no_json_withholds_approvals_of_its_session(
+    redis_client: redis.Redis, text: bytes
+) -> None:
+    redis_agents.writes(redis_client, "req-cut", text.replace(b"%s", SESSION.encode()), age=3.5)
+    newer = redis_agents.asked(redis_client, SESSION)
+
+    approve_it(newer)
+
+    assert outbox.outcome_of(newer) == "withheld"
+
+
+@pytest.mark.parametrize("status", ["approved", "rejected", "expired", "cancelled"])
+def test_refused_value_whose_request_has_ended_withholds_nothing(
+    redis_client: redis.Redis, status: str
+) -> None:
+    redis_agents.asks(redis_client, SESSION, age=3.5, tenantId=None, status=status)
+    newer = redis_agents.asked(redis_client, SESSION)
+
+    approve_it(newer)
+
+    assert outbox.outcome_of(newer) == "pending"
+    assert redis_client.exists(f"hitl:signal:{SESSION}")
+
+
+def test_refused_question_of_more_than_310_seconds_ago_withholds_nothing(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.asks(redis_client, SESSION, age=311.0, tenantId=None)
+    newer = redis_agents.asked(redis_client, SESSION)
+
+    approve_it(newer)
+
+    assert redis_client.exists(f"hitl:signal:{SESSION}")
+
+
+def test_refused_question_does_not_shorten_the_waiting_for_a_later_one(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.asks(redis_client, SESSION, "req-later", age=10.0, tenantId=None)
+    redis_agents.asks(redis_client, SESSION, "req-sooner", age=200.0, tenantId=None)
+    for request_id in ("req-later", "req-sooner"):
+        assert adopt.adopt_request(request_id) is None
+
+    until = float(str(redis_client.get(keys.unadopted_key(SESSION))))
+
+    assert 295 < until - time.time() < 301
+
+
+def test_question_under_an_id_that_is_known_in_another_session_withholds_its_approvals(
+    redis_client: redis.Redis,
+) -> None:
+    known = redis_agents.asked(redis_client, "session-other")
+    redis_agents.asks(redis_client, SESSION, known, age=3.5)
+    newer = redis_agents.asked(redis_client, SESSION)
+
+    approve_it(newer)
+    approve_it(known)
+
+    assert outbox.outcome_of(newer) == "withheld"
+    assert redis_client.exists("hitl:signal:session-other")
+
+
+def test_question_under_a_decided_requests_id_withholds_approvals_of_its_session(
+    redis_client: redis.Redis,
+) -> None:
+    one = Scanner()
+    decided = redis_agents.asks(redis_client, "session-other", age=4.0)
+    one.scan()
+    approve_it(decided)
+    one.adopt_written([decided])
+    redis_agents.asks(redis_client, SESSION, decided, age=3.5)
+    one.adopt_written([decided])
+    newer = redis_agents.asked(redis_client, SESSION)
+
+    approve_it(newer)
+
+    assert outbox.outcome_of(newer) == "withheld"
+
+
+def test_what_a_known_requests_own_key_says_withholds_nothing(redis_client: redis.Redis) -> None:
+    known = redis_agents.asked(redis_client, SESSION)
+    for members in ({"tenantId": None}, {"status": "waiting"}, {"message": "changed"}):
+        value = redis_agents.body(SESSION, known, **members)
+        redis_agents.writes(redis_client, known, value, age=3.0)
+        Scanner().scan()
+
+    approve_it(known)
+
+    assert redis_client.exists(f"hitl:signal:{SESSION}")
 
 
 # --- what is repeated ---------------------------------------------------------------------

@@ -312,6 +312,40 @@ def test_message_after_an_approval_says_that_the_agent_is_not_told(
     assert "is now approved. The agent is not told: another agent of its session" in message
 
 
+def test_operator_is_warned_of_a_question_that_is_not_adopted(
+    redis_client: redis.Redis,
+) -> None:
+    redis_agents.asks(redis_client, SHARED, age=3.5, tenantId=None)
+    redis_agents.asked(redis_client, SHARED)
+    request = ApprovalRequest.objects.get()
+    client = signed_in()
+    before = "So if you approve, the agent is not told."
+    form = {"decision": "approve", "item": [f"{request.pk}:{request.context_digest}"]}
+
+    assert before in client.get(page_of(request)).content.decode()
+    assert before in client.post(f"{LIST}many/", form).content.decode()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_approval_that_is_withheld_for_good_is_reported_as_a_warning(
+    redis_client: redis.Redis,
+) -> None:
+    for session_id, age in ((SHARED, 3.5), ("session-soon", 250.0)):
+        redis_agents.asks(redis_client, session_id, age=age)
+        redis_agents.asked(redis_client, session_id)
+    client, levels = signed_in(), {}
+    for session_id in (SHARED, "session-soon"):
+        request = ApprovalRequest.objects.filter(session_id=session_id).latest("created_at")
+        form = {"approve": "1", "digest": request.context_digest}
+        answer = client.post(f"{LIST}{request.pk}/decide/", form, follow=True)
+        [message] = answer.context["messages"]
+        levels[session_id] = message.level_tag
+        # It is decided all the same: the page goes on.
+        assert page_of(request) not in [url for url, _ in answer.redirect_chain]
+
+    assert levels == {SHARED: "warning", "session-soon": "success"}
+
+
 def test_operator_is_not_warned_where_nobody_else_waits(redis_client: redis.Redis) -> None:
     redis_agents.asked(redis_client, SHARED)
     factories.opened("session-here")
