@@ -201,9 +201,9 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
     Redis says when it answered: a time read here before or after that is wrong by as long as the
     answer takes. Two processes may convert it to the database's clock with a difference of
     milliseconds, so times alone do not order two questions of a session: the one it waits for is
-    put after all that the database knows, and one that is not clearly younger before that one. The
-    session's key is read under the lock: with an earlier answer, a question that was written and
-    adopted meanwhile would become the older one.
+    put after all that are not clearly younger, and one that is not clearly younger before that one.
+    The session's key is read under the lock: with an earlier answer, a question that was written
+    and adopted meanwhile would become the older one.
     """
     session_ids = [question.request.session_id for question in questions]
     waited_for = _waited_for(session_ids)
@@ -221,14 +221,17 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
         session_id, written_at = written.session_id, value.written_at
         newer = current.get(waited_for[session_id])
         if waited_for[session_id] == written.request_id:
-            written_at = sessions.strictly_after(last[session_id], written_at)
+            newest = last[session_id]
+            # A clearly younger question is about to be named: agents write the request's key first.
+            if not (value.is_dated and newest is not None and newest > written_at + close):
+                written_at = sessions.strictly_after(newest, written_at)
         elif (
             newer is not None
             and newer.session_id == session_id
             and not (value.is_dated and written_at > newer.created_at + close)
         ):
             # Its session has asked again since; of one without age, that is all that is known. One
-            # that is clearly younger is about to be named: agents write the request's key first.
+            # that is clearly younger is about to be named.
             written_at = min(written_at, newer.created_at - timedelta(microseconds=1))
         opened_at[written.request_id] = written_at
     return opened_at

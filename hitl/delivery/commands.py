@@ -379,7 +379,10 @@ def refresh(request: ApprovalRequest) -> None:
         return
     if request.origin == Origin.REDIS:
         for _ in range(_MERGES):
-            if _END.run(**_copy(request, _agents_texts([request]))):
+            texts = _agents_texts([request])
+            if texts[request.request_id] == b"" and not request.is_decided:
+                return  # Redis has lost it, and nobody waits for an end without a decision
+            if _END.run(**_copy(request, texts)):
                 return
         raise ResponseError("its agent writes the request again and again")
     key, text = redis_keys.request_key(request.request_id), _text_of(request)

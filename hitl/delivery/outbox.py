@@ -39,9 +39,9 @@ _TAKEN_FOR = timedelta(seconds=3)
 # How long a signal that Redis has counted as received may take to reach its subscriber. Chosen:
 # delivery.md promises that what Redis published in its last second is sent again.
 _IN_FLIGHT = timedelta(seconds=1)
-# How soon Redis must be back for a signal that was in flight to be sent again. Chosen: in that
-# time hardly anybody decides a second question of the same session.
-_SOON_BACK = timedelta(seconds=2)
+# How soon Redis must be back for a signal that was in flight to be sent again. Chosen: as long as a
+# restart by a supervisor takes.
+_SOON_BACK = timedelta(seconds=4.5)
 # Entries that one UPDATE marks while Redis is away. Chosen.
 _NOTED_AT_ONCE = 200
 # The columns that a decision sets, also in an entry that was there before.
@@ -196,7 +196,13 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
             if result.is_late:
                 pause = 0.0
             # Only pending entries: `mark_heard` or another relay may have settled one meanwhile.
-            OutboxEntry.objects.pending().filter(pk__in=pks).update(
+            # But what was received is delivered, whatever another relay made of it meanwhile.
+            entries = (
+                OutboxEntry.objects.exclude(outcome=DeliveryOutcome.REFUSED)
+                if result.receivers
+                else OutboxEntry.objects.pending()
+            )
+            entries.filter(pk__in=pks).update(
                 attempts=F("attempts") + (0 if result.is_late else 1),
                 attempted_at=now,
                 due_at=result.due_at or now + timedelta(seconds=pause),
@@ -299,7 +305,11 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     # How long Redis lived on after this deployment last reached it is not known, and its agent may
     # have asked anew meanwhile: an answer that is not certain to be its own is not sent.
     uncertain = Q(attempted_at__lt=began_at - _SOON_BACK)
-    lost = lost.exclude((received | uncertain) & Q(request__origin=Origin.REDIS))
+    agents = Q(request__origin=Origin.REDIS)
+    # Nobody knows whether its agent still waits: it counts as unanswered.
+    in_flight = ~received & uncertain & agents
+    lost.filter(in_flight).update(receivers=0, answered_at=None, outcome=DeliveryOutcome.UNHEARD)
+    lost = lost.exclude((received | uncertain) & agents)
     with transaction.atomic():
         lost = lost.filter(pk__in=_lock(lost))
         lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))

@@ -37,6 +37,8 @@ _ASKED_AGAIN = timedelta(seconds=2)
 # So old is a request when its signal is not repeated any more although it was received:
 # subscriptions may be dead (wire.md, 5.2).
 _REPEATED_UNTIL = timedelta(seconds=10)
+# Repeats are at most 4 s apart; more than that between two says that Redis was not reached.
+_INTERRUPTED = timedelta(seconds=6)
 # The wake-up topic that asks for a scan of all requests in Redis.
 SCAN_TOPIC = "scan"
 
@@ -115,7 +117,9 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
         for entry in entries
         if entry.pk in again - kept_back.keys()
         # What Redis has lost is not sent again: its agent may have asked anew.
-        and not (states[entry.pk].has_signal and _is_new(entry.request))
+        and not (
+            states[entry.pk].has_signal and (_is_new(entry.request) or _was_interrupted(entry))
+        )
     }
     idle = (idle | again) - kept_back.keys()
     _repeat([entry for entry in entries if entry.pk in idle], results, asked_at)
@@ -322,6 +326,12 @@ def _goes_on(entry: OutboxEntry, outcome: DeliveryOutcome) -> bool:
 def _is_new(request: ApprovalRequest) -> bool:
     """Say whether a signal of this request is repeated although it was received."""
     return clocks.now() - request.created_at < _REPEATED_UNTIL
+
+
+def _was_interrupted(entry: OutboxEntry) -> bool:
+    """Say whether nobody here reached Redis when it was due: it is repeated once more, however old
+    its request is by now."""
+    return entry.attempted_at is not None and clocks.now() - entry.attempted_at > _INTERRUPTED
 
 
 def _outcome_if_superseded(entry: OutboxEntry, named: str) -> DeliveryOutcome:

@@ -168,7 +168,7 @@ def test_signal_that_redis_counted_just_before_a_restart_is_sent_until_somebody_
 
 
 @pytest.mark.parametrize("decide", [services.approve, services.reject])
-@pytest.mark.parametrize(("seconds", "is_owed"), [(1.5, True), (4.0, False)])
+@pytest.mark.parametrize(("seconds", "is_owed"), [(1.5, True), (6.0, False)])
 def test_signal_that_was_in_flight_is_owed_only_if_redis_was_soon_back(
     redis_client: redis.Redis, decide: Callable[..., object], seconds: float, is_owed: bool
 ) -> None:

@@ -25,6 +25,7 @@ from hitl.adoption import adopt, scanner
 from hitl.adoption.scanner import Scanner
 from hitl.delivery import keys, outbox, publisher, relay, withholding
 from hitl.models import ApprovalRequest, AuditChain, OutboxEntry, SessionOwner
+from hitl.states import DeliveryOutcome
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.calls import Api
@@ -653,12 +654,50 @@ def test_answer_that_was_received_is_not_repeated_once_its_request_is_10_seconds
     request_id = redis_agents.asked(redis_client, SESSION)
     approve_it(request_id)
     assert len(ear.arrived()) == 1
+    time_passes(3)
+    relays()
+    assert len(ear.arrived()) == 1
 
-    time_passes(7.5)
+    time_passes(4.5)
     relays()
 
     assert ear.arrived() == []
     assert entry_of(request_id).outcome == "delivered"
+    ear.close()
+
+
+def test_answer_is_repeated_once_more_if_redis_was_not_reached_meanwhile(
+    redis_client: redis.Redis, time_passes: Callable[[float], None]
+) -> None:
+    dead = Ear(redis_client, SESSION)
+    request_id = redis_agents.asked(redis_client, SESSION)
+    approve_it(request_id)
+    late = Ear(redis_client, SESSION)
+
+    time_passes(9)
+    relays()
+    relays()
+
+    assert len(late.arrived()) == 1
+    assert entry_of(request_id).outcome == "delivered"
+    for ear in (dead, late):
+        ear.close()
+
+
+def test_answer_that_was_received_counts_whatever_another_relay_made_of_it(
+    redis_client: redis.Redis,
+) -> None:
+    ear = Ear(redis_client, SESSION)
+    request_id = redis_agents.asked(redis_client, SESSION)
+    services.approve(request_id, factories.actor())
+    OutboxEntry.objects.update(outcome="superseded", receivers=0, answered_at=None)
+
+    received = outbox.AttemptResult(DeliveryOutcome.DELIVERED, 1, is_published=True)
+    outbox.record_attempts([(entry_of(request_id), received)])
+
+    entry = entry_of(request_id)
+    assert (entry.outcome, entry.receivers) == ("delivered", 1)
+    assert entry.answered_at is not None
     ear.close()
 
 
