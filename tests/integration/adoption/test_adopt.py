@@ -534,6 +534,22 @@ def test_question_adopted_between_its_agents_two_writes_is_the_newest(
     ear.close()
 
 
+def test_question_adopted_before_its_agent_has_named_it_stays_the_newest(
+    redis_client: redis.Redis,
+) -> None:
+    for request_id, age in (("req-older", 3.3), ("req-newer", 3.0)):
+        body = redis_agents.body(SESSION, request_id)
+        redis_agents.writes(redis_client, request_id, body, age=age)
+    redis_agents.waits_for(redis_client, SESSION, "req-older")
+
+    adopt.adopt_request("req-newer")
+    adopt.adopt_request("req-older")
+
+    newest = ApprovalRequest.objects.newest_first().first()
+    assert newest is not None
+    assert newest.request_id == "req-newer"
+
+
 def test_question_is_dated_by_the_databases_clock(redis_client: redis.Redis) -> None:
     with time_machine.travel(timedelta(minutes=10)):
         request = adopt.adopt_request(redis_agents.asks(redis_client, SESSION, age=10))

@@ -429,6 +429,19 @@ def test_end_without_a_decision_is_not_written_over_the_decision_of_another(
     assert exact(redis_client) == elsewhere
 
 
+def test_end_without_a_decision_is_not_written_where_redis_lost_the_request(
+    redis_client: redis.Redis,
+) -> None:
+    writes_exact(redis_client)
+    Scanner().scan()
+    redis_client.delete("hitl:request:req-exact")
+
+    services.cancel("req-exact", factories.actor())
+
+    assert service_answers("req-exact") == "cancelled"
+    assert not redis_client.exists("hitl:request:req-exact")
+
+
 def test_member_that_its_agent_adds_before_the_decision_stays(redis_client: redis.Redis) -> None:
     writes_exact(redis_client)
     services.read("req-exact", "tenant1")
