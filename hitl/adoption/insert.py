@@ -26,6 +26,8 @@ from hitl.states import ActorKind, AuditEvent, Channel, Origin
 
 # How long a deployed agent waits for its answer, whatever it wrote (wire.md, 5.3).
 WAIT_SECONDS = 300
+# How long an agent takes from one of its two writes to the other, at most. Chosen.
+_ABOUT_TO_BE_NAMED = timedelta(seconds=2)
 # PTTL counts milliseconds, and rounds.
 _PRECISION = timedelta(milliseconds=2)
 
@@ -222,8 +224,10 @@ def _opened_at(questions: Sequence[NewRequest]) -> dict[str, datetime]:
         newer = current.get(waited_for[session_id])
         if waited_for[session_id] == written.request_id:
             newest = last[session_id]
-            # A clearly younger question is about to be named: agents write the request's key first.
-            if not (value.is_dated and newest is not None and newest > written_at + close):
+            younger_by = newest - written_at if newest is not None and value.is_dated else close
+            # A younger question is about to be named: agents write the request's key first. One
+            # that seems much younger is of unknown age.
+            if not close < younger_by < _ABOUT_TO_BE_NAMED:
                 written_at = sessions.strictly_after(newest, written_at)
         elif (
             newer is not None
