@@ -294,8 +294,10 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
     recent = OutboxEntry.objects.filter(created_at__gt=since)
     # From here on they are as lost as others that were received.
-    recent.pending().filter(is_repeated=True).update(
-        outcome=DeliveryOutcome.DELIVERED, is_repeated=False
+    _update_locked(
+        recent.pending().filter(is_repeated=True),
+        outcome=DeliveryOutcome.DELIVERED,
+        is_repeated=False,
     )
     lost = recent.filter(outcome=DeliveryOutcome.DELIVERED)
     before = lost.filter(attempted_at__lt=began_at)
@@ -307,8 +309,8 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     uncertain = Q(attempted_at__lt=began_at - _SOON_BACK)
     agents = Q(request__origin=Origin.REDIS)
     # Nobody knows whether its agent still waits: it counts as unanswered.
-    in_flight = ~received & uncertain & agents
-    lost.filter(in_flight).update(receivers=0, answered_at=None, outcome=DeliveryOutcome.UNHEARD)
+    in_flight = lost.filter(~received & uncertain & agents)
+    _update_locked(in_flight, receivers=0, answered_at=None, outcome=DeliveryOutcome.UNHEARD)
     lost = lost.exclude((received | uncertain) & agents)
     with transaction.atomic():
         lost = lost.filter(pk__in=_lock(lost))
@@ -361,6 +363,13 @@ def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:
     if connection.features.has_select_for_update_skip_locked:
         return entries.select_for_update(skip_locked=True, of=("self",))
     return entries
+
+
+def _update_locked(entries: OutboxQuerySet, **change: Any) -> int:
+    """Update the entries, locked as `_lock` says; return how many. Each call is a transaction: two
+    groups that one transaction locks after each other are in no order."""
+    with transaction.atomic():
+        return entries.filter(pk__in=_lock(entries)).update(**change)
 
 
 def _lock(entries: OutboxQuerySet) -> list[int]:
