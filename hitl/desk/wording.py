@@ -21,7 +21,7 @@ from hitl.delivery import withholding
 from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
-from hitl.states import DeliveryOutcome, OnTimeout
+from hitl.states import DeliveryOutcome, OnTimeout, Status
 from hitl.text import json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
@@ -66,6 +66,23 @@ def headline(request: ApprovalRequest) -> SafeString:
     return sanitize.marked(
         _cut(message, _MAX_HEADLINE_LENGTH) if message else action(request.action_type)
     )
+
+
+def headline_text(request: ApprovalRequest) -> str:
+    """Return the headline as text without HTML."""
+    message = " ".join(request.message.split("\n")).strip()
+    return sanitize.plain(_cut(message, _MAX_HEADLINE_LENGTH)) or action(request.action_type)
+
+
+def ending(request: ApprovalRequest) -> str:
+    """Return in a few words how the request ended: "approved by kim"."""
+    values = {"who": sanitize.plain(request.decided_by)}
+    if request.status == Status.APPROVED:
+        return _("approved by %(who)s") % values
+    if request.status == Status.REJECTED:
+        return _("rejected by %(who)s") % values
+    # The clock is about to expire what is over and still pending.
+    return _("withdrawn") if request.status == Status.CANCELLED else _("expired")
 
 
 def is_headline(message: str) -> bool:

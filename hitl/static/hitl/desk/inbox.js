@@ -1,9 +1,9 @@
 // The inbox: rows change and end in their places, and new ones join when the operator asks.
 // Nothing moves under a pointer or a focus.
 
-import * as alerts from "./alerts.js";
 import * as clock from "./clock.js";
 import { listen, showHelp } from "./keys.js";
+import { showLink } from "./link.js";
 import { follow } from "./stream.js";
 import { say, setNow, texts } from "./texts.js";
 
@@ -18,7 +18,6 @@ const news = document.getElementById("news");
 const bar = document.getElementById("bar");
 const all = document.getElementById("all");
 const joinButton = document.getElementById("join");
-const alert_ = alerts.start();
 const numbers = new Intl.NumberFormat(document.documentElement.lang);
 let lastPicked = null;
 
@@ -196,7 +195,6 @@ function offer() {
 function announce(requests) {
   const text = requests.length === 1 ? say("newOne", requests[0].text) : say("newMany", requests.length);
   news.textContent = text;
-  alert_(text);
 }
 
 // Return the page as it is now, or null if it cannot be had.
@@ -298,10 +296,8 @@ function showNumbers({ count, mine }) {
   put("mine", numbers.format(mine));
 }
 
-function showConnection(state) {
-  const link = document.getElementById("link");
-  link.classList.toggle("is-live", state === "live");
-  link.textContent = state === "stopped" ? "" : texts[state];
+function showConnection(state, since) {
+  showLink(state, since);
   if (state !== "stopped") return;
   // An operator who has lost access must no longer see the rows.
   const stopped = document.getElementById("stopped");
@@ -310,6 +306,7 @@ function showConnection(state) {
   form.hidden = true;
   list.replaceChildren();
   changed.clear();
+  news.textContent = "";
 }
 
 // --- selecting ----------------------------------------------------------------------------------
