@@ -65,9 +65,12 @@ class Tabs:
     def __init__(self, kim: Operator) -> None:
         self.kim = kim
         self.notified: list[str] = []
-        kim.context.expose_function("notified", self.notified.append)
+        kim.context.expose_function("notified", self._record)
         kim.context.add_init_script(_RECORD)
         kim.context.add_init_script("localStorage.setItem('desk.notify', 'on')")
+
+    def _record(self, text: str) -> None:
+        self.notified.append(text)
 
     def open(self, path: str) -> Page:
         page = self.kim.context.new_page()
@@ -114,11 +117,9 @@ def test_title_of_every_page_says_how_many_are_mine_to_decide(desk: Desk, operat
     asked = desk.ask("Pay 3 EUR?")
     head = operator()
     page = head.sign_in("head", page=LIST)
-    titles = ["Approval requests", "Audit", "Rejection reasons", ""]
-    for path, words in zip((LIST, BOOK, REASONS, "/admin/password_change/"), titles, strict=True):
+    for path in (LIST, BOOK, REASONS, "/admin/password_change/", INBOX):
         head.open(path)
         counted(page, 1)
-        assert words.lower() in page.title().lower()
         head.assert_no_complaint()
 
     desk.ask("Pay 4 EUR?")
@@ -238,19 +239,24 @@ def test_page_that_the_browser_kept_for_the_way_back_counts_and_alerts_again(
 def test_hidden_tabs_hold_one_stream_for_alerts_together(desk: Desk, operator: Open) -> None:
     tabs = Tabs(operator())
     open_streams: set[Any] = set()
-    for event, change in (
-        ("request", open_streams.add),
-        ("requestfailed", open_streams.discard),
-        ("requestfinished", open_streams.discard),
-    ):
-        tabs.kim.context.on(event, change)  # type: ignore[call-overload]
+
+    def begun(request: Any) -> None:
+        if "/live/" in request.url:
+            open_streams.add(request)
+
+    def ended(request: Any) -> None:
+        open_streams.discard(request)
+
+    tabs.kim.context.on("request", begun)
+    tabs.kim.context.on("requestfailed", ended)
+    tabs.kim.context.on("requestfinished", ended)
     pages = [tabs.kim.sign_in("kim", page=LIST), *(tabs.open(path) for path in (LIST, BOOK))]
     desk.ask("Pay 17 EUR?")
     for page in pages:
         page.evaluate(_HIDE)
         counted(page, 1)
 
-    assert len([one for one in open_streams if "/live/" in one.url]) == 1
+    assert len(open_streams) == 1
 
 
 def test_turning_notifications_off_holds_for_all_tabs(desk: Desk, operator: Open) -> None:
