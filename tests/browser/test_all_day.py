@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.desk import INBOX, Desk, Operator
+from tests.browser.desk import INBOX, Desk, Operator, wait_until
 
 Open = Callable[..., Operator]
 # Counts the notifications and tones of the page.
@@ -53,13 +53,13 @@ def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> 
     expect(page.locator("#sound")).to_have_attribute("aria-pressed", "true")
     tried = page.evaluate("tones")
     desk.ask("Pay 2 EUR?", seconds=501)
-    page.wait_for_function("tones > " + str(tried))
+    wait_until(page, lambda: page.evaluate("tones") > tried)
     # No notification while the inbox is visible.
     assert page.evaluate("notified") == []
     assert page.evaluate("tones") == tried + 2
     page.evaluate(_HIDE)
     desk.ask("Pay 3 EUR?", seconds=502)
-    page.wait_for_function("notified.length")
+    wait_until(page, lambda: page.evaluate("notified"))
     assert page.evaluate("notified") == ["New request: Pay 3 EUR?"]
 
     kim.open(INBOX)
@@ -67,7 +67,7 @@ def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> 
     page.wait_for_selector("#link.is-live")
     page.keyboard.press("j")
     desk.ask("Pay 4 EUR?", seconds=503)
-    page.wait_for_function("tones")
+    wait_until(page, lambda: page.evaluate("tones"))
     assert page.evaluate("tones") == 2
 
 
