@@ -78,17 +78,15 @@ def context(operator: Operator, chosen: Filter, cursor: str) -> dict[str, Any]:
 
 def filter_parts(chosen: Filter) -> list[FilterPart]:
     """Return the parts of a filter in words, but for its order."""
-    texts: list[tuple[str, str, str]] = [
-        ("search", _("search"), chosen.search),
-        ("tenant", _("tenant"), chosen.tenant),
-        ("action", _("action"), chosen.action),
-        ("asker", _("asked by"), chosen.asker),
-        ("agent", _("agent"), chosen.agent),
+    texts = [
+        (_("search"), chosen.search, replace(chosen, search="")),
+        (_("tenant"), chosen.tenant, replace(chosen, tenant="")),
+        (_("action"), chosen.action, replace(chosen, action="")),
+        (_("asked by"), chosen.asker, replace(chosen, asker="")),
+        (_("agent"), chosen.agent, replace(chosen, agent="")),
     ]
     parts = [
-        FilterPart(label, sanitize.marked(text), replace(chosen, **{name: ""}))
-        for name, label, text in texts
-        if text
+        FilterPart(label, sanitize.marked(text), without) for label, text, without in texts if text
     ]
     if chosen.risk:
         parts.append(FilterPart("", str(Risk(chosen.risk).label), replace(chosen, risk="")))

@@ -243,7 +243,7 @@ def test_what_is_not_mine_is_quieter_and_not_counted(desk: Desk, operator: Open)
     expect(page.locator("#mine")).to_have_text("1")
     expect(page.locator("#count")).to_have_text("2")
     expect(kim.row("Wipe?").locator(".pick input")).to_have_count(0)
-    expect(kim.row("Wipe?")).to_contain_text("takes the role Admin")
+    expect(kim.row("Wipe?")).to_contain_text("takes the role admin")
     weights = [
         kim.row(text).locator(".open").evaluate("link => getComputedStyle(link).fontWeight")
         for text in ("Wipe?", "Pay?")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.http import QueryDict
 from django.utils import timezone
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import compact
@@ -209,7 +209,7 @@ def test_search_finds_requests_with_all_words_as_they_read(
 
 
 def test_search_does_not_find_what_is_masked(
-    requests: list[ApprovalRequest], settings: SettingsWrapper
+    requests: list[ApprovalRequest], settings: Settings
 ) -> None:
     # Nobody guesses a secret letter by letter; its name is on the page.
     assert found("sk-hidden", requests) == found("deep", requests) == set()

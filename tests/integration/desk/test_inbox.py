@@ -158,7 +158,7 @@ def test_page_whose_rows_have_all_ended_is_the_last_that_there_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "cursor", ["", "x", "-", "1", "1.2.3.4", "9" * 40, "1." + "9" * 19, "%00", "١.١", "1.2.3"]
+    "cursor", ["x", "-", "1", "1.2.3.4", "9" * 40, "1." + "9" * 19, "١.١", "1.2.3"]
 )
 def test_cursor_that_is_none_begins_at_some_page(cursor: str) -> None:
     request = factories.opened()
@@ -180,11 +180,11 @@ def test_orders_lead_through_all_pages() -> None:
     client = signed_in()
     orders: dict[str, list[str]] = {
         "": ["expires_at", "pk"],
-        "newest": ["-created_at", "-pk"],
-        "oldest": ["created_at", "pk"],
+        "?sort=newest": ["-created_at", "-pk"],
+        "?sort=oldest": ["created_at", "pk"],
     }
     for sort, columns in orders.items():
-        first = page(client, f"?sort={sort}")
+        first = page(client, sort)
         shown = [*rows(first), *rows(page(client, link(first, "next")))]
         assert shown == list(ApprovalRequest.objects.order_by(*columns).values_list(flat=True))
     by_risk = {
@@ -219,7 +219,7 @@ def test_what_is_not_mine_is_listed_and_not_counted_as_mine() -> None:
     for text in (shown, shown_mine):
         assert 'id="mine" data-number="mine">1<' in text
     assert 'data-number="count">3<' in shown
-    assert "takes the role Admin" in shown
+    assert "takes the role admin" in shown
     # A no is open to who has voted; to who lacks the role nothing is.
     assert f'value="{form_item(voted)}"' in shown
     assert f'value="{form_item(admins)}"' not in shown
@@ -250,7 +250,7 @@ def test_form_that_sends_empty_fields_leads_to_a_short_address() -> None:
 def test_value_that_no_filter_can_have_is_named_on_the_page() -> None:
     request = factories.opened()
 
-    shown = page(signed_in(), "?sort=nonsense&q=%00")
+    shown = page(signed_in(), f"?sort=nonsense&q={'x' * 201}")
 
     assert "they are ignored: q, sort" in shown
     assert rows(shown) == [request.pk]
@@ -267,7 +267,7 @@ def test_filter_offers_the_actions_askers_and_agents_of_own_tenants() -> None:
 def test_page_takes_as_many_statements_however_many_are_pending(query: str) -> None:
     policy = a_policy("delete_*", min_approvals=2)
     client = signed_in()
-    counts = []
+    statements = []
     for times in (1, 2):
         many(150 * times, tenant_id="tenant1", policy=policy, action_type=f"delete_{times}")
         for request in ApprovalRequest.objects.all()[: 50 * times]:
@@ -278,10 +278,10 @@ def test_page_takes_as_many_statements_however_many_are_pending(query: str) -> N
             )
         with CaptureQueriesContext(connection) as queries:
             page(client, query)
-        counts.append(len(queries))
+        statements.append([query["sql"] for query in queries])
 
     # Four for the rows, three for what the filter offers, one for the views, and the sign-in's.
-    assert counts[0] == counts[1] <= 13, [query["sql"] for query in queries]
+    assert len(statements[0]) == len(statements[1]) <= 13, statements[1]
 
 
 def test_reading_the_inbox_uses_the_index_of_open_requests() -> None:

@@ -92,9 +92,8 @@ def test_fifty_views_are_kept_and_no_more() -> None:
         ("", "action=pay"),
         ("  ", "action=pay"),
         ("x" * 61, "action=pay"),
-        ("a\x00b", "action=pay"),
         ("Nothing", ""),
-        ("Nothing", "sort=nonsense&q=%00"),
+        ("Nothing", "sort=nonsense"),
         ("Long", "action=" + "%ED%95%9C" * 512),
     ],
 )
