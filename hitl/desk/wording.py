@@ -10,6 +10,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -110,11 +111,9 @@ def rule_in_force(request: ApprovalRequest) -> list[str]:
         "until": _until(request.expires_at, request.escalated_at),
     }
     if request.status != Status.PENDING:
-        return [*_asks(rule), _("It went to the role %(role)s at %(since)s.") % values]
-    text = _(
-        "It has gone to the role %(role)s until %(until)s; if nobody decides, it expires then."
-    )
-    return [text % values, *_asks(rule)]
+        return [*_asks(rule), format_html(_("It went to the role {role} at {since}."), **values)]
+    text = _("It has gone to the role {role} until {until}; if nobody decides, it expires then.")
+    return [format_html(text, **values), *_asks(rule)]
 
 
 def _asks(rule: Rule) -> list[str]:
@@ -276,11 +275,12 @@ def _clock_time(moment: datetime) -> str:
     return date_format(timezone.localtime(moment), "H:i:s")
 
 
-def _until(moment: datetime, before: datetime) -> str:
-    """Return the time of a moment, with its date if it is not on the day of the one before."""
+def _until(moment: datetime, before: datetime) -> SafeString:
+    """Return the time of a moment as HTML, with its date if the one before is on another day."""
     local = timezone.localtime(moment)
     is_same_day = local.date() == timezone.localtime(before).date()
-    return date_format(local, "H:i" if is_same_day else "Y-m-d H:i")
+    shown = date_format(local, "H:i" if is_same_day else "Y-m-d H:i")
+    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), shown)
 
 
 def duration(seconds: int) -> str:

@@ -139,18 +139,20 @@ def test_words_of_the_rule_follow_an_escalation() -> None:
         "If nobody decides in time, it goes to the role admin for 60 minutes more.",
     ]
     assert wording.rule_in_force(after) == [
-        "It has gone to the role admin until 12:30; if nobody decides, it expires then.",
+        "It has gone to the role admin until "
+        f'<time datetime="{after.expires_at.isoformat()}">12:30</time>; if nobody decides, it '
+        "expires then.",
         "1 approval is enough.",
         "Approving takes the role admin.",
     ]
-    assert wording.rule_in_force(ended)[-1] == "It went to the role admin at 11:30."
+    assert ">11:30</time>." in wording.rule_in_force(ended)[-1]
 
 
 def test_words_of_an_escalation_name_the_day_if_it_is_another() -> None:
     escalated_at = escalating().expires_at
     request = escalating(escalated_at=escalated_at, expires_at=escalated_at + timedelta(days=2))
 
-    assert "until 2026-01-18 11:30" in wording.rule_in_force(request)[0]
+    assert ">2026-01-18 11:30</time>" in wording.rule_in_force(request)[0]
 
 
 def test_words_of_the_rule_say_who_may_approve() -> None:

@@ -47,12 +47,19 @@ function showState(html, isPending) {
   }
 }
 
-// Replace what an element holds, unless it is the same: a screen reader reads what is replaced.
+// Replace what an element holds, unless it says the same: a screen reader reads what is replaced.
 function replace(id, html) {
   const element = document.getElementById(id);
   const fresh = element.cloneNode(false);
   fresh.innerHTML = html;
-  if (!fresh.isEqualNode(element)) element.replaceChildren(...fresh.childNodes);
+  if (said(fresh) !== said(element)) element.replaceChildren(...fresh.childNodes);
+}
+
+// Return an element's text, with times as they were sent: scripts write them otherwise.
+function said(element) {
+  const copy = element.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = time.dateTime;
+  return copy.textContent;
 }
 
 // Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
