@@ -224,6 +224,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             {
                 "title": many.question(selection, is_approval=is_approval),
                 "rows": many.rows_to_confirm(selection, is_approval=is_approval),
+                "alone": [rows.row_context(row) for row in selection.alone],
                 "is_approval": is_approval,
                 "presets": reasons.offered(tenants),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},

@@ -12,11 +12,13 @@ from django.utils.translation import ngettext
 
 from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError
+from hitl.actors import Actor
 from hitl.delivery import withholding
 from hitl.desk import decisions, rows, wording
 from hitl.desk.decisions import DecisionResult
 from hitl.desk.inbox import MAX_ROWS
 from hitl.models import ApprovalRequest
+from hitl.policies.rules import rule_of
 
 # Chosen: no more than the inbox lists. desk/inbox.js has the same limit.
 MAX_SELECTED = MAX_ROWS
@@ -40,6 +42,26 @@ class NothingSelected(DwpError):
         super().__init__(_("No request is selected. Nothing was changed."))
 
 
+class DecidedAlone(DwpError):
+    """The risk of the request is too high for it to be approved or rejected with others."""
+
+    def __init__(self, risk: str) -> None:
+        text = _("It is of %(risk)s. Open it and decide it on its own page.")
+        super().__init__(text % {"risk": risk})
+
+
+class AllDecidedAlone(DwpError):
+    """Every selected request is one that is decided on its own page."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "From high risk on, a request is decided on its own page and never with others. "
+                "Nothing was changed."
+            )
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The requests that an operator selected, with the digests of each as it was shown.
@@ -49,6 +71,8 @@ class Selection:
 
     requests: list[ApprovalRequest]
     digests: dict[int, str] = field(default_factory=dict)
+    # Those that were selected besides, and that only their own page decides.
+    alone: list[ApprovalRequest] = field(default_factory=list)
 
     @property
     def items(self) -> list[str]:
@@ -59,13 +83,19 @@ class Selection:
 def selection_from_form(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> Selection:
     """Return the requests of a form's items, without those that the operator does not see.
 
-    Raises `TooMany` or `NothingSelected`.
+    Raises `TooMany`, `NothingSelected` or `AllDecidedAlone`.
     """
     digests = _parse_items(items)
     selected = visible.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
-    if not (requests := list(selected)):
-        raise NothingSelected
-    return Selection(requests, digests)
+    return _selection(list(selected), digests)
+
+
+def _selection(selected: list[ApprovalRequest], digests: dict[int, str]) -> Selection:
+    alone = [request for request in selected if rule_of(request).is_decided_alone]
+    requests = [request for request in selected if request not in alone]
+    if not requests:
+        raise AllDecidedAlone if alone else NothingSelected
+    return Selection(requests, digests, alone)
 
 
 def keys_out_of_sight(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> set[int]:
@@ -89,16 +119,14 @@ def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
     """Return the requests that were ticked in the archive, each with its present digests: the page
     that asks for confirmation shows them as they are now.
 
-    Raises `TooMany` or `NothingSelected`.
+    Raises `TooMany`, `NothingSelected` or `AllDecidedAlone`.
     """
     requests = list(
         queryset.select_related("policy").order_by("expires_at", "pk")[: MAX_SELECTED + 1]
     )
     if len(requests) > MAX_SELECTED:
         raise TooMany(len(requests))
-    if not requests:
-        raise NothingSelected
-    return Selection(requests, {request.pk: rows.shown_digests(request) for request in requests})
+    return _selection(requests, {request.pk: rows.shown_digests(request) for request in requests})
 
 
 def number_to_type(selection: Selection) -> str:
@@ -120,7 +148,8 @@ def question(selection: Selection, *, is_approval: bool) -> str:
 def decide(
     request: HttpRequest, selection: Selection, *, is_approval: bool, reason: str = ""
 ) -> list[DecisionResult]:
-    """Decide each request in a transaction of its own, and return a result for each."""
+    """Decide each request in a transaction of its own, and return a result for each, also for those
+    that are decided alone."""
     results = []
     for approval_request in selection.requests:
         digest, _point, request_digest = selection.digests[approval_request.pk].partition(".")
@@ -130,7 +159,18 @@ def decide(
             else decisions.rejection(digest, reason, request_digest or None)
         )
         results.append(decisions.decide(request, approval_request, decision))
+    for approval_request in selection.alone:
+        results.append(decisions.decide(request, approval_request, _refuse(approval_request)))
     return results
+
+
+def _refuse(request: ApprovalRequest) -> decisions.Decide:
+    """Return a function that raises `DecidedAlone` for the request."""
+
+    def decision(_request_id: str, _actor: Actor) -> ApprovalRequest:
+        raise DecidedAlone(rule_of(request).risk_label)
+
+    return decision
 
 
 def summary(results: list[DecisionResult]) -> str:
