@@ -2,6 +2,7 @@
 
 import * as clock from "./clock.js";
 import { listen, showHelp } from "./keys.js";
+import { showLink } from "./link.js";
 import { follow } from "./stream.js";
 import { texts, setNow } from "./texts.js";
 import { watch } from "./timeline.js";
@@ -87,10 +88,8 @@ function over() {
   if (hadFocus) document.querySelector(".pager a")?.focus();
 }
 
-function showConnection(connection) {
-  const link = document.getElementById("link");
-  link.classList.toggle("is-live", connection === "live");
-  link.textContent = connection === "stopped" ? "" : texts[connection];
+function showConnection(connection, since) {
+  showLink(connection, since);
   if (connection === "stopped") {
     over();
     const note = document.createElement("p");
