@@ -243,6 +243,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
                 "rows": many.rows_to_confirm(
                     selection, operator_at(request), is_approval=is_approval
                 ),
+                "alone": [rows.row_context(row) for row in selection.alone],
                 "is_approval": is_approval,
                 "presets": reasons.offered(tenants),
                 "reason_required": any(rule_of(row).reason_required for row in selection.requests),

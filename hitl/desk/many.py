@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import Operator
-from hitl.actors import person_key
+from hitl.actors import Actor, person_key
 from hitl.delivery import withholding
 from hitl.desk import decisions, rows, wording
 from hitl.desk.decisions import DecisionResult, ResultKind
@@ -47,6 +47,26 @@ class NothingSelected(DwpError):
         super().__init__(_("No request is selected. Nothing was changed."))
 
 
+class DecidedAlone(DwpError):
+    """The risk of the request is too high for it to be approved or rejected with others."""
+
+    def __init__(self, risk: str) -> None:
+        text = _("It is of %(risk)s. Open it and decide it on its own page.")
+        super().__init__(text % {"risk": risk})
+
+
+class AllDecidedAlone(DwpError):
+    """Every selected request is one that is decided on its own page."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            _(
+                "From high risk on, a request is decided on its own page and never with others. "
+                "Nothing was changed."
+            )
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The requests that an operator selected, with the digests of each as it was shown.
@@ -56,6 +76,8 @@ class Selection:
 
     requests: list[ApprovalRequest]
     digests: dict[int, str] = field(default_factory=dict)
+    # Those that were selected besides, and that only their own page decides.
+    alone: list[ApprovalRequest] = field(default_factory=list)
 
     @property
     def items(self) -> list[str]:
@@ -66,13 +88,19 @@ class Selection:
 def selection_from_form(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> Selection:
     """Return the requests of a form's items, without those that the operator does not see.
 
-    Raises `TooMany` or `NothingSelected`.
+    Raises `TooMany`, `NothingSelected` or `AllDecidedAlone`.
     """
     digests = _parse_items(items)
     selected = visible.filter(pk__in=digests).select_related("policy").order_by("expires_at", "pk")
-    if not (requests := list(selected)):
-        raise NothingSelected
-    return Selection(requests, digests)
+    return _selection(list(selected), digests)
+
+
+def _selection(selected: list[ApprovalRequest], digests: dict[int, str]) -> Selection:
+    alone = [request for request in selected if rule_of(request).is_decided_alone]
+    requests = [request for request in selected if request not in alone]
+    if not requests:
+        raise AllDecidedAlone if alone else NothingSelected
+    return Selection(requests, digests, alone)
 
 
 def keys_out_of_sight(items: Iterable[str], visible: QuerySet[ApprovalRequest]) -> set[int]:
@@ -96,16 +124,14 @@ def selection_from_archive(queryset: QuerySet[ApprovalRequest]) -> Selection:
     """Return the requests that were ticked in the archive, each with its present digests: the page
     that asks for confirmation shows them as they are now.
 
-    Raises `TooMany` or `NothingSelected`.
+    Raises `TooMany`, `NothingSelected` or `AllDecidedAlone`.
     """
     requests = list(
         queryset.select_related("policy").order_by("expires_at", "pk")[: MAX_SELECTED + 1]
     )
     if len(requests) > MAX_SELECTED:
         raise TooMany(len(requests))
-    if not requests:
-        raise NothingSelected
-    return Selection(requests, {request.pk: rows.shown_digests(request) for request in requests})
+    return _selection(requests, {request.pk: rows.shown_digests(request) for request in requests})
 
 
 def number_to_type(selection: Selection) -> str:
@@ -132,7 +158,8 @@ def decide(
     reason: str = "",
     comment: str = "",
 ) -> list[DecisionResult]:
-    """Decide each request in a transaction of its own, and return a result for each.
+    """Decide each request in a transaction of its own, and return a result for each, also for those
+    that are decided alone.
 
     The reason is that of every rejection, and the comment that of every approval.
     """
@@ -145,7 +172,18 @@ def decide(
             else decisions.rejection(digest, reason, request_digest or None)
         )
         results.append(decisions.decide(request, approval_request, decision))
+    for approval_request in selection.alone:
+        results.append(decisions.decide(request, approval_request, _refuse(approval_request)))
     return results
+
+
+def _refuse(request: ApprovalRequest) -> decisions.Decide:
+    """Return a function that raises `DecidedAlone` for the request."""
+
+    def decision(_request_id: str, _actor: Actor) -> ApprovalRequest:
+        raise DecidedAlone(rule_of(request).risk_label)
+
+    return decision
 
 
 def summary(results: list[DecisionResult]) -> str:
@@ -177,7 +215,7 @@ def totals(selection: Selection) -> list[tuple[str, list[tuple[str, int]]]]:
     """Return how many of the selected requests there are of each action, tenant and risk, the most
     first; risks only where a policy names some."""
     requests = selection.requests
-    risks = [getattr(rule_of(request), "risk", "") for request in requests]
+    risks = [rule_of(request).risk_label for request in requests]
     counted = [
         (_("Actions"), [_action(request) for request in requests]),
         (_("Tenants"), [sanitize.marked(request.tenant_id) for request in requests]),

@@ -30,7 +30,8 @@ MAX_EARLIER = 10
 
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of `hitl/state.html`, and which buttons the operator gets."""
+    """Return the context of `hitl/state.html`, `hitl/in_force.html` and `hitl/decide_facts.html`,
+    and which buttons the operator gets."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
@@ -57,6 +58,9 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         else "",
         "has_voted": has_voted,
         "rule": rule,
+        "rule_words": wording.rule_in_force(request),
+        "action": wording.action(request.action_type),
+        "tenant": sanitize.marked(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
         "warning": _warning(request, entry),
@@ -114,7 +118,6 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         **state_context(request, operator),
         "now": f"{clocks.now().timestamp():.3f}",
         "headline": wording.headline(request),
-        "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
         "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
@@ -126,7 +129,6 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "request_digest": request_digest(request, context_digest=digest(context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
-        "rule_words": wording.rule(rule_of(request)),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
         "differences": [
             sanitize.marked(str(difference))

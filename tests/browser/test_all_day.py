@@ -210,7 +210,7 @@ def test_escalation_removes_the_buttons_and_says_why(desk: Desk, operator: Open)
 
     expect(page.locator(".badge.escalated")).to_be_visible()
     expect(page.locator("#expires")).not_to_have_text(first_term)
-    expect(page.locator("#decision button")).to_have_count(0)
+    expect(page.locator("#buttons button")).to_have_count(0)
     expect(page.locator(".why-not")).to_contain_text("admin")
     kim.shoot("request-escalated")
     assert desk.status(request) == "pending"

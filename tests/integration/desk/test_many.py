@@ -13,10 +13,12 @@ from django.utils import timezone
 from hitl import services
 from hitl.desk.rows import form_item
 from hitl.models import ApprovalRequest, AuditRecord, RejectionReason
+from hitl.states import Origin
 from tests import factories, ruling
 from tests.integration.calls import browser
 from tests.integration.desk.test_inbox import many
-from tests.people import OUTSIDER
+from tests.people import OUTSIDER, REQUESTER
+from tests.ruling import a_policy
 
 pytestmark = pytest.mark.django_db
 
@@ -331,3 +333,80 @@ def test_reason_of_many_is_wanted_where_one_of_their_policies_wants_it(client: C
     requests.append(factories.opened(now=timezone.now() + timedelta(seconds=1)))
 
     assert "required" in send(client, "reject", items(*requests)).split('name="reason"')[1]
+
+
+# --- high risk -----------------------------------------------------------------------------------
+
+
+def at_risk(action: str, risk: str) -> ApprovalRequest:
+    a_policy(action, risk=risk)
+    question = factories.question(action_type=action)
+    return services.open_request(question, factories.actor(REQUESTER), Origin.REST)[0]
+
+
+@pytest.mark.parametrize("decision", ["approve", "reject"])
+def test_requests_of_high_risk_are_kept_out_and_the_others_are_decided(
+    client: Client, decision: str
+) -> None:
+    plain, medium = factories.opened(), at_risk("pay", "medium")
+    high, critical = at_risk("wipe", "high"), at_risk("drop", "critical")
+    chosen = items(high, plain, critical, medium)
+
+    asked = send(client, decision, chosen)
+    shown = send(client, decision, chosen, confirmed="1", typed="2")
+
+    assert "2 requests?" in asked
+    assert "Not decided here: each of these is decided on its own page" in asked
+    assert "2 requests decided, 2 refused." in shown
+    assert f"({high.request_id}) was not decided: It is of high risk." in shown
+    assert f"({critical.request_id}) was not decided: It is of critical risk." in shown
+    end = {"approve": "approved", "reject": "rejected"}[decision]
+    assert dict(ApprovalRequest.objects.values_list("pk", "status")) == {
+        plain.pk: end,
+        medium.pk: end,
+        high.pk: "pending",
+        critical.pk: "pending",
+    }
+
+
+def test_page_that_asks_keeps_those_of_high_risk_for_the_results(client: Client) -> None:
+    chosen = items(factories.opened(), at_risk("wipe", "high"))
+
+    asked = send(client, "approve", chosen)
+
+    assert asked.count('name="item"') == 2
+    assert "Type 1 to approve them all." in asked
+
+
+def test_selection_of_high_risk_alone_decides_nothing(client: Client) -> None:
+    request = at_risk("wipe", "high")
+
+    for fields in ({}, {"confirmed": "1", "typed": "1"}):
+        shown = send(client, "approve", items(request), **fields)
+        assert "From high risk on, a request is decided on its own page" in shown
+
+    assert states() == ["pending"]
+
+
+def test_archive_keeps_high_risk_out_as_well(client: Client) -> None:
+    plain, high = factories.opened(), at_risk("wipe", "high")
+    sent = {
+        "action": "approve_selected",
+        "index": "0",
+        "_selected_action": [str(plain.pk), str(high.pk)],
+    }
+
+    shown = client.post(LIST, sent).content.decode()
+    alone = client.post(LIST, {**sent, "_selected_action": [str(high.pk)]}, follow=True)
+
+    assert "1 request?" in shown
+    assert "Not decided here" in shown
+    assert "From high risk on" in alone.content.decode()
+
+
+def test_request_of_high_risk_is_decided_on_its_own_page(client: Client) -> None:
+    request = at_risk("wipe", "critical")
+
+    client.post(f"{LIST}{request.pk}/decide/", {"approve": "1", "digest": request.context_digest})
+
+    assert states() == ["approved"]

@@ -29,22 +29,42 @@ function shownAnew() {
 
 function update(snapshot) {
   setNow(snapshot.now);
-  const html = snapshot.pieces.state;
+  // Only what has changed is sent.
+  if ("state" in snapshot.pieces) showState(snapshot.pieces.state, snapshot.isPending);
+  for (const name of ["policy", "facts"]) if (name in snapshot.pieces) replace(name, snapshot.pieces[name]);
+  if (snapshot.isPending) allow(snapshot);
+  else if (isSent) over();
+  else decided();
+  clock.draw();
+}
+
+function showState(html, isPending) {
   const fresh = document.createElement("div");
   fresh.innerHTML = html;
   const before = state.querySelector("[data-status]");
   const after = fresh.querySelector("[data-status]");
-  if (before.dataset.status !== after.dataset.status || snapshot.isPending) state.replaceChildren(...fresh.children);
+  if (before.dataset.status !== after.dataset.status || isPending) state.replaceChildren(...fresh.children);
   // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
   if (expires.textContent !== after.dataset.expiresAt) {
     expires.removeAttribute("datetime");
     expires.textContent = after.dataset.expiresAt;
   }
-  if (snapshot.isPending) allow(snapshot);
-  else if (!isSent) decided();
-  else over();
-  clock.draw();
+}
+
+// Replace what an element holds, unless it says the same: a screen reader reads what is replaced.
+function replace(id, html) {
+  const element = document.getElementById(id);
+  const fresh = element.cloneNode(false);
+  fresh.innerHTML = html;
+  if (said(fresh) !== said(element)) element.replaceChildren(...fresh.childNodes);
+}
+
+// Return an element's text, with times as they were sent: scripts write them otherwise.
+function said(element) {
+  const copy = element.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = time.dateTime;
+  return copy.textContent;
 }
 
 // Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
@@ -58,15 +78,19 @@ function allow({ mayApprove, mayReject }) {
     else location.reload();
     return;
   }
-  if (!mayApprove) document.getElementById("approval")?.remove();
-  if (!mayReject) document.getElementById("rejection")?.remove();
+  if (!mayApprove) remove("#approval, button.approve");
+  if (!mayReject) remove("#rejection, button.reject");
+}
+
+function remove(parts) {
+  for (const part of document.querySelectorAll(parts)) part.remove();
 }
 
 function over() {
   const decision = document.getElementById("decision");
   if (!decision) return;
-  const hadFocus = decision.contains(document.activeElement);
-  decision.remove();
+  const hadFocus = document.activeElement?.closest("#decision, #buttons");
+  remove("#decision, #buttons");
   if (hadFocus) document.querySelector(".pager a")?.focus();
 }
 
@@ -131,7 +155,7 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
       return;
     }
     isSent = true;
-    for (const button of document.querySelectorAll("#decision button")) {
+    for (const button of document.querySelectorAll("#buttons button")) {
       button.setAttribute("aria-disabled", "true");
     }
   });
@@ -144,7 +168,7 @@ function approve(event) {
 
 const rejection = document.getElementById("rejection");
 const goToReasons =
-  rejection && watchReasons(rejection, () => rejection.requestSubmit(rejection.querySelector("button.reject")));
+  rejection && watchReasons(rejection, () => rejection.requestSubmit(document.querySelector("button.reject")));
 
 function reject(event) {
   if (event.repeat || !isSeen()) return;
@@ -185,5 +209,5 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   shownAnew();
-  for (const button of document.querySelectorAll("#decision button")) button.removeAttribute("aria-disabled");
+  for (const button of document.querySelectorAll("#buttons button")) button.removeAttribute("aria-disabled");
 });
