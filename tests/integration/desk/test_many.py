@@ -264,6 +264,19 @@ def test_page_that_asks_for_confirmation_says_how_many_there_are_of_each_kind(
     assert "only a vote: your approval is number 2 of 3" in text
 
 
+def test_page_that_asks_for_confirmation_counts_risks_where_policies_name_some(
+    client: Client,
+) -> None:
+    chosen = items(factories.opened(), at_risk("pay", "medium"), at_risk("move", "low"))
+
+    shown = send(client, "reject", chosen)
+
+    text = " ".join(re.sub(r"<[^>]+>", " ", shown).split())
+    risks = text.split("Risk ")[1]
+    for risk in ("none named 1", "medium risk 1", "low risk 1"):
+        assert risk in risks.split("Delete 3 mails?")[0]
+
+
 def test_page_says_where_the_approval_decides_and_where_it_was_given_before(
     client: Client,
 ) -> None:
