@@ -17,9 +17,10 @@ from django.utils import timezone
 from dwp_project.gateway.models import Membership
 from dwp_project.gateway.operators import Operator
 from hitl import services
+from hitl.actors import person_key
 from hitl.desk import inbox, one
 from hitl.desk.rows import form_item
-from hitl.models import ApprovalRequest, Vote
+from hitl.models import ApprovalRequest
 from hitl.states import Origin
 from tests import factories
 from tests.integration.calls import browser
@@ -75,6 +76,17 @@ def many(count: int, **fields: Any) -> None:
         )
         for number in range(count)
     )
+
+
+def vote(request: ApprovalRequest, name: str) -> None:
+    request.votes.create(
+        user_id=name,
+        person=person_key(name),
+        role="approver",
+        channel="admin",
+        voted_at=timezone.now(),
+    )
+    ApprovalRequest.objects.filter(pk=request.pk).update(approvals=1)
 
 
 def test_inbox_lists_the_soonest_to_expire_first() -> None:
@@ -203,9 +215,7 @@ def test_orders_lead_through_all_pages() -> None:
 def test_what_is_not_mine_is_listed_and_not_counted_as_mine() -> None:
     a_policy("wipe_*", required_role="admin")
     mine, voted = factories.opened(), factories.opened()
-    voted.votes.create(
-        user_id="desk", person="desk", role="approver", channel="admin", voted_at=timezone.now()
-    )
+    vote(voted, "desk")
     admins, _ = services.open_request(
         factories.question(action_type="wipe_disk"), factories.actor(REQUESTER), Origin.REST
     )
@@ -270,12 +280,8 @@ def test_page_takes_as_many_statements_however_many_are_pending(query: str) -> N
     statements = []
     for times in (1, 2):
         many(150 * times, tenant_id="tenant1", policy=policy, action_type=f"delete_{times}")
-        for request in ApprovalRequest.objects.all()[: 50 * times]:
-            Vote.objects.get_or_create(
-                request=request,
-                person=f"person-{times}",
-                defaults={"channel": "rest", "voted_at": timezone.now()},
-            )
+        for request in ApprovalRequest.objects.filter(approvals=0)[:50]:
+            vote(request, f"person-{times}")
         with CaptureQueriesContext(connection) as queries:
             page(client, query)
         statements.append([query["sql"] for query in queries])
@@ -306,9 +312,7 @@ def test_reading_the_inbox_uses_the_index_of_open_requests() -> None:
 
 def test_request_that_has_the_operators_vote_is_not_the_next() -> None:
     first, second = factories.opened(timeout_seconds=60), factories.opened(timeout_seconds=90)
-    first.votes.create(
-        user_id="Kim", person="kim", role="approver", channel="admin", voted_at=timezone.now()
-    )
+    vote(first, "Kim")
 
     pending = inbox.read(KIM)
 
