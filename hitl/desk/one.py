@@ -15,12 +15,12 @@ from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
-from hitl.audit import compare_requests, decision_record
+from hitl.audit import compare_requests, decision_record, recorded_requests
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
-from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
+from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason, Vote
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
@@ -49,7 +49,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "decided_by": sanitize.marked(request.decided_by),
         "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
         "comment": sanitize.marked(request.comment, is_multiline=True) if request.comment else "",
-        "votes": [(sanitize.marked(vote.user_id), vote) for vote in votes],
+        "votes": _votes(request, votes),
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
         )
@@ -69,6 +69,21 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
+
+
+def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote, Any]]:
+    """Return who voted, the vote, and what they said with it."""
+    comments = recorded_requests.vote_comments(request) if votes else {}
+    return [
+        (
+            sanitize.marked(vote.user_id),
+            vote,
+            sanitize.marked(comments[vote.person], is_multiline=True)
+            if vote.person in comments
+            else "",
+        )
+        for vote in votes
+    ]
 
 
 def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 
 from dwp_project.gateway.operators import Operator
 from hitl.approvals.permissions import decides_in
@@ -18,19 +19,34 @@ from hitl.text import sanitize
 
 def render(inbox: Inbox, operator: Operator) -> dict[int, str]:
     """Return the HTML of each row by the request's key, in the inbox's order."""
-    is_many = len(operator.roles) > 1
     return {
-        request.pk: render_to_string(
-            "hitl/row.html",
-            {
-                **row_context(request),
-                "has_voted": request.pk in inbox.voted,
-                "may_decide": request.tenant_id in decides_in(operator),
-                "is_many": is_many,
-            },
-        )
+        request.pk: html(request, **variant(request, operator, has_voted=request.pk in inbox.voted))
         for request in inbox.requests
     }
+
+
+def variant(request: ApprovalRequest, operator: Operator, *, has_voted: bool) -> dict[str, bool]:
+    """Return what makes the row of a request look otherwise to one operator than to another."""
+    return {
+        "has_voted": has_voted,
+        "may_decide": request.tenant_id in decides_in(operator),
+        "is_many": len(operator.roles) > 1,
+    }
+
+
+def html(
+    request: ApprovalRequest, *, has_voted: bool, may_decide: bool, is_many: bool
+) -> SafeString:
+    """Return the row of a request, with its policy, in this variant."""
+    return render_to_string(
+        "hitl/row.html",
+        {
+            **row_context(request),
+            "has_voted": has_voted,
+            "may_decide": may_decide,
+            "is_many": is_many,
+        },
+    )
 
 
 def row_context(request: ApprovalRequest) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.approvals import permissions
-from hitl.desk import inbox as inboxes
-from hitl.desk import one, rows
+from hitl.desk import one
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Snapshot:
 
     pieces: dict[str, str]
     facts: dict[str, Any] = field(default_factory=dict)
-    # When the soonest of the requests expires, in Unix seconds.
+    # When the request expires, in Unix seconds.
     next_expiry: float | None = None
 
     def since(self, before: Snapshot | None) -> dict[str, Any] | None:
@@ -35,16 +34,6 @@ class Snapshot:
             "order": list(self.pieces),
             "pieces": {name: html for name, html in self.pieces.items() if known.get(name) != html},
         }
-
-
-def of_inbox(operator: Operator) -> Snapshot:
-    """Return a snapshot of the operator's inbox."""
-    inbox = inboxes.read(operator)
-    return Snapshot(
-        pieces={str(pk): html for pk, html in rows.render(inbox, operator).items()},
-        facts={"count": inbox.count},
-        next_expiry=inbox.requests[0].expires_at.timestamp() if inbox.requests else None,
-    )
 
 
 def of_request(operator: Operator, pk: int) -> Snapshot | None:

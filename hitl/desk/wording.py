@@ -69,6 +69,23 @@ def headline(request: ApprovalRequest) -> SafeString:
     )
 
 
+def headline_text(request: ApprovalRequest) -> str:
+    """Return the headline as text without HTML."""
+    message = " ".join(request.message.split("\n")).strip()
+    return sanitize.plain(_cut(message, _MAX_HEADLINE_LENGTH)) or action(request.action_type)
+
+
+def ending(request: ApprovalRequest) -> str:
+    """Return in a few words how the request ended: "approved by kim"."""
+    values = {"who": sanitize.plain(request.decided_by)}
+    if request.status == Status.APPROVED:
+        return _("approved by %(who)s") % values
+    if request.status == Status.REJECTED:
+        return _("rejected by %(who)s") % values
+    # The clock is about to expire what is over and still pending.
+    return _("withdrawn") if request.status == Status.CANCELLED else _("expired")
+
+
 def is_headline(message: str) -> bool:
     """Say whether the headline shows the whole message."""
     return len(message) <= _MAX_HEADLINE_LENGTH and "\n" not in message

@@ -126,11 +126,13 @@ def test_reason_that_has_the_focus_is_the_one_that_is_sent(desk: Desk, operator:
     address = page.url
 
     page.keyboard.press("r")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
 
     expect(page.locator(".messagelist")).to_contain_text("is now rejected")
     page.goto(address)
-    expect(page.locator(".state-reason")).to_have_text("The amount is too high")
+    expect(page.locator(".state-reason")).to_have_text("Ask the customer first")
     assert desk.status(request) == "rejected"
 
 

@@ -53,13 +53,11 @@ def test_nothing_is_sent_while_nothing_has_changed() -> None:
 
 
 @pytest.mark.django_db
-def test_inbox_and_request_expire_with_the_soonest() -> None:
-    late, soon = factories.opened(timeout_seconds=500), factories.opened(timeout_seconds=100)
+def test_request_expires_until_it_is_decided() -> None:
+    late = factories.opened(timeout_seconds=500)
 
-    inbox, request = snapshot.of_inbox(KIM), snapshot.of_request(KIM, late.pk)
+    request = snapshot.of_request(KIM, late.pk)
 
-    assert list(inbox.pieces) == [str(soon.pk), str(late.pk)]
-    assert inbox.next_expiry == soon.expires_at.timestamp()
     assert request is not None
     assert request.next_expiry == late.expires_at.timestamp()
     assert request.facts["mayApprove"] is True
@@ -74,7 +72,6 @@ def test_request_of_another_tenant_has_no_snapshot() -> None:
     foreign = factories.opened(by=OUTSIDER)
 
     assert snapshot.of_request(KIM, foreign.pk) is None
-    assert snapshot.of_inbox(KIM).pieces == {}
 
 
 @pytest.mark.django_db

@@ -1,8 +1,8 @@
 // The inbox: rows are added, replaced and removed, while focus and selection stay.
 
-import * as alerts from "./alerts.js";
 import * as clock from "./clock.js";
 import { listen, showHelp } from "./keys.js";
+import { showLink } from "./link.js";
 import { follow } from "./stream.js";
 import { say, setNow, texts } from "./texts.js";
 
@@ -16,7 +16,6 @@ const form = document.getElementById("many");
 const news = document.getElementById("news");
 const bar = document.getElementById("bar");
 const all = document.getElementById("all");
-const alert_ = alerts.start();
 let lastPicked = null;
 
 const rows = () => [...list.children];
@@ -110,7 +109,6 @@ function welcome(arrived) {
       ? say("newOne", linkOf(arrived[0]).textContent)
       : say("newMany", arrived.length);
   news.textContent = text;
-  alert_(text);
   for (const row of arrived) {
     row.classList.add("has-arrived");
     setTimeout(() => row.classList.remove("has-arrived"), ARRIVED_FOR);
@@ -121,13 +119,10 @@ function show(count) {
   document.getElementById("count").textContent = count;
   document.getElementById("empty").hidden = count !== "0";
   document.getElementById("more").hidden = !count.endsWith("+");
-  document.title = count === "0" ? root.dataset.title : `(${count}) ${root.dataset.title}`;
 }
 
-function showConnection(state) {
-  const link = document.getElementById("link");
-  link.classList.toggle("is-live", state === "live");
-  link.textContent = state === "stopped" ? "" : texts[state];
+function showConnection(state, since) {
+  showLink(state, since);
   if (state !== "stopped") return;
   // An operator who has lost access must no longer see the rows.
   const stopped = document.getElementById("stopped");
@@ -135,7 +130,6 @@ function showConnection(state) {
   stopped.hidden = false;
   form.hidden = true;
   list.replaceChildren();
-  document.title = root.dataset.title;
 }
 
 // --- selecting ----------------------------------------------------------------------------------

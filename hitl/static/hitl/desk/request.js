@@ -1,9 +1,12 @@
 // One request: shows its state and its session live, and decides by button or key.
 
 import * as clock from "./clock.js";
+import * as drafts from "./drafts.js";
 import { listen, showHelp } from "./keys.js";
+import { showLink } from "./link.js";
+import { watchReasons } from "./reasons.js";
 import { follow } from "./stream.js";
-import { texts, setNow } from "./texts.js";
+import { say, texts, setNow } from "./texts.js";
 import { watch } from "./timeline.js";
 
 // Chosen: milliseconds in which nobody reads a request; a key or click that comes sooner was meant
@@ -13,6 +16,8 @@ const root = document.getElementById("request");
 const state = document.getElementById("state");
 let shownAt = performance.now();
 let isSent = false;
+// Buttons are to appear, as soon as nobody is typing.
+let isReloadDue = false;
 
 const isSeen = () => document.visibilityState === "visible" && performance.now() - shownAt >= UNSEEN_FOR;
 
@@ -29,7 +34,8 @@ function update(snapshot) {
   if ("state" in snapshot.pieces) showState(snapshot.pieces.state, snapshot.isPending);
   for (const name of ["policy", "facts"]) if (name in snapshot.pieces) replace(name, snapshot.pieces[name]);
   if (snapshot.isPending) allow(snapshot);
-  else over();
+  else if (isSent) over();
+  else decided();
   clock.draw();
 }
 
@@ -65,10 +71,12 @@ function said(element) {
 // Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
 function allow({ mayApprove, mayReject }) {
   if (isSent) return;
+  isReloadDue = false;
   const missing = (id, may) => may && !document.getElementById(id);
-  const typed = document.querySelector("#rejection input[type=text]")?.value;
-  if ((missing("approval", mayApprove) || missing("rejection", mayReject)) && !typed) {
-    location.reload();
+  if (missing("approval", mayApprove) || missing("rejection", mayReject)) {
+    // Nobody is interrupted in a word; what is typed is there after the reload.
+    if (isTyping()) isReloadDue = true;
+    else location.reload();
     return;
   }
   if (!mayApprove) remove("#approval, button.approve");
@@ -87,10 +95,40 @@ function over() {
   if (hadFocus) document.querySelector(".pager a")?.focus();
 }
 
-function showConnection(connection) {
-  const link = document.getElementById("link");
-  link.classList.toggle("is-live", connection === "live");
-  link.textContent = connection === "stopped" ? "" : texts[connection];
+// --- what is typed ------------------------------------------------------------------------------
+
+const { pk, digest, person } = root.dataset;
+const draft = drafts.draftOf(drafts.nameOfRequest(pk), digest, person);
+const typedBefore = document.getElementById("typed-before");
+
+const isTyping = () => Boolean(document.activeElement?.matches("#decision textarea, #decision input[type=text]"));
+
+// Show what was typed for a request that somebody else has decided, once, to be read or copied.
+function decided() {
+  const typed = Object.values(draft.texts()).filter(Boolean).join("\n");
+  if (typed) {
+    typedBefore.textContent = say("hadTyped", typed);
+    typedBefore.hidden = false;
+  }
+  draft.forget();
+  over();
+}
+
+if (state.querySelector("[data-status]").dataset.status !== "pending") {
+  decided();
+} else if (drafts.follow(draft, [...document.querySelectorAll("#decision textarea, #decision input[type=text]")])) {
+  typedBefore.textContent = texts.restored;
+  typedBefore.hidden = false;
+}
+document.getElementById("decision")?.addEventListener("focusout", () => {
+  // After a click that took the focus has done what it does.
+  setTimeout(() => {
+    if (isReloadDue && !isSent && !isTyping()) location.reload();
+  }, UNSEEN_FOR);
+});
+
+function showConnection(connection, since) {
+  showLink(connection, since);
   if (connection === "stopped") {
     over();
     const note = document.createElement("p");
@@ -127,9 +165,17 @@ function approve(event) {
   document.getElementById("approval")?.requestSubmit(document.querySelector("button.approve"));
 }
 
+const rejection = document.getElementById("rejection");
+const goToReasons =
+  rejection && watchReasons(rejection, () => rejection.requestSubmit(document.querySelector("button.reject")));
+
 function reject(event) {
   if (event.repeat || !isSeen()) return;
-  document.querySelector("#rejection input[type=radio], #rejection input[type=text]")?.focus();
+  goToReasons?.();
+}
+
+function comment(event) {
+  if (!event.repeat) document.getElementById("id_comment")?.focus();
 }
 
 function go(url) {
@@ -139,19 +185,11 @@ function go(url) {
 listen({
   a: approve,
   r: reject,
+  c: comment,
   j: (event) => (event.repeat ? undefined : go(root.dataset.next)),
   k: (event) => (event.repeat ? undefined : go(root.dataset.previous)),
   Escape: () => go(root.dataset.inbox),
   "?": showHelp,
-});
-
-// Enter on a preset reason picks it and sends the rejection, as Enter in the text field does.
-document.getElementById("rejection")?.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target.matches("input[type=radio]") && !event.repeat) {
-    event.preventDefault();
-    event.target.checked = true;
-    event.currentTarget.requestSubmit(document.querySelector("button.reject"));
-  }
 });
 
 addEventListener("online", () => (document.getElementById("offline").hidden = true));
