@@ -12,15 +12,23 @@ from django.urls import path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.approvals import permissions
-from hitl.desk import decisions, many, one, rows, script_texts, wording
-from hitl.desk import inbox as inboxes
+from hitl.desk import (
+    decisions,
+    inbox_page,
+    inbox_views,
+    many,
+    one,
+    rows,
+    script_texts,
+    wording,
+)
+from hitl.desk.filters import Filter
 from hitl.models import ApprovalRequest
 from hitl.policies import reasons
 from hitl.policies.rules import rule_of
@@ -68,6 +76,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
         return [
             path("inbox/", wrap(self.inbox), name="hitl_approvalrequest_inbox"),
+            path("inbox/view/", wrap(self.keep_view), name="hitl_approvalrequest_view"),
             path("many/", wrap(self.decide_many), name=MANY),
             path("<int:pk>/decide/", wrap(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
@@ -76,27 +85,29 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     # --- the inbox ---------------------------------------------------------------------
 
     def inbox(self, request: HttpRequest) -> HttpResponse:
-        """Show the pending requests of the operator's tenants, the most urgent first."""
-        operator = operator_at(request)
-        inbox = inboxes.read(operator)
-        title = _("Inbox")
+        """Show the pending requests of the operator's tenants that the query's filter lists."""
+        chosen = Filter.from_query(request.GET)
+        if "" in request.GET.values() and not chosen.ignored:
+            # A form sends its empty fields as well; the address stays short.
+            return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
+        page = inbox_page.context(operator_at(request), chosen, request.GET.get("after", ""))
+        shared = {"opts": self.opts, "media": self.media, "title": _("Inbox")}
         return TemplateResponse(
-            request,
-            "hitl/inbox.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "media": self.media,
-                "title": title,
-                "inbox": inbox,
-                "now": f"{clocks.now().timestamp():.3f}",
-                "rows": rows.render(inbox, operator),
-                "operator": operator,
-                "most": inboxes.MAX_ROWS,
-                "texts": script_texts.as_json(),
-                "may_decide": bool(permissions.decides_in(operator)),
-            },
+            request, "hitl/inbox.html", {**self.admin_site.each_context(request), **shared, **page}
         )
+
+    def keep_view(self, request: HttpRequest) -> HttpResponse:
+        """Keep the filter that the inbox's page sends under a name, or remove the view."""
+        chosen = Filter.from_view(request.POST.get("query", ""))
+        username = request.user.get_username()
+        if request.method == "POST" and "remove" in request.POST:
+            inbox_views.remove(username, request.POST["remove"])
+        elif request.method == "POST":
+            try:
+                inbox_views.save(username, request.POST.get("name", ""), chosen)
+            except DwpError as exc:
+                messages.error(request, str(exc.message))
+        return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
 
     # --- one ---------------------------------------------------------------------------
 
@@ -110,7 +121,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         obj = self.get_object(request, object_id)
         context: dict[str, Any] = {}
         if obj is not None:
-            context = one.page_context(services.settle(obj), operator_at(request))
+            chosen = Filter.from_view(request.GET.get("view", ""))
+            context = one.page_context(services.settle(obj), operator_at(request), chosen)
             context["texts"] = script_texts.as_json()
             # Several are open in tabs: the title says which is which.
             context["title"] = sanitize.plain(obj.message.strip()[:80]) or wording.action(
@@ -121,18 +133,21 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         )
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Make the decision that the request's page sends, and go on to the most urgent request."""
+        """Make the decision that the request's page sends, and go on to the first request that the
+        filter of its address lists."""
+        chosen = Filter.from_view(request.GET.get("view", ""))
+        page = f"{reverse(REQUEST_PAGE, args=[pk])}{chosen.view_query}"
         obj = self.get_queryset(request).filter(pk=pk).first()
         if request.method == "POST" and obj is None:
             decisions.record_foreign(request, [pk], is_approval="approve" in request.POST)
         if obj is None:
             text = _("There is no such request in your tenants. Nothing was decided.")
             messages.error(request, text)
-            return HttpResponseRedirect(reverse(INBOX))
+            return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
         if request.method != "POST":
             # The sign-in leads back here with a GET; the form that was sent before it is lost.
             messages.warning(request, _("You had been signed out. Nothing was decided."))
-            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+            return HttpResponseRedirect(page)
         digest = request.POST.get("digest", "")
         # A page that was open before the update sends none.
         request_digest = request.POST.get("request_digest")
@@ -144,14 +159,15 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             decision = decisions.rejection(digest, reason, request_digest)
         else:
             messages.error(request, _no_decision())
-            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+            return HttpResponseRedirect(page)
         if not decisions.decide_with_message(request, obj, decision).is_done:
-            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+            return HttpResponseRedirect(page)
         operator = operator_at(request)
-        following = one.next_to_decide(operator, pk)
+        following = one.next_to_decide(operator, pk, chosen)
         if following is None:
-            return HttpResponseRedirect(reverse(INBOX))
-        return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[following]))
+            return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
+        page = reverse(REQUEST_PAGE, args=[following])
+        return HttpResponseRedirect(f"{page}{chosen.view_query}")
 
     # --- many --------------------------------------------------------------------------
 

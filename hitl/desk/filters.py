@@ -11,13 +11,14 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.core.exceptions import SuspiciousOperation
 from django.db.models import Exists, OuterRef, Q, TextChoices
 from django.http import QueryDict
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import compact
-from hitl.actors import Actor, operator_actor, person_key
+from hitl.actors import operator_actor, person_key
 from hitl.approvals import permissions
 from hitl.models import ApprovalRequest, Vote
 from hitl.models.policies import REQUIRED_ROLES
@@ -77,6 +78,14 @@ class Filter:
                 ignored.append(parameter)
         return cls(**values, ignored=tuple(ignored))
 
+    @classmethod
+    def from_view(cls, text: str) -> Filter:
+        """Return the filter of a query that was kept or carried along; nothing of it is trusted."""
+        try:
+            return cls.from_query(QueryDict(text))
+        except SuspiciousOperation:  # more parameters than Django reads
+            return cls()
+
     @property
     def query(self) -> str:
         """Return the filter as the query of a URL; empty if it lists everything in the usual
@@ -89,6 +98,16 @@ class Filter:
                 if (value := getattr(self, name)) != getattr(default, name)
             ]
         )
+
+    @property
+    def link_query(self) -> str:
+        """Return the end of a link to the inbox with this filter: `?action=…`, or nothing."""
+        return f"?{self.query}" if self.query else ""
+
+    @property
+    def view_query(self) -> str:
+        """Return the end of a link to a request, by which its page leads on in this filter."""
+        return f"?{urlencode({'view': self.query})}" if self.query else ""
 
     def q(self, operator: Operator, now: datetime) -> Q:
         """Return the condition for the database.
@@ -140,14 +159,19 @@ class Filter:
 def is_mine(request: ApprovalRequest, operator: Operator, *, has_voted: bool) -> bool:
     """Say whether a pending request is the operator's to decide: they may approve or reject it,
     and have not voted on it."""
-    if has_voted or request.tenant_id not in operator.roles:
+    return not has_voted and may_decide(request, operator)
+
+
+def may_decide(request: ApprovalRequest, operator: Operator) -> bool:
+    """Say whether the operator may approve or reject a request, with its policy."""
+    if request.tenant_id not in operator.roles:
         return False
-    actor = _actor(operator, request.tenant_id)
-    refusals = (
-        permissions.why_not_approve(actor, request),
-        permissions.why_not_reject(actor, request),
+    role = operator.roles[request.tenant_id]
+    actor = operator_actor(operator.username, request.tenant_id, role)
+    return (
+        permissions.why_not_approve(actor, request) is None
+        or permissions.why_not_reject(actor, request) is None
     )
-    return None in refusals
 
 
 def mine(operator: Operator) -> Q:
@@ -181,10 +205,6 @@ def searchable_text(request: ApprovalRequest) -> str:
             ]
         )
     )
-
-
-def _actor(operator: Operator, tenant_id: str) -> Actor:
-    return operator_actor(operator.username, tenant_id, operator.roles[tenant_id])
 
 
 def _satisfied_by(role: str) -> Q:

@@ -150,7 +150,7 @@ class LiveInbox(LivePage):
         variant = rows.variant(entry.request, self.operator, has_voted=self.has_voted(entry))
         return entry.text(
             ("row", get_language(), *variant.values()),
-            lambda: rows.html(entry.request, **variant),
+            lambda: rows.html(entry.request, view_query="", **variant),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
+from hitl.desk.filters import Filter
 from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason, Vote
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
@@ -110,10 +112,14 @@ def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
     return ""
 
 
-def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of the request's page, `hitl/request.html`."""
+def page_context(
+    request: ApprovalRequest, operator: Operator, chosen: Filter | None = None
+) -> dict[str, Any]:
+    """Return the context of the request's page, `hitl/request.html`: one of those that the filter
+    lists."""
     context = request.context
-    before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
+    chosen = chosen or Filter()
+    before, after = inboxes.neighbours(operator, request, chosen)
     return {
         **state_context(request, operator),
         "now": f"{clocks.now().timestamp():.3f}",
@@ -137,20 +143,18 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "earlier": _earlier(request),
         "previous": before,
         "next": after,
+        "inbox_query": chosen.link_query,
+        "view_query": chosen.view_query,
         "timeline_url": _timeline_url(request),
     }
 
 
-def next_to_decide(operator: Operator, pk: int) -> int | None:
-    """Return the key of the most urgent other request that the operator may decide, or None."""
-    for request in inboxes.read(operator).for_me():
-        actor = operator_actor(
-            operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
-        )
-        refusals = (why_not_approve(actor, request), why_not_reject(actor, request))
-        if request.pk != pk and None in refusals:
-            return request.pk
-    return None
+def next_to_decide(operator: Operator, pk: int, chosen: Filter | None = None) -> int | None:
+    """Return the key of the first other request that the filter lists and that is the operator's
+    to decide, or None."""
+    of_mine = replace(chosen or Filter(), is_mine=True)
+    keys = (abs(place[-1]) for place in inboxes.in_order(operator, of_mine, clocks.now()))
+    return next((key for key in keys if key != pk), None)
 
 
 def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:

@@ -19,6 +19,11 @@ def as_json() -> str:
             "newOne": _("New request: {}"),
             "newMany": _("{} new requests"),
             "waiting": _("{} waiting"),
+            "joinOne": _("1 new request · Show"),
+            "joinMany": _("{} new requests · Show"),
+            "joinGone": _("{} ended · Remove"),
+            "gone": _("no longer listed"),
+            "changed": _("changed"),
             "live": _("live"),
             "connecting": _("connecting again …"),
             "silent": _(

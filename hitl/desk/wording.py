@@ -111,6 +111,12 @@ def votes(request: ApprovalRequest) -> str:
     return _("%(count)d of %(needed)d approvals") % counts
 
 
+def takes_role(request: ApprovalRequest) -> str:
+    """Return which role a request takes that not every decider has."""
+    role = rule_of(request).required_role
+    return _("takes the role %(role)s") % {"role": dict(Role.choices).get(role, role)}
+
+
 def rule(rule: Rule) -> list[str]:
     """Return a policy's rule in sentences."""
     return [*_asks(rule), *_on_timeout(rule)]

@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.acceptance.server import RunningServer
 from tests.browser.conftest import PEOPLE
-from tests.browser.desk import INBOX, LIST, Desk, Operator
+from tests.browser.desk import INBOX, LIST, Desk, Operator, wait_until
 from tests.browser.test_looking import serious
 
 Open = Callable[..., Operator]
@@ -65,9 +65,18 @@ class Tabs:
     def __init__(self, kim: Operator) -> None:
         self.kim = kim
         self.notified: list[str] = []
-        kim.context.expose_function("notified", self.notified.append)
+        kim.context.expose_function("notified", self._record)
         kim.context.add_init_script(_RECORD)
         kim.context.add_init_script("localStorage.setItem('desk.notify', 'on')")
+
+    def heard(self, *messages: str) -> None:
+        """Wait for these notifications, and check that there was no other."""
+        page = self.kim.context.pages[0]
+        wait_until(page, lambda: len(self.notified) >= len(messages))
+        assert self.notified == [f"New request: {message}" for message in messages]
+
+    def _record(self, text: str) -> None:
+        self.notified.append(text)
 
     def open(self, path: str) -> Page:
         page = self.kim.context.new_page()
@@ -114,11 +123,9 @@ def test_title_of_every_page_says_how_many_are_mine_to_decide(desk: Desk, operat
     asked = desk.ask("Pay 3 EUR?")
     head = operator()
     page = head.sign_in("head", page=LIST)
-    titles = ["Approval requests", "Audit", "Rejection reasons", ""]
-    for path, words in zip((LIST, BOOK, REASONS, "/admin/password_change/"), titles, strict=True):
+    for path in (LIST, BOOK, REASONS, "/admin/password_change/", INBOX):
         head.open(path)
         counted(page, 1)
-        assert words.lower() in page.title().lower()
         head.assert_no_complaint()
 
     desk.ask("Pay 4 EUR?")
@@ -154,14 +161,14 @@ def test_request_is_alerted_once_however_many_tabs_are_open(desk: Desk, operator
     for page in pages:
         counted(page, 2)
 
-    assert tabs.notified == ["New request: Pay 7 EUR?", "New request: Pay 8 EUR?"]
+    tabs.heard("Pay 7 EUR?", "Pay 8 EUR?")
     # Neither a page that is loaded again nor a connection that is made anew alerts again.
     for page in pages[:-1]:
         page.reload()
         counted(page, 2)
     desk.ask("Pay 9 EUR?")
     counted(pages[0], 3)
-    assert tabs.notified[2:] == ["New request: Pay 9 EUR?"]
+    tabs.heard("Pay 7 EUR?", "Pay 8 EUR?", "Pay 9 EUR?")
 
 
 def test_nothing_pops_up_while_the_inbox_is_seen(desk: Desk, operator: Open) -> None:
@@ -179,7 +186,7 @@ def test_nothing_pops_up_while_the_inbox_is_seen(desk: Desk, operator: Open) -> 
     for page in (archive, inbox):
         counted(page, 2)
 
-    assert tabs.notified == ["New request: Pay 11 EUR?"]
+    tabs.heard("Pay 11 EUR?")
 
 
 def test_another_tab_takes_over_when_the_one_that_alerts_is_closed(
@@ -198,7 +205,7 @@ def test_another_tab_takes_over_when_the_one_that_alerts_is_closed(
     desk.ask("Pay 13 EUR?")
     counted(other, 2)
 
-    assert tabs.notified == ["New request: Pay 12 EUR?", "New request: Pay 13 EUR?"]
+    tabs.heard("Pay 12 EUR?", "Pay 13 EUR?")
 
 
 def test_click_on_a_notification_opens_the_request_and_leaves_the_page(
@@ -209,7 +216,7 @@ def test_click_on_a_notification_opens_the_request_and_leaves_the_page(
     counted(page, 0)
     desk.ask("Pay 14 EUR?")
     counted(page, 1)
-    page.wait_for_function("window.lastNotification")
+    tabs.heard("Pay 14 EUR?")
 
     with page.expect_popup() as opened:
         page.evaluate("lastNotification.onclick()")
@@ -232,25 +239,31 @@ def test_page_that_the_browser_kept_for_the_way_back_counts_and_alerts_again(
     counted(page, 1)
     desk.ask("Pay 16 EUR?")
     counted(page, 2)
-    assert tabs.notified[-1] == "New request: Pay 16 EUR?"
+    # What came in between is told as well.
+    tabs.heard("Pay 15 EUR?", "Pay 16 EUR?")
 
 
 def test_hidden_tabs_hold_one_stream_for_alerts_together(desk: Desk, operator: Open) -> None:
     tabs = Tabs(operator())
     open_streams: set[Any] = set()
-    for event, change in (
-        ("request", open_streams.add),
-        ("requestfailed", open_streams.discard),
-        ("requestfinished", open_streams.discard),
-    ):
-        tabs.kim.context.on(event, change)  # type: ignore[call-overload]
+
+    def begun(request: Any) -> None:
+        if "/live/" in request.url:
+            open_streams.add(request)
+
+    def ended(request: Any) -> None:
+        open_streams.discard(request)
+
+    tabs.kim.context.on("request", begun)
+    tabs.kim.context.on("requestfailed", ended)
+    tabs.kim.context.on("requestfinished", ended)
     pages = [tabs.kim.sign_in("kim", page=LIST), *(tabs.open(path) for path in (LIST, BOOK))]
     desk.ask("Pay 17 EUR?")
     for page in pages:
         page.evaluate(_HIDE)
         counted(page, 1)
 
-    assert len([one for one in open_streams if "/live/" in one.url]) == 1
+    assert len(open_streams) == 1
 
 
 def test_turning_notifications_off_holds_for_all_tabs(desk: Desk, operator: Open) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 
 from dwp_project import clocks
@@ -15,6 +16,7 @@ from hitl import services
 from hitl.desk import one
 from hitl.models import ApprovalRequest, AuditRecord
 from tests import factories, ruling
+from tests.integration.calls import browser
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db
@@ -89,6 +91,42 @@ def test_page_leads_to_the_requests_before_and_after_in_the_inbox() -> None:
     context = one.page_context(second, KIM)
 
     assert (context["previous"], context["next"]) == (first.pk, third.pk)
+
+
+def test_pages_lead_on_in_the_filter_that_their_address_carries() -> None:
+    now = timezone.now()
+    third, other, first, second = (
+        factories.opened(context={"to": to}, timeout_seconds=seconds, now=now)
+        for to, seconds in (("ann", 300), ("bob", 200), ("ann", 100), ("ann", 150))
+    )
+    client = browser(factories.user("kim", role="approver", is_staff=True))
+    address = reverse("admin:hitl_approvalrequest_change", args=[second.pk])
+    view = "?view=q%3Dann"
+
+    shown = client.get(f"{address}{view}").content.decode()
+
+    for link in (f"{first.pk}/change/{view}", f"{third.pk}/change/{view}", "inbox/?q=ann"):
+        assert f'/admin/hitl/approvalrequest/{link}"' in shown
+    decide = reverse("admin:hitl_approvalrequest_decide", args=[first.pk])
+    assert f"/{other.pk}/change/" not in shown
+    digest = {"reject": "1", "digest": first.context_digest}
+    answer = client.post(f"{decide}{view}", digest)
+    assert answer["Location"].endswith(f"/{second.pk}/change/{view}")
+    for last in (second, third):
+        services.reject(last.request_id, factories.actor())
+    answer = client.post(f"{decide}{view}", digest)
+    assert answer["Location"].endswith(f"/{first.pk}/change/{view}")
+
+
+def test_last_decision_in_a_filter_leads_back_to_its_inbox() -> None:
+    last = factories.opened(context={"to": "ann"})
+    factories.opened(context={"to": "bob"})
+    client = browser(factories.user("kim", role="approver", is_staff=True))
+    decide = reverse("admin:hitl_approvalrequest_decide", args=[last.pk])
+
+    answer = client.post(f"{decide}?view=q%3Dann", {"reject": "1", "digest": last.context_digest})
+
+    assert answer["Location"] == "/admin/hitl/approvalrequest/inbox/?q=ann"
 
 
 def test_context_that_was_changed_in_the_database_has_another_digest() -> None:
