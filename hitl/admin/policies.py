@@ -35,6 +35,7 @@ _RULE_FIELDS = (
     "escalate_to_role",
     "escalate_seconds",
     "reason_required",
+    "risk",
 )
 # Chosen: the newest versions that a policy's page lists.
 _MAX_VERSIONS = 200
@@ -66,6 +67,9 @@ class PolicyForm(TenantForm):
                 "Escalating gives the request once to another role, for the further seconds."
             ),
             "reason_required": gettext_lazy("Here and over REST."),
+            "risk": gettext_lazy(
+                "Shown beside each request. From high risk on, each is decided on its own page."
+            ),
         }
 
     @property
@@ -103,12 +107,13 @@ class PolicyAdmin(ServiceAdmin):
         "shown_pattern",
         "tenant_id",
         "version",
+        "risk",
         "rule",
         "term",
         "created_at",
         "created_by",
     )
-    list_filter = ("tenant_id", "on_timeout", "required_role")
+    list_filter = ("tenant_id", "risk", "on_timeout", "required_role")
     add_fields = ("tenant_id", "pattern", *_RULE_FIELDS)
     fields = ("tenant_id", "pattern", "version", *_RULE_FIELDS, *_HISTORY_FIELDS)
     readonly_fields = ("tenant_id", "pattern", "version", *_HISTORY_FIELDS)

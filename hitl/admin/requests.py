@@ -31,9 +31,11 @@ from hitl.desk import (
 from hitl.desk.filters import Filter
 from hitl.models import ApprovalRequest
 from hitl.policies import reasons
+from hitl.policies.rules import rule_of
 from hitl.text import sanitize
 
 INBOX = "admin:hitl_approvalrequest_inbox"
+MANY = "hitl_approvalrequest_many"
 REQUEST_PAGE = "admin:hitl_approvalrequest_change"
 
 
@@ -75,7 +77,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         return [
             path("inbox/", wrap(self.inbox), name="hitl_approvalrequest_inbox"),
             path("inbox/view/", wrap(self.keep_view), name="hitl_approvalrequest_view"),
-            path("many/", wrap(self.decide_many), name="hitl_approvalrequest_many"),
+            path("many/", wrap(self.decide_many), name=MANY),
             path("<int:pk>/decide/", wrap(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
         ]
@@ -139,6 +141,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if request.method == "POST" and obj is None:
             decisions.record_foreign(request, [pk], is_approval="approve" in request.POST)
         if obj is None:
+            text = _("There is no such request in your tenants. Nothing was decided.")
+            messages.error(request, text)
             return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
         if request.method != "POST":
             # The sign-in leads back here with a GET; the form that was sent before it is lost.
@@ -148,11 +152,13 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         # A page that was open before the update sends none.
         request_digest = request.POST.get("request_digest")
         if "approve" in request.POST:
-            decision = decisions.approval(digest, request_digest)
+            comment = request.POST.get("comment", "")
+            decision = decisions.approval(digest, request_digest, comment)
         elif "reject" in request.POST:
             reason = _posted_reason(request, {obj.tenant_id})
             decision = decisions.rejection(digest, reason, request_digest)
         else:
+            messages.error(request, _no_decision())
             return HttpResponseRedirect(page)
         if not decisions.decide_with_message(request, obj, decision).is_done:
             return HttpResponseRedirect(page)
@@ -183,9 +189,13 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     def decide_many(self, request: HttpRequest) -> HttpResponse:
         """Ask for confirmation before many requests are decided; decide them once it is given."""
+        inbox = _inbox_as_filtered(request)
         if request.method != "POST":
             messages.warning(request, _("You had been signed out. Nothing was decided."))
-            return HttpResponseRedirect(reverse(INBOX))
+            return HttpResponseRedirect(inbox)
+        if request.POST.get("decision") not in ("approve", "reject"):
+            messages.error(request, _no_decision())
+            return HttpResponseRedirect(inbox)
         is_approval = request.POST.get("decision") == "approve"
         items, visible = request.POST.getlist("item"), self.get_queryset(request)
         try:
@@ -194,7 +204,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             selection = many.selection_from_form(items, visible)
         except DwpError as exc:
             messages.error(request, str(exc.message))
-            return HttpResponseRedirect(reverse(INBOX))
+            return HttpResponseRedirect(inbox)
         if "confirmed" not in request.POST:
             return self._ask_to_confirm(request, selection, is_approval=is_approval)
         if is_approval and request.POST.get("typed", "").strip() != many.number_to_type(selection):
@@ -202,15 +212,20 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             return self._ask_to_confirm(request, selection, is_approval=True, wrong=wrong)
         tenants = {row.tenant_id for row in selection.requests}
         results = many.decide(
-            request, selection, is_approval=is_approval, reason=_posted_reason(request, tenants)
+            request,
+            selection,
+            is_approval=is_approval,
+            reason=_posted_reason(request, tenants),
+            comment=request.POST.get("comment", ""),
         )
+        groups = [
+            (heading, [(result, rows.row_context(result.request)) for result in same])
+            for heading, same in many.grouped(results)
+        ]
         return self._render(
             request,
             "hitl/results.html",
-            {
-                "title": many.summary(results),
-                "results": [(result, rows.row_context(result.request)) for result in results],
-            },
+            {"title": many.summary(results), "groups": groups, "inbox": inbox},
         )
 
     def _ask_from_archive(
@@ -239,9 +254,18 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             "hitl/many.html",
             {
                 "title": many.question(selection, is_approval=is_approval),
-                "rows": many.rows_to_confirm(selection, is_approval=is_approval),
+                "totals": many.totals(selection),
+                "warnings": many.warnings(selection, is_approval=is_approval),
+                "rows": many.rows_to_confirm(
+                    selection, operator_at(request), is_approval=is_approval
+                ),
+                "alone": [rows.row_context(row) for row in selection.alone],
                 "is_approval": is_approval,
                 "presets": reasons.offered(tenants),
+                "reason_required": any(rule_of(row).reason_required for row in selection.requests),
+                "comment": request.POST.get("comment", ""),
+                "inbox": _inbox_as_filtered(request),
+                "query": _inbox_query(request),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},
                 "wrong": wrong,
             },
@@ -269,6 +293,21 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         if not keys and search_term != text:
             keys = archive.search(tenants, search_term)  # an id may begin or end with a space
         return queryset.filter(pk__in=keys), False
+
+
+def _no_decision() -> str:
+    return _("The form said neither approve nor reject. Nothing was decided.")
+
+
+def _inbox_query(request: HttpRequest) -> str:
+    """Return the query of the inbox from which a form for many requests was sent."""
+    is_from_inbox = request.resolver_match and request.resolver_match.url_name == MANY
+    return request.GET.urlencode() if is_from_inbox else ""
+
+
+def _inbox_as_filtered(request: HttpRequest) -> str:
+    query = _inbox_query(request)
+    return f"{reverse(INBOX)}?{query}" if query else reverse(INBOX)
 
 
 def _posted_reason(request: HttpRequest, tenants: set[str]) -> str:

@@ -16,13 +16,13 @@ from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
-from hitl.audit import compare_requests, decision_record
+from hitl.audit import compare_requests, decision_record, recorded_requests
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
 from hitl.desk.filters import Filter
-from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
+from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason, Vote
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
@@ -32,7 +32,8 @@ MAX_EARLIER = 10
 
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of `hitl/state.html`, and which buttons the operator gets."""
+    """Return the context of `hitl/state.html`, `hitl/in_force.html` and `hitl/decide_facts.html`,
+    and which buttons the operator gets."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
@@ -50,7 +51,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "decided_by": sanitize.marked(request.decided_by),
         "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
         "comment": sanitize.marked(request.comment, is_multiline=True) if request.comment else "",
-        "votes": [(sanitize.marked(vote.user_id), vote) for vote in votes],
+        "votes": _votes(request, votes),
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
         )
@@ -59,6 +60,9 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         else "",
         "has_voted": has_voted,
         "rule": rule,
+        "rule_words": wording.rule_in_force(request),
+        "action": wording.action(request.action_type),
+        "tenant": sanitize.marked(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
         "warning": _warning(request, entry),
@@ -67,6 +71,21 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
+
+
+def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote, Any]]:
+    """Return who voted, the vote, and what they said with it."""
+    comments = recorded_requests.vote_comments(request) if votes else {}
+    return [
+        (
+            sanitize.marked(vote.user_id),
+            vote,
+            sanitize.marked(comments[vote.person], is_multiline=True)
+            if vote.person in comments
+            else "",
+        )
+        for vote in votes
+    ]
 
 
 def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
@@ -105,7 +124,6 @@ def page_context(
         **state_context(request, operator),
         "now": f"{clocks.now().timestamp():.3f}",
         "headline": wording.headline(request),
-        "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
         "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
@@ -117,7 +135,6 @@ def page_context(
         "request_digest": request_digest(request, context_digest=digest(context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
-        "rule_words": wording.rule(rule_of(request)),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
         "differences": [
             sanitize.marked(str(difference))

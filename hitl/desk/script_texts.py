@@ -35,5 +35,7 @@ def as_json() -> str:
             "noEvents": _("Nothing has happened in this session yet."),
             "timelineStopped": _("The timeline has stopped. Reload the page."),
             "tooMany": _("At most {} at once."),
+            "restored": _("What you typed before is here again. It has not been sent."),
+            "hadTyped": _("You had typed: {}"),
         }
     )

@@ -45,7 +45,11 @@ def of_request(operator: Operator, pk: int) -> Snapshot | None:
     request = services.settle(request)
     state = one.state_context(request, operator)
     return Snapshot(
-        pieces={"state": render_to_string("hitl/state.html", state)},
+        pieces={
+            "state": render_to_string("hitl/state.html", state),
+            "policy": render_to_string("hitl/in_force.html", state),
+            "facts": render_to_string("hitl/decide_facts.html", state),
+        },
         facts={
             "isPending": state["is_pending"],
             "status": request.status,

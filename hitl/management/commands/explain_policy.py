@@ -84,6 +84,8 @@ def _in_words(rule: Rule) -> list[str]:
         "1 rejects",
         "the requester may not approve" if rule.forbid_requester else "",
         "a rejection needs a reason" if rule.reason_required else "",
+        f"its risk is {rule.risk}" if rule.risk else "",
+        "it is decided on its own page, never with others" if rule.is_decided_alone else "",
         f"it waits {rule.timeout_seconds} s, or as long as the asker says if that is less"
         if rule.timeout_seconds
         else f"it waits {default} s, or as long as the asker says",

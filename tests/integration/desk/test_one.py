@@ -14,8 +14,8 @@ from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.desk import one
-from hitl.models import ApprovalRequest
-from tests import factories
+from hitl.models import ApprovalRequest, AuditRecord
+from tests import factories, ruling
 from tests.integration.calls import browser
 from tests.people import OUTSIDER
 
@@ -148,3 +148,34 @@ def test_comment_of_the_approval_is_shown_with_its_marks() -> None:
 
     assert "⟨U+202E⟩" in page
     assert "&lt;b&gt;these&lt;/b&gt;" in page
+
+
+def test_comment_of_a_vote_is_shown_beside_it_with_its_marks() -> None:
+    ruling.a_policy("delete_*", min_approvals=3)
+    request = factories.opened()
+    first, second = (factories.actor(person) for person in ruling.APPROVERS[:2])
+    services.approve(request.request_id, first, comment="only\u202e <b>these</b>")
+    services.approve(request.request_id, second)
+    request.refresh_from_db()
+
+    votes = one.state_context(request, KIM)["votes"]
+    page = render_to_string("hitl/state.html", one.state_context(request, KIM))
+
+    assert [bool(said) for _name, _vote, said in votes] == [True, False]
+    assert "⟨U+202E⟩" in page
+    assert "&lt;b&gt;these&lt;/b&gt;" in page
+
+
+def test_comment_of_a_vote_in_a_record_that_nobody_vouches_for_is_not_shown() -> None:
+    ruling.a_policy("delete_*", min_approvals=3)
+    request = factories.opened()
+    services.approve(request.request_id, factories.actor(ruling.APPROVERS[0]), comment="mine")
+    entry = AuditRecord.objects.get(event="request:voted")
+    entry.pk, entry.sequence, entry.details = None, entry.sequence + 1, '{"comment":"forged"}'
+    entry.save()
+    request.refresh_from_db()
+
+    [(_name, _vote, said)] = one.state_context(request, KIM)["votes"]
+
+    assert "mine" in said
+    assert "forged" not in said

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.utils import timezone
 
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
@@ -14,6 +15,7 @@ from hitl.desk import snapshot
 from hitl.desk.snapshot import Snapshot
 from tests import factories
 from tests.people import OUTSIDER
+from tests.ruling import ESCALATING, a_policy
 
 KIM = Operator("kim", False, {"tenant1": "approver"})
 
@@ -70,3 +72,33 @@ def test_request_of_another_tenant_has_no_snapshot() -> None:
     foreign = factories.opened(by=OUTSIDER)
 
     assert snapshot.of_request(KIM, foreign.pk) is None
+
+
+@pytest.mark.django_db
+def test_policys_words_and_time_left_are_sent_again_when_a_request_escalates() -> None:
+    opened_at = timezone.now()
+    a_policy(timeout_seconds=60, **ESCALATING)
+    request = factories.opened(now=opened_at)
+    before = snapshot.of_request(KIM, request.pk)
+    assert before is not None
+    services.expire_overdue(now=opened_at + timedelta(seconds=60))
+
+    after = snapshot.of_request(KIM, request.pk)
+
+    assert after is not None
+    message = after.since(before)
+    assert message is not None
+    assert set(message["pieces"]) == {"state", "policy", "facts"}
+    assert "If nobody decides in time" in before.pieces["policy"]
+    assert "It has gone to the role admin until" in message["pieces"]["policy"]
+    assert "If nobody decides in time" not in message["pieces"]["policy"]
+
+
+@pytest.mark.django_db
+def test_request_shows_its_risk_beside_its_buttons() -> None:
+    a_policy(risk="critical")
+
+    shown = snapshot.of_request(KIM, factories.opened().pk)
+
+    assert shown is not None
+    assert "critical risk" in shown.pieces["facts"]

@@ -182,9 +182,9 @@ for (const moved of ["mouseover", "focusin", "focusout"]) {
 
 function offer() {
   const left = rows().filter(isGone).length;
-  const label = arrived.size
-    ? say(arrived.size === 1 ? "joinOne" : "joinMany", numbers.format(arrived.size))
-    : say("joinGone", numbers.format(left));
+  let label = say("joinGone", numbers.format(left));
+  if (arrived.size === 1) label = texts.joinOne;
+  else if (arrived.size) label = say("joinMany", numbers.format(arrived.size));
   joinButton.firstElementChild.textContent = label;
   joinButton.hidden = arrived.size + left === 0;
   document.getElementById("empty").hidden = rows().length > 0;
