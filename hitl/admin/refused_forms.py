@@ -20,7 +20,7 @@ _DECISIONS = (f"{_MODEL}_decide", f"{_MODEL}_many")
 # In Django's reasons for a form from an address that it does not trust.
 _BAD_ADDRESS = "checking failed"
 # These answer no GET.
-_WITHOUT_PAGE = ("", None, "logout", "hitl_book_checkpoint")
+_WITHOUT_PAGE = ("logout", "hitl_book_checkpoint")
 
 
 def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -28,9 +28,7 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
     people as a page."""
     if not request.path_info.startswith(PAGES):
         return envelope.render_error(Forbidden(), request)
-    match = request.resolver_match
-    name = match.url_name if match else ""
-    is_decision = name in _DECISIONS
+    is_decision = _name_of(request) in _DECISIONS
     context: dict[str, Any] = {
         **admin.site.each_context(request),
         "title": _("Nothing was decided.") if is_decision else _("Nothing was changed."),
@@ -39,6 +37,11 @@ def form_refused(request: HttpRequest, reason: str = "") -> HttpResponse:
         "back": _way_back(request),
     }
     return TemplateResponse(request, "hitl/refused_form.html", context, status=403).render()
+
+
+def _name_of(request: HttpRequest) -> str | None:
+    """Return the name of the path, which some have none of."""
+    return request.resolver_match.url_name if request.resolver_match else None
 
 
 def _why(reason: str) -> str:
@@ -64,13 +67,14 @@ def _way_back(request: HttpRequest) -> list[tuple[str, str]]:
 
     Only the path says where that is, which is one of this site's: a `Referer` may be anybody's.
     """
-    match = request.resolver_match
-    name, kwargs = (match.url_name, match.kwargs) if match else ("", {})
+    name = _name_of(request)
     if name == "login":
         return [(request.get_full_path(), _("Back to the sign-in"))]
     inbox = (reverse(f"admin:{_MODEL}_inbox"), _("Back to the inbox"))
-    if name == f"{_MODEL}_decide":
-        page = reverse(f"admin:{_MODEL}_change", args=[kwargs["pk"]])
+    if name == f"{_MODEL}_decide" and request.resolver_match:
+        page = reverse(
+            f"admin:{_MODEL}_change", kwargs={"object_id": request.resolver_match.kwargs["pk"]}
+        )
         return [(page, _("Back to the request")), inbox]
     if name == f"{_MODEL}_many":
         query = request.GET.urlencode()

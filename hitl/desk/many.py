@@ -216,7 +216,7 @@ def totals(selection: Selection) -> list[tuple[str, list[tuple[str, int]]]]:
     first; risks only where a policy names some."""
     requests = selection.requests
     risks = [rule_of(request).risk_label for request in requests]
-    counted = [
+    counted: list[tuple[str, list[str]]] = [
         (_("Actions"), [_action(request) for request in requests]),
         (_("Tenants"), [sanitize.marked(request.tenant_id) for request in requests]),
         (_("Risk"), [risk or _("none named") for risk in risks] if any(risks) else []),

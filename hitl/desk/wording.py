@@ -127,7 +127,8 @@ def rule_in_force(request: ApprovalRequest) -> list[str]:
     escalated, the words say to whom it has gone and until when."""
     rule = rule_of(request)
     if request.escalated_at is None:
-        return [*_asks(rule), *_who_approves(rule), *_on_timeout(rule)]
+        first, *others = _asks(rule)
+        return [first, *_who_approves(rule), *others, *_on_timeout(rule)]
     values = {
         "role": _role(rule.escalate_to_role),
         "since": _until(request.escalated_at, request.created_at),
@@ -170,7 +171,7 @@ def _who_approves(rule: Rule) -> list[str]:
         return []
     if rule.forbid_requester:
         return [_("Approvers and admins may approve.")]
-    return [_("Approvers and admins may approve, and so may who asked.")]
+    return [_("Approvers, admins and whoever asked may approve.")]
 
 
 def _on_timeout(rule: Rule) -> list[str]:

@@ -175,7 +175,7 @@ def test_high_risk_is_kept_out_of_the_selection(risky: Desk, operator: Open) -> 
     page.fill("#id_typed", "2")
     page.click(".many button.approve")
 
-    expect(page.locator("h1")).to_contain_text("2 requests decided. 1 was not.")
+    expect(page.locator("h1")).to_contain_text("2 requests decided, 1 refused.")
     expect(page.locator("ol.results, .results").first).to_contain_text("It is of critical risk.")
     assert {risk: risky.status(request) for risk, request in requests.items()} == {
         "low": "approved",

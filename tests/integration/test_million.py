@@ -251,8 +251,6 @@ def _timeline() -> None:
 
 
 WORK: dict[str, Callable[[], object]] = {
-    "the board, at first": lambda: board.read(BIG, None, timezone.now()),
-    "the board, read again": lambda: board.read(BIG, {}, timezone.now()),
     "one request, read again": lambda: snapshot.of_request(
         _inbox([]), ApprovalRequest.objects.filter(tenant_id=BIG).latest("id").pk
     ),
@@ -289,6 +287,21 @@ def test_work_reads_a_bounded_stretch_of_an_index(work: str) -> None:
 
     assert statements
     assert not plans.unbounded(statements)
+
+
+def test_board_reads_what_is_pending_by_an_index_and_nothing_that_has_ended() -> None:
+    now = timezone.now()
+    pending = ApprovalRequest.objects.pending()
+    with plans.captured() as statements:
+        first = board.read(BIG, None, now)
+        board.read(BIG, first.entries, now)
+        board.read(BIG, {}, now)
+
+    reads = [read for statement in statements for read in plans.reads(statement)]
+    assert len(first.entries) == pending.filter(tenant_id=BIG).undecided_at(now).count()
+    # Of all tenants: with few others, an index of theirs serves as well.
+    assert max(read.rows for read in reads) <= pending.count()
+    assert not [read for read in reads if read.by == "Seq Scan"]
 
 
 def test_a_plan_that_reads_everything_is_seen() -> None:

@@ -135,7 +135,7 @@ def test_words_of_the_rule_follow_an_escalation() -> None:
 
     assert wording.rule_in_force(before) == [
         "1 approval is enough.",
-        "Approvers and admins may approve, and so may who asked.",
+        "Approvers, admins and whoever asked may approve.",
         "If nobody decides in time, it goes to the role admin for 60 minutes more.",
     ]
     assert wording.rule_in_force(after) == [

@@ -11,7 +11,7 @@ export function showLink(state, since) {
   link.classList.toggle("is-silent", state === "silent");
   // Of a connection that has stopped, an alert on the page says why.
   let text = state === "stopped" ? "" : texts[state];
-  if (state === "silent") text = say(state, new Date(since).toLocaleTimeString([], TIME));
+  if (state === "silent") text = say("silent", new Date(since).toLocaleTimeString([], TIME));
   // The same words again would be read aloud again.
   if (link.textContent !== text) link.textContent = text;
 }
