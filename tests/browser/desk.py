@@ -145,10 +145,15 @@ class Desk:
         """Cancel the pending requests of the tests' tenants."""
         for tenant in ("tenant1", "tenant2"):
             headers = self.server.headers("admin1", tenant, "admin")
-            answer = self.server.get("/aura/hitl/requests?status=pending", headers)
-            for request in answer.json()["data"]["items"]:
-                path = f"/aura/hitl/requests/{request['requestId']}/cancel"
-                self.server.request("POST", path, headers, {})
+            while items := self._pending(headers):
+                for request in items:
+                    path = f"/aura/hitl/requests/{request['requestId']}/cancel"
+                    self.server.request("POST", path, headers, {})
+
+    def _pending(self, headers: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the first page of what is pending."""
+        answer = self.server.get("/aura/hitl/requests?status=pending", headers)
+        return list(answer.json()["data"]["items"])
 
     def status(self, request: Mapping[str, Any]) -> str:
         headers = self.server.headers("user123", "tenant1", "admin")
