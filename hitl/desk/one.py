@@ -18,8 +18,8 @@ from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import compare_requests, decision_record
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
+from hitl.desk import aftermath, wording
 from hitl.desk import inbox as inboxes
-from hitl.desk import wording
 from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
@@ -41,6 +41,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
     refusal = why_not_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
+    is_recorded = not decision_record.unrecorded([request])
     return {
         "request": request,
         "is_pending": is_pending,
@@ -59,26 +60,26 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "rule": rule,
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
-        "warning": _warning(request, entry),
-        "withheld": _withheld(request, entry),
+        "warning": _warning(entry, is_recorded=is_recorded),
+        "withheld": _withheld(request),
+        # What nobody decided is told to nobody: the warning says it.
+        "aftermath": aftermath.of(request, entry) if is_recorded else None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
 
 
-def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
-    """Return that another agent could take an approval for its own, before or after it is given;
-    an empty text where none could."""
-    if entry is not None:
-        return wording.withheld_after(entry)
+def _withheld(request: ApprovalRequest) -> str:
+    """Return that another agent could take an approval for its own that is given now; an empty text
+    where none could."""
     until = withholding.expected([request], clocks.now()).get(request.pk)
     return wording.withheld_before(request, until) if until else ""
 
 
-def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
+def _warning(entry: OutboxEntry | None, *, is_recorded: bool) -> str:
     """Return a warning of a decision that nobody made, or an empty text."""
-    if decision_record.unrecorded([request]):
+    if not is_recorded:
         return _(
             "The audit does not have this decision: somebody changed the database. No agent is "
             "told of it."

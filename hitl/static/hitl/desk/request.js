@@ -31,6 +31,7 @@ function update(snapshot) {
   const before = state.querySelector("[data-status]");
   const after = fresh.querySelector("[data-status]");
   if (before.dataset.status !== after.dataset.status || snapshot.isPending) state.replaceChildren(...fresh.children);
+  else tellAftermath(fresh.querySelector(".aftermath"));
   // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
   if (expires.textContent !== after.dataset.expiresAt) {
@@ -40,6 +41,18 @@ function update(snapshot) {
   if (snapshot.isPending) allow(snapshot);
   else over();
   clock.draw();
+}
+
+// Only this changes once it is decided. The element stays: a screen reader says what is new in it.
+function tellAftermath(after) {
+  const before = state.querySelector(".aftermath");
+  if (!before || !after) {
+    before?.remove();
+    if (after) state.append(after);
+  } else if (before.innerHTML !== after.innerHTML) {
+    before.className = after.className;
+    before.replaceChildren(...after.childNodes);
+  }
 }
 
 // Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
