@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,15 +17,12 @@ from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import compare_requests, decision_record
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
-from hitl.desk import aftermath, wording
+from hitl.desk import aftermath, earlier, wording
 from hitl.desk import inbox as inboxes
 from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
-
-# Chosen: fits beside the request without scrolling.
-MAX_EARLIER = 10
 
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
@@ -118,7 +114,7 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
             sanitize.marked(str(difference))
             for difference in compare_requests.compare_request(request)
         ],
-        "earlier": _earlier(request),
+        "earlier": earlier.lists(request),
         "previous": before,
         "next": after,
         "timeline_url": _timeline_url(request),
@@ -148,35 +144,6 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
     ]
     marked: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
     return [*marked, (_("Came by"), request.get_origin_display())]
-
-
-def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
-    """Return the newest decided, expired or cancelled requests of the same action and tenant."""
-    same = ApprovalRequest.objects.filter(
-        tenant_id=request.tenant_id, action_type=request.action_type
-    )
-    # Read the newest keys of each status first, because an index alone has them. For whole rows,
-    # or for every status but pending, a planner may scan every younger row.
-    newest = [
-        pk
-        for status in Status
-        if status is not Status.PENDING
-        for pk in _newest_keys(same.filter(status=status).exclude(pk=request.pk))
-    ]
-    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MAX_EARLIER])
-    return [
-        {
-            "request": row,
-            "headline": wording.headline(row),
-            "decided_by": sanitize.marked(row.decided_by),
-            "reason": sanitize.marked(row.reason) if row.reason else "",
-        }
-        for _pk, row in sorted(ended.items(), reverse=True)
-    ]
-
-
-def _newest_keys(requests: QuerySet[ApprovalRequest]) -> list[int]:
-    return list(requests.order_by("-id").values_list("pk", flat=True)[:MAX_EARLIER])
 
 
 def _timeline_url(request: ApprovalRequest) -> str:

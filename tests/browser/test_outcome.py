@@ -119,3 +119,31 @@ def test_expired_request_says_what_its_agent_sees(desk: Desk, operator: Open) ->
     page = opened_at_the_desk(kim, "kim", "Pay 66 EUR")
 
     expect(page.locator(".aftermath")).to_contain_text("reads over REST that there is no decision")
+
+
+def test_earlier_decisions_are_those_on_the_same_arguments_first(
+    desk: Desk, operator: Open
+) -> None:
+    same, other = {"to": "acme", "amount": 67}, {"to": "globex", "amount": 68}
+    for message, verb, context in (
+        ("Pay ACME once?", "approve", same),
+        ("Pay ACME twice?", "reject", same),
+        ("Pay Globex?", "approve", other),
+    ):
+        asked = desk.ask(message, action="pay_same", context=context)
+        desk.decide(asked, verb, user="park")
+    desk.ask("Pay ACME again?", action="pay_same", context=same)
+    kim = operator()
+    page = opened_at_the_desk(kim, "kim", "Pay ACME again?")
+    lists = page.locator(".earlier-list")
+
+    expect(lists).to_have_count(2)
+    expect(lists.nth(0)).to_contain_text("approved 1, rejected 1, expired 0")
+    expect(lists.nth(1)).to_contain_text("approved 2, rejected 1, expired 0")
+    expect(page.get_by_role("link", name="Pay ACME twice?")).to_be_visible()
+    expect(page.get_by_role("link", name="Pay Globex?")).not_to_be_visible()
+    kim.shoot("earlier-same-arguments", whole=True)
+    lists.nth(1).locator("summary").click()
+    expect(page.get_by_role("link", name="Pay Globex?")).to_be_visible()
+    expect(lists.nth(0)).not_to_have_attribute("open", "")
+    assert serious(page) == []
