@@ -147,3 +147,28 @@ def test_earlier_decisions_are_those_on_the_same_arguments_first(
     expect(page.get_by_role("link", name="Pay Globex?")).to_be_visible()
     expect(lists.nth(0)).not_to_have_attribute("open", "")
     assert serious(page) == []
+
+
+def test_history_of_another_of_ones_tenants_is_searched_there(desk: Desk, operator: Open) -> None:
+    request = desk.ask("Send 69 EUR?", tenant="tenant2")
+    lee = operator()
+    page = opened_at_the_desk(lee, "lee", "Send 69 EUR?")
+    page.get_by_role("link", name="whole history of this request").click()
+    expect(page.locator(".book-records tbody tr")).to_have_count(1)
+
+    page.locator(".breadcrumbs a", has_text="Audit records").click()
+    expect(page.locator("#book-tenant")).to_have_value("tenant2")
+    page.select_option("#book-tenant", "tenant1")
+    page.fill("#book-request", request["requestId"])
+    page.click(".book-search[role=search] button")
+
+    expect(page.locator("#book-tenant")).to_have_value("tenant2")
+    expect(page.locator(".book-records tbody tr")).to_have_count(1)
+    expect(page.locator(".book-note")).to_be_visible()
+    lee.shoot("book-other-tenant")
+    assert serious(page) == []
+    kim = operator()
+    page = kim.sign_in("kim", page=f"/admin/hitl/auditrecord/request/?id={request['requestId']}")
+    expect(page.locator("#content")).to_contain_text("read by its members, in any role")
+    assert serious(page) == []
+    kim.shoot("book-refused")
