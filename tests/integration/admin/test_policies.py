@@ -286,7 +286,7 @@ def test_form_that_names_another_tenant_is_refused(path: str, form: dict[str, st
 
     assert f'value="{TENANT}"' in offered
     assert OTHER_TENANT not in offered
-    assert "Select a valid choice" in refused
+    assert "This tenant is not one of those that you may choose here." in refused
     assert not Policy.objects.exists()
     assert not RejectionReason.objects.exists()
 
