@@ -38,6 +38,7 @@ _RULE_FIELDS = (
     "escalate_to_role",
     "escalate_seconds",
     "reason_required",
+    "risk",
 )
 # What is sent to have explained which policy applies.
 _ASKED = ("tenant", "action", "request")
@@ -71,6 +72,9 @@ class PolicyForm(TenantForm):
                 "Escalating gives the request once to another role, for the further seconds."
             ),
             "reason_required": gettext_lazy("Here and over REST."),
+            "risk": gettext_lazy(
+                "Shown beside each request. From high risk on, each is decided on its own page."
+            ),
         }
 
     @property
@@ -108,13 +112,13 @@ class PolicyAdmin(ServiceAdmin):
     list_display = (
         "shown_pattern",
         "tenant_id",
-        "risk_label",
+        "risk",
         "approvers",
         "term",
         "rejection",
         "since",
     )
-    list_filter = ("tenant_id", "required_role")
+    list_filter = ("tenant_id", "risk", "required_role")
     add_fields = ("tenant_id", "pattern", *_RULE_FIELDS)
     fields = ("tenant_id", "pattern", "version", *_RULE_FIELDS, *_HISTORY_FIELDS)
     readonly_fields = ("tenant_id", "pattern", "version", *_HISTORY_FIELDS)
@@ -131,10 +135,6 @@ class PolicyAdmin(ServiceAdmin):
             "hitl/lookalike.html",
             {"text": sanitize.marked(obj.pattern), "spelling": [imitations] if imitations else []},
         )
-
-    @admin.display(description=gettext_lazy("risk"))
-    def risk_label(self, obj: Policy) -> str:
-        return str(getattr(rule_as_of(obj), "risk_label", ""))
 
     @admin.display(description=gettext_lazy("who must approve"))
     def approvers(self, obj: Policy) -> str:
@@ -204,15 +204,11 @@ class PolicyAdmin(ServiceAdmin):
             messages.error(request, str(errors.PolicyOutdated()))
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Leave out the columns that would say the same in each row."""
-        left_out = {"tenant_id"} if len(operator_at(request).tenants) < 2 else set()
-        if not hasattr(Rule, "risk_label"):
-            left_out.add("risk_label")
-        return [
-            column
-            for column in super().get_list_display(request)
-            if getattr(column, "__name__", column) not in left_out
-        ]
+        """Leave out the tenant if it is the same in each row."""
+        columns = super().get_list_display(request)
+        if len(operator_at(request).tenants) > 1:
+            return columns
+        return [each for each in columns if getattr(each, "__name__", each) != "tenant_id"]
 
     def audit_of(self, obj: Policy) -> str:
         """Return the page of the policy: it lists all versions, with who made each and when."""

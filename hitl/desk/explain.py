@@ -84,6 +84,8 @@ def asks(rule: Rule) -> list[str]:
             % {"count": rule.min_approvals},
             _("the requester may not approve") if rule.forbid_requester else "",
             _("a rejection needs a reason") if rule.reason_required else "",
+            rule.risk_label,
+            _("it is decided on its own page, never with others") if rule.is_decided_alone else "",
             _term(rule),
             _end(rule),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -15,12 +16,13 @@ from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
-from hitl.audit import compare_requests, decision_record
+from hitl.audit import compare_requests, decision_record, recorded_requests
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
 from hitl.desk import inbox as inboxes
 from hitl.desk import wording
-from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
+from hitl.desk.filters import Filter
+from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason, Vote
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
@@ -30,7 +32,8 @@ MAX_EARLIER = 10
 
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of `hitl/state.html`, and which buttons the operator gets."""
+    """Return the context of `hitl/state.html`, `hitl/in_force.html` and `hitl/decide_facts.html`,
+    and which buttons the operator gets."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
@@ -48,7 +51,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "decided_by": sanitize.marked(request.decided_by),
         "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
         "comment": sanitize.marked(request.comment, is_multiline=True) if request.comment else "",
-        "votes": [(sanitize.marked(vote.user_id), vote) for vote in votes],
+        "votes": _votes(request, votes),
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
         )
@@ -57,6 +60,9 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         else "",
         "has_voted": has_voted,
         "rule": rule,
+        "rule_words": wording.rule_in_force(request),
+        "action": wording.action(request.action_type),
+        "tenant": sanitize.marked(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
         "warning": _warning(request, entry),
@@ -65,6 +71,21 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
+
+
+def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote, Any]]:
+    """Return who voted, the vote, and what they said with it."""
+    comments = recorded_requests.vote_comments(request) if votes else {}
+    return [
+        (
+            sanitize.marked(vote.user_id),
+            vote,
+            sanitize.marked(comments[vote.person], is_multiline=True)
+            if vote.person in comments
+            else "",
+        )
+        for vote in votes
+    ]
 
 
 def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
@@ -91,15 +112,18 @@ def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
     return ""
 
 
-def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of the request's page, `hitl/request.html`."""
+def page_context(
+    request: ApprovalRequest, operator: Operator, chosen: Filter | None = None
+) -> dict[str, Any]:
+    """Return the context of the request's page, `hitl/request.html`: one of those that the filter
+    lists."""
     context = request.context
-    before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
+    chosen = chosen or Filter()
+    before, after = inboxes.neighbours(operator, request, chosen)
     return {
         **state_context(request, operator),
         "now": f"{clocks.now().timestamp():.3f}",
         "headline": wording.headline(request),
-        "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
         "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
@@ -111,7 +135,6 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "request_digest": request_digest(request, context_digest=digest(context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
-        "rule_words": wording.rule(rule_of(request)),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
         "differences": [
             sanitize.marked(str(difference))
@@ -120,20 +143,18 @@ def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]
         "earlier": _earlier(request),
         "previous": before,
         "next": after,
+        "inbox_query": chosen.link_query,
+        "view_query": chosen.view_query,
         "timeline_url": _timeline_url(request),
     }
 
 
-def next_to_decide(operator: Operator, pk: int) -> int | None:
-    """Return the key of the most urgent other request that the operator may decide, or None."""
-    for request in inboxes.read(operator).for_me():
-        actor = operator_actor(
-            operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
-        )
-        refusals = (why_not_approve(actor, request), why_not_reject(actor, request))
-        if request.pk != pk and None in refusals:
-            return request.pk
-    return None
+def next_to_decide(operator: Operator, pk: int, chosen: Filter | None = None) -> int | None:
+    """Return the key of the first other request that the filter lists and that is the operator's
+    to decide, or None."""
+    of_mine = replace(chosen or Filter(), is_mine=True)
+    keys = (abs(place[-1]) for place in inboxes.in_order(operator, of_mine, clocks.now()))
+    return next((key for key in keys if key != pk), None)
 
 
 def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:

@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hitl", "0014_renewed_deployment"),
+        ("hitl", "0016_inbox_views"),
     ]
 
     # Choices are known to Django alone: no table is touched.

@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
-from hitl.states import OnTimeout
+from hitl.states import DECIDED_ALONE, OnTimeout, Risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +31,20 @@ class Rule:
     escalate_to_role: str = ""
     escalate_seconds: int | None = None
     reason_required: bool = False
+    # One of `Risk`; empty: none.
+    risk: str = ""
     # The policy and its version in words; empty without a policy.
     version: str = ""
+
+    @property
+    def is_decided_alone(self) -> bool:
+        """Say whether such a request is decided on its own page, and never with others."""
+        return self.risk in DECIDED_ALONE
+
+    @property
+    def risk_label(self) -> str:
+        """Return the risk in words, or an empty text."""
+        return str(Risk(self.risk).label) if self.risk in Risk.values else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +88,7 @@ def rule_as_of(policy: Policy | None) -> Rule:
         escalate_to_role=policy.escalate_to_role,
         escalate_seconds=policy.escalate_seconds,
         reason_required=policy.reason_required,
+        risk=policy.risk,
         version=str(policy),
     )
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -221,6 +221,15 @@ class Operator:
         """Wait until the request has been visible for long enough to be decided."""
         self.page.wait_for_selector("#request #help:not([hidden])")
         self.page.wait_for_timeout(900)
+
+
+def wait_until(page: Page, is_done: Callable[[], Any]) -> None:
+    """Wait until `is_done` returns something true: the pages' policy allows no script to wait."""
+    for _ in range(300):
+        if is_done():
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("it has not come to that within a minute")
 
 
 def launched(playwright: Any, executable: str) -> Browser:

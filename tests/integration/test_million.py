@@ -25,7 +25,7 @@ from hitl.audit import breaks, diagnose, export_file, record, search, verify
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.delivery import outbox, resync, withholding
-from hitl.desk import snapshot
+from hitl.desk import board, snapshot
 from hitl.errors import ChainBroken
 from hitl.models import ApprovalRequest, OutboxEntry
 from streaming import retention, timeline
@@ -251,7 +251,8 @@ def _timeline() -> None:
 
 
 WORK: dict[str, Callable[[], object]] = {
-    "the inbox, read again": lambda: snapshot.of_inbox(_inbox(OPERATORS["many"])),
+    "the board, at first": lambda: board.read(BIG, None, timezone.now()),
+    "the board, read again": lambda: board.read(BIG, {}, timezone.now()),
     "one request, read again": lambda: snapshot.of_request(
         _inbox([]), ApprovalRequest.objects.filter(tenant_id=BIG).latest("id").pk
     ),
