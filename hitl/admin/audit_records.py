@@ -43,25 +43,8 @@ _SEARCH_FIELDS = ("from", "to", "actor", "event", "action", "request")
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
-    fields = (
-        "tenant_id",
-        "sequence",
-        "event",
-        "action_type",
-        "request_id",
-        "session_id",
-        "actor",
-        "actor_kind",
-        "channel",
-        "at",
-        "source_address",
-        "user_agent",
-        "context_digest",
-        "details",
-        "form",
-        "previous_hash",
-        "hash",
-    )
+    fields = ("sequence",)
+    change_form_template = "hitl/book/record.html"
 
     def visible_tenants(self, operator: Operator) -> list[str]:
         return access.readable_chains(operator)
@@ -147,6 +130,23 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             if page.next_before
             else "",
         }
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one record: what it says, and what vouches for it."""
+        obj = self.get_object(request, object_id)
+        context = {} if obj is None else _record_context(obj)
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
+        )
+
+    def audit_of(self, obj: AuditRecord) -> str:
+        return reverse("admin:hitl_auditrecord_change", args=[obj.pk])
 
     def request_view(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
         """Show one request with its votes, its signal and its audit records."""
@@ -287,4 +287,19 @@ def _row_context(record: AuditRecord) -> dict[str, Any]:
             (name, sanitize.marked(text if isinstance(text, str) else json.dumps(text)))
             for name, text in details.items()
         ],
+    }
+
+
+def _record_context(record: AuditRecord) -> dict[str, Any]:
+    """Return what the page of one record shows, its texts marked."""
+    row = _row_context(record)
+    search_link = {"tenant": record.tenant_id}
+    return {
+        "title": _("Audit record %(number)d") % {"number": record.sequence},
+        "row": row,
+        "at": dates.shown(record.at, is_exact=True),
+        "tenant": sanitize.marked(record.tenant_id or _("The deployment's own")),
+        "session_id": sanitize.marked(record.session_id) if record.session_id else "",
+        "chain": urlencode(search_link),
+        "of_actor": urlencode({**search_link, "actor": record.actor}),
     }
