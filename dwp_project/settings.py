@@ -74,7 +74,7 @@ INSTALLED_APPS = [
     "dwp_project.gateway",
     "hitl",
     "streaming",
-    "django.contrib.admin",
+    "hitl.apps.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

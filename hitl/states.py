@@ -107,6 +107,9 @@ class AuditEvent(models.TextChoices):
     CHECKPOINTS_REWRITTEN = "checkpoints:rewritten", _("lost checkpoint file written again")
     BREAK_ACKNOWLEDGED = "audit:break_acknowledged", _("break of the audit chain acknowledged")
     BASELINE = "audit:baseline", _("state of the tables written down")
+    TENANT_ADDED = "tenant:added", _("tenant added")
+    TENANT_CHANGED = "tenant:changed", _("tenant changed")
+    TENANT_REMOVED = "tenant:removed", _("tenant removed")
     DEPLOYMENT_RENEWED = "deployment:renewed", _("restored or copied database put to use")
 
 

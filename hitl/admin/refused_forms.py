@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 from dwp_project.gateway import envelope
 from dwp_project.gateway.errors import Forbidden
 from dwp_project.gateway.views import PAGES
+from hitl.desk.filters import Filter
 
 _MODEL = "hitl_approvalrequest"
 _DECISIONS = (f"{_MODEL}_decide", f"{_MODEL}_many")
@@ -75,7 +76,11 @@ def _way_back(request: HttpRequest) -> list[tuple[str, str]]:
         page = reverse(
             f"admin:{_MODEL}_change", kwargs={"object_id": request.resolver_match.kwargs["pk"]}
         )
-        return [(page, _("Back to the request")), inbox]
+        chosen = Filter.from_view(request.GET.get("view", ""))
+        return [
+            (f"{page}{chosen.view_query}", _("Back to the request")),
+            (f"{inbox[0]}{chosen.link_query}", inbox[1]),
+        ]
     if name == f"{_MODEL}_many":
         query = request.GET.urlencode()
         return [(f"{inbox[0]}?{query}" if query else inbox[0], inbox[1])]

@@ -16,7 +16,7 @@ from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
-from hitl.admin.base import ReadOnlyAdmin
+from hitl.admin.base import ReadOnlyAdmin, audit_of_request
 from hitl.approvals import permissions
 from hitl.desk import (
     decisions,
@@ -81,6 +81,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             path("<int:pk>/decide/", wrap(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
         ]
+
+    def audit_of(self, obj: ApprovalRequest) -> str:
+        return audit_of_request(obj.request_id)
 
     # --- the inbox ---------------------------------------------------------------------
 

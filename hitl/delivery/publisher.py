@@ -229,7 +229,7 @@ def _without_unvouched(
             is_final = not outbox.is_by_unknown_key(entry)
             results[entry.pk] = outbox.AttemptResult(
                 DeliveryOutcome.REFUSED if is_final else DeliveryOutcome.PENDING,
-                error="the audit does not have this decision",
+                error=outbox.NOT_VOUCHED_FOR,
             )
             metrics.unvouched_signals.inc()
             logger.error(

@@ -19,10 +19,10 @@ from dwp_project.gateway.models import role_in
 from hitl import errors, services
 from hitl.actors import Actor, operator_actor
 from hitl.delivery import outbox
-from hitl.desk import wording
+from hitl.desk import aftermath, wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
-from hitl.states import DeliveryOutcome, Origin, Status
+from hitl.states import DeliveryOutcome, Status
 from hitl.text import sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
@@ -154,10 +154,12 @@ def decide(
     values = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.") % values
     level = messages.SUCCESS
-    if decided.status == Status.APPROVED and decided.origin == Origin.REDIS:
-        entry = outbox.entry_of(decided.request_id)
-        text = f"{text} {wording.withheld_after(entry)}".strip() if entry else text
-        if entry and entry.outcome == DeliveryOutcome.WITHHELD:
+    entry = outbox.entry_of(decided.request_id)
+    after = aftermath.of(decided, entry)
+    if entry is not None and after is not None and after.is_bad:
+        text = f"{text} {after}"
+        # What is held back for a while needs nobody.
+        if entry.outcome != DeliveryOutcome.PENDING:
             level = messages.WARNING
     return DecisionResult(decided, level, text, ResultKind.DECIDED)
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -19,16 +18,13 @@ from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import compare_requests, decision_record, recorded_requests
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
+from hitl.desk import aftermath, earlier, wording
 from hitl.desk import inbox as inboxes
-from hitl.desk import wording
 from hitl.desk.filters import Filter
 from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason, Vote
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
-
-# Chosen: fits beside the request without scrolling.
-MAX_EARLIER = 10
 
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
@@ -44,6 +40,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
     refusal = why_not_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
+    is_recorded = not decision_record.unrecorded([request])
     return {
         "request": request,
         "is_pending": is_pending,
@@ -65,8 +62,10 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "tenant": sanitize.marked(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
-        "warning": _warning(request, entry),
-        "withheld": _withheld(request, entry),
+        "warning": _warning(entry, is_recorded=is_recorded),
+        "withheld": _withheld(request),
+        # What nobody decided is told to nobody: the warning says it.
+        "aftermath": aftermath.of(request, entry) if is_recorded else None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
@@ -88,18 +87,16 @@ def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote,
     ]
 
 
-def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
-    """Return that another agent could take an approval for its own, before or after it is given;
-    an empty text where none could."""
-    if entry is not None:
-        return wording.withheld_after(entry)
+def _withheld(request: ApprovalRequest) -> str:
+    """Return that another agent could take an approval for its own that is given now; an empty text
+    where none could."""
     until = withholding.expected([request], clocks.now()).get(request.pk)
     return wording.withheld_before(request, until) if until else ""
 
 
-def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
+def _warning(entry: OutboxEntry | None, *, is_recorded: bool) -> str:
     """Return a warning of a decision that nobody made, or an empty text."""
-    if decision_record.unrecorded([request]):
+    if not is_recorded:
         return _(
             "The audit does not have this decision: somebody changed the database. No agent is "
             "told of it."
@@ -140,7 +137,7 @@ def page_context(
             sanitize.marked(str(difference))
             for difference in compare_requests.compare_request(request)
         ],
-        "earlier": _earlier(request),
+        "earlier": earlier.lists(request),
         "previous": before,
         "next": after,
         "inbox_query": chosen.link_query,
@@ -168,35 +165,6 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
     ]
     marked: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
     return [*marked, (_("Came by"), request.get_origin_display())]
-
-
-def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
-    """Return the newest decided, expired or cancelled requests of the same action and tenant."""
-    same = ApprovalRequest.objects.filter(
-        tenant_id=request.tenant_id, action_type=request.action_type
-    )
-    # Read the newest keys of each status first, because an index alone has them. For whole rows,
-    # or for every status but pending, a planner may scan every younger row.
-    newest = [
-        pk
-        for status in Status
-        if status is not Status.PENDING
-        for pk in _newest_keys(same.filter(status=status).exclude(pk=request.pk))
-    ]
-    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MAX_EARLIER])
-    return [
-        {
-            "request": row,
-            "headline": wording.headline(row),
-            "decided_by": sanitize.marked(row.decided_by),
-            "reason": sanitize.marked(row.reason) if row.reason else "",
-        }
-        for _pk, row in sorted(ended.items(), reverse=True)
-    ]
-
-
-def _newest_keys(requests: QuerySet[ApprovalRequest]) -> list[int]:
-    return list(requests.order_by("-id").values_list("pk", flat=True)[:MAX_EARLIER])
 
 
 def _timeline_url(request: ApprovalRequest) -> str:

@@ -19,10 +19,10 @@ from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
 from hitl.approvals.shortages import Shortage
 from hitl.delivery import withholding
-from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.models import ApprovalRequest
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
-from hitl.states import DeliveryOutcome, OnTimeout, Status
+from hitl.states import OnTimeout, Status
 from hitl.text import json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
@@ -277,22 +277,6 @@ def withheld_before(request: ApprovalRequest, until: datetime) -> str:
             "have it ask again."
         )
     return f"{first} {then}" % {"time": _clock_time(until)}
-
-
-def withheld_after(entry: OutboxEntry) -> str:
-    """Return that the agent is told of its approval later or not at all; empty if it is neither."""
-    if entry.reported_outcome != DeliveryOutcome.WITHHELD:
-        return ""
-    if entry.outcome == DeliveryOutcome.WITHHELD or entry.withheld_until is None:
-        return _(
-            "The agent is not told: another agent of its session may have taken this approval for "
-            "its own. Have it ask again."
-        )
-    text = _(
-        "The agent is told only at %(time)s: until then another agent of its session may take this "
-        "approval for its own."
-    )
-    return text % {"time": _clock_time(entry.withheld_until)}
 
 
 def _clock_time(moment: datetime) -> str:

@@ -10,6 +10,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
 from hitl.states import DECIDED_ALONE, OnTimeout, Risk
@@ -121,7 +123,7 @@ def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
 def _match_at(policies: Sequence[Policy], place: int, action_type: str) -> PolicyMatch:
     policy, first = policies[place], policies[0]
     if len(policies) == 1:
-        why = "no other pattern matches"
+        why = _("no other pattern matches")
     elif place == 0:
         why = _comparison(policies[1], first, action_type)[1]
     else:
@@ -132,27 +134,32 @@ def _match_at(policies: Sequence[Policy], place: int, action_type: str) -> Polic
 
 def _comparison(loser: Policy, winner: Policy, action_type: str) -> tuple[str, str]:
     """Return why the loser does not apply, and why the winner does."""
+    names = {"loser": loser.pattern, "winner": winner.pattern}
     lost, won = patterns.literals(loser.pattern), patterns.literals(winner.pattern)
     if lost != won:
+        counts = {**names, "lost": lost, "won": won}
         return (
-            f"{lost} literal characters, {winner.pattern} has {won}",
-            f"most literal characters: {won}",
+            _("%(lost)d literal characters, %(winner)s has %(won)d") % counts,
+            _("most literal characters: %(won)d") % counts,
         )
     written = [
         patterns.matches_as_written(policy.pattern, action_type) for policy in (loser, winner)
     ]
     if written == [False, True]:
         return (
-            f"as many literal characters as {winner.pattern}, which matches as written",
-            f"as many literal characters as {loser.pattern}, and matches as written",
+            _("as many literal characters as %(winner)s, which matches as written") % names,
+            _("as many literal characters as %(loser)s, and matches as written") % names,
         )
     lost, won = patterns.stars(loser.pattern), patterns.stars(winner.pattern)
     if lost != won:
+        counts = {**names, "lost": lost, "won": won}
         return (
-            f"as many literal characters as {winner.pattern}, and more *: {lost}, not {won}",
-            f"as many literal characters as {loser.pattern}, and fewer *: {won}, not {lost}",
+            _("as many literal characters as %(winner)s, and more *: %(lost)d, not %(won)d")
+            % counts,
+            _("as many literal characters as %(loser)s, and fewer *: %(won)d, not %(lost)d")
+            % counts,
         )
     return (
-        f"as many literal characters and * as {winner.pattern}, which sorts before it",
-        f"as many literal characters and * as {loser.pattern}, and sorts before it",
+        _("as many literal characters and * as %(winner)s, which sorts before it") % names,
+        _("as many literal characters and * as %(loser)s, and sorts before it") % names,
     )

@@ -1,4 +1,4 @@
-"""Dates and times as people type them, in the deployment's time zone."""
+"""Dates and times as people type and read them, in the deployment's time zone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import re
 from datetime import datetime, time
 
 from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
 
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
@@ -29,3 +31,12 @@ def parse(text: str, *, is_end: bool = False) -> datetime | None:
     if not 1970 <= moment.year <= 9000:
         raise ValueError(text)
     return moment
+
+
+def shown(moment: datetime | None, *, is_exact: bool = False) -> str:
+    """Return a time as HTML, to the second or, if `is_exact`, to the microsecond with its zone."""
+    if moment is None:
+        return "–"
+    local = timezone.localtime(moment)
+    text = date_format(local, "Y-m-d H:i:s.u e" if is_exact else "Y-m-d H:i:s")
+    return format_html('<time datetime="{}">{}</time>', local.isoformat(), text)

@@ -233,7 +233,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     page.click("button.reject")
     expect(page.locator("h1")).to_have_text("Pay 108 EUR?")
     expect(page.locator(TYPED)).to_have_value("")
-    assert page.evaluate("sessionStorage.length") == 0
+    page.wait_for_function("sessionStorage.length === 0")
     page.goto(address)
     expect(page.locator(".state-reason")).to_have_text("The invoice is not ours")
     expect(page.locator("#typed-before")).to_be_hidden()
@@ -260,7 +260,7 @@ def test_what_is_typed_survives_a_reload_and_is_forgotten_with_the_sign_out(
     page.click("#logout-form button")
 
     expect(page.locator("#logout-form")).to_have_count(0)
-    assert page.evaluate("sessionStorage.length") == 0
+    page.wait_for_function("sessionStorage.length === 0")
 
 
 def test_what_one_person_typed_is_not_shown_to_the_next(desk: Desk, operator: Open) -> None:
@@ -294,7 +294,7 @@ def test_what_was_typed_for_a_request_that_somebody_else_decided_can_be_copied(
     expect(page.locator(".state-approved")).to_contain_text("park")
     expect(page.locator("#typed-before")).to_have_text("You had typed: A long and careful reason")
     kim.shoot("request-lost-race-typed")
-    assert page.evaluate("sessionStorage.length") == 0
+    page.wait_for_function("sessionStorage.length === 0")
 
 
 def test_reload_for_new_buttons_waits_for_who_types_and_loses_nothing(
@@ -376,7 +376,7 @@ def test_many_are_counted_read_first_and_reported_by_kind(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations + serious(page) == []
     assert [desk.status(request) for request in decided] == ["approved", "approved"]
-    assert page.evaluate("sessionStorage.length") == 0
+    page.wait_for_function("sessionStorage.length === 0")
     page.locator(".result-voted a").click()
     expect(page.locator(".vote-comment")).to_have_text("as agreed")
 

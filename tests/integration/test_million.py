@@ -32,7 +32,15 @@ from streaming import retention, timeline
 from streaming.models import Session
 from tests import factories, million, plans
 from tests.integration.calls import Api, browser
-from tests.million import BIG, FORMER_USER, FREQUENT_ACTION, OTHERS, REQUESTS, SMALL
+from tests.million import (
+    BIG,
+    FORMER_USER,
+    FREQUENT_ACTION,
+    OTHERS,
+    REQUESTS,
+    SAME_ARGUMENTS,
+    SMALL,
+)
 from tests.people import Person
 
 pytestmark = [
@@ -90,6 +98,7 @@ def pages(tenant: str) -> dict[str, str]:
     waiting = newest.filter(status="pending").latest("id")
     frequent = newest.filter(status="pending").order_by("expires_at")[0]
     ended = newest.exclude(status="pending").latest("id")
+    same = newest.filter(context_digest=SAME_ARGUMENTS).order_by("-id").first() or ended
     archive = {
         "all": "",
         **{state: f"status__exact={state}" for state in ("pending", "rejected", "expired")},
@@ -135,6 +144,7 @@ def pages(tenant: str) -> dict[str, str]:
         "index": "/admin/",
         "page of one that waits": f"{ARCHIVE}{waiting.pk}/change/",
         "page of a frequent action": f"{ARCHIVE}{frequent.pk}/change/",
+        "page of the same arguments": f"{ARCHIVE}{same.pk}/change/",
         "page of one that has ended": f"{ARCHIVE}{ended.pk}/change/",
         **{f"archive: {name}": f"{ARCHIVE}?{query}" for name, query in archive.items()},
         **{f"book: {name}": f"{AUDIT}?tenant={tenant}&{query}" for name, query in book.items()},

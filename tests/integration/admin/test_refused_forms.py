@@ -50,6 +50,15 @@ def test_refused_decision_says_so_and_leads_back_to_the_request(client: Client) 
     assert ApprovalRequest.objects.get().status == "pending"
 
 
+def test_way_back_to_a_request_keeps_the_filter_that_led_there(client: Client) -> None:
+    page = refused(client, f"{LIST}7/decide/?view=tenant%3Dtenant1&x=%22")
+
+    assert links(page) == [
+        f"{LIST}7/change/?view=tenant%3Dtenant1",
+        f"{INBOX}?tenant=tenant1",
+    ]
+
+
 def test_refused_decision_is_in_the_readers_language(client: Client) -> None:
     page = refused(client, f"{LIST}1/decide/", language="ko")
 

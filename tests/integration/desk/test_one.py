@@ -25,22 +25,6 @@ KIM = Operator("kim", False, {"tenant1": "approver"})
 VIEWER = Operator("vera", False, {"tenant1": "viewer"})
 
 
-def test_earlier_requests_are_the_newest_ended_of_the_same_action_and_tenant() -> None:
-    now = timezone.now()
-    ended = [factories.opened() for _ in range(one.MAX_EARLIER + 1)]
-    for earlier in ended:
-        services.reject(earlier.request_id, factories.actor(), reason="no")
-    foreign = factories.opened(by=OUTSIDER)
-    services.cancel(foreign.request_id, factories.actor(OUTSIDER))
-    ApprovalRequest.objects.filter(pk=ended[-1].pk).update(action_type="other_action")
-    factories.opened(now=now)
-    request = factories.opened(now=now)
-
-    rows = one.page_context(request, KIM)["earlier"]
-
-    assert [row["request"].pk for row in rows] == [row.pk for row in reversed(ended[:-1])]
-
-
 def test_page_says_the_time_by_the_databases_clock() -> None:
     request = factories.opened()
 

@@ -43,7 +43,7 @@ def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
         "  2 people must approve, 1 rejects\n"
         "  the requester may not approve\n"
         "  a rejection needs a reason\n"
-        "  its risk is critical\n"
+        "  critical risk\n"
         "  it is decided on its own page, never with others\n"
         "  it waits 600 s, or as long as the asker says if that is less\n"
         "  then admin decides, for 60 s more, then it expires\n"

@@ -45,6 +45,7 @@ function showState(html, isPending) {
   const before = state.querySelector("[data-status]");
   const after = fresh.querySelector("[data-status]");
   if (before.dataset.status !== after.dataset.status || isPending) state.replaceChildren(...fresh.children);
+  else tellAftermath(fresh.querySelector(".aftermath"));
   // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
   if (expires.textContent !== after.dataset.expiresAt) {
@@ -66,6 +67,18 @@ function said(element) {
   const copy = element.cloneNode(true);
   for (const time of copy.querySelectorAll("time")) time.textContent = time.dateTime;
   return copy.textContent;
+}
+
+// Only this changes once it is decided. The element stays: a screen reader says what is new in it.
+function tellAftermath(after) {
+  const before = state.querySelector(".aftermath");
+  if (!before || !after) {
+    before?.remove();
+    if (after) state.append(after);
+  } else if (said(before) !== said(after)) {
+    before.className = after.className;
+    before.replaceChildren(...after.childNodes);
+  }
 }
 
 // Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
