@@ -3,7 +3,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("hitl", "0016_inbox_views"),
+        ("hitl", "0017_what_became_of_it"),
     ]
 
     # Choices are known to Django alone: no table is touched.
