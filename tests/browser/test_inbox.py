@@ -129,6 +129,50 @@ def test_row_that_changes_waits_until_the_pointer_has_gone_on(desk: Desk, operat
     assert len(ticked(page)) == 2
 
 
+def test_row_that_grows_waits_while_that_would_move_what_is_pointed_at(
+    desk: Desk, operator: Open
+) -> None:
+    rule = {
+        "timeout_seconds": 10,
+        "on_timeout": "escalate",
+        "escalate_to_role": "approver",
+        "escalate_seconds": 600,
+    }
+    desk.manage(_POLICY, ["raise_*", rule])
+    kim = operator(viewport={"width": 360, "height": 740})
+    desk.ask("Raise all of their salaries now?", action="raise_salaries")
+    desk.ask("Pay 1 EUR?", seconds=900)
+    page = kim.sign_in("kim")
+    grows, below = kim.row("Raise all"), kim.row("Pay 1 EUR?")
+    below.hover()
+    before = boxes(page)
+
+    expect(grows.locator(".row-note")).to_have_text("changed")
+    assert boxes(page) == before
+    page.mouse.move(0, 0)
+    expect(grows.locator(".escalated")).to_be_visible()
+    expect(grows.locator(".row-note")).to_have_count(0)
+    assert boxes(page) != before
+
+
+def test_row_with_the_focus_keeps_it_when_it_changes(desk: Desk, operator: Open) -> None:
+    desk.manage(_POLICY, ["join_*", {"min_approvals": 3}])
+    request = desk.ask("Join?", action="join_it")
+    desk.ask("Pay 1 EUR?", seconds=900)
+    kim = operator()
+    page = kim.sign_in("kim")
+    page.keyboard.press("j")
+    expect(kim.row("Join?").locator(".open")).to_be_focused()
+
+    desk.decide(request, "approve", "lee")
+
+    expect(kim.row("Join?").locator(".row-note")).to_have_text("changed")
+    expect(kim.row("Join?").locator(".open")).to_be_focused()
+    page.keyboard.press("j")
+    expect(kim.row("Pay 1 EUR?").locator(".open")).to_be_focused()
+    expect(kim.row("Join?").locator(".votes")).to_have_text("1 of 3 approvals")
+
+
 def test_list_that_is_scrolled_stays_where_it_is_read(desk: Desk, operator: Open) -> None:
     for number in range(60):
         desk.ask(f"Pay {number:02} EUR?", seconds=600 + number)
