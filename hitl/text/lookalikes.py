@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from hitl.text.sanitize import without_invisible
+from hitl.text.invisible import without_invisible
 
 # On a letter that has a dot already, the combining dot above cannot be seen. `İ` folds to it.
 _DOT_ABOVE = re.compile("(?<=[ijıȷіј])\u0307")

@@ -12,28 +12,8 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from dwp_project.jsontext import indented
+from hitl.text.invisible import INVISIBLE
 
-# `str.isprintable` calls these printable, but they are invisible: the rest of Unicode's
-# Default_Ignorable_Code_Point, and what is blank by its name: the Braille pattern without dots,
-# Egyptian blanks, the Khitan filler and the null notehead.
-_INVISIBLE = frozenset(
-    chr(code)
-    for first, last in (
-        (0x034F, 0x034F),
-        (0x115F, 0x1160),
-        (0x17B4, 0x17B5),
-        (0x180B, 0x180F),
-        (0x2800, 0x2800),
-        (0x3164, 0x3164),
-        (0xFE00, 0xFE0F),
-        (0xFFA0, 0xFFA0),
-        (0x13441, 0x13442),
-        (0x16FE4, 0x16FE4),
-        (0x1D159, 0x1D159),
-        (0xE0100, 0xE01EF),
-    )
-    for code in range(first, last + 1)
-)
 # Chosen: as many in a row are ordinary text; more of them may push something out of sight.
 _MAX_SPACES = 2
 _MAX_LINE_BREAKS = 3
@@ -42,11 +22,6 @@ _MAX_LINE_BREAKS = 3
 def plain(text: str) -> str:
     """Return `text` in one line, with a mark such as ⟨U+202E⟩ for each invisible character."""
     return "".join(piece for _marks, piece in _pieces(text))
-
-
-def without_invisible(text: str) -> str:
-    """Return `text` without its invisible characters."""
-    return "".join(c for c in text if c.isprintable() and c not in _INVISIBLE)
 
 
 def marked(text: str, *, is_multiline: bool = False) -> SafeString:
@@ -90,7 +65,7 @@ def _pieces(text: str, *, is_multiline: bool = False) -> Iterator[tuple[bool, st
             if count > _MAX_LINE_BREAKS:
                 yield True, _("⟨%(count)d line breaks⟩") % {"count": count}
             yield False, "\n" * min(count, _MAX_LINE_BREAKS)
-        elif character.isprintable() and character not in _INVISIBLE:
+        elif character.isprintable() and character not in INVISIBLE:
             yield False, character * count
         else:
             times = f" ×{count}" if count > 1 else ""
