@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import CharField, Model, QuerySet, TextField
+from django.db.models import CharField, DateTimeField, Model, QuerySet, TextField
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.models import validate_tenant_id
 from dwp_project.gateway.operators import Operator, operator_at
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]  # generic in its stubs only
@@ -31,21 +31,29 @@ else:
 Tenants = Sequence[str] | None
 
 
-def _text_field(model: type[Model], name: Any) -> CharField[Any, Any] | TextField[Any, Any] | None:
-    """Return the text column of this name, or None for anything else, such as a choice."""
+def _field(model: type[Model], name: Any) -> Any:
+    """Return the column of this name, or None for what is none."""
     try:
-        field = model._meta.get_field(name)
+        return model._meta.get_field(name)
     except FieldDoesNotExist:
         return None
+
+
+def _text_field(model: type[Model], name: Any) -> CharField[Any, Any] | TextField[Any, Any] | None:
+    """Return the text column of this name, or None for anything else, such as a choice."""
+    field = _field(model, name)
     if not isinstance(field, CharField | TextField) or field.choices:
         return None
     return field
 
 
 def _marked(model: type[Model], name: Any, *, prefix: str = "") -> Any:
-    """Return what shows a text column of `model` marked, and the name of any other."""
-    field = _text_field(model, name)
-    return name if field is None else _marked_column(field, prefix + field.name)
+    """Return what shows a text column of `model` marked, or a time in the zone of who reads it; the
+    name of any other column."""
+    if text_field := _text_field(model, name):
+        return _marked_column(text_field, prefix + text_field.name)
+    field = _field(model, name)
+    return _time_column(field, prefix + name) if isinstance(field, DateTimeField) else name
 
 
 @cache
@@ -60,6 +68,17 @@ def _marked_column(
 
     marked.__name__ = name  # the admin names the cell's class by it
     return marked
+
+
+@cache
+def _time_column(field: DateTimeField[Any, Any], name: str) -> Callable[[Any], str]:
+    @admin.display(description=field.verbose_name, ordering=field.name)
+    def shown(obj: Any) -> str:
+        moment = getattr(obj, field.name)
+        return dates.html(moment) if moment else "-"
+
+    shown.__name__ = name
+    return shown
 
 
 class MarkedValuesFilter(admin.AllValuesFieldListFilter):

@@ -10,8 +10,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -24,7 +22,7 @@ from hitl.desk import decisions, wording
 from hitl.models import Policy
 from hitl.policies import changes
 from hitl.policies.rules import Rule, rule_as_of
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 _RULE_FIELDS = (
     "min_approvals",
@@ -145,7 +143,7 @@ class PolicyAdmin(ServiceAdmin):
                 (
                     reverse("admin:hitl_policy_change", args=[version.pk]),
                     version.version,
-                    date_format(timezone.localtime(version.created_at), "DATETIME_FORMAT"),
+                    dates.html(version.created_at),
                     sanitize.marked(version.created_by),
                     " · " + _("retired") if version.is_retired else "",
                 )

@@ -8,8 +8,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -22,7 +21,7 @@ from hitl.desk import wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Origin, Status
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
 # Chosen: a longer reason is cut. The field of hitl/reasons.html has the same limit.
@@ -102,16 +101,17 @@ def decide(
             approval_request.request_id, operator_actor_at(request, approval_request.tenant_id)
         )
     except errors.AlreadyDecided as already:
+        decided_at = already.request.decided_at
         values: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": sanitize.plain(already.request.decided_by),
-            "when": date_format(timezone.localtime(already.request.decided_at), "H:i:s"),
+            "when": dates.html(decided_at, form="H:i:s") if decided_at else "",
         }
         text = _(
             "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
         )
-        return DecisionResult(already.request, messages.WARNING, text % values)
+        return DecisionResult(already.request, messages.WARNING, sanitize.filled(text, **values))
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
         return DecisionResult(
@@ -132,7 +132,8 @@ def decide(
     level = messages.SUCCESS
     if decided.status == Status.APPROVED and decided.origin == Origin.REDIS:
         entry = outbox.entry_of(decided.request_id)
-        text = f"{text} {wording.withheld_after(entry)}".strip() if entry else text
+        withheld = wording.withheld_after(entry) if entry else ""
+        text = format_html("{} {}", text, withheld) if withheld else text
         if entry and entry.outcome == DeliveryOutcome.WITHHELD:
             level = messages.WARNING
     return DecisionResult(decided, level, text, is_done=True)

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -22,7 +20,7 @@ from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
 from hitl.states import DeliveryOutcome, OnTimeout
-from hitl.text import json_html, lookalikes, redact, sanitize
+from hitl.text import dates, json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
 # or value, characters of a headline, parameters of a row, and those of them that are not folded.
@@ -206,7 +204,7 @@ def withheld_before(request: ApprovalRequest, until: datetime) -> str:
             "So if you approve, the agent is told only then. To let it go on sooner, reject and "
             "have it ask again."
         )
-    return f"{first} {then}" % {"time": _clock_time(until)}
+    return sanitize.filled(f"{first} {then}", time=dates.html(until, form="H:i:s"))
 
 
 def withheld_after(entry: OutboxEntry) -> str:
@@ -222,11 +220,7 @@ def withheld_after(entry: OutboxEntry) -> str:
         "The agent is told only at %(time)s: until then another agent of its session may take this "
         "approval for its own."
     )
-    return text % {"time": _clock_time(entry.withheld_until)}
-
-
-def _clock_time(moment: datetime) -> str:
-    return date_format(timezone.localtime(moment), "H:i:s")
+    return sanitize.filled(text, time=dates.html(entry.withheld_until, form="H:i:s"))
 
 
 def duration(seconds: int) -> str:

@@ -33,8 +33,8 @@ function update(snapshot) {
   if (before.dataset.status !== after.dataset.status || snapshot.isPending) state.replaceChildren(...fresh.children);
   // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
-  if (expires.textContent !== after.dataset.expiresAt) {
-    expires.removeAttribute("datetime");
+  if (expires.dateTime !== after.dataset.expiresTime) {
+    expires.dateTime = after.dataset.expiresTime;
     expires.textContent = after.dataset.expiresAt;
   }
   if (snapshot.isPending) allow(snapshot);
