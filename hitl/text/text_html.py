@@ -33,8 +33,9 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 _CHANGED = ("ins", "del")
 
 
-def html(text: str, name: str = "") -> SafeString:
-    """Return a text, the value of the member `name`, as HTML."""
+def html(text: str, name: str = "", *, may_format: bool = True) -> SafeString:
+    """Return a text, the value of the member `name`, as HTML; formatted as well, if it looks like
+    Markdown and `may_format`."""
     if not text:
         return format_html('<em class="quiet">{}</em>', _("empty text"))
     if moment := kinds.moment_in(text):
@@ -45,7 +46,7 @@ def html(text: str, name: str = "") -> SafeString:
     if kind is TextKind.DIFF:
         return _diff(text)
     shown = _code(text) if kind is TextKind.CODE else _prose(text)
-    if not kinds.is_markdown(text, kind):
+    if not may_format or not kinds.is_markdown(text, kind):
         return shown
     return format_html(
         '{}<details class="fold formatted"><summary>{}</summary>{}</details>',

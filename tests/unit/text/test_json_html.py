@@ -185,3 +185,12 @@ def test_every_name_and_value_is_seen_in_its_order(value: Any) -> None:
     # A table has each name once, above its columns; positions are no part of the value.
     if "<table" not in page and "masked" not in page:
         assert seen(Page(page).text) == seen("".join(words(value)))
+
+
+def test_markdown_of_a_page_is_formatted_up_to_a_limit() -> None:
+    text = "**a** " * 1_500
+
+    page = json_html.html({str(n): text for n in range(10)})
+
+    assert page.count("Show as formatted") == 4
+    assert Page(page).text.count("**a**") == 15_000
