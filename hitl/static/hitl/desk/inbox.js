@@ -67,10 +67,10 @@ function compare(keys) {
   listed = now;
   for (const pk of came) arrive(pk);
   if (came.length) news.textContent = say("newMany", numbers.format(came.length));
-  for (const row of left) end(row.dataset.pk, "");
   for (const pk of arrived) if (!now.has(pk)) arrived.delete(pk);
-  // While there was no connection, rows may have changed as well.
-  if (!isFirst) refresh();
+  // The page may be younger than what the stream knew. And while there was no connection, rows may
+  // have changed as well.
+  if (left.length || !isFirst) refresh(left.map((row) => row.dataset.pk));
 }
 
 function arrive(pk) {
@@ -213,13 +213,15 @@ async function fetched() {
   return null;
 }
 
-// Take the rows that are on the page and look different now.
-async function refresh() {
+// Take the rows that are on the page and look different now; of `missing`, what is not, has ended.
+async function refresh(missing) {
   const page = await fetched();
   if (!page) return;
-  for (const row of page.getElementById("rows").children) change(row.dataset.pk, document.adoptNode(row));
+  for (const pk of missing) if (!listed.has(pk) && !page.getElementById(`row-${pk}`)) end(pk, "");
+  for (const row of [...page.getElementById("rows").children]) change(row.dataset.pk, document.adoptNode(row));
   settle();
   updateSelection();
+  offer();
 }
 
 let isJoining = false;
