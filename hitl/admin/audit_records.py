@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
@@ -32,13 +33,13 @@ from hitl.audit.search import SearchQuery
 from hitl.desk import aftermath, urls
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
-from hitl.text import dates, sanitize
+from hitl.text import dates, kinds, sanitize
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 # Characters of a field of a search: those of the longest id.
 _MOST_SEARCHED = 512
 # The fields of a search, as the form and the links name them.
-_SEARCH_FIELDS = ("from", "to", "actor", "event", "action", "request")
+_SEARCH_FIELDS = ("from", "to", "zone", "actor", "event", "action", "request")
 
 
 @admin.register(AuditRecord)
@@ -94,7 +95,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         before = request.GET.get("before", "")
         is_time_wrong = False
         try:
-            since, until = dates.parse(sent["from"]), dates.parse(sent["to"], is_end=True)
+            zone = dates.zone_named(sent["zone"])
+            since = dates.parse(sent["from"], zone=zone)
+            until = dates.parse(sent["to"], is_end=True, zone=zone)
         except ValueError:
             since = until = None
             is_time_wrong = True
@@ -284,10 +287,15 @@ def _row_context(record: AuditRecord) -> dict[str, Any]:
         "address": sanitize.marked(record.source_address) if record.source_address else "",
         "agent": sanitize.marked(record.user_agent) if record.user_agent else "",
         "details": [
-            (name, sanitize.marked(text if isinstance(text, str) else json.dumps(text)))
+            (name, _detail(text if isinstance(text, str) else json.dumps(text)))
             for name, text in details.items()
         ],
     }
+
+
+def _detail(text: str) -> SafeString:
+    moment = kinds.moment_in(text)
+    return dates.html(moment, text) if moment else sanitize.marked(text)
 
 
 def _record_context(record: AuditRecord) -> dict[str, Any]:
@@ -297,7 +305,7 @@ def _record_context(record: AuditRecord) -> dict[str, Any]:
     return {
         "title": _("Audit record %(number)d") % {"number": record.sequence},
         "row": row,
-        "at": dates.shown(record.at, is_exact=True),
+        "at": dates.html(record.at, form=dates.EXACT),
         "tenant": sanitize.marked(record.tenant_id or _("The deployment's own")),
         "session_id": sanitize.marked(record.session_id) if record.session_id else "",
         "chain": urlencode(search_link),

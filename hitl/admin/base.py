@@ -58,7 +58,7 @@ def _marked_column(field: _Column, name: str) -> Callable[[Any], str]:
     @admin.display(description=field.verbose_name, ordering=field.name)
     def marked(obj: Any) -> str:
         if isinstance(field, DateTimeField):
-            return dates.shown(getattr(obj, field.name))
+            return dates.html(getattr(obj, field.name))
         text = str(getattr(obj, field.name))
         is_multiline = isinstance(field, TextField)
         return sanitize.marked(text, is_multiline=is_multiline) if text else "-"

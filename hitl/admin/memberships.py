@@ -109,11 +109,11 @@ class MembershipAdmin(TenantAdmin):
 
     @admin.display(description=_("last sign-in to the desk"), ordering="user__last_login")
     def signed_in_at(self, obj: Membership) -> str:
-        return dates.shown(obj.user.last_login)
+        return dates.html(obj.user.last_login)
 
     @admin.display(description=_("made at"), ordering="created_at")
     def made_at(self, obj: Membership) -> str:
-        return dates.shown(obj.created_at)
+        return dates.html(obj.created_at)
 
     def visible_tenants(self, operator: Operator) -> Tenants:
         return self.writable_tenants(operator)

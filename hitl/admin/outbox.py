@@ -135,15 +135,15 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("first sent at"))
     def first_sent(self, entry: OutboxEntry) -> str:
-        return dates.shown(entry.published_at)
+        return dates.html(entry.published_at)
 
     @admin.display(description=gettext_lazy("received at"))
     def heard(self, entry: OutboxEntry) -> str:
-        return dates.shown(entry.known_heard_at)
+        return dates.html(entry.known_heard_at)
 
     @admin.display(description=gettext_lazy("next attempt at"))
     def next_attempt(self, entry: OutboxEntry) -> str:
-        return dates.shown(entry.due_at if entry.outcome == DeliveryOutcome.PENDING else None)
+        return dates.html(entry.due_at if entry.outcome == DeliveryOutcome.PENDING else None)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -180,7 +180,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
             "outcome": self.outcome_marked(entry),
             "aftermath": aftermath.of(asked, entry),
             "times": [
-                (label, dates.shown(moment))
+                (label, dates.html(moment))
                 for label, moment in (
                     (gettext_lazy("decided at"), entry.created_at),
                     (gettext_lazy("first sent at"), entry.published_at),

@@ -155,7 +155,7 @@ class PolicyAdmin(ServiceAdmin):
         """Show the version, since when it holds and who made it."""
         by = sanitize.marked(obj.created_by)
         text = '{} <span class="quiet">{} · {}</span>'
-        return format_html(text, f"v{obj.version}", dates.shown(obj.created_at), by)
+        return format_html(text, f"v{obj.version}", dates.html(obj.created_at), by)
 
     @admin.display(description=gettext_lazy("versions"))
     def versions(self, obj: Policy) -> str:
@@ -168,7 +168,7 @@ class PolicyAdmin(ServiceAdmin):
                 (
                     reverse("admin:hitl_policy_change", args=[version.pk]),
                     version.version,
-                    dates.shown(version.created_at),
+                    dates.html(version.created_at),
                     sanitize.marked(version.created_by),
                     " · " + _("retired") if version.is_retired else "",
                 )

@@ -9,15 +9,14 @@ from datetime import datetime, timedelta
 from django.db import models
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import escape, format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from hitl.delivery import keys, outbox
 from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome, Origin, Status
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 
 class Kind(models.TextChoices):
@@ -47,13 +46,8 @@ class Sentence:
     @property
     def html(self) -> SafeString:
         """Return the text with its times as elements."""
-        times = {
-            name: format_html(
-                '<time datetime="{}">{}</time>', moment.isoformat(), _clock_time(moment)
-            )
-            for name, moment in self.times.items()
-        }
-        return mark_safe(escape(self.text) % times)  # noqa: S308 - the texts are escaped
+        times = {n: dates.html(at, form=_form_of(at)) for n, at in self.times.items()}
+        return sanitize.filled(self.text, **times)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +195,10 @@ _END_WITHOUT_DECISION: dict[str, Callable[[], str]] = {
 
 
 def _clock_time(moment: datetime) -> str:
-    """Return a time of today by the clock alone, any other with its day."""
-    local = timezone.localtime(moment)
-    is_today = local.date() == timezone.localdate()
-    return date_format(local, "H:i:s" if is_today else "Y-m-d H:i:s")
+    return date_format(timezone.localtime(moment), _form_of(moment))
+
+
+def _form_of(moment: datetime) -> str:
+    """Return how a time is written: of today by the clock alone, any other with its day."""
+    is_today = timezone.localtime(moment).date() == timezone.localdate()
+    return "H:i:s" if is_today else "Y-m-d H:i:s"

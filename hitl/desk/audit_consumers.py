@@ -102,8 +102,9 @@ class ExportConsumer(AuditPageConsumer):
         actor = await self.reading_actor(tenant_id)
         try:
             format_ = Format(form.get("format", ""))
-            since = dates.parse(form.get("from", ""))
-            until = dates.parse(form.get("to", ""), is_end=True)
+            zone = dates.zone_named(form.get("zone", ""))
+            since = dates.parse(form.get("from", ""), zone=zone)
+            until = dates.parse(form.get("to", ""), is_end=True, zone=zone)
         except ValueError as exc:
             raise InvalidValue(_("Choose a format, and times such as 2026-01-16T09:30.")) from exc
         export = await run_sync(audit_export.begin, actor, format_, since=since, until=until)

@@ -9,8 +9,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -23,7 +22,7 @@ from hitl.desk import aftermath, wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
 # Chosen: a longer reason or comment is cut. The fields of hitl/reasons.html and hitl/comment.html
@@ -122,16 +121,17 @@ def decide(
             approval_request.request_id, operator_actor_at(request, approval_request.tenant_id)
         )
     except errors.AlreadyDecided as already:
+        decided_at = already.request.decided_at
         values: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": sanitize.plain(already.request.decided_by),
-            "when": date_format(timezone.localtime(already.request.decided_at), "H:i:s"),
+            "when": dates.html(decided_at, form="H:i:s") if decided_at else "",
         }
         text = _(
             "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
         )
-        return DecisionResult(already.request, messages.WARNING, text % values)
+        return DecisionResult(already.request, messages.WARNING, sanitize.filled(text, **values))
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
         return DecisionResult(
@@ -157,7 +157,7 @@ def decide(
     entry = outbox.entry_of(decided.request_id)
     after = aftermath.of(decided, entry)
     if entry is not None and after is not None and after.is_bad:
-        text = f"{text} {after}"
+        text = format_html("{} {}", text, after.sentences[0].html)
         # What is held back for a while needs nobody.
         if entry.outcome != DeliveryOutcome.PENDING:
             level = messages.WARNING

@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
-from dwp_project.jsontext import digest
+from dwp_project.jsontext import compact, digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import compare_requests, decision_record, recorded_requests
@@ -124,12 +124,11 @@ def page_context(
         "action_type": sanitize.marked(request.action_type),
         "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
-        "message": ""
-        if wording.is_headline(request.message)
-        else sanitize.marked(request.message, is_multiline=True),
+        "message": "" if wording.is_headline(request.message) else json_html.html(request.message),
         "context": json_html.html(context),
         "shown_digest": digest(context),
         "request_digest": request_digest(request, context_digest=digest(context)),
+        "stored": sanitize.exact(_stored_context(request, context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
@@ -144,6 +143,12 @@ def page_context(
         "view_query": chosen.view_query,
         "timeline_url": _timeline_url(request),
     }
+
+
+def _stored_context(request: ApprovalRequest, context: Any) -> str:
+    """Return the stored text of the context, with labels in place of secrets."""
+    masked = redact.masked(context)
+    return request.context_text if masked == context else compact(redact.spelled_out(masked))
 
 
 def next_to_decide(operator: Operator, pk: int, chosen: Filter | None = None) -> int | None:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -23,7 +22,7 @@ from hitl.models import ApprovalRequest
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
 from hitl.states import OnTimeout, Status
-from hitl.text import json_html, lookalikes, redact, sanitize
+from hitl.text import dates, json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
 # or value, characters of a headline, parameters of a row, and those of them that are not folded.
@@ -276,19 +275,13 @@ def withheld_before(request: ApprovalRequest, until: datetime) -> str:
             "So if you approve, the agent is told only then. To let it go on sooner, reject and "
             "have it ask again."
         )
-    return f"{first} {then}" % {"time": _clock_time(until)}
-
-
-def _clock_time(moment: datetime) -> str:
-    return date_format(timezone.localtime(moment), "H:i:s")
+    return sanitize.filled(f"{first} {then}", time=dates.html(until, form="H:i:s"))
 
 
 def _until(moment: datetime, before: datetime) -> SafeString:
     """Return the time of a moment as HTML, with its date if the one before is on another day."""
-    local = timezone.localtime(moment)
-    is_same_day = local.date() == timezone.localtime(before).date()
-    shown = date_format(local, "H:i" if is_same_day else "Y-m-d H:i")
-    return format_html('<time datetime="{}">{}</time>', moment.isoformat(), shown)
+    is_same_day = timezone.localtime(moment).date() == timezone.localtime(before).date()
+    return dates.html(moment, form="H:i" if is_same_day else "Y-m-d H:i")
 
 
 def duration(seconds: int) -> str:

@@ -137,6 +137,16 @@ def test_list_is_searched(query: dict[str, str], found: list[int]) -> None:
     assert numbers(shown(signed_in(), **query)) == found
 
 
+def test_times_of_a_search_are_in_the_zone_of_who_searches() -> None:
+    chain_of(1)
+    noon_in_seoul = {"from": "2026-01-16T21:00", "to": "2026-01-16T21:00"}
+    client = signed_in()
+
+    assert numbers(shown(client, **noon_in_seoul)) == []
+    assert numbers(shown(client, **noon_in_seoul, zone="Asia/Seoul")) == [1]
+    assert numbers(shown(client, **noon_in_seoul, zone="No/Where")) == []
+
+
 def test_time_that_cannot_be_read_is_said() -> None:
     chain_of(1)
 

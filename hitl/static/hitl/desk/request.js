@@ -48,8 +48,8 @@ function showState(html, isPending) {
   else tellAftermath(fresh.querySelector(".aftermath"));
   // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
-  if (expires.textContent !== after.dataset.expiresAt) {
-    expires.removeAttribute("datetime");
+  if (expires.dateTime !== after.dataset.expiresTime) {
+    expires.dateTime = after.dataset.expiresTime;
     expires.textContent = after.dataset.expiresAt;
   }
 }
