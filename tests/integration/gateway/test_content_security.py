@@ -29,7 +29,7 @@ _INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)[^>]*>|\son\w+=|\sstyle=|jav
 def pages() -> list[str]:
     request = factories.opened()
     return [
-        "/admin/",
+        "/admin/pages/",
         "/admin/hitl/approvalrequest/inbox/",
         "/admin/hitl/approvalrequest/",
         f"/admin/hitl/approvalrequest/{request.pk}/change/",
