@@ -74,7 +74,7 @@ INSTALLED_APPS = [
     "dwp_project.gateway",
     "hitl",
     "streaming",
-    "django.contrib.admin",
+    "hitl.apps.DeskConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -175,6 +175,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = env.bool("SECURE_COOKIES", default=
 # A sign-in session ends so long after the sign-in, used or not. Chosen: longer than any shift.
 SESSION_COOKIE_AGE = 12 * 3600
 CSRF_TRUSTED_ORIGINS: list[str] = env.origin_patterns("CSRF_TRUSTED_ORIGINS", default=[])
+CSRF_FAILURE_VIEW = "hitl.admin.refused_forms.form_refused"
 # A browser then reaches every port of the host by HTTPS only, so it has to be asked for.
 SECURE_HSTS_SECONDS: int = env.whole("HSTS_SECONDS", default=0, most=100_000_000)
 SILENCED_SYSTEM_CHECKS = [

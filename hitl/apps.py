@@ -1,9 +1,11 @@
 from django.apps import AppConfig
+from django.contrib.admin import apps as admin_apps
 from django.utils.translation import gettext_lazy as _
 
 
 class HitlConfig(AppConfig):
     name = "hitl"
+    default = True
     verbose_name = _("approvals")
 
     def ready(self) -> None:
@@ -18,3 +20,10 @@ class HitlConfig(AppConfig):
         readiness.connect()
         deployments.connect()
         skew.connect()
+
+
+class DeskConfig(admin_apps.AdminConfig):
+    """Django's admin, with our site."""
+
+    default_site = "hitl.desk.site.DeskSite"
+    default = False

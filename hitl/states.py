@@ -40,6 +40,21 @@ class OnTimeout(models.TextChoices):
     ESCALATE = "escalate", _("goes to another role")
 
 
+class Risk(models.TextChoices):
+    """How much harm an action can do, from the least to the most, as its policy says."""
+
+    LOW = "low", _("low risk")
+    MEDIUM = "medium", _("medium risk")
+    HIGH = "high", _("high risk")
+    CRITICAL = "critical", _("critical risk")
+
+
+# What lists are ordered by: an action without a risk comes before one with any.
+RISK_RANK: dict[str, int] = {"": 0} | {risk: n for n, risk in enumerate(Risk.values, start=1)}
+# Requests of these risks are decided one at a time, each on its own page.
+DECIDED_ALONE = frozenset({Risk.HIGH, Risk.CRITICAL})
+
+
 class ActorKind(models.TextChoices):
     USER = "user", _("user")
     OPERATOR = "operator", _("operator")
@@ -92,6 +107,9 @@ class AuditEvent(models.TextChoices):
     CHECKPOINTS_REWRITTEN = "checkpoints:rewritten", _("lost checkpoint file written again")
     BREAK_ACKNOWLEDGED = "audit:break_acknowledged", _("break of the audit chain acknowledged")
     BASELINE = "audit:baseline", _("state of the tables written down")
+    TENANT_ADDED = "tenant:added", _("tenant added")
+    TENANT_CHANGED = "tenant:changed", _("tenant changed")
+    TENANT_REMOVED = "tenant:removed", _("tenant removed")
     DEPLOYMENT_RENEWED = "deployment:renewed", _("restored or copied database put to use")
 
 

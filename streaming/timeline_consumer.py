@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
-from django.conf import settings
 from django.http import HttpResponse
 from structlog.stdlib import get_logger
 
 from dwp_project.gateway.consumers import OperatorConsumer
 from dwp_project.gateway.errors import NotFound
 from dwp_project.gateway.identity import header
+from dwp_project.gateway.open_pages import OpenPage, open_pages
 from dwp_project.jsontext import compact
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
@@ -36,73 +35,68 @@ class TimelineConsumer(OperatorConsumer):
     async def answer(self) -> None:
         if not is_id(self._session_id):
             raise NotFound  # PostgreSQL refuses a NUL
-        try:
-            session = await self._session()
-        except NotFound:
-            if not await self._is_elsewhere():
-                raise
-            # 204 tells an EventSource not to reconnect: this session has no events here.
-            await self.start(204, self.response_headers(HttpResponse()))
-            return await self.finish()
-        after = self._after()
-        async with hub().subscribe(log.wake_topic(session.pk)) as subscription:
-            response = HttpResponse(headers=dict(frames.HEADERS))
-            await self.start(200, self.response_headers(response))
-            await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
-            await subscription.confirmed(CONFIRM_SECONDS)
-            await self._follow(session.pk, after, subscription)
+        async with open_pages().open(self.request) as page:
+            tenants = page.operator.tenants if page.operator else []
+            session = await run_sync(timeline.find, self._session_id, tenants)
+            if session is None:
+                if not await run_sync(timeline.is_elsewhere, self._session_id, tenants):
+                    raise NotFound
+                # 204 tells an EventSource not to reconnect: this session has no events here.
+                await self.start(204, self.response_headers(HttpResponse()))
+                return await self.finish()
+            after = self._after()
+            async with hub().subscribe(log.wake_topic(session.pk)) as subscription:
+                response = HttpResponse(headers=dict(frames.HEADERS))
+                await self.start(200, self.response_headers(response))
+                await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
+                await subscription.confirmed(CONFIRM_SECONDS)
+                await self._follow(page, session, after, subscription)
 
     async def drain(self) -> None:
         """Cut the connection; the page reconnects, to another process, after its last event."""
         await self.interrupt()
         await self.cut()
 
-    async def _follow(self, session_pk: int, after: int, subscription: Subscription) -> None:
-        sent_at = time.monotonic()
+    async def _follow(
+        self, page: OpenPage, session: Session, after: int, subscription: Subscription
+    ) -> None:
         is_quiet_sent = False
         while True:
-            try:
-                # The operator's access is checked with every read: it may have ended.
-                await self._session()
-                page = await self.run_in_language(timeline.read, session_pk, after)
-            except NotFound:
+            if page.operator is None or session.tenant_id not in page.operator.tenants:
                 return await self.finish()  # the page reconnects, and gets 404
+            if not page.is_current:
+                # Nothing is shown until it is known who may see it.
+                await asyncio.sleep(1.0)
+                await self._ping(page, after)
+                continue
+            try:
+                events = await self.run_in_language(timeline.read, session.pk, after)
             except DATABASE_AWAY as exc:
                 logger.warning("database_away", error=str(exc).strip())
                 await asyncio.sleep(1.0)
+                await self._ping(page, after, is_current=False)
                 continue
-            if page.items:
-                await self.write(b"".join(map(_frame, page.items)))
-                sent_at = time.monotonic()
-            elif page.sequence == 0 and not is_quiet_sent:
+            if events.items:
+                await self.write(b"".join(map(_frame, events.items)))
+            elif events.sequence == 0 and not is_quiet_sent:
                 is_quiet_sent = True
                 await self.write(frames.event(0, "quiet", "{}"))
-            after = page.sequence
-            if page.is_last:
+            after = events.sequence
+            if events.is_last:
                 return await self.finish(frames.event(after, "over", "{}"))
-            if page.is_partial:
+            await self._ping(page, after)
+            if events.is_partial:
                 continue
-            silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-            await subscription.next(max(0.0, min(silence, REREAD_SECONDS)))
+            await subscription.next(min(page.seconds_to_ping, REREAD_SECONDS))
             await asyncio.sleep(_BETWEEN_READS_SECONDS)
-            if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
-                await self.write(frames.HEARTBEAT)
-                sent_at = time.monotonic()
 
-    async def _is_elsewhere(self) -> bool:
-        operator = await self.operator()
-        return await run_sync(timeline.is_elsewhere, self._session_id, operator.tenants)
+    async def _ping(self, page: OpenPage, after: int, *, is_current: bool = True) -> None:
+        if frame := page.ping(after, is_current=is_current):
+            await self.write(frame)
 
     @property
     def _session_id(self) -> str:
         return str(self.scope["url_route"]["kwargs"]["session_id"])
-
-    async def _session(self) -> Session:
-        operator = await self.operator()
-        session = await run_sync(timeline.find, self._session_id, operator.tenants)
-        if session is None:
-            raise NotFound
-        return session
 
     def _after(self) -> int:
         """Return the sequence of the last event that the page has received."""

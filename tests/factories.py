@@ -11,7 +11,7 @@ from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
 
-from dwp_project.gateway.models import Membership
+from dwp_project.gateway.models import Membership, Tenant
 from hitl import services
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
@@ -105,4 +105,10 @@ def user(
     if role is not None:
         member = Membership(user=made, tenant_id=tenant_id, role=role)
         QuerySet[Membership](Membership).bulk_create([member])
+    return made
+
+
+def tenant(tenant_id: str, name: str = "") -> Tenant:
+    """Make a tenant that forms offer; nobody hears of it."""
+    [made] = QuerySet[Tenant](Tenant).bulk_create([Tenant(tenant_id=tenant_id, name=name)])
     return made

@@ -24,6 +24,8 @@ REQUESTS = int(os.environ.get("TEST_REQUESTS") or 100_000)
 _SECONDS_APART = 20_000_000 // REQUESTS
 # Half of all requests; nobody has rejected one.
 FREQUENT_ACTION = "send_mail"
+# The digest of half of them.
+SAME_ARGUMENTS = "5" * 64
 # Opened a quarter of all requests, and none of the younger half.
 FORMER_USER = "formerly"
 
@@ -48,7 +50,7 @@ _STATEMENTS = {
             decided_at, decided_by, decided_channel, reason, is_missed_by_redis, approvals)
         SELECT 'req_' || n, 'session_' || n / 3, {_TENANT}, {_USER}, 'rest', '', {_ACTION},
             'May I do ' || n || '?', '{{"targets":["mail-17"],"count":3}}',
-            md5(n::text), md5(n::text),
+            CASE WHEN n % 4 = 0 THEN '{SAME_ARGUMENTS}' ELSE md5(n::text) END, md5(n::text),
             CASE WHEN {_PENDING} THEN 'pending' WHEN n < 1000 THEN 'cancelled'
                 WHEN n % 3 = 0 AND n % 2 = 1 THEN 'rejected' ELSE 'approved' END,
             {_AT},

@@ -73,8 +73,9 @@ class ApiConsumer(HttpConsumer):
 class OperatorConsumer(ApiConsumer):
     """Answers a script or a download of the operators' pages, for a signed-in operator only.
 
-    Anybody else gets 404. An answer that stays open calls `operator()` again from time to time:
-    memberships and sign-in sessions end.
+    Anybody else gets 404. An answer that stays open checks from time to time who its operator is,
+    because memberships and sign-in sessions end: `operator()` reads it for one answer, and
+    `open_pages` for all pages together.
     """
 
     async def operator(self) -> Operator:

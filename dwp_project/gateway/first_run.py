@@ -15,7 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 
-from dwp_project.gateway.models import Membership
+from dwp_project.gateway.models import Membership, Tenant
 from dwp_project.gateway.passwords import check_password
 from dwp_project.gateway.roles import Role
 
@@ -74,6 +74,7 @@ def _create_operator(file: Path) -> None:
     with suppress(IntegrityError):
         with transaction.atomic():
             user = get_user_model().objects.create_superuser(USERNAME, "", stored["password"])
+            Tenant.objects.get_or_create(tenant_id=TENANT)
             Membership.objects.create(user=user, tenant_id=TENANT, role=Role.ADMIN)
         _write(file, stored | {"hash": user.password}, os.replace)
 

@@ -1,8 +1,8 @@
-"""Memberships: which user belongs to which tenant, in which role."""
+"""The tenants that forms offer, and memberships: which user belongs to which, in which role."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.conf import settings
@@ -21,6 +21,49 @@ def validate_tenant_id(value: str) -> None:
     """Refuse a tenant id that no token could carry."""
     if not is_identifier(value):
         raise ValidationError(_("A tenant id is printable text without spaces around it."))
+
+
+def validate_tenant_name(value: str) -> None:
+    """Refuse a name that could hide or reorder the text around it."""
+    if not value.isprintable():
+        raise ValidationError(_("A name is printable text."))
+
+
+class Tenant(models.Model):
+    """A tenant that somebody made on purpose, so that forms offer it.
+
+    Tokens need no row: a tenant is whatever a valid token names (docs/reference/wire.md, 1).
+    """
+
+    tenant_id = models.CharField(
+        _("tenant"), max_length=255, unique=True, validators=[validate_tenant_id]
+    )
+    name = models.CharField(
+        _("name"), max_length=255, blank=True, validators=[validate_tenant_name]
+    )
+    created_at = models.DateTimeField(_("made at"), auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("tenant")
+        verbose_name_plural = _("tenants")
+        ordering = ["tenant_id"]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id} ({self.name})" if self.name else self.tenant_id
+
+    def save(self, **kwargs: Any) -> None:
+        """Save, and send Django's signal in the same transaction: a receiver may refuse."""
+        with transaction.atomic(using=kwargs.get("using")):
+            super().save(**kwargs)
+
+
+def tenant_choices(tenants: Sequence[str] | None = None) -> list[tuple[str, str]]:
+    """Return what a form offers, with the names: these tenants, or all that were made."""
+    made = Tenant.objects.all()
+    if tenants is not None:
+        made = made.filter(tenant_id__in=tenants)
+    names = {tenant.tenant_id: str(tenant) for tenant in made}
+    return [(each, names.get(each, each)) for each in (names if tenants is None else tenants)]
 
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
@@ -60,7 +103,11 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
 
 
 class Membership(models.Model):
-    """A user's role in one tenant. Tenants are opaque strings and have no table."""
+    """A user's role in one tenant.
+
+    `tenant_id` is an opaque string and no foreign key, as tokens have it. Forms take one of
+    `Tenant`, so that a typo makes no tenant.
+    """
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"

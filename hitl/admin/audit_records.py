@@ -12,48 +12,40 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.http import urlencode
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import ReadOnlyAdmin
 from hitl.approvals import permissions
-from hitl.audit import access, checkpoint_trust, checkpoints, compare_requests, search, signing
+from hitl.audit import (
+    access,
+    checkpoint_trust,
+    checkpoints,
+    compare_requests,
+    decision_record,
+    search,
+    signing,
+)
 from hitl.audit.export_format import Format
 from hitl.audit.search import SearchQuery
-from hitl.desk import urls
+from hitl.desk import aftermath, urls
 from hitl.models import AuditChain, AuditRecord
 from hitl.states import AuditEvent
-from hitl.text import dates, sanitize
+from hitl.text import dates, kinds, sanitize
 
 _NUMBER = re.compile(r"[0-9]{1,18}")
 # Characters of a field of a search: those of the longest id.
 _MOST_SEARCHED = 512
 # The fields of a search, as the form and the links name them.
-_SEARCH_FIELDS = ("from", "to", "actor", "event", "action", "request")
+_SEARCH_FIELDS = ("from", "to", "zone", "actor", "event", "action", "request")
 
 
 @admin.register(AuditRecord)
 class AuditRecordAdmin(ReadOnlyAdmin):
-    fields = (
-        "tenant_id",
-        "sequence",
-        "event",
-        "action_type",
-        "request_id",
-        "session_id",
-        "actor",
-        "actor_kind",
-        "channel",
-        "at",
-        "source_address",
-        "user_agent",
-        "context_digest",
-        "details",
-        "form",
-        "previous_hash",
-        "hash",
-    )
+    fields = ("sequence",)
+    change_form_template = "hitl/book/record.html"
 
     def visible_tenants(self, operator: Operator) -> list[str]:
         return access.readable_chains(operator)
@@ -76,8 +68,13 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         chains = self.visible_tenants(operator)
         named = request.GET.get("tenant")
         if named is not None and named not in chains:
-            raise Http404
+            return self._refusal(request, tenant=named)
         tenant_id = named if named is not None else next(iter(chains), None)
+        # A request has records in the chain of its own tenant, whichever the form names. But that
+        # of the deployment names those that somebody tried to decide elsewhere.
+        own = _tenant_of(operator, _sent(request)["request"]) if tenant_id else None
+        is_elsewhere = own is not None and named not in (None, own)
+        tenant_id = own or tenant_id
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             **(extra_context or {}),
@@ -85,6 +82,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "opts": self.opts,
             "chains": [(name, name or _("The deployment's own")) for name in chains],
             "tenant": tenant_id,
+            "is_elsewhere": is_elsewhere,
         }
         if tenant_id is not None:
             context |= self._search_context(request, tenant_id) | _chain_context(
@@ -93,13 +91,13 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "hitl/book/records.html", context)
 
     def _search_context(self, request: HttpRequest, tenant_id: str) -> dict[str, Any]:
-        sent = {name: request.GET.get(name, "").strip()[:_MOST_SEARCHED] for name in _SEARCH_FIELDS}
-        # Older links name the request `q`.
-        sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:_MOST_SEARCHED]
+        sent = _sent(request)
         before = request.GET.get("before", "")
         is_time_wrong = False
         try:
-            since, until = dates.parse(sent["from"]), dates.parse(sent["to"], is_end=True)
+            zone = dates.zone_named(sent["zone"])
+            since = dates.parse(sent["from"], zone=zone)
+            until = dates.parse(sent["to"], is_end=True, zone=zone)
         except ValueError:
             since = until = None
             is_time_wrong = True
@@ -136,17 +134,35 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             else "",
         }
 
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show one record: what it says, and what vouches for it."""
+        obj = self.get_object(request, object_id)
+        context = {} if obj is None else _record_context(obj)
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
+        )
+
+    def audit_of(self, obj: AuditRecord) -> str:
+        return reverse("admin:hitl_auditrecord_change", args=[obj.pk])
+
     def request_view(self, request: HttpRequest, request_id: str = "") -> HttpResponse:
         """Show one request with its votes, its signal and its audit records."""
+        named = request_id or request.GET.get("id", "")
         approval_request = (
             permissions.visible_to(operator_at(request))
-            .filter(request_id=request_id or request.GET.get("id", ""))
+            .filter(request_id=named)
             .select_related("policy", "outbox_entry")
             .prefetch_related("votes")
             .first()
         )
         if approval_request is None:
-            raise Http404
+            return self._refusal(request, request_id=named)
         records, is_whole = search.records_of_request(
             approval_request.request_id, approval_request.tenant_id
         )
@@ -162,7 +178,12 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             "votes": [
                 (vote, sanitize.marked(vote.user_id)) for vote in approval_request.votes.all()
             ],
-            "entry": getattr(approval_request, "outbox_entry", None),
+            "tenant": approval_request.tenant_id,
+            "aftermath": aftermath.of(
+                approval_request, getattr(approval_request, "outbox_entry", None)
+            )
+            if decision_record.is_recorded(approval_request)
+            else None,
             "rows": [_row_context(record) for record in records],
             "is_whole": is_whole,
             "differences": [
@@ -175,9 +196,41 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         }
         return TemplateResponse(request, "hitl/book/request.html", context)
 
+    def _refusal(
+        self, request: HttpRequest, *, tenant: str | None = None, request_id: str = ""
+    ) -> HttpResponse:
+        """Say who may read what was asked for. Nobody learns whether there is such a tenant or
+        request: the answer is the same for what nobody has."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("Not for you to read, or not there"),
+            "opts": self.opts,
+            "named_tenant": None if tenant is None else sanitize.marked(tenant),
+            "is_deployment": tenant == "",
+            "request_id": sanitize.marked(request_id) if request_id else "",
+            "tenants": [sanitize.marked(name) for name in operator_at(request).tenants],
+        }
+        return TemplateResponse(request, "hitl/book/refused.html", context, status=404)
+
     def checkpoint_view(self, request: HttpRequest) -> HttpResponse:
         """Sign the head of a chain now."""
         return _make_checkpoint(request)
+
+
+def _sent(request: HttpRequest) -> dict[str, str]:
+    """Return the fields of the search, each at most as long as the longest id."""
+    sent = {name: request.GET.get(name, "").strip()[:_MOST_SEARCHED] for name in _SEARCH_FIELDS}
+    # Older links name the request `q`.
+    sent["request"] = sent["request"] or request.GET.get("q", "").strip()[:_MOST_SEARCHED]
+    return sent
+
+
+def _tenant_of(operator: Operator, request_id: str) -> str | None:
+    """Return the tenant of a request that the operator sees; None for any other."""
+    if not request_id:
+        return None
+    visible = permissions.visible_to(operator).filter(request_id=request_id)
+    return visible.values_list("tenant_id", flat=True).first()
 
 
 @require_POST
@@ -234,7 +287,27 @@ def _row_context(record: AuditRecord) -> dict[str, Any]:
         "address": sanitize.marked(record.source_address) if record.source_address else "",
         "agent": sanitize.marked(record.user_agent) if record.user_agent else "",
         "details": [
-            (name, sanitize.marked(text if isinstance(text, str) else json.dumps(text)))
+            (name, _detail(text if isinstance(text, str) else json.dumps(text)))
             for name, text in details.items()
         ],
+    }
+
+
+def _detail(text: str) -> SafeString:
+    moment = kinds.moment_in(text)
+    return dates.html(moment, text) if moment else sanitize.marked(text)
+
+
+def _record_context(record: AuditRecord) -> dict[str, Any]:
+    """Return what the page of one record shows, its texts marked."""
+    row = _row_context(record)
+    search_link = {"tenant": record.tenant_id}
+    return {
+        "title": _("Audit record %(number)d") % {"number": record.sequence},
+        "row": row,
+        "at": dates.html(record.at, form=dates.EXACT),
+        "tenant": sanitize.marked(record.tenant_id or _("The deployment's own")),
+        "session_id": sanitize.marked(record.session_id) if record.session_id else "",
+        "chain": urlencode(search_link),
+        "of_actor": urlencode({**search_link, "actor": record.actor}),
     }

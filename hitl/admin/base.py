@@ -9,20 +9,24 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import FieldDoesNotExist
-from django.db.models import CharField, Model, QuerySet, TextField
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import CharField, DateTimeField, Model, QuerySet, TextField
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.http import urlencode
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.errors import DwpError
-from dwp_project.gateway.models import validate_tenant_id
+from dwp_project.gateway.models import tenant_choices
 from dwp_project.gateway.operators import Operator, operator_at
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]  # generic in its stubs only
     ModelForm = forms.ModelForm[Any]
+    # What is shown otherwise than by Django: text marked, times to the second.
+    _Column = CharField[Any, Any] | TextField[Any, Any] | DateTimeField[Any, Any]
 else:
     ModelAdmin = admin.ModelAdmin
     ModelForm = forms.ModelForm
@@ -31,29 +35,30 @@ else:
 Tenants = Sequence[str] | None
 
 
-def _text_field(model: type[Model], name: Any) -> CharField[Any, Any] | TextField[Any, Any] | None:
-    """Return the text column of this name, or None for anything else, such as a choice."""
+def _column(model: type[Model], name: Any) -> _Column | None:
+    """Return the column of text or times of this name, or None for anything else, such as a
+    choice."""
     try:
         field = model._meta.get_field(name)
     except FieldDoesNotExist:
         return None
-    if not isinstance(field, CharField | TextField) or field.choices:
+    if not isinstance(field, CharField | TextField | DateTimeField) or field.choices:
         return None
     return field
 
 
 def _marked(model: type[Model], name: Any, *, prefix: str = "") -> Any:
-    """Return what shows a text column of `model` marked, and the name of any other."""
-    field = _text_field(model, name)
+    """Return what shows a column of text or times of `model`, and the name of any other."""
+    field = _column(model, name)
     return name if field is None else _marked_column(field, prefix + field.name)
 
 
 @cache
-def _marked_column(
-    field: CharField[Any, Any] | TextField[Any, Any], name: str
-) -> Callable[[Any], str]:
+def _marked_column(field: _Column, name: str) -> Callable[[Any], str]:
     @admin.display(description=field.verbose_name, ordering=field.name)
     def marked(obj: Any) -> str:
+        if isinstance(field, DateTimeField):
+            return dates.html(getattr(obj, field.name))
         text = str(getattr(obj, field.name))
         is_multiline = isinstance(field, TextField)
         return sanitize.marked(text, is_multiline=is_multiline) if text else "-"
@@ -63,7 +68,10 @@ def _marked_column(
 
 
 class MarkedValuesFilter(admin.AllValuesFieldListFilter):
-    """Filters a list by every value of a text column, each shown marked."""
+    """Filters a list by every value of a text column, each shown marked, if there are several."""
+
+    def has_output(self) -> bool:
+        return len(self.lookup_choices) > 1
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):
@@ -79,15 +87,23 @@ class TenantForm(ModelForm):
     # Set on the class that is made for one operator's request.
     tenants: ClassVar[Tenants] = ()
 
-    tenant_id = forms.CharField(label=_("tenant"), max_length=255, validators=[validate_tenant_id])
+    tenant_id = forms.ChoiceField(
+        label=_("tenant"),
+        error_messages={
+            "invalid_choice": _("This tenant is not one of those that you may choose here.")
+        },
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.instance.pk is not None:
             self.fields.pop("tenant_id", None)
-        elif self.tenants is not None:
-            choices = [(tenant, sanitize.plain(tenant)) for tenant in self.tenants]
-            self.fields["tenant_id"] = forms.ChoiceField(label=_("tenant"), choices=choices)
+            return
+        field = self.fields["tenant_id"]
+        assert isinstance(field, forms.ChoiceField)
+        choices = [(each, sanitize.plain(text)) for each, text in tenant_choices(self.tenants)]
+        # Of several none is chosen beforehand: the first is as likely wrong as right.
+        field.choices = choices if len(choices) == 1 else [("", "---------"), *choices]
 
 
 class TenantAdmin(ModelAdmin):
@@ -150,6 +166,22 @@ class TenantAdmin(ModelAdmin):
         form.tenants = self.writable_tenants(operator_at(request))
         return form
 
+    # --- what became of a row --------------------------------------------------------------
+
+    def audit_of(self, obj: Any) -> str | None:
+        """Return the address of the page that has what became of a row, or None."""
+        return None
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        """Lead to the audit in place of Django's own log, in which nothing stands."""
+        obj = self.get_object(request, unquote(object_id))
+        if obj is None:
+            return HttpResponseRedirect(reverse("admin:index"))
+        address = self.audit_of(obj) if self.has_view_permission(request, obj) else None
+        if address is None:
+            raise Http404
+        return HttpResponseRedirect(address)
+
     # --- text from outside -----------------------------------------------------------------
 
     def render_change_form(
@@ -165,7 +197,7 @@ class TenantAdmin(ModelAdmin):
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [
             (item, MarkedValuesFilter)
-            if isinstance(item, str) and _text_field(self.model, item) is not None
+            if isinstance(item, str) and _column(self.model, item) is not None
             else item
             for item in super().get_list_filter(request)
         ]
@@ -195,6 +227,20 @@ class ReadOnlyAdmin(TenantAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return bool(request.user.is_staff)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return self._is_covered(self.visible_tenants(operator_at(request)), None)
+
+
+def audit_search(tenant_id: str, **query: str) -> str:
+    """Return the address of the audit records of a tenant that meet the conditions."""
+    page = reverse("admin:hitl_auditrecord_changelist")
+    return f"{page}?{urlencode({'tenant': tenant_id, **query})}"
+
+
+def audit_of_request(request_id: str) -> str:
+    """Return the address of the whole history of a request."""
+    return f"{reverse('admin:hitl_book_request')}?{urlencode({'id': request_id})}"
 
 
 class ServiceAdmin(TenantAdmin):

@@ -9,11 +9,16 @@ from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.models import Membership
-from dwp_project.gateway.operators import Operator
-from hitl.admin.base import TenantAdmin, TenantForm, Tenants
+from dwp_project.gateway.operators import Operator, operator_at
+from hitl.admin.base import TenantAdmin, TenantForm, Tenants, audit_search
+from hitl.text import dates, sanitize
 
 
 class MembershipForm(TenantForm):
@@ -70,16 +75,51 @@ class MembershipForm(TenantForm):
 @admin.register(Membership)
 class MembershipAdmin(TenantAdmin):
     form = MembershipForm
-    list_display = ("user", "tenant_id", "role", "created_at")
-    list_filter = ("role", "tenant_id")
+    list_display = ("person", "tenant_id", "role", "may_sign_in", "signed_in_at", "made_at")
+    list_filter = ("tenant_id", "role")
     list_select_related = ("user",)
+    ordering = ("tenant_id", "user__username")
     search_fields = ("user__username", "tenant_id")
-    fields = ("user", "tenant_id", "role")
-    readonly_fields = ("user", "tenant_id")
+    fields = ("account", "tenant_id", "role", "signed_in_at", "made_at")
+    readonly_fields = ("account", "tenant_id", "signed_in_at", "made_at")
     add_fields = ("username", "tenant_id", "role")
+    show_full_result_count = False
+
+    @admin.display(description=_("person"), ordering="user__username")
+    def person(self, obj: Membership) -> str:
+        return sanitize.marked(obj.user.get_username())
+
+    @admin.display(description=_("account"))
+    def account_page(self, obj: Membership) -> str:
+        """Lead to the account, with all that it is a member of."""
+        address = reverse("admin:auth_user_change", args=[obj.user_id])
+        return format_html('<a href="{}">{}</a>', address, gettext("all memberships"))
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        columns = super().get_list_display(request)
+        return [*columns, "account_page"] if operator_at(request).is_superuser else columns
+
+    @admin.display(description=_("account"))
+    def account(self, obj: Membership) -> str:
+        return sanitize.marked(obj.user.get_username())
+
+    @admin.display(description=_("desk"), boolean=True)
+    def may_sign_in(self, obj: Membership) -> bool:
+        return obj.user.is_active and obj.user.is_staff
+
+    @admin.display(description=_("last sign-in to the desk"), ordering="user__last_login")
+    def signed_in_at(self, obj: Membership) -> str:
+        return dates.html(obj.user.last_login)
+
+    @admin.display(description=_("made at"), ordering="created_at")
+    def made_at(self, obj: Membership) -> str:
+        return dates.html(obj.created_at)
 
     def visible_tenants(self, operator: Operator) -> Tenants:
         return self.writable_tenants(operator)
 
     def writable_tenants(self, operator: Operator) -> Tenants:
         return None if operator.is_superuser else operator.administers
+
+    def audit_of(self, obj: Membership) -> str:
+        return audit_search(obj.tenant_id, event="membership:changed")

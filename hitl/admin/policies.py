@@ -5,26 +5,29 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import reverse
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from dwp_project.gateway.errors import DwpError
+from dwp_project.gateway.models import tenant_choices
+from dwp_project.gateway.operators import operator_at
 from hitl import errors
 from hitl.admin.base import ServiceAdmin, TenantForm
-from hitl.approvals import shortages
-from hitl.desk import decisions, wording
+from hitl.approvals import permissions, shortages
+from hitl.desk import decisions, explain, wording
 from hitl.models import Policy
-from hitl.policies import changes
+from hitl.models.requests import MAX_WRITTEN_ACTION_LENGTH
+from hitl.policies import changes, rules
+from hitl.policies.patterns import ANY
 from hitl.policies.rules import Rule, rule_as_of
-from hitl.text import sanitize
+from hitl.text import dates, sanitize
 
 _RULE_FIELDS = (
     "min_approvals",
@@ -35,7 +38,10 @@ _RULE_FIELDS = (
     "escalate_to_role",
     "escalate_seconds",
     "reason_required",
+    "risk",
 )
+# What is sent to have explained which policy applies.
+_ASKED = ("tenant", "action", "request")
 # Chosen: the newest versions that a policy's page lists.
 _MAX_VERSIONS = 200
 _HISTORY_FIELDS = ("created_at", "created_by", "is_current", "is_retired", "versions")
@@ -66,6 +72,9 @@ class PolicyForm(TenantForm):
                 "Escalating gives the request once to another role, for the further seconds."
             ),
             "reason_required": gettext_lazy("Here and over REST."),
+            "risk": gettext_lazy(
+                "Shown beside each request. From high risk on, each is decided on its own page."
+            ),
         }
 
     @property
@@ -99,16 +108,17 @@ class PolicyForm(TenantForm):
 class PolicyAdmin(ServiceAdmin):
     form = PolicyForm
     change_form_template = "hitl/policy.html"
+    change_list_template = "hitl/policies.html"
     list_display = (
         "shown_pattern",
         "tenant_id",
-        "version",
-        "rule",
+        "risk",
+        "approvers",
         "term",
-        "created_at",
-        "created_by",
+        "rejection",
+        "since",
     )
-    list_filter = ("tenant_id", "on_timeout", "required_role")
+    list_filter = ("tenant_id", "risk", "required_role")
     add_fields = ("tenant_id", "pattern", *_RULE_FIELDS)
     fields = ("tenant_id", "pattern", "version", *_RULE_FIELDS, *_HISTORY_FIELDS)
     readonly_fields = ("tenant_id", "pattern", "version", *_HISTORY_FIELDS)
@@ -126,13 +136,26 @@ class PolicyAdmin(ServiceAdmin):
             {"text": sanitize.marked(obj.pattern), "spelling": [imitations] if imitations else []},
         )
 
-    @admin.display(description=gettext_lazy("asks"))
-    def rule(self, obj: Policy) -> str:
-        return " ".join(wording.rule(rule_as_of(obj)))
+    @admin.display(description=gettext_lazy("who must approve"))
+    def approvers(self, obj: Policy) -> str:
+        return explain.approvers(rule_as_of(obj))
 
     @admin.display(description=gettext_lazy("time to decide"), ordering="timeout_seconds")
     def term(self, obj: Policy) -> str:
-        return wording.duration(obj.timeout_seconds) if obj.timeout_seconds else ""
+        term = wording.duration(obj.timeout_seconds) if obj.timeout_seconds else _("as asked")
+        then = explain.then(rule_as_of(obj))
+        return format_html('{} <span class="quiet">{}</span>', term, then) if then else term
+
+    @admin.display(description=gettext_lazy("a rejection"))
+    def rejection(self, obj: Policy) -> str:
+        return _("needs a reason") if obj.reason_required else ""
+
+    @admin.display(description=gettext_lazy("version"), ordering="created_at")
+    def since(self, obj: Policy) -> str:
+        """Show the version, since when it holds and who made it."""
+        by = sanitize.marked(obj.created_by)
+        text = '{} <span class="quiet">{} · {}</span>'
+        return format_html(text, f"v{obj.version}", dates.html(obj.created_at), by)
 
     @admin.display(description=gettext_lazy("versions"))
     def versions(self, obj: Policy) -> str:
@@ -145,7 +168,7 @@ class PolicyAdmin(ServiceAdmin):
                 (
                     reverse("admin:hitl_policy_change", args=[version.pk]),
                     version.version,
-                    date_format(timezone.localtime(version.created_at), "DATETIME_FORMAT"),
+                    dates.html(version.created_at),
                     sanitize.marked(version.created_by),
                     " · " + _("retired") if version.is_retired else "",
                 )
@@ -180,8 +203,70 @@ class PolicyAdmin(ServiceAdmin):
         else:
             messages.error(request, str(errors.PolicyOutdated()))
 
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Leave out the tenant if it is the same in each row."""
+        columns = super().get_list_display(request)
+        if len(operator_at(request).tenants) > 1:
+            return columns
+        return [each for each in columns if getattr(each, "__name__", each) != "tenant_id"]
+
+    def audit_of(self, obj: Policy) -> str:
+        """Return the page of the policy: it lists all versions, with who made each and when."""
+        return reverse("admin:hitl_policy_change", args=[obj.pk])
+
+    # --- which policy applies ----------------------------------------------------------
+
+    def get_urls(self) -> list[Any]:
+        view = self.admin_site.admin_view(self.explain_view)
+        return [path("explain/", view, name="hitl_policy_explain"), *super().get_urls()]
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        context = {"explain": _form_to_explain(request)}
+        return super().changelist_view(request, {**(extra_context or {}), **context})
+
+    def explain_view(self, request: HttpRequest) -> HttpResponse:
+        """Say which policy applies to an action, what it asks and why: as `explain_policy`."""
+        operator = operator_at(request)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        form = _form_to_explain(request, **{name: request.GET.get(name, "") for name in _ASKED})
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": _("Which policy applies?"),
+            "opts": self.opts,
+            "explain": form,
+        }
+        tenant, action = form["tenant"], form["action"]
+        if form["request"]:
+            requests = permissions.visible_to(operator).select_related("policy")
+            tried = requests.filter(request_id=form["request"]).first()
+            if tried is None:
+                context["wrong"] = _("Your tenants have no request of exactly this id.")
+            else:
+                tenant, action = tried.tenant_id, tried.action_type
+                form |= {"tenant": tenant, "action": action}
+                context |= {"tried": tried, "tried_headline": wording.headline(tried)}
+        if tenant not in operator.tenants:
+            context["wrong"] = _("This tenant is not one of those that you may choose here.")
+        elif len(action) > MAX_WRITTEN_ACTION_LENGTH:
+            context["wrong"] = _("An action type is at most 512 characters.")
+        elif "wrong" not in context and (action or form["request"]):
+            matches = rules.explain(tenant, action)
+            context["explanation"] = explain.explanation(tenant, action, matches)
+            if "tried" in context:
+                context["tried_on"] = explain.of_request(context["tried"], context["explanation"])
+        return TemplateResponse(request, "hitl/explain.html", context)
+
+    # --- changes -----------------------------------------------------------------------
+
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kw: Any) -> Any:
         obj = kw.get("obj")
+        if obj is not None:
+            # Of a pattern that is an action itself.
+            action = obj.pattern if ANY not in obj.pattern else ""
+            context["explain"] = _form_to_explain(request, tenant=obj.tenant_id, action=action)
         context["may_retire"] = obj is not None and self.has_change_permission(request, obj)
         return super().render_change_form(request, context, *args, **kw)
 
@@ -227,3 +312,12 @@ class PolicyAdmin(ServiceAdmin):
             messages.error(request, _("Policy %(name)s was not retired: %(why)s") % names)
             return False
         return True
+
+
+def _form_to_explain(request: HttpRequest, /, **sent: str) -> dict[str, Any]:
+    """Return what the form shows that asks which policy applies."""
+    tenants = tenant_choices(operator_at(request).tenants)
+    choices = [(tenant, sanitize.plain(label)) for tenant, label in tenants]
+    first = choices[0][0] if choices else ""
+    form = {name: sent.get(name, "").strip() for name in _ASKED}
+    return {**form, "tenant": form["tenant"] or first, "tenants": choices}

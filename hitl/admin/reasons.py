@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from dwp_project.gateway.errors import DwpError
-from hitl.admin.base import ServiceAdmin, TenantForm
+from hitl.admin.base import ServiceAdmin, TenantForm, audit_search
 from hitl.desk import decisions
 from hitl.models import RejectionReason
 from hitl.policies import reasons
@@ -32,6 +32,9 @@ class RejectionReasonAdmin(ServiceAdmin):
     fields = add_fields = ("tenant_id", "text", "position")
     readonly_fields = ("tenant_id",)
     show_full_result_count = False
+
+    def audit_of(self, obj: RejectionReason) -> str:
+        return audit_search(obj.tenant_id, event="reasons:changed")
 
     def save_model(
         self, request: HttpRequest, obj: RejectionReason, form: Any, change: bool

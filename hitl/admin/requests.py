@@ -16,20 +16,30 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from dwp_project import clocks
 from dwp_project.gateway.errors import DwpError
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
-from hitl.admin.base import ReadOnlyAdmin
+from hitl.admin.base import ReadOnlyAdmin, audit_of_request
 from hitl.approvals import permissions
-from hitl.desk import decisions, many, one, rows, script_texts, wording
-from hitl.desk import inbox as inboxes
+from hitl.desk import (
+    decisions,
+    inbox_page,
+    inbox_views,
+    many,
+    one,
+    rows,
+    script_texts,
+    wording,
+)
+from hitl.desk.filters import Filter
 from hitl.models import ApprovalRequest
 from hitl.policies import reasons
+from hitl.policies.rules import rule_of
 from hitl.text import sanitize
 
 INBOX = "admin:hitl_approvalrequest_inbox"
+MANY = "hitl_approvalrequest_many"
 REQUEST_PAGE = "admin:hitl_approvalrequest_change"
 
 
@@ -70,35 +80,41 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
         return [
             path("inbox/", wrap(self.inbox), name="hitl_approvalrequest_inbox"),
-            path("many/", wrap(self.decide_many), name="hitl_approvalrequest_many"),
+            path("inbox/view/", wrap(self.keep_view), name="hitl_approvalrequest_view"),
+            path("many/", wrap(self.decide_many), name=MANY),
             path("<int:pk>/decide/", wrap(self.decide), name="hitl_approvalrequest_decide"),
             *super().get_urls(),
         ]
 
+    def audit_of(self, obj: ApprovalRequest) -> str:
+        return audit_of_request(obj.request_id)
+
     # --- the inbox ---------------------------------------------------------------------
 
     def inbox(self, request: HttpRequest) -> HttpResponse:
-        """Show the pending requests of the operator's tenants, the most urgent first."""
-        operator = operator_at(request)
-        inbox = inboxes.read(operator)
-        title = _("Inbox")
+        """Show the pending requests of the operator's tenants that the query's filter lists."""
+        chosen = Filter.from_query(request.GET)
+        if "" in request.GET.values() and not chosen.ignored:
+            # A form sends its empty fields as well; the address stays short.
+            return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
+        page = inbox_page.context(operator_at(request), chosen, request.GET.get("after", ""))
+        shared = {"opts": self.opts, "media": self.media, "title": _("Inbox")}
         return TemplateResponse(
-            request,
-            "hitl/inbox.html",
-            {
-                **self.admin_site.each_context(request),
-                "opts": self.opts,
-                "media": self.media,
-                "title": title,
-                "inbox": inbox,
-                "now": f"{clocks.now().timestamp():.3f}",
-                "rows": rows.render(inbox, operator),
-                "operator": operator,
-                "most": inboxes.MAX_ROWS,
-                "texts": script_texts.as_json(),
-                "may_decide": bool(permissions.decides_in(operator)),
-            },
+            request, "hitl/inbox.html", {**self.admin_site.each_context(request), **shared, **page}
         )
+
+    def keep_view(self, request: HttpRequest) -> HttpResponse:
+        """Keep the filter that the inbox's page sends under a name, or remove the view."""
+        chosen = Filter.from_view(request.POST.get("query", ""))
+        username = request.user.get_username()
+        if request.method == "POST" and "remove" in request.POST:
+            inbox_views.remove(username, request.POST["remove"])
+        elif request.method == "POST":
+            try:
+                inbox_views.save(username, request.POST.get("name", ""), chosen)
+            except DwpError as exc:
+                messages.error(request, str(exc.message))
+        return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
 
     # --- one ---------------------------------------------------------------------------
 
@@ -112,7 +128,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         obj = self.get_object(request, object_id)
         context: dict[str, Any] = {}
         if obj is not None:
-            context = one.page_context(services.settle(obj), operator_at(request))
+            chosen = Filter.from_view(request.GET.get("view", ""))
+            context = one.page_context(services.settle(obj), operator_at(request), chosen)
             context["texts"] = script_texts.as_json()
             # Several are open in tabs: the title says which is which.
             context["title"] = sanitize.plain(obj.message.strip()[:80]) or wording.action(
@@ -123,33 +140,41 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         )
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Make the decision that the request's page sends, and go on to the most urgent request."""
+        """Make the decision that the request's page sends, and go on to the first request that the
+        filter of its address lists."""
+        chosen = Filter.from_view(request.GET.get("view", ""))
+        page = f"{reverse(REQUEST_PAGE, args=[pk])}{chosen.view_query}"
         obj = self.get_queryset(request).filter(pk=pk).first()
         if request.method == "POST" and obj is None:
             decisions.record_foreign(request, [pk], is_approval="approve" in request.POST)
         if obj is None:
-            return HttpResponseRedirect(reverse(INBOX))
+            text = _("There is no such request in your tenants. Nothing was decided.")
+            messages.error(request, text)
+            return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
         if request.method != "POST":
             # The sign-in leads back here with a GET; the form that was sent before it is lost.
             messages.warning(request, _("You had been signed out. Nothing was decided."))
-            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+            return HttpResponseRedirect(page)
         digest = request.POST.get("digest", "")
         # A page that was open before the update sends none.
         request_digest = request.POST.get("request_digest")
         if "approve" in request.POST:
-            decision = decisions.approval(digest, request_digest)
+            comment = request.POST.get("comment", "")
+            decision = decisions.approval(digest, request_digest, comment)
         elif "reject" in request.POST:
             reason = _posted_reason(request, {obj.tenant_id})
             decision = decisions.rejection(digest, reason, request_digest)
         else:
-            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+            messages.error(request, _no_decision())
+            return HttpResponseRedirect(page)
         if not decisions.decide_with_message(request, obj, decision).is_done:
-            return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+            return HttpResponseRedirect(page)
         operator = operator_at(request)
-        following = one.next_to_decide(operator, pk)
+        following = one.next_to_decide(operator, pk, chosen)
         if following is None:
-            return HttpResponseRedirect(reverse(INBOX))
-        return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[following]))
+            return HttpResponseRedirect(f"{reverse(INBOX)}{chosen.link_query}")
+        page = reverse(REQUEST_PAGE, args=[following])
+        return HttpResponseRedirect(f"{page}{chosen.view_query}")
 
     # --- many --------------------------------------------------------------------------
 
@@ -171,9 +196,13 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     def decide_many(self, request: HttpRequest) -> HttpResponse:
         """Ask for confirmation before many requests are decided; decide them once it is given."""
+        inbox = _inbox_as_filtered(request)
         if request.method != "POST":
             messages.warning(request, _("You had been signed out. Nothing was decided."))
-            return HttpResponseRedirect(reverse(INBOX))
+            return HttpResponseRedirect(inbox)
+        if request.POST.get("decision") not in ("approve", "reject"):
+            messages.error(request, _no_decision())
+            return HttpResponseRedirect(inbox)
         is_approval = request.POST.get("decision") == "approve"
         items, visible = request.POST.getlist("item"), self.get_queryset(request)
         try:
@@ -182,7 +211,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             selection = many.selection_from_form(items, visible)
         except DwpError as exc:
             messages.error(request, str(exc.message))
-            return HttpResponseRedirect(reverse(INBOX))
+            return HttpResponseRedirect(inbox)
         if "confirmed" not in request.POST:
             return self._ask_to_confirm(request, selection, is_approval=is_approval)
         if is_approval and request.POST.get("typed", "").strip() != many.number_to_type(selection):
@@ -190,15 +219,20 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             return self._ask_to_confirm(request, selection, is_approval=True, wrong=wrong)
         tenants = {row.tenant_id for row in selection.requests}
         results = many.decide(
-            request, selection, is_approval=is_approval, reason=_posted_reason(request, tenants)
+            request,
+            selection,
+            is_approval=is_approval,
+            reason=_posted_reason(request, tenants),
+            comment=request.POST.get("comment", ""),
         )
+        groups = [
+            (heading, [(result, rows.row_context(result.request)) for result in same])
+            for heading, same in many.grouped(results)
+        ]
         return self._render(
             request,
             "hitl/results.html",
-            {
-                "title": many.summary(results),
-                "results": [(result, rows.row_context(result.request)) for result in results],
-            },
+            {"title": many.summary(results), "groups": groups, "inbox": inbox},
         )
 
     def _ask_from_archive(
@@ -227,9 +261,18 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             "hitl/many.html",
             {
                 "title": many.question(selection, is_approval=is_approval),
-                "rows": many.rows_to_confirm(selection, is_approval=is_approval),
+                "totals": many.totals(selection),
+                "warnings": many.warnings(selection, is_approval=is_approval),
+                "rows": many.rows_to_confirm(
+                    selection, operator_at(request), is_approval=is_approval
+                ),
+                "alone": [rows.row_context(row) for row in selection.alone],
                 "is_approval": is_approval,
                 "presets": reasons.offered(tenants),
+                "reason_required": any(rule_of(row).reason_required for row in selection.requests),
+                "comment": request.POST.get("comment", ""),
+                "inbox": _inbox_as_filtered(request),
+                "query": _inbox_query(request),
                 "to_type": _("Type %(number)s to approve them all.") % {"number": number},
                 "wrong": wrong,
             },
@@ -281,6 +324,21 @@ def request_by_id(request: HttpRequest, request_id: str) -> HttpResponse:
     if pk is None:
         raise Http404
     return HttpResponseRedirect(reverse(REQUEST_PAGE, args=[pk]))
+
+
+def _no_decision() -> str:
+    return _("The form said neither approve nor reject. Nothing was decided.")
+
+
+def _inbox_query(request: HttpRequest) -> str:
+    """Return the query of the inbox from which a form for many requests was sent."""
+    is_from_inbox = request.resolver_match and request.resolver_match.url_name == MANY
+    return request.GET.urlencode() if is_from_inbox else ""
+
+
+def _inbox_as_filtered(request: HttpRequest) -> str:
+    query = _inbox_query(request)
+    return f"{reverse(INBOX)}?{query}" if query else reverse(INBOX)
 
 
 def _posted_reason(request: HttpRequest, tenants: set[str]) -> str:

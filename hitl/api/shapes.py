@@ -17,7 +17,7 @@ from dwp_project.jsontext import compact, digest
 from hitl.models import ApprovalRequest
 from hitl.models.policies import MOST_APPROVALS
 from hitl.models.requests import MAX_ID_BYTES
-from hitl.states import DECIDED, Origin, Status
+from hitl.states import DECIDED, Origin, Risk, Status
 
 # Not only what REST may open: agents on Redis build ids from any text.
 _ID: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_ID_BYTES}
@@ -71,6 +71,10 @@ APPROVAL_REQUEST = component(
                 "SHA-256 over all that a person is shown and every rule that applies.",
                 pattern="^[0-9a-f]{64}$",
             ),
+            "risk": member(
+                {"type": "string", "enum": list(Risk.values)},
+                "Where the policy gives the action one: how much harm it can do.",
+            ),
             **_VOTES,
         },
         optional=[
@@ -82,6 +86,7 @@ APPROVAL_REQUEST = component(
                 "rejectedAt",
                 "reason",
                 "message",
+                "risk",
             ),
             *_VOTES,
         ],

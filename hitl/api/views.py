@@ -25,7 +25,7 @@ from hitl.api.serializers import ApprovalBody, DecisionBody, OpeningBody, Reject
 from hitl.approvals import permissions
 from hitl.approvals.idempotency import Answer, answer_once
 from hitl.audit import decision_record
-from hitl.delivery import outbox, redis_state, wire
+from hitl.delivery import first_heard, outbox, redis_state, wire
 from hitl.models import ApprovalRequest, is_id
 from hitl.states import Origin, Status
 
@@ -167,6 +167,7 @@ class RequestsView(RequestView):
 
         def act() -> Answer:
             opened, is_new = services.open_request(question, actor, Origin.REST)
+            first_heard.note(opened, actor.tenant_id, actor.id)
             message = "Approval request opened" if is_new else "Approval request already opened"
             status = http.HTTP_201_CREATED if is_new else http.HTTP_200_OK
             return status, envelope.success(wire.document(opened), message)
@@ -177,8 +178,10 @@ class RequestsView(RequestView):
 @schema.request
 class OneRequestView(RequestView):
     def get(self, request: Request, request_id: str) -> Response:
-        tenant_id = self.identity(request).tenant_id
-        document = wire.document(services.read(request_id, tenant_id))
+        identity = self.identity(request)
+        asked = services.read(request_id, identity.tenant_id)
+        document = wire.document(asked)
+        first_heard.note(asked, identity.tenant_id, identity.user_id)
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
         return self.success(compact(document), "Approval request retrieved")
 
@@ -195,6 +198,7 @@ class SignalView(RequestView):
         signal = self._signal(session_id)
         decided = None if signal is None else _request_of(signal, tenant_id)
         if decided is not None and permissions.may_see_signal(self.actor(request), decided):
+            first_heard.note(decided, tenant_id, self.identity(request).user_id)
             return self.success(signal, "Signal retrieved")
         return self.success(None, "No signal found for session")
 

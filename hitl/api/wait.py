@@ -14,7 +14,7 @@ from dwp_project.gateway.errors import InvalidValue
 from dwp_project.offload import run_sync
 from hitl import services, waiting
 from hitl.approvals.decisions import check_recorded
-from hitl.delivery import wire
+from hitl.delivery import first_heard, wire
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
@@ -55,6 +55,8 @@ class WaitConsumer(ApiConsumer):
             ),
             202 if is_pending else 200,
         )
+        # Only now: the answer is out.
+        first_heard.note(request, identity.tenant_id, identity.user_id)
 
     async def _until_ended(
         self, request_id: str, tenant_id: str, seconds: float

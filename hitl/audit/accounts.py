@@ -1,7 +1,7 @@
-"""Records sign-ins and changes of memberships and accounts.
+"""Records sign-ins and changes of tenants, memberships and accounts.
 
-A change of a membership commits with its record or not at all. So does a change of an account
-wherever a transaction is open, as on the desk and in the commands; an account that is saved
+A change of a tenant or a membership commits with its record or not at all. So does a change of an
+account wherever a transaction is open, as on the desk and in the commands; an account that is saved
 outside one is committed already, and is recorded right after. A sign-in that cannot be recorded
 is refused, with an error that is logged. A refusal or a sign-out stands even if it cannot be
 recorded, and an error is logged: neither lets anybody in.
@@ -24,7 +24,7 @@ from structlog.stdlib import get_logger
 from dwp_project import clocks
 from dwp_project.gateway import lockout, signals
 from dwp_project.gateway.current_request import current_request
-from dwp_project.gateway.models import Membership, role_in, tenants_of
+from dwp_project.gateway.models import Membership, Tenant, role_in, tenants_of
 from dwp_project.gateway.views import PAGES
 from hitl.actors import Actor, client_details, operator_actor, system_actor
 from hitl.audit import record
@@ -42,7 +42,7 @@ _FLAGS = {"is_active": "isActive", "is_staff": "isStaff", "is_superuser": "isSup
 
 def connect() -> None:
     """Connect every receiver of this module; called once, when the apps are ready."""
-    receivers: tuple[tuple[Signal, Callable[..., None], type[User] | None], ...] = (
+    receivers: tuple[tuple[Signal, Callable[..., None], type[User] | type[Tenant] | None], ...] = (
         (signals.logged_in, _record_login, None),
         (signals.login_refused, _record_refused_login, None),
         (signals.sign_in_refused, _record_refused_sign_in, None),
@@ -57,6 +57,8 @@ def connect() -> None:
         (model_signals.pre_save, _read_account_before_save, User),
         (model_signals.post_save, _record_saved_account, User),
         (model_signals.pre_delete, _record_removed_account, User),
+        (model_signals.post_save, _record_saved_tenant, Tenant),
+        (model_signals.post_delete, _record_removed_tenant, Tenant),
     )
     for signal, receiver, sender in receivers:
         signal.connect(receiver, sender, dispatch_uid=f"hitl.{receiver.__name__}")
@@ -136,7 +138,20 @@ def _record_unlock(username: str, address: str, **kwargs: Any) -> None:
     _write([_current_actor("")], AuditEvent.SIGN_IN_UNLOCKED, details)
 
 
-# --- memberships and accounts -----------------------------------------------------------
+# --- tenants, memberships and accounts --------------------------------------------------
+
+
+# In the deployment's chain: a tenant that is being made has no people who could read its own.
+def _record_saved_tenant(instance: Tenant, created: bool, raw: bool, **kwargs: Any) -> None:
+    if raw:
+        return  # `loaddata` restores rows
+    event = AuditEvent.TENANT_ADDED if created else AuditEvent.TENANT_CHANGED
+    _write([_current_actor("")], event, {"tenant": instance.tenant_id, "name": instance.name})
+
+
+def _record_removed_tenant(instance: Tenant, **kwargs: Any) -> None:
+    details = {"tenant": instance.tenant_id, "name": instance.name}
+    _write([_current_actor("")], AuditEvent.TENANT_REMOVED, details)
 
 
 def _record_added_membership(membership: dict[str, str], **kwargs: Any) -> None:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from hitl.actors import person_key
 from hitl.audit import breaks, record_trust
-from hitl.models import AuditRecord
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 
 _STATUS_OF = {event: status for status, event in EVENT_OF.items()}
@@ -61,6 +62,22 @@ def vouched_records_of(request_ids: Collection[str]) -> Iterable[AuditRecord]:
     """Read those of the records that this deployment vouches for."""
     records = AuditRecord.objects.filter(request_id__in=request_ids, event__in=_FOLDED)
     return filter(record_trust.is_vouched_for, records.order_by())
+
+
+def vote_comments(request: ApprovalRequest) -> dict[str, str]:
+    """Return what people said with their votes, by `hitl.actors.person_key`: only the records of
+    votes have it. The comment of the vote that decided is the request's."""
+    records = AuditRecord.objects.filter(
+        request_id=request.request_id,
+        tenant_id=request.tenant_id,
+        event=AuditEvent.REQUEST_VOTED,
+    )
+    comments = {
+        person_key(entry.actor): _details(entry).get("comment", "")
+        for entry in records.order_by("id")
+        if record_trust.is_vouched_for(entry)
+    }
+    return {person: text for person, text in comments.items() if isinstance(text, str) and text}
 
 
 def fold_all(records: Iterable[AuditRecord]) -> dict[str, RecordedRequest]:

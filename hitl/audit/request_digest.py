@@ -58,8 +58,12 @@ def opening_details(request: ApprovalRequest, owner_user_id: str) -> dict[str, A
 
 
 def rule_members(policy: Policy) -> dict[str, Any]:
-    """Return what this version of a policy asks, by the names of its columns."""
-    return {name: getattr(policy, name) for name in _RULE}
+    """Return what this version of a policy asks, by the names of its columns.
+
+    Without a risk there is no such member, as in the records and digests of before there were any.
+    """
+    members = {name: getattr(policy, name) for name in _RULE}
+    return members | ({"risk": policy.risk} if policy.risk else {})
 
 
 def _shown(request: ApprovalRequest, context_digest: str) -> dict[str, Any]:

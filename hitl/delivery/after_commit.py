@@ -10,7 +10,7 @@ from structlog.stdlib import get_logger
 
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
-from hitl.delivery import commands, resync
+from hitl.delivery import request_key, resync
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
@@ -43,7 +43,7 @@ def refresh(request: ApprovalRequest) -> None:
 def _refresh(request: ApprovalRequest) -> None:
     if not wakeup.is_paused():
         with wakeup.redis_may_be_away("redis_away") as call:
-            commands.refresh(request)
+            request_key.refresh(request)
         if not call.has_failed:
             # An opening or adoption that Redis has missed takes more than this: a relay does it.
             if request.status != Status.PENDING:

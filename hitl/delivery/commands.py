@@ -1,7 +1,8 @@
 """What Redis is asked to do, each change of it one atomic script (docs/reference/wire.md, 5).
 
-In the order of a request's life: it is announced, its signal is published, published again, its
-copy refreshed, an older signal removed. What is only read is in `hitl.delivery.redis_state`.
+In the order of a request's life: it is announced, its signal is published, published again, an
+older signal removed. The request's own key is `hitl.delivery.request_key`'s, what is only read
+`hitl.delivery.redis_state`'s.
 """
 
 from __future__ import annotations
@@ -13,16 +14,14 @@ from typing import Any
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
-from dwp_project.deployment import identity
 from dwp_project.jsontext import InvalidJSON, compact
-from dwp_project.wakeup import redis_client
-from hitl.audit import decision_record
 from hitl.delivery import keys as redis_keys
-from hitl.delivery import merge, redis_state
+from hitl.delivery import request_key
 from hitl.delivery.keys import MARKED, NAMED_BY, Script
-from hitl.delivery.wire import document, milliseconds
+from hitl.delivery.request_key import HAS_ENDED, SET_REQUEST
+from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest
-from hitl.states import Origin, Status
+from hitl.states import Origin
 
 logger = get_logger(__name__)
 
@@ -61,31 +60,6 @@ class Refused:
 
 Publication = Published | Superseded | TooLate | Refused
 
-# Whether the value of a request's key says that this request has ended.
-_HAS_ENDED = """
-local function has_ended(text, id)
-  if not text then return false end
-  local ok, body = pcall(cjson.decode, text)
-  if not ok or type(body) ~= 'table' or body.status == nil or body.status == 'pending' then
-    return false
-  end
-  local named = body.requestId
-  return named == nil or named == cjson.null or id_in(body, text) == id
-end
-"""
-
-# Brings the request's key up to date, and says whether it is: not if it was read before and holds
-# something else by now.
-_SET_REQUEST = """
-local function set_request()
-  local held = redis.call('GET', request_key)
-  if held == request then return true end
-  if is_read == '1' and (held or '') ~= read then return false end
-  redis.call('SET', request_key, request, 'EX', request_ttl)
-  return true
-end
-"""
-
 # Whether Redis's own time is past a moment, in seconds.
 _IS_PAST = """
 local function is_past(moment)
@@ -103,7 +77,7 @@ end
 # the same id that the database has lost is replaced, and its signal removed.
 _ANNOUNCE = Script(
     NAMED_BY
-    + _HAS_ENDED
+    + HAS_ENDED
     + MARKED
     + """
 local signal = redis.call('GET', signal_key)
@@ -150,7 +124,7 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
     With `instead_of`, the session's key changes only if it still names that request. Writes
     nothing of an end that the audit does not have.
     """
-    if _is_unrecorded(request):
+    if request_key.is_unrecorded(request):
         return False
     session = {
         "sessionId": request.session_id,
@@ -163,7 +137,7 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
         session_key=redis_keys.session_key(request.session_id),
         signal_key=redis_keys.signal_key(request.session_id),
         newest_key=redis_keys.newest_key(request.session_id),
-        request=_text_of(request),
+        request=request_key.text_of(request),
         session=compact(session),
         request_id=request.request_id,
         opened_at=str(int(request.created_at.timestamp() * 1_000_000)),
@@ -184,7 +158,7 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
 _PUBLISH = Script(
     NAMED_BY
     + _IS_PAST
-    + _SET_REQUEST
+    + SET_REQUEST
     + """
 if not set_request() then return -2 end
 if is_past(valid_until) then return -1 end
@@ -214,7 +188,7 @@ def publish(
     `asked_at` is what `clock` returned before the database said that no newer request is
     known, and `texts` what was read with it. Raises `redis.RedisError` if Redis cannot be reached.
     """
-    texts = _agents_texts([request], texts)
+    texts = request_key.agents_texts([request], texts)
     try:
         arguments = _arguments(request, signal, seconds, asked_at, texts)
         return _publication_of(_PUBLISH.run(**arguments))
@@ -231,7 +205,7 @@ def publish_all(
 
     `publications` gives request, signal and seconds.
     """
-    texts = _agents_texts([request for request, _, _ in publications])
+    texts = request_key.agents_texts([request for request, _, _ in publications])
     calls: list[dict[str, str | bytes]] = []
     unreadable: dict[int, Publication] = {}
     for number, (request, signal, seconds) in enumerate(publications):
@@ -246,35 +220,6 @@ def publish_all(
     ]
 
 
-def _agents_texts(
-    requests: Sequence[ApprovalRequest], known: Mapping[str, bytes | None] | None = None
-) -> Mapping[str, bytes | None]:
-    """Return what the keys hold of those requests that agents wrote, unless it is known; raises
-    `redis.RedisError`."""
-    ids = [request.request_id for request in requests if request.origin == Origin.REDIS]
-    known = known or {}
-    unknown = [request_id for request_id in ids if request_id not in known]
-    return {**known, **redis_state.texts(unknown)} if unknown else known
-
-
-def _copy(request: ApprovalRequest, texts: Mapping[str, bytes | None]) -> dict[str, str | bytes]:
-    """Return what to write into the request's key, and what it replaces.
-
-    What an agent wrote is kept, with the end set in it. If it is gone, or asks something else, the
-    request as the database has it replaces it: nobody said yes to another question.
-    """
-    read = texts.get(request.request_id) if request.origin == Origin.REDIS else None
-    is_whole = read is not None and len(read) <= merge.MOST_MERGED_BYTES
-    merged = merge.merged(request, read) if read and is_whole else None
-    return {
-        "request_key": redis_keys.request_key(request.request_id),
-        "request": _text_of(request) if merged is None else merged,
-        "read": read if read and is_whole else "",
-        "is_read": "1" if is_whole else "0",
-        "request_ttl": str(redis_keys.REQUEST_TTL),
-    }
-
-
 def _arguments(
     request: ApprovalRequest,
     signal: str,
@@ -283,7 +228,7 @@ def _arguments(
     texts: Mapping[str, bytes | None],
 ) -> dict[str, str | bytes]:
     return {
-        **_copy(request, texts),
+        **request_key.replacement(request, texts),
         "session_key": redis_keys.session_key(request.session_id),
         "signal_key": redis_keys.signal_key(request.session_id),
         "channel": redis_keys.channel_of(request.session_id),
@@ -343,77 +288,6 @@ def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> l
     return [_publication_of(answer) for answer in _REPEAT.run_all(calls)]
 
 
-# A request that still waits is not written over its own end, which may have been committed and
-# sent to Redis meanwhile.
-_REFRESH = Script(
-    NAMED_BY
-    + _HAS_ENDED
-    + """
-if has_ended(redis.call('GET', request_key), request_id) then return 0 end
-redis.call('SET', request_key, request, 'EX', request_ttl)
-return 1
-""",
-    keys=("request_key",),
-    arguments=("request", "request_id", "request_ttl"),
-)
-
-
-_END = Script(
-    _SET_REQUEST + "return set_request() and 1 or 0",
-    keys=("request_key",),
-    arguments=("request", "read", "is_read", "request_ttl"),
-)
-# Chosen: an agent hardly writes one request again several times within milliseconds.
-_MERGES = 5
-
-
-def refresh(request: ApprovalRequest) -> None:
-    """Bring the request's own key up to date, after a vote, an escalation or its end, unless the
-    audit does not have that end; raises `redis.RedisError`.
-
-    What an agent wrote changes only with its end.
-    """
-    if request.origin == Origin.REDIS and request.status == Status.PENDING:
-        return
-    if _is_unrecorded(request):
-        return
-    if request.origin == Origin.REDIS:
-        for _ in range(_MERGES):
-            texts = _agents_texts([request])
-            if texts[request.request_id] == b"" and not request.is_decided:
-                return  # Redis has lost it, and nobody waits for an end without a decision
-            if _END.run(**_copy(request, texts)):
-                return
-        raise ResponseError("its agent writes the request again and again")
-    key, text = redis_keys.request_key(request.request_id), _text_of(request)
-    if request.status == Status.PENDING:
-        _REFRESH.run(
-            request_key=key,
-            request=text,
-            request_id=request.request_id,
-            request_ttl=str(redis_keys.REQUEST_TTL),
-        )
-    else:
-        redis_client().set(key, text, ex=redis_keys.REQUEST_TTL)
-
-
-def _text_of(request: ApprovalRequest) -> str:
-    """Return the value of the request's key; one that was opened here bears the mark of this
-    deployment (wire.md, 5.1)."""
-    body = document(request)
-    if request.origin != Origin.REDIS:
-        body[redis_keys.MARK] = identity.current()
-    return compact(body)
-
-
-def _is_unrecorded(request: ApprovalRequest) -> bool:
-    """Say whether the request has an end that the audit does not have, and log it."""
-    if not decision_record.unrecorded([request]):
-        return False
-    logger.error("request_not_vouched_for", request_id=request.request_id, tenant=request.tenant_id)
-    return True
-
-
 # If the session waits for another request already, the signal may be that one's.
 _FORGET = Script(
     NAMED_BY
@@ -449,7 +323,7 @@ def forget_other_signals(requests: Sequence[ApprovalRequest]) -> None:
 # An agent's own text stays as it is.
 _FORGET_END = Script(
     NAMED_BY
-    + _HAS_ENDED
+    + HAS_ENDED
     + """
 if not has_ended(redis.call('GET', request_key), request_id) then return 0 end
 if is_of(redis.call('GET', signal_key), request_id) then redis.call('DEL', signal_key) end

@@ -7,7 +7,7 @@ until an agent has received them (docs/reference/wire.md, 5.2 and 5.3).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,11 +44,13 @@ _IN_FLIGHT = timedelta(seconds=1)
 _SOON_BACK = timedelta(seconds=4.5)
 # Entries that one UPDATE marks while Redis is away. Chosen.
 _NOTED_AT_ONCE = 200
+# The error of an entry that is not sent, because no record that is trusted here has its decision.
+NOT_VOUCHED_FOR = "the audit does not have this decision"
 # The columns that a decision sets, also in an entry that was there before.
 _COLUMNS = (
     *("record", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
     *("attempted_at", "heard_at", "error"),
-    *("published_at", "answered_at", "withheld_until", "is_repeated"),
+    *("published_at", "answered_at", "withheld_until", "is_repeated", "first_heard_at"),
 )
 # What the built-in agent has read meanwhile is delivered (`mark_heard`).
 _DELIVERED_IF_HEARD = Case(
@@ -212,6 +214,7 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
                 is_repeated=result.is_repeated,
                 **(_publication_noted(result, now) if result.is_published else {}),
                 **({"withheld_until": result.withheld_until} if result.withheld_until else {}),
+                **({"first_heard_at": _first_heard(now)} if result.receivers else {}),
             )
             metrics.signals.labels(str(result.reported_outcome)).inc(len(pks))
 
@@ -224,6 +227,10 @@ def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
         "published_at": Coalesce("published_at", Value(now)),
         "answered_at": Coalesce("answered_at", answered),
     }
+
+
+def _first_heard(moment: datetime) -> Coalesce:
+    return Coalesce("first_heard_at", Value(moment))
 
 
 def next_due() -> datetime | None:
@@ -254,10 +261,24 @@ def mark_heard(request: ApprovalRequest) -> None:
 
     The signal is sent once all the same: others read the keys that are set with it.
     """
-    pending = OutboxEntry.objects.pending().filter(request=request)
+    now = clocks.now()
+    entries = OutboxEntry.objects.filter(request=request)
     # In this order: an attempt that ends in between sees the first, or is seen by the second.
-    pending.update(heard_at=clocks.now())
-    pending.filter(attempts__gt=0, error="").update(outcome=DeliveryOutcome.DELIVERED)
+    entries.filter(Q(outcome=DeliveryOutcome.PENDING) | Q(first_heard_at=None)).update(
+        heard_at=now, first_heard_at=_first_heard(now)
+    )
+    pending = entries.pending().filter(attempts__gt=0, error="")
+    pending.update(outcome=DeliveryOutcome.DELIVERED)
+
+
+def note_first_heard(heard_at: Mapping[int, datetime]) -> None:
+    """Write when agents first had the decisions on their requests, by the requests' keys, unless
+    that is known. The signals are sent as before."""
+    unknown = OutboxEntry.objects.filter(
+        request_id__in=[*heard_at], first_heard_at=None, heard_at=None, receivers=0
+    )
+    times = (When(request_id=pk, then=Value(moment)) for pk, moment in heard_at.items())
+    _update_locked(unknown, first_heard_at=Case(*times, default=None))
 
 
 def note_redis_away(error: str) -> None:
@@ -310,7 +331,13 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     agents = Q(request__origin=Origin.REDIS)
     # Nobody knows whether its agent still waits: it counts as unanswered.
     in_flight = lost.filter(~received & uncertain & agents)
-    _update_locked(in_flight, receivers=0, answered_at=None, outcome=DeliveryOutcome.UNHEARD)
+    _update_locked(
+        in_flight,
+        receivers=0,
+        answered_at=None,
+        first_heard_at=None,
+        outcome=DeliveryOutcome.UNHEARD,
+    )
     lost = lost.exclude((received | uncertain) & agents)
     with transaction.atomic():
         lost = lost.filter(pk__in=_lock(lost))

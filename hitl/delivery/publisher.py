@@ -16,7 +16,7 @@ from dwp_project.deployment import identity
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
-from hitl.delivery import commands, outbox, redis_state, withholding
+from hitl.delivery import commands, outbox, redis_state, request_key, withholding
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest, OutboxEntry, is_id
@@ -229,7 +229,7 @@ def _without_unvouched(
             is_final = not outbox.is_by_unknown_key(entry)
             results[entry.pk] = outbox.AttemptResult(
                 DeliveryOutcome.REFUSED if is_final else DeliveryOutcome.PENDING,
-                error="the audit does not have this decision",
+                error=outbox.NOT_VOUCHED_FOR,
             )
             metrics.unvouched_signals.inc()
             logger.error(
@@ -288,7 +288,7 @@ def _key_states(entries: Sequence[OutboxEntry]) -> dict[int, KeyState]:
 
 def _refresh(entry: OutboxEntry) -> None:
     try:
-        commands.refresh(entry.request)
+        request_key.refresh(entry.request)
     except (InvalidJSON, ResponseError) as exc:
         logger.error("request_unreadable", request_id=entry.request.request_id, error=str(exc))
 

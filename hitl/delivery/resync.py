@@ -16,7 +16,7 @@ from structlog.stdlib import get_logger
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.outages import DATABASE_AWAY
 from hitl import sessions
-from hitl.delivery import commands
+from hitl.delivery import commands, request_key
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
 
@@ -93,5 +93,5 @@ def _send(request: ApprovalRequest) -> None:
         return
     # Its session's key is its agent's own, and so is its text until its end.
     if request.status != Status.PENDING:
-        commands.refresh(request)
+        request_key.refresh(request)
     drop_older_signals(request)

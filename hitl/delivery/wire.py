@@ -33,6 +33,8 @@ def document(request: ApprovalRequest) -> dict[str, Any]:
         "contextDigest": request.context_digest,
         "requestDigest": request_digest(request, context_digest=digest(body["context"])),
     }
+    if request.policy is not None and request.policy.risk:
+        body["risk"] = request.policy.risk
     if request.policy is not None and request.policy.min_approvals > 1:
         body |= _votes(request)
     return body

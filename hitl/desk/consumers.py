@@ -1,8 +1,8 @@
-"""The desk's live streams: the inbox, and one request.
+"""The desk's live streams: the inbox, one request, and what is the operator's to decide.
 
-Each reads the database when the channel layer says that something has changed, and at least
-every ten seconds, because the layer may drop messages. The operator's rights are read again each
-time.
+They send what the board of the process knows (`hitl.desk.board`), so that a page that is open costs
+the database nothing; only a request's page reads its own request when that has changed. Every five
+seconds a page that is up to date hears so.
 """
 
 from __future__ import annotations
@@ -10,112 +10,179 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
+from typing import Any
 
-from django.conf import settings
 from django.http import HttpResponse
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks
 from dwp_project.gateway.consumers import OperatorConsumer
 from dwp_project.gateway.errors import NotFound
+from dwp_project.gateway.open_pages import OpenPage, open_pages
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import compact
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from hitl.desk import live, snapshot
+from hitl.desk import snapshot
+from hitl.desk.board import BoardEntry, Follower, board
+from hitl.desk.filters import Filter
+from hitl.desk.live_pages import LiveDesk, LiveInbox
 from hitl.desk.snapshot import Snapshot
 
 logger = get_logger(__name__)
 
-# No page is older than this, whatever the channel layer drops. Chosen (ADR 0031).
-_MAX_PAGE_AGE_SECONDS = 10.0
-# Changes come in bursts: wait for the rest of one, and read no more often than this. Chosen.
-_DEBOUNCE_SECONDS = 0.15
-_BETWEEN_READS_SECONDS = 0.8
 # Read this long after a request's last moment, so that it has expired. Chosen.
 _AFTER_EXPIRY_SECONDS = 0.05
+# What a request's page shows besides its request changes without the board: what becomes of a
+# decision is read soon, who else waits in the session now and then. Chosen.
+_ENDED_SECONDS, _PENDING_SECONDS = 10.0, 60.0
+# After the database was away. Chosen.
+_AGAIN_SECONDS = 1.0
 # A browser reconnects after this. Chosen.
 _RETRY_MILLISECONDS = 2000
 
+Message = dict[str, Any]
+
 
 class DeskConsumer(OperatorConsumer):
-    """Sends what `look` returns whenever it has changed; ends when the operator may not look."""
+    """Sends messages as long as the operator may look."""
 
-    async def look(self, operator: Operator) -> Snapshot:
-        """Return what to show; raises `NotFound` where there is nothing to see."""
+    async def begin(self, operator: Operator, follower: Follower) -> Message:
+        """Return the first message; raises `NotFound` where there is nothing to see."""
         raise NotImplementedError
 
+    async def update(self, changed: dict[int, BoardEntry], follower: Follower) -> Message | None:
+        """Return the message on what has changed, or None; raises as `begin` does."""
+        raise NotImplementedError
+
+    def seconds_to_update(self) -> float:
+        """Return after how many seconds `update` is due though nothing has changed on the board."""
+        return _PENDING_SECONDS
+
     async def answer(self) -> None:
-        operator = await self.operator()
-        first = await self.look(operator)
-        response = HttpResponse(headers=dict(frames.HEADERS))
-        await self.start(200, self.response_headers(response))
-        await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
-        async with live.listen(operator.tenants) as changed:
-            await self._follow(first, operator, changed)
+        async with open_pages().open(self.request) as page:
+            operator = page.operator
+            assert operator is not None
+            async with board().follow(operator.tenants, page.wake) as follower:
+                first = await self.begin(operator, follower)
+                response = HttpResponse(headers=dict(frames.HEADERS))
+                await self.start(200, self.response_headers(response))
+                await self.write(frames.CONNECTED + frames.retry(_RETRY_MILLISECONDS))
+                await self._follow(first, page, follower)
 
     async def drain(self) -> None:
         """Cut: the page comes back, to another process, and reads everything again."""
         await self.interrupt()
         await self.cut()
 
-    async def _follow(self, now: Snapshot, operator: Operator, changed: asyncio.Event) -> None:
-        before: Snapshot | None = None
-        number = 0
-        sent_at = time.monotonic()
+    async def _follow(self, first: Message, page: OpenPage, follower: Follower) -> None:
+        operator, number = page.operator, 0
+        message: Message | None = first
         while True:
-            if (change := now.since(before)) is not None:
+            if message is not None:
                 number += 1
-                await self.write(frames.event(number, "standing", compact(change)))
-                sent_at = time.monotonic()
-            before = now
-            await self._pause(changed, now.next_expiry, sent_at)
-            if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
-                await self.write(frames.HEARTBEAT)
-                sent_at = time.monotonic()
+                await self.write(frames.event(number, "standing", compact(message)))
+            message = None
+            if ping := page.ping(number, is_current=follower.is_current):
+                await self.write(ping)
+            seconds = page.seconds_to_ping
+            if page.is_current:
+                seconds = min(seconds, max(_AFTER_EXPIRY_SECONDS, self.seconds_to_update()))
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await page.wake.wait()
+            page.wake.clear()
+            if page.operator is None:
+                return await self.finish(frames.event(number + 1, "gone", "{}"))
+            if page.operator != operator:
+                # It follows other tenants, or shows what another role may do: the page reconnects.
+                return await self.finish()
+            if not page.is_current:
+                continue  # what has changed waits until it is known who may see it
             try:
-                still = await self.operator()
-                if still.tenants != operator.tenants:
-                    # The subscription is to the earlier tenants: end it, and the page reconnects.
-                    return await self.finish()
-                now = await self.look(still)
+                message = await self.update(follower.take_changed(), follower)
             except NotFound:
                 return await self.finish(frames.event(number + 1, "gone", "{}"))
             except DATABASE_AWAY as exc:
                 logger.warning("database_away", error=str(exc).strip())
-
-    async def _pause(
-        self, changed: asyncio.Event, next_expiry: float | None, sent_at: float
-    ) -> None:
-        """Sleep until something may have changed, or the connection has been silent for long."""
-        silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-        expiry = _MAX_PAGE_AGE_SECONDS
-        if next_expiry is not None:
-            expiry = max(0.0, next_expiry - clocks.estimate().timestamp()) + _AFTER_EXPIRY_SECONDS
-        began = time.monotonic()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(0.05, min(_MAX_PAGE_AGE_SECONDS, silence, expiry))):
-                await changed.wait()
-                await asyncio.sleep(_DEBOUNCE_SECONDS)
-        if changed.is_set():
-            # However busy the tenant is, one page costs the database little.
-            await asyncio.sleep(max(0.0, _BETWEEN_READS_SECONDS - (time.monotonic() - began)))
-        changed.clear()
+                await asyncio.sleep(_AGAIN_SECONDS)
 
 
 class InboxConsumer(DeskConsumer):
-    """`GET /admin/hitl/approvalrequest/live/`: the inbox, kept up to date."""
+    """`GET /admin/hitl/approvalrequest/live/?…`: what an inbox with this filter lists."""
 
-    async def look(self, operator: Operator) -> Snapshot:
-        return await self.run_in_language(snapshot.of_inbox, operator)
+    inbox: LiveInbox
+
+    async def begin(self, operator: Operator, follower: Follower) -> Message:
+        self.inbox = LiveInbox(operator, Filter.from_query(self.request.GET))
+        return await self.run_in_language(self.inbox.begin, follower.entries())
+
+    async def update(self, changed: dict[int, BoardEntry], follower: Follower) -> Message | None:
+        if not changed and not self.inbox.changes_with_time:
+            return None
+        return await self.run_in_language(self.inbox.update, changed, follower.entry)
+
+
+class AlertsConsumer(DeskConsumer):
+    """`GET /admin/hitl/live/?after=<pk>`: what is the operator's to decide, on every page."""
+
+    desk: LiveDesk
+
+    async def begin(self, operator: Operator, follower: Follower) -> Message:
+        self.desk = LiveDesk(operator)
+        after = self.request.GET.get("after", "")
+        is_key = after.isascii() and after.isdigit() and len(after) < 19
+        known = int(after) if is_key else None
+        return await self.run_in_language(self.desk.begin, follower.entries(), known)
+
+    async def update(self, changed: dict[int, BoardEntry], follower: Follower) -> Message | None:
+        return await self.run_in_language(self.desk.update, changed) if changed else None
 
 
 class RequestConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/<pk>/live/`: whether one request still waits."""
 
-    async def look(self, operator: Operator) -> Snapshot:
-        pk = self.scope["url_route"]["kwargs"]["pk"]
-        current = await self.run_in_language(snapshot.of_request, operator, pk)
+    _operator: Operator
+    _shown: Snapshot
+    _read_at = 0.0
+    _is_due = True
+
+    async def begin(self, operator: Operator, follower: Follower) -> Message:
+        self._operator = operator
+        self._shown = await self._read()
+        message = self._shown.since(None)
+        assert message is not None
+        return message
+
+    async def update(self, changed: dict[int, BoardEntry], follower: Follower) -> Message | None:
+        # It may have come and gone between two readings of the board.
+        is_unseen = bool(changed) and self._is_pending and follower.entry(self._pk) is None
+        self._is_due |= self._pk in changed or is_unseen or self.seconds_to_update() == 0
+        if not self._is_due:
+            return None
+        before, self._shown = self._shown, await self._read()
+        return self._shown.since(before)
+
+    def seconds_to_update(self) -> float:
+        period = _PENDING_SECONDS if self._is_pending else _ENDED_SECONDS
+        seconds = self._read_at + period - time.monotonic()
+        if self._shown.next_expiry is not None:
+            expiry = self._shown.next_expiry - clocks.estimate().timestamp()
+            seconds = min(seconds, expiry + _AFTER_EXPIRY_SECONDS)
+        return max(0.0, seconds)
+
+    @property
+    def _pk(self) -> int:
+        return int(self.scope["url_route"]["kwargs"]["pk"])
+
+    @property
+    def _is_pending(self) -> bool:
+        return self._shown.next_expiry is not None
+
+    async def _read(self) -> Snapshot:
+        asked_at = time.monotonic()
+        current = await self.run_in_language(snapshot.of_request, self._operator, self._pk)
         if current is None:
             raise NotFound
+        self._read_at, self._is_due = asked_at, False
         return current

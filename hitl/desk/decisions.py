@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest
-from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -18,28 +18,43 @@ from dwp_project.gateway.models import role_in
 from hitl import errors, services
 from hitl.actors import Actor, operator_actor
 from hitl.delivery import outbox
-from hitl.desk import wording
+from hitl.desk import aftermath, wording
 from hitl.models import ApprovalRequest
 from hitl.policies.rules import rule_of
-from hitl.states import DeliveryOutcome, Origin, Status
-from hitl.text import sanitize
+from hitl.states import DeliveryOutcome, Status
+from hitl.text import dates, sanitize
 
 Decide = Callable[[str, Actor], ApprovalRequest]
-# Chosen: a longer reason is cut. The field of hitl/reasons.html has the same limit.
+# Chosen: a longer reason or comment is cut. The fields of hitl/reasons.html and hitl/comment.html
+# have the same limit.
 MAX_REASON_LENGTH = 10_000
 # Chosen: a message fits on a line or two.
 _MAX_NAME_LENGTH = 80
 
 
+class ResultKind(Enum):
+    """What one decision came to: it ended the request, it is one vote of several, or nothing was
+    changed."""
+
+    DECIDED = "decided"
+    VOTED = "voted"
+    REFUSED = "refused"
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """The result of one decision: a message, its level, the request as it is now, and whether it
-    was decided."""
+    """The result of one decision: a message, its level, the request as it is now, and what it came
+    to."""
 
     request: ApprovalRequest
     level: int
     text: str
-    is_done: bool = False
+    kind: ResultKind = ResultKind.REFUSED
+
+    @property
+    def is_done(self) -> bool:
+        """Say whether the decision or the vote is recorded."""
+        return self.kind is not ResultKind.REFUSED
 
     @property
     def tag(self) -> str:
@@ -47,11 +62,13 @@ class DecisionResult:
         return messages.DEFAULT_TAGS[self.level]
 
 
-def approval(digest: str, request_digest: str | None = None) -> Decide:
+def approval(digest: str, request_digest: str | None = None, comment: str = "") -> Decide:
     """Return a function that approves a request whose context has this digest, and all of which
     has `request_digest` if the page sent one."""
+    # Browsers send the line breaks of a form in two characters.
+    comment = comment.replace("\r\n", "\n").strip()[:MAX_REASON_LENGTH]
     return lambda request_id, actor: services.approve(
-        request_id, actor, digest=digest, request_digest=request_digest
+        request_id, actor, digest=digest, request_digest=request_digest, comment=comment
     )
 
 
@@ -81,7 +98,9 @@ def decide_with_message(
 ) -> DecisionResult:
     """Decide one request, and leave a message with its new state or why it was not decided."""
     result = decide(request, approval_request, make_decision)
-    messages.add_message(request, result.level, result.text)
+    # By this class desk/drafts.js forgets what was typed for the request.
+    tags = f"decided-{approval_request.pk}" if result.is_done else ""
+    messages.add_message(request, result.level, result.text, extra_tags=tags)
     if result.is_done and outbox.is_waiting_for_redis(approval_request.request_id):
         text = _("Redis is away: an agent outside this server is told when it is back.")
         messages.warning(request, text)
@@ -102,16 +121,17 @@ def decide(
             approval_request.request_id, operator_actor_at(request, approval_request.tenant_id)
         )
     except errors.AlreadyDecided as already:
+        decided_at = already.request.decided_at
         values: dict[str, Any] = {
             "name": name,
             "status": already.request.get_status_display(),
             "who": sanitize.plain(already.request.decided_by),
-            "when": date_format(timezone.localtime(already.request.decided_at), "H:i:s"),
+            "when": dates.html(decided_at, form="H:i:s") if decided_at else "",
         }
         text = _(
             "Request %(name)s was already %(status)s by %(who)s at %(when)s. Nothing was changed."
         )
-        return DecisionResult(already.request, messages.WARNING, text % values)
+        return DecisionResult(already.request, messages.WARNING, sanitize.filled(text, **values))
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
         return DecisionResult(
@@ -119,23 +139,29 @@ def decide(
         )
     if decided.status == Status.PENDING:
         missing = max(0, rule_of(decided).min_approvals - decided.approvals)
+        # Nobody's vote was added, so that this was the operator's second.
+        if decided.approvals == approval_request.approvals:
+            text = _("You had approved request %(name)s before. Nothing was changed.")
+            return DecisionResult(decided, messages.WARNING, text % {"name": name})
         text = ngettext(
             "Your approval of request %(name)s is recorded. %(count)d more is needed.",
             "Your approval of request %(name)s is recorded. %(count)d more are needed.",
             missing,
         )
         return DecisionResult(
-            decided, messages.SUCCESS, text % {"name": name, "count": missing}, is_done=True
+            decided, messages.SUCCESS, text % {"name": name, "count": missing}, ResultKind.VOTED
         )
     values = {"name": name, "status": Status(decided.status).label}
     text = _("Request %(name)s is now %(status)s.") % values
     level = messages.SUCCESS
-    if decided.status == Status.APPROVED and decided.origin == Origin.REDIS:
-        entry = outbox.entry_of(decided.request_id)
-        text = f"{text} {wording.withheld_after(entry)}".strip() if entry else text
-        if entry and entry.outcome == DeliveryOutcome.WITHHELD:
+    entry = outbox.entry_of(decided.request_id)
+    after = aftermath.of(decided, entry)
+    if entry is not None and after is not None and after.is_bad:
+        text = format_html("{} {}", text, after.sentences[0].html)
+        # What is held back for a while needs nobody.
+        if entry.outcome != DeliveryOutcome.PENDING:
             level = messages.WARNING
-    return DecisionResult(decided, level, text, is_done=True)
+    return DecisionResult(decided, level, text, ResultKind.DECIDED)
 
 
 def _name(request: ApprovalRequest) -> str:

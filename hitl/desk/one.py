@@ -2,35 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
-from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
-from dwp_project.jsontext import digest
+from dwp_project.jsontext import compact, digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
-from hitl.audit import compare_requests, decision_record
+from hitl.audit import compare_requests, decision_record, recorded_requests
 from hitl.audit.request_digest import request_digest
 from hitl.delivery import outbox, withholding
+from hitl.desk import aftermath, earlier, wording
 from hitl.desk import inbox as inboxes
-from hitl.desk import wording
-from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason
+from hitl.desk.filters import Filter
+from hitl.models import ApprovalRequest, OutboxEntry, RejectionReason, Vote
 from hitl.policies.rules import rule_of
 from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
 
-# Chosen: fits beside the request without scrolling.
-MAX_EARLIER = 10
-
 
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of `hitl/state.html`, and which buttons the operator gets."""
+    """Return the context of `hitl/state.html`, `hitl/in_force.html` and `hitl/decide_facts.html`,
+    and which buttons the operator gets."""
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
@@ -41,6 +40,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
     refusal = why_not_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
+    is_recorded = not decision_record.unrecorded([request])
     return {
         "request": request,
         "is_pending": is_pending,
@@ -48,7 +48,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "decided_by": sanitize.marked(request.decided_by),
         "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
         "comment": sanitize.marked(request.comment, is_multiline=True) if request.comment else "",
-        "votes": [(sanitize.marked(vote.user_id), vote) for vote in votes],
+        "votes": _votes(request, votes),
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
         )
@@ -57,28 +57,46 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         else "",
         "has_voted": has_voted,
         "rule": rule,
+        "rule_words": wording.rule_in_force(request),
+        "action": wording.action(request.action_type),
+        "tenant": sanitize.marked(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
-        "warning": _warning(request, entry),
-        "withheld": _withheld(request, entry),
+        "warning": _warning(entry, is_recorded=is_recorded),
+        "withheld": _withheld(request),
+        # What nobody decided is told to nobody: the warning says it.
+        "aftermath": aftermath.of(request, entry) if is_recorded else None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
         "expires": int(request.expires_at.timestamp() * 1000),
         "created": int(request.created_at.timestamp() * 1000),
     }
 
 
-def _withheld(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
-    """Return that another agent could take an approval for its own, before or after it is given;
-    an empty text where none could."""
-    if entry is not None:
-        return wording.withheld_after(entry)
+def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote, Any]]:
+    """Return who voted, the vote, and what they said with it."""
+    comments = recorded_requests.vote_comments(request) if votes else {}
+    return [
+        (
+            sanitize.marked(vote.user_id),
+            vote,
+            sanitize.marked(comments[vote.person], is_multiline=True)
+            if vote.person in comments
+            else "",
+        )
+        for vote in votes
+    ]
+
+
+def _withheld(request: ApprovalRequest) -> str:
+    """Return that another agent could take an approval for its own that is given now; an empty text
+    where none could."""
     until = withholding.expected([request], clocks.now()).get(request.pk)
     return wording.withheld_before(request, until) if until else ""
 
 
-def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
+def _warning(entry: OutboxEntry | None, *, is_recorded: bool) -> str:
     """Return a warning of a decision that nobody made, or an empty text."""
-    if decision_record.unrecorded([request]):
+    if not is_recorded:
         return _(
             "The audit does not have this decision: somebody changed the database. No agent is "
             "told of it."
@@ -91,49 +109,54 @@ def _warning(request: ApprovalRequest, entry: OutboxEntry | None) -> str:
     return ""
 
 
-def page_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
-    """Return the context of the request's page, `hitl/request.html`."""
+def page_context(
+    request: ApprovalRequest, operator: Operator, chosen: Filter | None = None
+) -> dict[str, Any]:
+    """Return the context of the request's page, `hitl/request.html`: one of those that the filter
+    lists."""
     context = request.context
-    before, after = inboxes.neighbours(inboxes.read(operator), request.pk)
+    chosen = chosen or Filter()
+    before, after = inboxes.neighbours(operator, request, chosen)
     return {
         **state_context(request, operator),
         "now": f"{clocks.now().timestamp():.3f}",
         "headline": wording.headline(request),
-        "action": wording.action(request.action_type),
         "action_type": sanitize.marked(request.action_type),
         "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
-        "message": ""
-        if wording.is_headline(request.message)
-        else sanitize.marked(request.message, is_multiline=True),
+        "message": "" if wording.is_headline(request.message) else json_html.html(request.message),
         "context": json_html.html(context),
         "shown_digest": digest(context),
         "request_digest": request_digest(request, context_digest=digest(context)),
+        "stored": sanitize.exact(_stored_context(request, context)),
         "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
         "facts": _facts(request),
-        "rule_words": wording.rule(rule_of(request)),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
         "differences": [
             sanitize.marked(str(difference))
             for difference in compare_requests.compare_request(request)
         ],
-        "earlier": _earlier(request),
+        "earlier": earlier.lists(request),
         "previous": before,
         "next": after,
+        "inbox_query": chosen.link_query,
+        "view_query": chosen.view_query,
         "timeline_url": _timeline_url(request),
     }
 
 
-def next_to_decide(operator: Operator, pk: int) -> int | None:
-    """Return the key of the most urgent other request that the operator may decide, or None."""
-    for request in inboxes.read(operator).for_me():
-        actor = operator_actor(
-            operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
-        )
-        refusals = (why_not_approve(actor, request), why_not_reject(actor, request))
-        if request.pk != pk and None in refusals:
-            return request.pk
-    return None
+def _stored_context(request: ApprovalRequest, context: Any) -> str:
+    """Return the stored text of the context, with labels in place of secrets."""
+    masked = redact.masked(context)
+    return request.context_text if masked == context else compact(redact.spelled_out(masked))
+
+
+def next_to_decide(operator: Operator, pk: int, chosen: Filter | None = None) -> int | None:
+    """Return the key of the first other request that the filter lists and that is the operator's
+    to decide, or None."""
+    of_mine = replace(chosen or Filter(), is_mine=True)
+    keys = (abs(place[-1]) for place in inboxes.in_order(operator, of_mine, clocks.now()))
+    return next((key for key in keys if key != pk), None)
 
 
 def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
@@ -147,35 +170,6 @@ def _facts(request: ApprovalRequest) -> list[tuple[str, Any]]:
     ]
     marked: list[tuple[str, Any]] = [(name, sanitize.marked(text)) for name, text in facts if text]
     return [*marked, (_("Came by"), request.get_origin_display())]
-
-
-def _earlier(request: ApprovalRequest) -> list[dict[str, Any]]:
-    """Return the newest decided, expired or cancelled requests of the same action and tenant."""
-    same = ApprovalRequest.objects.filter(
-        tenant_id=request.tenant_id, action_type=request.action_type
-    )
-    # Read the newest keys of each status first, because an index alone has them. For whole rows,
-    # or for every status but pending, a planner may scan every younger row.
-    newest = [
-        pk
-        for status in Status
-        if status is not Status.PENDING
-        for pk in _newest_keys(same.filter(status=status).exclude(pk=request.pk))
-    ]
-    ended = ApprovalRequest.objects.in_bulk(sorted(newest, reverse=True)[:MAX_EARLIER])
-    return [
-        {
-            "request": row,
-            "headline": wording.headline(row),
-            "decided_by": sanitize.marked(row.decided_by),
-            "reason": sanitize.marked(row.reason) if row.reason else "",
-        }
-        for _pk, row in sorted(ended.items(), reverse=True)
-    ]
-
-
-def _newest_keys(requests: QuerySet[ApprovalRequest]) -> list[int]:
-    return list(requests.order_by("-id").values_list("pk", flat=True)[:MAX_EARLIER])
 
 
 def _timeline_url(request: ApprovalRequest) -> str:

@@ -19,14 +19,23 @@ def as_json() -> str:
             "newOne": _("New request: {}"),
             "newMany": _("{} new requests"),
             "waiting": _("{} waiting"),
+            "joinOne": _("1 new request · Show"),
+            "joinMany": _("{} new requests · Show"),
+            "joinGone": _("{} ended · Remove"),
+            "gone": _("no longer listed"),
+            "changed": _("changed"),
             "live": _("live"),
             "connecting": _("connecting again …"),
+            "silent": _(
+                "Not up to date since {}. Deciding still works; reload to see what is new."
+            ),
             "stopped": _("No longer up to date: your access has changed. Reload the page."),
             "selected": _("{} selected"),
-            "denied": _("The browser does not allow notifications for this site."),
             "noTimeline": _("The agent of this session works outside this server."),
             "noEvents": _("Nothing has happened in this session yet."),
             "timelineStopped": _("The timeline has stopped. Reload the page."),
             "tooMany": _("At most {} at once."),
+            "restored": _("What you typed before is here again. It has not been sent."),
+            "hadTyped": _("You had typed: {}"),
         }
     )

@@ -11,8 +11,7 @@ from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.approvals import permissions
-from hitl.desk import inbox as inboxes
-from hitl.desk import one, rows
+from hitl.desk import one
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +20,7 @@ class Snapshot:
 
     pieces: dict[str, str]
     facts: dict[str, Any] = field(default_factory=dict)
-    # When the soonest of the requests expires, in Unix seconds.
+    # When the request expires, in Unix seconds.
     next_expiry: float | None = None
 
     def since(self, before: Snapshot | None) -> dict[str, Any] | None:
@@ -37,16 +36,6 @@ class Snapshot:
         }
 
 
-def of_inbox(operator: Operator) -> Snapshot:
-    """Return a snapshot of the operator's inbox."""
-    inbox = inboxes.read(operator)
-    return Snapshot(
-        pieces={str(pk): html for pk, html in rows.render(inbox, operator).items()},
-        facts={"count": inbox.count},
-        next_expiry=inbox.requests[0].expires_at.timestamp() if inbox.requests else None,
-    )
-
-
 def of_request(operator: Operator, pk: int) -> Snapshot | None:
     """Return a snapshot of one request, or None if the operator's tenants have no such request."""
     visible = permissions.visible_to(operator).filter(pk=pk)
@@ -56,7 +45,11 @@ def of_request(operator: Operator, pk: int) -> Snapshot | None:
     request = services.settle(request)
     state = one.state_context(request, operator)
     return Snapshot(
-        pieces={"state": render_to_string("hitl/state.html", state)},
+        pieces={
+            "state": render_to_string("hitl/state.html", state),
+            "policy": render_to_string("hitl/in_force.html", state),
+            "facts": render_to_string("hitl/decide_facts.html", state),
+        },
         facts={
             "isPending": state["is_pending"],
             "status": request.status,

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -18,11 +18,11 @@ from dwp_project.gateway.roles import Role
 from dwp_project.jsontext import compact
 from hitl.approvals.shortages import Shortage
 from hitl.delivery import withholding
-from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.models import ApprovalRequest
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
-from hitl.states import DeliveryOutcome, OnTimeout
-from hitl.text import json_html, lookalikes, redact, sanitize
+from hitl.states import OnTimeout, Status
+from hitl.text import dates, json_html, lookalikes, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
 # or value, characters of a headline, parameters of a row, and those of them that are not folded.
@@ -68,6 +68,23 @@ def headline(request: ApprovalRequest) -> SafeString:
     )
 
 
+def headline_text(request: ApprovalRequest) -> str:
+    """Return the headline as text without HTML."""
+    message = " ".join(request.message.split("\n")).strip()
+    return sanitize.plain(_cut(message, _MAX_HEADLINE_LENGTH)) or action(request.action_type)
+
+
+def ending(request: ApprovalRequest) -> str:
+    """Return in a few words how the request ended: "approved by kim"."""
+    values = {"who": sanitize.plain(request.decided_by)}
+    if request.status == Status.APPROVED:
+        return _("approved by %(who)s") % values
+    if request.status == Status.REJECTED:
+        return _("rejected by %(who)s") % values
+    # The clock is about to expire what is over and still pending.
+    return _("withdrawn") if request.status == Status.CANCELLED else _("expired")
+
+
 def is_headline(message: str) -> bool:
     """Say whether the headline shows the whole message."""
     return len(message) <= _MAX_HEADLINE_LENGTH and "\n" not in message
@@ -93,9 +110,37 @@ def votes(request: ApprovalRequest) -> str:
     return _("%(count)d of %(needed)d approvals") % counts
 
 
+def takes_role(request: ApprovalRequest) -> str:
+    """Return which role a request takes that not every decider has."""
+    role = rule_of(request).required_role
+    return _("takes the role %(role)s") % {"role": dict(Role.choices).get(role, role)}
+
+
 def rule(rule: Rule) -> list[str]:
     """Return a policy's rule in sentences."""
-    roles = dict(Role.choices)
+    return [*_asks(rule), *_on_timeout(rule)]
+
+
+def rule_in_force(request: ApprovalRequest) -> list[str]:
+    """Return in sentences the rule of a request as it is in force now: once the request has
+    escalated, the words say to whom it has gone and until when."""
+    rule = rule_of(request)
+    if request.escalated_at is None:
+        first, *others = _asks(rule)
+        return [first, *_who_approves(rule), *others, *_on_timeout(rule)]
+    values = {
+        "role": _role(rule.escalate_to_role),
+        "since": _until(request.escalated_at, request.created_at),
+        "until": _until(request.expires_at, request.escalated_at),
+    }
+    if request.status != Status.PENDING:
+        return [*_asks(rule), format_html(_("It went to the role {role} at {since}."), **values)]
+    text = _("It has gone to the role {role} until {until}; if nobody decides, it expires then.")
+    return [format_html(text, **values), *_asks(rule)]
+
+
+def _asks(rule: Rule) -> list[str]:
+    """Return in sentences what a decision takes, and what the action can do."""
     sentences = [
         ngettext(
             "%(count)d approval is enough.",
@@ -107,16 +152,40 @@ def rule(rule: Rule) -> list[str]:
     if rule.forbid_requester:
         sentences.append(_("Who asked may not approve."))
     if rule.required_role:
-        role = roles.get(rule.required_role, rule.required_role)
+        role = _role(rule.required_role)
         sentences.append(_("Approving takes the role %(role)s.") % {"role": role})
     if rule.reason_required:
         sentences.append(_("A rejection needs a reason."))
-    if rule.on_timeout == OnTimeout.ESCALATE:
-        role = roles.get(rule.escalate_to_role, rule.escalate_to_role)
-        term = duration(rule.escalate_seconds or 0)
-        text = _("If nobody decides in time, it goes to the role %(role)s for %(term)s more.")
-        sentences.append(text % {"role": role, "term": term})
+    if rule.is_decided_alone:
+        text = _("It is of %(risk)s, so it is decided on its own page and never with others.")
+        sentences.append(text % {"risk": rule.risk_label})
+    elif rule.risk_label:
+        sentences.append(_("It is of %(risk)s.") % {"risk": rule.risk_label})
     return sentences
+
+
+def _who_approves(rule: Rule) -> list[str]:
+    """Return in a sentence who may approve where the rule names no role."""
+    if rule.required_role:
+        return []
+    if rule.forbid_requester:
+        return [_("Approvers and admins may approve.")]
+    return [_("Approvers, admins and whoever asked may approve.")]
+
+
+def _on_timeout(rule: Rule) -> list[str]:
+    if rule.on_timeout != OnTimeout.ESCALATE:
+        return []
+    values = {
+        "role": _role(rule.escalate_to_role),
+        "term": duration(rule.escalate_seconds or 0),
+    }
+    text = _("If nobody decides in time, it goes to the role %(role)s for %(term)s more.")
+    return [text % values]
+
+
+def _role(role: str) -> str:
+    return str(dict(Role.choices).get(role, role))
 
 
 def spelling(request: ApprovalRequest) -> list[str]:
@@ -206,27 +275,13 @@ def withheld_before(request: ApprovalRequest, until: datetime) -> str:
             "So if you approve, the agent is told only then. To let it go on sooner, reject and "
             "have it ask again."
         )
-    return f"{first} {then}" % {"time": _clock_time(until)}
+    return sanitize.filled(f"{first} {then}", time=dates.html(until, form="H:i:s"))
 
 
-def withheld_after(entry: OutboxEntry) -> str:
-    """Return that the agent is told of its approval later or not at all; empty if it is neither."""
-    if entry.reported_outcome != DeliveryOutcome.WITHHELD:
-        return ""
-    if entry.outcome == DeliveryOutcome.WITHHELD or entry.withheld_until is None:
-        return _(
-            "The agent is not told: another agent of its session may have taken this approval for "
-            "its own. Have it ask again."
-        )
-    text = _(
-        "The agent is told only at %(time)s: until then another agent of its session may take this "
-        "approval for its own."
-    )
-    return text % {"time": _clock_time(entry.withheld_until)}
-
-
-def _clock_time(moment: datetime) -> str:
-    return date_format(timezone.localtime(moment), "H:i:s")
+def _until(moment: datetime, before: datetime) -> SafeString:
+    """Return the time of a moment as HTML, with its date if the one before is on another day."""
+    is_same_day = timezone.localtime(moment).date() == timezone.localtime(before).date()
+    return dates.html(moment, form="H:i" if is_same_day else "Y-m-d H:i")
 
 
 def duration(seconds: int) -> str:

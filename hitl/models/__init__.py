@@ -3,6 +3,7 @@
 from hitl.models.audit import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.models.background import Chore, KeptAnswer
 from hitl.models.delivery import OutboxEntry, OutboxQuerySet
+from hitl.models.inbox_views import InboxView
 from hitl.models.policies import Policy, PolicyQuerySet, RejectionReason
 from hitl.models.requests import (
     ID_PATTERN,
@@ -21,6 +22,7 @@ __all__ = [
     "AuditCheckpoint",
     "AuditRecord",
     "Chore",
+    "InboxView",
     "KeptAnswer",
     "OutboxEntry",
     "OutboxQuerySet",

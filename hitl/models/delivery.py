@@ -52,6 +52,9 @@ class OutboxEntry(models.Model):
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
     # When the built-in agent had the decision without the signal.
     heard_at = models.DateTimeField(null=True, blank=True)
+    # When its agent first had the decision, from the channel, over REST or here. For people: what
+    # is sent goes by the other columns, since the asker's token may be a front end's as well.
+    first_heard_at = models.DateTimeField(_("first heard at"), null=True, blank=True)
     # When a relay may take the entry; the relay that takes it sets a later time before it sends.
     due_at = models.DateTimeField(_("next attempt at"))
     # Why the last attempt did not reach Redis; empty if it did.
@@ -91,6 +94,13 @@ class OutboxEntry(models.Model):
             if self.is_withheld:
                 return DeliveryOutcome.WITHHELD
         return DeliveryOutcome(self.outcome)
+
+    @property
+    def known_heard_at(self) -> datetime | None:
+        """When its agent first had the decision, as far as is known; the version before notes other
+        times."""
+        received_at = (self.answered_at or self.attempted_at) if self.receivers else None
+        return self.first_heard_at or self.heard_at or received_at
 
     @property
     def is_withheld(self) -> bool:

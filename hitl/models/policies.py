@@ -7,7 +7,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.roles import Role
-from hitl.states import OnTimeout
+from hitl.states import OnTimeout, Risk
 
 # Characters of an action type, and so of a pattern (wire.md, 3.5).
 MAX_ACTION_LENGTH = 128
@@ -64,6 +64,10 @@ class Policy(models.Model):
         _("further seconds"), null=True, blank=True, validators=_SECONDS
     )
     reason_required = models.BooleanField(_("a rejection needs a reason"), default=False)
+    # Empty: the action has none.
+    risk = models.CharField(
+        _("risk"), max_length=16, choices=Risk.choices, blank=True, default="", db_default=""
+    )
     is_current = models.BooleanField(_("current"), default=True)
     # True of the last version of a policy that no longer applies.
     is_retired = models.BooleanField(_("retired"), default=False)

@@ -105,6 +105,11 @@ class ApprovalRequest(models.Model):
                 name="request_of_action_by_status",
             ),
             models.Index(
+                fields=["tenant_id", "action_type", "context_digest", "-id", "status"],
+                name="request_of_arguments",
+                condition=~models.Q(status="pending"),
+            ),
+            models.Index(
                 fields=["id"],
                 name="request_missed_by_redis",
                 condition=models.Q(is_missed_by_redis=True),

@@ -5,10 +5,8 @@ The only writer of policies. What a policy may say is checked here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import datetime
-from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.utils.functional import Promise
@@ -19,12 +17,13 @@ from dwp_project.gateway.roles import Role
 from hitl import errors
 from hitl.actors import Actor
 from hitl.audit import record
+from hitl.audit.request_digest import rule_members
 from hitl.models import Policy
 from hitl.models.policies import MAX_ACTION_LENGTH, MOST_APPROVALS, MOST_SECONDS, REQUIRED_ROLES
 from hitl.policies import patterns
 from hitl.policies.patterns import ANY
 from hitl.policies.rules import Rule, rule_as_of
-from hitl.states import AuditEvent, OnTimeout
+from hitl.states import AuditEvent, OnTimeout, Risk
 from hitl.text import sanitize
 
 _ROLES = [role for role, _label in REQUIRED_ROLES]
@@ -172,6 +171,11 @@ def _problems(pattern: str, rule: Rule) -> list[tuple[bool, str, str | Promise]]
             "escalate_to_role" if rule.escalate_to_role else "escalate_seconds",
             _("Only what escalates has a role and a term to escalate to."),
         ),
+        (
+            rule.risk not in ("", *Risk.values),
+            "risk",
+            _("A risk is low, medium, high or critical."),
+        ),
     ]
 
 
@@ -207,6 +211,8 @@ def _write(
 ) -> Policy:
     now = now or clocks.now()
     is_retired = event is AuditEvent.POLICY_RETIRED
+    columns = asdict(rule)
+    del columns["version"]
     policy = Policy.objects.create(
         tenant_id=actor.tenant_id,
         pattern=pattern,
@@ -214,23 +220,16 @@ def _write(
         is_retired=is_retired,
         created_at=now,
         created_by=actor.id,
-        **_rule_members(rule),
+        **columns,
     )
     replaced = before if before and not before.is_retired else None
     details = {
         "policy": {"pattern": pattern, "version": policy.version},
-        "before": _rule_members(rule_as_of(replaced)) if replaced else None,
-        "after": None if is_retired else _rule_members(rule),
+        "before": rule_members(replaced) if replaced else None,
+        "after": None if is_retired else rule_members(policy),
     }
     record.write(event, actor, now, details=details)
     return policy
-
-
-def _rule_members(rule: Rule) -> Mapping[str, Any]:
-    """Return the rule's columns, without the version that it came from."""
-    members = asdict(rule)
-    del members["version"]
-    return members
 
 
 def _is_same(first: Rule, other: Rule) -> bool:

@@ -10,9 +10,11 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from django.utils.translation import gettext as _
+
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
-from hitl.states import OnTimeout
+from hitl.states import DECIDED_ALONE, OnTimeout, Risk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,20 @@ class Rule:
     escalate_to_role: str = ""
     escalate_seconds: int | None = None
     reason_required: bool = False
+    # One of `Risk`; empty: none.
+    risk: str = ""
     # The policy and its version in words; empty without a policy.
     version: str = ""
+
+    @property
+    def is_decided_alone(self) -> bool:
+        """Say whether such a request is decided on its own page, and never with others."""
+        return self.risk in DECIDED_ALONE
+
+    @property
+    def risk_label(self) -> str:
+        """Return the risk in words, or an empty text."""
+        return str(Risk(self.risk).label) if self.risk in Risk.values else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +88,7 @@ def rule_as_of(policy: Policy | None) -> Rule:
         escalate_to_role=policy.escalate_to_role,
         escalate_seconds=policy.escalate_seconds,
         reason_required=policy.reason_required,
+        risk=policy.risk,
         version=str(policy),
     )
 
@@ -108,7 +123,7 @@ def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
 def _match_at(policies: Sequence[Policy], place: int, action_type: str) -> PolicyMatch:
     policy, first = policies[place], policies[0]
     if len(policies) == 1:
-        why = "no other pattern matches"
+        why = _("no other pattern matches")
     elif place == 0:
         why = _comparison(policies[1], first, action_type)[1]
     else:
@@ -119,27 +134,32 @@ def _match_at(policies: Sequence[Policy], place: int, action_type: str) -> Polic
 
 def _comparison(loser: Policy, winner: Policy, action_type: str) -> tuple[str, str]:
     """Return why the loser does not apply, and why the winner does."""
+    names = {"loser": loser.pattern, "winner": winner.pattern}
     lost, won = patterns.literals(loser.pattern), patterns.literals(winner.pattern)
     if lost != won:
+        counts = {**names, "lost": lost, "won": won}
         return (
-            f"{lost} literal characters, {winner.pattern} has {won}",
-            f"most literal characters: {won}",
+            _("%(lost)d literal characters, %(winner)s has %(won)d") % counts,
+            _("most literal characters: %(won)d") % counts,
         )
     written = [
         patterns.matches_as_written(policy.pattern, action_type) for policy in (loser, winner)
     ]
     if written == [False, True]:
         return (
-            f"as many literal characters as {winner.pattern}, which matches as written",
-            f"as many literal characters as {loser.pattern}, and matches as written",
+            _("as many literal characters as %(winner)s, which matches as written") % names,
+            _("as many literal characters as %(loser)s, and matches as written") % names,
         )
     lost, won = patterns.stars(loser.pattern), patterns.stars(winner.pattern)
     if lost != won:
+        counts = {**names, "lost": lost, "won": won}
         return (
-            f"as many literal characters as {winner.pattern}, and more *: {lost}, not {won}",
-            f"as many literal characters as {loser.pattern}, and fewer *: {won}, not {lost}",
+            _("as many literal characters as %(winner)s, and more *: %(lost)d, not %(won)d")
+            % counts,
+            _("as many literal characters as %(loser)s, and fewer *: %(won)d, not %(lost)d")
+            % counts,
         )
     return (
-        f"as many literal characters and * as {winner.pattern}, which sorts before it",
-        f"as many literal characters and * as {loser.pattern}, and sorts before it",
+        _("as many literal characters and * as %(winner)s, which sorts before it") % names,
+        _("as many literal characters and * as %(loser)s, and sorts before it") % names,
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -10,21 +11,29 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from hitl.text import redact, sanitize
+from dwp_project.jsontext import MAX_DEPTH
+from hitl.text import kinds, redact, sanitize, text_html
 
-# Chosen: a longer text, or one of more lines, folds; so does a list or object of more members, or
-# one that is nested deeper.
-_MAX_CHARACTERS = 400
-_MAX_LINES = 8
-_MAX_MEMBERS = 40
-_MAX_LEVELS = 5
-# Chosen: what is seen of a folded text, about two lines.
-_SUMMARY_CHARACTERS = 160
+# Chosen: of more members these are seen at first; the rest folds, as does what is nested deeper.
+_MAX_MEMBERS, _SEEN_MEMBERS = 40, 30
+_LEVELS_OF_A_FOLD = 5
+# Chosen: what is nested deeper is not indented further, so that it has room on a narrow screen.
+_MAX_INDENTED_LEVEL = 8
+# Chosen: a table's rows and columns, and the characters of one of its cells.
+_LEAST_ROWS, _MAX_COLUMNS, _MAX_CELL = 3, 12, 120
+# Chosen: as many short values are written one behind the other.
+_LEAST_SHORT, _MAX_SHORT = 6, 24
+# The digits before a point or an exponent, if they are read more easily in groups.
+_LONG_NUMBER = re.compile(r"(-?)(\d{5,})(\D.*|)")
+# Chosen: the characters of Markdown that are formatted on one page, which takes half a second.
+_MAX_MARKDOWN = 40_000
+# What a name stands beside, where there is room; other values stand below theirs.
+_MAX_BESIDE = 200
 
 
 def html(value: Any) -> SafeString:
     """Return the whole value as HTML. A folded part is complete, and opens by a click or a key."""
-    return _html(redact.masked(value), level=0)
+    return _Renderer().render(redact.masked(value))
 
 
 def mask(masked: redact.Masked) -> SafeString:
@@ -32,58 +41,209 @@ def mask(masked: redact.Masked) -> SafeString:
     return format_html('<span class="masked">{}</span>', masked.label)
 
 
-def _html(value: Any, level: int) -> SafeString:
-    match value:
-        case redact.Masked():
-            return mask(value)
-        case str():
-            return _text(value)
-        case Mapping() | list() if not value:
-            return _literal("{}" if isinstance(value, Mapping) else "[]")
-        case Mapping():
-            return _folded(_object(value, level), len(value), level)
-        case list():
-            return _folded(_array(value, level), len(value), level)
-        case None | bool():
-            return _literal({None: "null", True: "true", False: "false"}[value])
-        case _:
-            return _literal(str(value))
+class _Renderer:
+    """Renders one value, and limits how much Markdown is formatted in it."""
+
+    def __init__(self) -> None:
+        self._markdown_left = _MAX_MARKDOWN
+
+    def render(self, value: Any, level: int = 0, name: str = "") -> SafeString:
+        match value:
+            case redact.Masked():
+                return mask(value)
+            case str():
+                return self._text(value, level, name)
+            case Mapping() | list() if not value:
+                return _literal("{}" if isinstance(value, Mapping) else "[]")
+            case Mapping():
+                return _folded(self._object(value, level), len(value), level)
+            case list():
+                return _folded(self._array(value, level, name), len(value), level)
+            case None | bool():
+                return _literal({None: "null", True: "true", False: "false"}[value])
+            case _:
+                return _number(str(value))
+
+    def _text(self, text: str, level: int, name: str) -> SafeString:
+        value = kinds.json_in(text)
+        if value is None or level + _depth(value) > MAX_DEPTH:
+            return text_html.html(text, name, may_format=self._may_format(text, name))
+        return format_html(
+            '<span class="quiet note">{}</span> {}',
+            _("a text, which is JSON:"),
+            self.render(redact.masked(value), level, name),
+        )
+
+    def _may_format(self, text: str, name: str) -> bool:
+        is_markdown = kinds.is_markdown(text, kinds.kind_of(text, name))
+        if not is_markdown or len(text) > self._markdown_left:
+            return False
+        self._markdown_left -= len(text)
+        return True
+
+    def _object(self, value: Mapping[str, Any], level: int) -> SafeString:
+        members = list(value.items())
+        if len(members) <= _MAX_MEMBERS:
+            return self._members(members, level)
+        return _with_rest(
+            self._members(members[:_SEEN_MEMBERS], level),
+            self._members(members[_SEEN_MEMBERS:], level),
+            len(members) - _SEEN_MEMBERS,
+        )
+
+    def _members(self, members: Iterable[tuple[str, Any]], level: int) -> SafeString:
+        rows = (
+            (
+                "beside" if _is_beside(item) else "below",
+                _level_mark(level),
+                sanitize.marked(name),
+                self.render(item, level + 1, name),
+            )
+            for name, item in members
+        )
+        return format_html(
+            '<dl class="json{}">{}</dl>',
+            _flat(level),
+            format_html_join("", '<div class="{}"><dt{}>{}</dt><dd>{}</dd></div>', rows),
+        )
+
+    def _array(self, value: list[Any], level: int, name: str) -> SafeString:
+        if all(map(_is_short, value)) and len(value) >= _LEAST_SHORT:
+            items = ((self.render(item, level + 1),) for item in value)
+            return format_html(
+                '<ul class="json short">{}</ul>', format_html_join("", "<li>{}</li>", items)
+            )
+        columns = _columns(value)
+        if len(value) <= _MAX_MEMBERS:
+            return self._rows(value, 1, columns, level, name)
+        return _with_rest(
+            self._rows(value[:_SEEN_MEMBERS], 1, columns, level, name),
+            self._rows(value[_SEEN_MEMBERS:], _SEEN_MEMBERS + 1, columns, level, name),
+            len(value) - _SEEN_MEMBERS,
+        )
+
+    def _rows(
+        self, rows: list[Any], first: int, columns: Sequence[str], level: int, name: str
+    ) -> SafeString:
+        if columns:
+            return self._table(rows, first, columns, level)
+        items = ((self.render(item, level + 1, name),) for item in rows)
+        return format_html(
+            '<ol class="json{}"{}>{}</ol>',
+            _flat(level),
+            format_html(' start="{}"', first) if first > 1 else "",
+            format_html_join("", "<li>{}</li>", items),
+        )
+
+    def _table(self, rows: list[Any], first: int, columns: Sequence[str], level: int) -> SafeString:
+        head = format_html_join(
+            "", '<th scope="col">{}</th>', ((sanitize.marked(name),) for name in columns)
+        )
+        lines = (
+            (
+                number,
+                format_html_join(
+                    "",
+                    "<td>{}</td>",
+                    ((self.render(row[name], level + 2, name),) for name in columns),
+                ),
+            )
+            for number, row in enumerate(rows, first)
+        )
+        return format_html(
+            '<div class="table-scroll" tabindex="0" role="region" aria-label="{}">'
+            '<table class="json"><thead><tr>'
+            '<th scope="col"><span class="visually-hidden">{}</span></th>{}</tr>'
+            "</thead><tbody>{}</tbody></table></div>",
+            _("Table"),
+            _("No."),
+            head,
+            format_html_join("", '<tr><th scope="row">{}</th>{}</tr>', lines),
+        )
 
 
 def _literal(text: str) -> SafeString:
     return format_html('<code class="literal">{}</code>', text)
 
 
-def _object(value: Mapping[str, Any], level: int) -> SafeString:
-    rows = ((sanitize.marked(name), _html(item, level + 1)) for name, item in value.items())
+def _number(digits: str) -> SafeString:
+    """Return a number with its digits in groups. Styles alone set them apart, so that what is
+    copied is the number."""
+    if not (number := _LONG_NUMBER.fullmatch(digits)):
+        return _literal(digits)
+    sign, whole, rest = number.groups()
+    first = len(whole) % 3 or 3
+    groups = [whole[:first], *(whole[n : n + 3] for n in range(first, len(whole), 3))]
     return format_html(
-        '<dl class="json">{}</dl>',
-        format_html_join("", "<div><dt>{}</dt><dd>{}</dd></div>", rows),
+        '<code class="literal number">{}{}{}</code>',
+        sign,
+        format_html_join("", '<span class="group">{}</span>', ((group,) for group in groups)),
+        rest,
     )
 
 
-def _array(value: list[Any], level: int) -> SafeString:
-    items = ((_html(item, level + 1),) for item in value)
-    return format_html('<ol class="json">{}</ol>', format_html_join("", "<li>{}</li>", items))
+def _depth(value: Any) -> int:
+    if isinstance(value, Mapping | list):
+        items = value.values() if isinstance(value, Mapping) else value
+        return 1 + max(map(_depth, items), default=0)
+    return 0
+
+
+def _is_beside(value: Any) -> bool:
+    """Say whether a value is short enough to stand beside its name."""
+    if isinstance(value, str):
+        is_json = value.lstrip()[:1] in ("{", "[")
+        return len(value) <= _MAX_BESIDE and "\n" not in value and not is_json
+    return not isinstance(value, Mapping | list) or not value
+
+
+def _flat(level: int) -> str:
+    return " flat" if level > _MAX_INDENTED_LEVEL else ""
+
+
+def _level_mark(level: int) -> SafeString | str:
+    """Return the attribute by which styles write the level, from 1, of what is not indented
+    further."""
+    return format_html(' data-level="{}"', level + 1) if level > _MAX_INDENTED_LEVEL else ""
+
+
+def _is_short(value: Any) -> bool:
+    if isinstance(value, str):
+        return 0 < len(value) <= _MAX_SHORT and "\n" not in value
+    return not isinstance(value, Mapping | list)
+
+
+def _columns(rows: list[Any]) -> list[str]:
+    """Return the columns of a table of these rows; none if they are better read as a list."""
+    if len(rows) < _LEAST_ROWS or not all(isinstance(row, Mapping) for row in rows):
+        return []
+    columns = list(rows[0])
+    if not 1 <= len(columns) <= _MAX_COLUMNS:
+        return []
+    is_table = all(
+        row.keys() == rows[0].keys() and all(map(_fits_a_cell, row.values())) for row in rows
+    )
+    return columns if is_table else []
+
+
+def _fits_a_cell(value: Any) -> bool:
+    if isinstance(value, str):
+        return len(value) <= _MAX_CELL and "\n" not in value and kinds.json_in(value) is None
+    return not isinstance(value, Mapping | list) or not value
 
 
 def _folded(body: SafeString, members: int, level: int) -> SafeString:
-    if level < _MAX_LEVELS and members <= _MAX_MEMBERS:
+    if not level or level % _LEVELS_OF_A_FOLD:
         return body
     count = ngettext("%(count)d member", "%(count)d members", members) % {"count": members}
     return format_html('<details class="fold"><summary>{}</summary>{}</details>', count, body)
 
 
-def _text(text: str) -> SafeString:
-    if not text:
-        return format_html('<em class="quiet">{}</em>', _("empty text"))
-    whole = sanitize.marked(text, is_multiline=True)
-    if len(text) <= _MAX_CHARACTERS and text.count("\n") < _MAX_LINES:
-        return whole
+def _with_rest(seen: SafeString, rest: SafeString, members: int) -> SafeString:
+    text = ngettext("%(count)d more member", "%(count)d more members", members)
     return format_html(
-        '<details class="fold"><summary>{}… <span class="quiet">{}</span></summary>{}</details>',
-        # The summary is one line; the whole text keeps its line breaks.
-        sanitize.marked(text[:_SUMMARY_CHARACTERS].replace("\n", " ")),
-        _("%(count)d characters") % {"count": len(text)},
-        whole,
+        '{}<details class="fold rest"><summary>{}</summary>{}</details>',
+        seen,
+        text % {"count": members},
+        rest,
     )

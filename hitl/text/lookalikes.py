@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterator
 from functools import cache, lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
-from hitl.text.sanitize import without_invisible
+from hitl.text.invisible import without_invisible
 
 # On a letter that has a dot already, the combining dot above cannot be seen. `İ` folds to it.
 _DOT_ABOVE = re.compile("(?<=[ijıȷіј])\u0307")
@@ -28,6 +29,12 @@ _ENCLOSED = {
     if (match := _ENCLOSED_NAME.search(unicodedata.name(chr(code), "")))
 }
 _WORD = re.compile(rf"(?:[^\W_]|[{''.join(map(chr, _ENCLOSED))}])+")
+_TOKEN = re.compile(r"\S+")
+_ASCII_LETTER = re.compile("[A-Za-z]")
+# The beginnings of decompositions of characters that nobody takes for others.
+_ORDINARY_FORMS = ("<super>", "<sub>", "<compat>", "<square>", "<fraction>")
+# What stands before a unit, and looks like an ASCII letter in the other case alone.
+_UNITS = "μ"
 # The last letter of Latin-1 and Latin Extended-A, where the letters of European languages are.
 _LAST_EUROPEAN = "ſ"
 # The small capitals for which TR39 has no ASCII letter.
@@ -106,6 +113,59 @@ def imitations(text: str) -> dict[str, str]:
         if (like := _imitated(character) or _imitated_in_a_row(character))
         and _may_deceive(character, word)
     } | _marked_letters(text)
+
+
+def deceptive_letters(text: str) -> Iterator[tuple[int, str]]:
+    """Yield the place of each letter of a running text that imitates an ASCII one, with what it
+    looks like: 0 and `a` of an `аdmin` with a Cyrillic letter.
+
+    Stricter than `imitations`, which is for names: such a letter is among letters of another
+    script, or all of its word could be ASCII and nothing around it says which script it is in.
+    """
+    if text.isascii():
+        return
+    evident = {script(c) for c in set(text) if c.isalpha() and not c.isascii() and not _imitated(c)}
+    for token in _TOKEN.finditer(text):
+        if token[0].isascii():
+            continue
+        is_amid_ascii = _ASCII_LETTER.search(token[0]) is not None
+        for word in _WORD.finditer(token[0]):
+            if not word[0].isascii():
+                start = token.start() + word.start()
+                for place, like in _deceptive(word[0], evident, is_amid_ascii=is_amid_ascii):
+                    yield start + place, like
+
+
+def _deceptive(word: str, evident: set[str], *, is_amid_ascii: bool) -> Iterator[tuple[int, str]]:
+    is_mixed = _mixes_scripts(word)
+    # `α` or `β1` alone are more often symbols.
+    could_be_ascii = sum(map(str.isalpha, word)) > 1 and all(
+        c.isascii() or _imitated(c) for c in word
+    )
+    has_ascii = _ASCII_LETTER.search(word) is not None
+    for place, character in enumerate(word):
+        like = _imitated(character) or _imitated_in_a_row(character)
+        if not like or character in _UNITS:
+            continue
+        if script(character) in ("LATIN", "COMMON"):
+            deceives = has_ascii and character > _LAST_EUROPEAN and not _is_ordinary_form(character)
+        else:
+            is_evident = script(character) in evident and not is_amid_ascii
+            deceives = is_mixed or (could_be_ascii and not is_evident)
+        if deceives:
+            yield place, like
+
+
+def _mixes_scripts(word: str) -> bool:
+    scripts = {script(c) for c in word} - _NO_SCRIPT
+    return len(scripts) > 1 and not scripts - {"LATIN"} <= _MIXED_WITH_LATIN
+
+
+@lru_cache(maxsize=4096)
+def _is_ordinary_form(character: str) -> bool:
+    """Say whether a character is a raised, lowered or joined form that ordinary texts have: the
+    digit of `m⁶`, the ligature of `conﬁrm`."""
+    return unicodedata.decomposition(character).startswith(_ORDINARY_FORMS)
 
 
 def _fold_once(text: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from hitl.text import sanitize
+from hitl.text.invisible import without_invisible
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,5 +66,5 @@ def pattern_for(name: str) -> str | None:
 
 
 def _normalized(name: str) -> str:
-    visible = sanitize.without_invisible(unicodedata.normalize("NFKC", name))
+    visible = without_invisible(unicodedata.normalize("NFKC", name))
     return visible.casefold().replace("-", "_").replace(" ", "_")

@@ -33,7 +33,7 @@ def fill() -> None:
     from django.contrib.sessions.backends.db import SessionStore
     from django.utils import timezone
 
-    from dwp_project.gateway.models import Membership
+    from dwp_project.gateway.models import Membership, Tenant
     from dwp_project.wakeup import redis_client
     from hitl import services
     from hitl.audit import checkpoints, record
@@ -73,6 +73,7 @@ def fill() -> None:
     Session.objects.filter(status=SessionStatus.FAILED).update(key=None)
 
     user = User.objects.create_user("kim", password="long-enough-1", is_staff=True)
+    Tenant.objects.create(tenant_id=TENANT, name="결제 🙂")
     Membership.objects.create(user=user, tenant_id=TENANT, role="admin")
     group = Group.objects.create(name="그룹")
     permissions = Permission.objects.order_by("-pk")

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -148,10 +148,15 @@ class Desk:
         """Cancel the pending requests of the tests' tenants."""
         for tenant in ("tenant1", "tenant2"):
             headers = self.server.headers("admin1", tenant, "admin")
-            answer = self.server.get("/aura/hitl/requests?status=pending", headers)
-            for request in answer.json()["data"]["items"]:
-                path = f"/aura/hitl/requests/{request['requestId']}/cancel"
-                self.server.request("POST", path, headers, {})
+            while items := self._pending(headers):
+                for request in items:
+                    path = f"/aura/hitl/requests/{request['requestId']}/cancel"
+                    self.server.request("POST", path, headers, {})
+
+    def _pending(self, headers: Mapping[str, str]) -> list[dict[str, Any]]:
+        """Return the first page of what is pending."""
+        answer = self.server.get("/aura/hitl/requests?status=pending", headers)
+        return list(answer.json()["data"]["items"])
 
     def status(self, request: Mapping[str, Any]) -> str:
         headers = self.server.headers("user123", "tenant1", "admin")
@@ -230,6 +235,15 @@ class Operator:
 def executable() -> str:
     """Return the path of the system's Chromium; an empty text if there is none."""
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None) or ""
+
+
+def wait_until(page: Page, is_done: Callable[[], Any]) -> None:
+    """Wait until `is_done` returns something true: the pages' policy allows no script to wait."""
+    for _ in range(300):
+        if is_done():
+            return
+        page.wait_for_timeout(200)
+    raise AssertionError("it has not come to that within a minute")
 
 
 def launched(playwright: Any, executable: str) -> Browser:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.desk import INBOX, Desk, Operator
+from tests.browser.desk import INBOX, Desk, Operator, wait_until
 
 Open = Callable[..., Operator]
 # Counts the notifications and tones of the page.
@@ -25,6 +26,7 @@ OscillatorNode.prototype.start = function (...given) {
 };
 """
 _HIDDEN = "Object.defineProperty(document, 'hidden', { get: () => true })"
+_HIDE = f"{_HIDDEN}; document.dispatchEvent(new Event('visibilitychange'))"
 _POLICY = """
 import json, sys
 from hitl.actors import Actor
@@ -42,7 +44,7 @@ def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> 
     kim.page.add_init_script(_RECORD)
     page = kim.sign_in("kim")
     desk.ask("Pay 1 EUR?", seconds=500)
-    expect(kim.row("Pay 1 EUR?")).to_be_visible()
+    expect(page).to_have_title(re.compile(r"^\(1\) "))
     assert page.evaluate("[notified, tones]") == [[], 0]
 
     page.click("#notify")
@@ -51,13 +53,13 @@ def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> 
     expect(page.locator("#sound")).to_have_attribute("aria-pressed", "true")
     tried = page.evaluate("tones")
     desk.ask("Pay 2 EUR?", seconds=501)
-    expect(kim.row("Pay 2 EUR?")).to_be_visible()
-    # No notification while the page is visible.
+    wait_until(page, lambda: page.evaluate("tones") > tried)
+    # No notification while the inbox is visible.
     assert page.evaluate("notified") == []
     assert page.evaluate("tones") == tried + 2
-    page.evaluate(_HIDDEN)
+    page.evaluate(_HIDE)
     desk.ask("Pay 3 EUR?", seconds=502)
-    expect(kim.row("Pay 3 EUR?")).to_be_visible()
+    wait_until(page, lambda: page.evaluate("notified"))
     assert page.evaluate("notified") == ["New request: Pay 3 EUR?"]
 
     kim.open(INBOX)
@@ -65,7 +67,7 @@ def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> 
     page.wait_for_selector("#link.is-live")
     page.keyboard.press("j")
     desk.ask("Pay 4 EUR?", seconds=503)
-    expect(kim.row("Pay 4 EUR?")).to_be_visible()
+    wait_until(page, lambda: page.evaluate("tones"))
     assert page.evaluate("tones") == 2
 
 
@@ -80,7 +82,7 @@ def test_tabs_side_by_side_agree(desk: Desk, operator: Open) -> None:
     expect(first.locator(".messagelist")).to_contain_text("“Pay 5 EUR?”")
     expect(second.locator(".state-approved")).to_contain_text("kim")
     expect(second.locator("#decision")).to_have_count(0)
-    expect(inbox.locator("#rows > .row")).to_have_count(0)
+    expect(inbox.locator("#rows .row-note")).to_have_text("approved by kim")
     assert desk.status(request) == "approved"
 
 
@@ -126,11 +128,13 @@ def test_reason_that_has_the_focus_is_the_one_that_is_sent(desk: Desk, operator:
     address = page.url
 
     page.keyboard.press("r")
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
 
     expect(page.locator(".messagelist")).to_contain_text("is now rejected")
     page.goto(address)
-    expect(page.locator(".state-reason")).to_have_text("The amount is too high")
+    expect(page.locator(".state-reason")).to_have_text("Ask the customer first")
     assert desk.status(request) == "rejected"
 
 
@@ -151,7 +155,7 @@ def test_hidden_tab_holds_no_connection(desk: Desk, operator: Open) -> None:
     tab.wait_for_selector("#request #help:not([hidden])")
     tab.wait_for_timeout(1000)
 
-    assert [url for url in started if url.endswith("/live/") and url not in ended] == []
+    assert [url for url in started if "/live/" in url and url not in ended] == []
 
 
 def test_200_requests_are_listed_and_rejected_at_once(desk: Desk, operator: Open) -> None:
@@ -159,7 +163,7 @@ def test_200_requests_are_listed_and_rejected_at_once(desk: Desk, operator: Open
     kim = operator()
     page = kim.sign_in("kim")
     expect(page.locator("#rows > .row")).to_have_count(200)
-    expect(page.locator("#more")).to_be_visible()
+    expect(page.locator("#range")).to_have_text("1–200 / 203")
     kim.shoot("inbox-200")
     for _ in range(3):
         page.keyboard.press("j")
@@ -210,7 +214,7 @@ def test_escalation_removes_the_buttons_and_says_why(desk: Desk, operator: Open)
 
     expect(page.locator(".badge.escalated")).to_be_visible()
     expect(page.locator("#expires")).not_to_have_text(first_term)
-    expect(page.locator("#decision button")).to_have_count(0)
+    expect(page.locator("#buttons button")).to_have_count(0)
     expect(page.locator(".why-not")).to_contain_text("admin")
     kim.shoot("request-escalated")
     assert desk.status(request) == "pending"

@@ -17,7 +17,7 @@ from dwp_project.gateway import readiness
 from dwp_project.wakeup import client, hub
 from hitl.approvals import foreign
 from hitl.audit import record_signatures
-from hitl.delivery import deployments
+from hitl.delivery import deployments, first_heard
 from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
@@ -117,6 +117,15 @@ def _own_foreign_decisions(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(foreign, "_DELAY_SECONDS", (3600.0, 3600.0))
     yield
     foreign.waiting.take()
+
+
+@pytest.fixture(autouse=True)
+def _own_first_heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Have a test write itself when agents first had a decision, and leave nothing to the next."""
+    monkeypatch.setattr(first_heard, "_DELAY_SECONDS", 3600.0)
+    monkeypatch.setattr(first_heard, "waiting", first_heard.FirstHeard())
+    yield
+    first_heard.waiting.take()
 
 
 @pytest.fixture(autouse=True)

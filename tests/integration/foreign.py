@@ -15,7 +15,7 @@ from django.test import override_settings
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from dwp_project.gateway.models import Membership
+from dwp_project.gateway.models import Membership, Tenant
 from hitl import services
 from hitl.actors import Actor
 from hitl.api import urls as api_urls
@@ -61,6 +61,7 @@ class Foreign:
 def made() -> Foreign:
     """Make a tenant that has something of everything."""
     asker = Person(f"{MARK}-asker", TENANT, "user")
+    tenant = factories.tenant(TENANT, f"{MARK} name")
     admin = factories.user(f"{MARK}-admin", role="admin", tenant_id=TENANT, is_staff=True)
     decider = Actor(
         id=f"{MARK}-approver",
@@ -111,6 +112,7 @@ def made() -> Foreign:
         checkpoint,
         entry,
         admin,
+        tenant,
         Membership.objects.get(user=admin),
         OutboxEntry.objects.get(request=decided),
         Vote.objects.get(request=waiting),
@@ -156,7 +158,7 @@ def _opened(asker: Person, name: str) -> ApprovalRequest:
 def everything() -> dict[str, list[tuple[Any, ...]]]:
     """Return all that there is of the other tenant, to compare with what there is later."""
     of_tenant = (ApprovalRequest, AuditRecord, AuditChain, AuditCheckpoint, Policy)
-    of_tenant += (RejectionReason, Membership, Session)  # type: ignore[assignment]
+    of_tenant += (RejectionReason, Membership, Session, Tenant)  # type: ignore[assignment]
     return {
         **{
             model.__name__: list(
@@ -185,7 +187,7 @@ class Place:
     is_list: bool
 
 
-_LISTS = ("_changelist", "_inbox", "autocomplete")
+_LISTS = ("_changelist", "_inbox", "_explain", "autocomplete")
 
 
 def consumers() -> list[tuple[str, tuple[str, ...], Any]]:
@@ -237,8 +239,11 @@ def _model_of(name: str) -> str:
 
 _KNOWN = {
     model._meta.label_lower
-    for model in (ApprovalRequest, AuditRecord, Policy, RejectionReason, OutboxEntry, Membership)
-} | {"auth.user", "auth.group"}
+    for model in (
+        *(ApprovalRequest, AuditRecord, Policy, RejectionReason, OutboxEntry),
+        *(Membership, Tenant),
+    )
+} | {"auth.user"}
 
 
 def _filled(route: str, name: str, foreign: Foreign) -> Place:
@@ -311,6 +316,8 @@ def queries(foreign: Foreign, *, few: bool = False) -> list[dict[str, str]]:
         {"app_label": "hitl", "model_name": "approvalrequest", "field_name": "policy", "term": ""},
         {"app_label": "gateway", "model_name": "membership", "field_name": "user", "term": MARK},
         {"next": f"/admin/{their['tenant']}/"},
+        {"tenant": their["tenant"], "action": their["action"]},
+        {"outcome": "delivered", "tenant_id": their["tenant"]},
     ]
 
 

@@ -25,14 +25,22 @@ from hitl.audit import breaks, diagnose, export_file, record, search, verify
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
 from hitl.delivery import outbox, resync, withholding
-from hitl.desk import snapshot
+from hitl.desk import board, snapshot
 from hitl.errors import ChainBroken
 from hitl.models import ApprovalRequest, OutboxEntry
 from streaming import retention, timeline
 from streaming.models import Session
 from tests import factories, million, plans
 from tests.integration.calls import Api, browser
-from tests.million import BIG, FORMER_USER, FREQUENT_ACTION, OTHERS, REQUESTS, SMALL
+from tests.million import (
+    BIG,
+    FORMER_USER,
+    FREQUENT_ACTION,
+    OTHERS,
+    REQUESTS,
+    SAME_ARGUMENTS,
+    SMALL,
+)
 from tests.people import Person
 
 pytestmark = [
@@ -90,6 +98,7 @@ def pages(tenant: str) -> dict[str, str]:
     waiting = newest.filter(status="pending").latest("id")
     frequent = newest.filter(status="pending").order_by("expires_at")[0]
     ended = newest.exclude(status="pending").latest("id")
+    same = newest.filter(context_digest=SAME_ARGUMENTS).order_by("-id").first() or ended
     archive = {
         "all": "",
         **{state: f"status__exact={state}" for state in ("pending", "rejected", "expired")},
@@ -135,6 +144,7 @@ def pages(tenant: str) -> dict[str, str]:
         "index": "/admin/pages/",
         "page of one that waits": f"{ARCHIVE}{waiting.pk}/change/",
         "page of a frequent action": f"{ARCHIVE}{frequent.pk}/change/",
+        "page of the same arguments": f"{ARCHIVE}{same.pk}/change/",
         "page of one that has ended": f"{ARCHIVE}{ended.pk}/change/",
         **{f"archive: {name}": f"{ARCHIVE}?{query}" for name, query in archive.items()},
         **{f"book: {name}": f"{AUDIT}?tenant={tenant}&{query}" for name, query in book.items()},
@@ -251,7 +261,6 @@ def _timeline() -> None:
 
 
 WORK: dict[str, Callable[[], object]] = {
-    "the inbox, read again": lambda: snapshot.of_inbox(_inbox(OPERATORS["many"])),
     "one request, read again": lambda: snapshot.of_request(
         _inbox([]), ApprovalRequest.objects.filter(tenant_id=BIG).latest("id").pk
     ),
@@ -288,6 +297,21 @@ def test_work_reads_a_bounded_stretch_of_an_index(work: str) -> None:
 
     assert statements
     assert not plans.unbounded(statements)
+
+
+def test_board_reads_what_is_pending_by_an_index_and_nothing_that_has_ended() -> None:
+    now = timezone.now()
+    pending = ApprovalRequest.objects.pending()
+    with plans.captured() as statements:
+        first = board.read(BIG, None, now)
+        board.read(BIG, first.entries, now)
+        board.read(BIG, {}, now)
+
+    reads = [read for statement in statements for read in plans.reads(statement)]
+    assert len(first.entries) == pending.filter(tenant_id=BIG).undecided_at(now).count()
+    # Of all tenants: with few others, an index of theirs serves as well.
+    assert max(read.rows for read in reads) <= pending.count()
+    assert not [read for read in reads if read.by == "Seq Scan"]
 
 
 def test_a_plan_that_reads_everything_is_seen() -> None:

@@ -9,8 +9,18 @@ import pytest
 from hitl.actors import Actor, clock_actor
 from hitl.audit import triggers
 from hitl.delivery import wire
-from hitl.models import ID_PATTERN, ApprovalRequest, is_id
-from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, ActorKind, AuditEvent, Channel, Status
+from hitl.models import ID_PATTERN, ApprovalRequest, Policy, is_id
+from hitl.states import (
+    DECIDED,
+    DECIDED_ALONE,
+    EVENT_OF,
+    RISK_RANK,
+    TRANSITIONS,
+    ActorKind,
+    AuditEvent,
+    Channel,
+    Status,
+)
 
 NOON = datetime(2026, 1, 16, 12, 0, 0, 123_900, tzinfo=UTC)
 
@@ -32,6 +42,13 @@ def test_every_way_out_of_pending_has_an_audit_event() -> None:
         status: str(event) for status, event in EVENT_OF.items()
     }
     assert all(":" in event for event in AuditEvent.values)
+
+
+def test_risks_are_ordered_and_the_highest_are_decided_alone() -> None:
+    ordered = sorted(["critical", "low", "", "high", "medium"], key=RISK_RANK.__getitem__)
+
+    assert ordered == ["", "low", "medium", "high", "critical"]
+    assert set(ordered[3:]) == DECIDED_ALONE
 
 
 def test_actor_records_what_the_caller_said_and_no_empty_text() -> None:
@@ -128,6 +145,17 @@ def test_document_has_exactly_what_is_known(status: Status) -> None:
 
 def test_document_leaves_out_an_empty_message() -> None:
     assert "message" not in wire.document(request(Status.PENDING, message=""))
+
+
+def test_document_has_the_risk_that_the_policy_gives() -> None:
+    for risk in ("", "high"):
+        asked = request(Status.PENDING)
+        asked.policy = Policy(pattern="delete_*", version=1, risk=risk)
+
+        document = wire.document(asked)
+
+        assert document.get("risk", "") == risk
+        assert ("risk" in document) == bool(risk)
 
 
 def test_decision_is_what_clients_rely_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlencode
@@ -19,7 +20,7 @@ from dwp_project.offload import run_sync
 from hitl import services
 from hitl.audit import record as audit_record
 from hitl.audit import search
-from hitl.models import AuditCheckpoint, AuditRecord
+from hitl.models import ApprovalRequest, AuditCheckpoint, AuditRecord
 from hitl.states import AuditEvent
 from tests import factories
 from tests.integration.calls import browser
@@ -136,6 +137,16 @@ def test_list_is_searched(query: dict[str, str], found: list[int]) -> None:
     assert numbers(shown(signed_in(), **query)) == found
 
 
+def test_times_of_a_search_are_in_the_zone_of_who_searches() -> None:
+    chain_of(1)
+    noon_in_seoul = {"from": "2026-01-16T21:00", "to": "2026-01-16T21:00"}
+    client = signed_in()
+
+    assert numbers(shown(client, **noon_in_seoul)) == []
+    assert numbers(shown(client, **noon_in_seoul, zone="Asia/Seoul")) == [1]
+    assert numbers(shown(client, **noon_in_seoul, zone="No/Where")) == []
+
+
 def test_time_that_cannot_be_read_is_said() -> None:
     chain_of(1)
 
@@ -218,6 +229,90 @@ def test_history_of_another_tenants_request_is_not_there() -> None:
 
     assert (theirs.status_code, unknown.status_code) == (404, 404)
     assert b"outsider1" not in theirs.content
+
+
+@pytest.fixture
+def theirs() -> ApprovalRequest:
+    """Return a decided request of tenant2."""
+    request = factories.opened(by=OUTSIDER, request_id="req-theirs")
+    return services.approve(request.request_id, factories.actor(OUTSIDER))
+
+
+def member_of_both() -> Client:
+    user = factories.user("desk", role="viewer", is_staff=True)
+    user.memberships.create(tenant_id="tenant2", role="viewer")
+    return browser(user)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"request": "req-theirs"},
+        {"q": "req-theirs"},
+        {"tenant": "tenant1", "request": "req-theirs"},
+        {"tenant": "tenant2", "request": "req-theirs"},
+    ],
+    ids=str,
+)
+def test_search_of_a_request_is_in_its_own_tenant(
+    theirs: ApprovalRequest, query: dict[str, str]
+) -> None:
+    chain_of(3)
+
+    page = shown(member_of_both(), **query)
+
+    assert numbers(page) == [2, 1]
+    assert '<option value="tenant2" selected>' in page
+    is_elsewhere = query.get("tenant") == "tenant1"
+    assert ("belongs to the tenant that is chosen now" in page) == is_elsewhere
+
+
+def test_history_of_a_request_leads_on_within_its_tenant(theirs: ApprovalRequest) -> None:
+    client = member_of_both()
+
+    page = client.get(f"{LIST}request/?id=req-theirs").content.decode()
+
+    assert numbers(page) == [1, 2]
+    assert f'href="{LIST}?tenant=tenant2"' in page
+    # The sign-in is a record of that tenant as well.
+    assert numbers(shown(client, tenant="tenant2")) == [3, 2, 1]
+
+
+def test_superuser_searches_the_deployments_chain_for_what_was_tried_elsewhere() -> None:
+    request = factories.opened(request_id="req-mine")
+    with transaction.atomic():
+        audit_record.write(
+            AuditEvent.DECISION_REFUSED,
+            replace(factories.actor(OUTSIDER), tenant_id=""),
+            NOON,
+            request=ApprovalRequest(request_id=request.request_id),
+        )
+
+    page = shown(signed_in(is_superuser=True), tenant="", request="req-mine")
+
+    assert numbers(page) == [1]
+    assert "decision refused" in page
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["?tenant=tenant2", "request/?id=req-theirs", "request/req-theirs/"],
+)
+def test_who_may_not_read_it_is_told_what_it_takes(theirs: ApprovalRequest, path: str) -> None:
+    answer = signed_in("admin").get(f"{LIST}{path}")
+
+    page = answer.content.decode()
+    assert answer.status_code == 404
+    assert "are read by its members, in any role" in page
+    assert "tenant1" in page
+    assert "outsider1" not in page
+
+
+def test_who_may_not_read_the_deployments_records_is_told_what_it_takes() -> None:
+    answer = signed_in("admin").get(f"{LIST}?tenant=")
+
+    assert answer.status_code == 404
+    assert "own records are read by superusers" in answer.content.decode().replace("&#x27;", "'")
 
 
 # --- signing ----------------------------------------------------------------------------

@@ -47,8 +47,8 @@ TRYING = list(WHO) if connection.vendor == "sqlite" else ["superuser_and_admin"]
 ASKING_ALL = ("admin", "superuser_and_admin")
 # An account is no tenant's: that one of some number exists is no secret, all else of it is.
 ACCOUNTS = "/admin/auth/"
-# Accounts, and who belongs where, are the deployment's: its superusers keep them.
-DEPLOYMENTS = (ACCOUNTS, "/admin/gateway/membership/")
+# Accounts, tenants, and who belongs where, are the deployment's: its superusers keep them.
+DEPLOYMENTS = (ACCOUNTS, "/admin/gateway/membership/", "/admin/gateway/tenant/")
 # What is sent under these names are keys.
 KEYED = ("item", "_selected_action", "pk__in", "id")
 # What changes from one answer to the next whatever is asked.

@@ -182,6 +182,7 @@ def test_other_roles_neither_see_nor_change_memberships(ours: Membership, role: 
 
 def test_superuser_adds_memberships_in_any_tenant(theirs: Membership) -> None:
     factories.user("new")
+    factories.tenant("brand-new")
     client = signed_in(None, is_superuser=True)
 
     sent = {"username": "new", "tenant_id": "brand-new", "role": "admin"}
@@ -192,6 +193,27 @@ def test_superuser_adds_memberships_in_any_tenant(theirs: Membership) -> None:
     assert ("stranger", "tenant2", "admin") in state()
     answer = client.post(ADD, sent)  # a second time
     assert answer.status_code == 200
+
+
+def test_superuser_who_mistypes_a_tenant_makes_none() -> None:
+    factories.user("new")
+    factories.tenant("tenant1")
+    client = signed_in(None, is_superuser=True)
+
+    answer = client.post(ADD, {"username": "new", "tenant_id": "tennant1", "role": "admin"})
+
+    text = "This tenant is not one of those that you may choose here."
+    assert text in answer.content.decode()
+    assert state() == []
+
+
+def test_list_goes_by_tenant_and_then_by_person() -> None:
+    for name, tenant in (("zoe", "tenant1"), ("amy", "tenant2"), ("bob", "tenant1")):
+        factories.user(name, role="viewer", tenant_id=tenant)
+
+    rows = signed_in(None, is_superuser=True).get(LIST).content.decode().split("result_list")[1]
+
+    assert rows.index(">bob<") < rows.index(">zoe<") < rows.index(">amy<")
 
 
 @pytest.mark.parametrize("role", ["admin", "viewer"])

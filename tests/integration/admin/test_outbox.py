@@ -7,9 +7,11 @@ import html
 import pytest
 
 from hitl import services
-from hitl.models import OutboxEntry
+from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.states import DeliveryOutcome
 from tests import factories
 from tests.integration.calls import browser
+from tests.people import OTHER_TENANT, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -30,3 +32,76 @@ def test_page_shows_the_signal_of_a_decision_and_its_delivery() -> None:
     assert 'refused<span class="unseen">⟨U+202E⟩</span>' in rows
     assert '<td class="field-attempts">7</td>' in rows
     assert '"reason":"not today"' in page
+
+
+def decided(name: str, **columns: object) -> ApprovalRequest:
+    """Return a rejected request whose signal has these columns."""
+    request = factories.opened(request_id=name)
+    services.reject(name, factories.actor())
+    OutboxEntry.objects.filter(request=request).update(**columns)
+    return request
+
+
+def listed(query: str = "") -> str:
+    client = browser(factories.user("desk", role="viewer", is_staff=True))
+    return html.unescape(client.get(f"{LIST}{query}").content.decode())
+
+
+def test_list_is_filtered_by_what_became_of_a_signal_with_how_many_there_are() -> None:
+    for number in range(3):
+        decided(f"req-unheard-{number}", outcome="unheard")
+    decided("req-refused", outcome="refused")
+    decided("req-again", outcome="pending", is_repeated=True, receivers=1)
+
+    page = listed("?outcome=unheard")
+
+    filters, rows = page.split('id="result_list"')
+    assert "nobody listened on Redis (3)" in filters
+    assert "not sent: the audit lacks this decision (1)" in filters
+    # Received already, though it is sent again.
+    assert "received (1)" in filters
+    assert rows.count("req-unheard-") == 3
+    assert "req-refused" not in rows
+
+
+def test_signal_that_somebody_must_look_into_is_marked() -> None:
+    request = decided("req-refused", outcome="refused")
+    decided("req-fine", outcome="delivered")
+
+    rows = listed().split('id="result_list"')[1]
+
+    assert rows.count('<strong class="refused">▲ not sent: the audit lacks this decision') == 1
+    assert f'href="/admin/hitl/approvalrequest/{request.pk}/change/"' in rows
+
+
+def test_list_has_the_newest_of_one_tenant_and_a_search_finds_any(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("hitl.admin.outbox._NEWEST_LISTED", 2)
+    for name in ("req-one", "req-two", "req-three"):
+        decided(name)
+    theirs = factories.opened(request_id="req-theirs", by=Person("asker1", OTHER_TENANT, "user"))
+    services.reject(theirs.request_id, factories.actor(Person("boss", OTHER_TENANT, "admin")))
+    client = browser(factories.user("desk", role="viewer", is_staff=True))
+
+    def names(query: str) -> list[str]:
+        rows = client.get(f"{LIST}{query}").content.decode().partition('id="result_list"')[2]
+        return [name for name in ("one", "two", "three", "theirs") if f">req-{name}<" in rows]
+
+    assert names("") == ["two", "three"]
+    assert names("?q=req-one") == ["one"]
+    assert names("?q=req-theirs") == []
+    assert names(f"?tenant_id={OTHER_TENANT}") == []
+
+
+@pytest.mark.parametrize("outcome", DeliveryOutcome.values)
+def test_page_of_a_signal_says_what_became_of_it_in_words(outcome: str) -> None:
+    request = decided("req-1", outcome=outcome)
+    entry = OutboxEntry.objects.get(request=request)
+
+    page = listed(f"{entry.pk}/change/")
+
+    about, _, signal = page.partition("The signal as it was made")
+    assert outcome == "pending" or "What became of it" in about
+    assert '"requestId"' not in about
+    assert '"requestId"' in signal

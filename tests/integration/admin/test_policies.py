@@ -131,6 +131,18 @@ def test_admin_changes_a_policy_by_making_its_next_version() -> None:
     assert 'name="_retire"' not in old
 
 
+def test_admin_gives_an_action_a_risk_and_finds_it_in_the_list() -> None:
+    client = signed_in()
+    page(client, f"{POLICIES}add/", {**FORM, "risk": "high"})
+    page(client, f"{POLICIES}add/", {**FORM, "pattern": "read_*", "risk": "low"})
+
+    assert Policy.objects.get(pattern="delete_*").risk == "high"
+    listed = page(client, f"{POLICIES}?risk=high")
+    assert "delete_*" in listed
+    assert "read_*" not in listed
+    assert '<td class="field-risk">high risk</td>' in listed
+
+
 def test_change_keeps_tenant_and_pattern() -> None:
     first = a_policy()
     Membership.objects.create(
@@ -286,7 +298,7 @@ def test_form_that_names_another_tenant_is_refused(path: str, form: dict[str, st
 
     assert f'value="{TENANT}"' in offered
     assert OTHER_TENANT not in offered
-    assert "Select a valid choice" in refused
+    assert "This tenant is not one of those that you may choose here." in refused
     assert not Policy.objects.exists()
     assert not RejectionReason.objects.exists()
 

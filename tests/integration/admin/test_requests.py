@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 from typing import Any
 
@@ -20,9 +21,9 @@ pytestmark = pytest.mark.django_db
 LIST = "/admin/hitl/approvalrequest/"
 AUDIT = "/admin/hitl/auditrecord/"
 # Turned round, a letter without width, a letter nobody sees, and a long way to the right.
-TRICK = "a\u202eb\u200bc\u3164d" + " " * 40 + "e"
-HIDDEN = ("\u202e", "\u200b", "\u3164", " " * 40)
-MARKS = ("⟨U+202E⟩", "⟨U+200B⟩", "⟨U+3164⟩", "⟨40 spaces⟩")
+TRICK = "a\u202eb\u200bc\u3164d" + " " * 41 + "e"
+HIDDEN = ("\u202e", "\u200b", "\u3164", " " * 41)
+MARKS = ("⟨U+202E⟩", "⟨U+200B⟩", "⟨U+3164⟩", "⟨41 spaces⟩")
 
 
 class _Controls(HTMLParser):
@@ -88,7 +89,35 @@ def test_page_marks_what_the_message_hides(client: Client) -> None:
 
 def test_page_marks_what_the_context_hides(client: Client) -> None:
     for context in ({"to": TRICK}, {TRICK: [1]}):
-        assert_marked(page(client, f"{LIST}{opened(context=context).pk}/change/"))
+        shown, stored = page(client, f"{LIST}{opened(context=context).pk}/change/").split(
+            'id="stored"'
+        )
+        assert_marked(shown)
+        # What is stored is shown with all its spaces.
+        assert " " * 41 in stored
+        assert not any(hidden in stored for hidden in HIDDEN[:3])
+        assert all(mark in stored for mark in MARKS[:3])
+
+
+def test_page_shows_the_stored_context_to_the_letter(client: Client) -> None:
+    request = opened()
+    ApprovalRequest.objects.filter(pk=request.pk).update(context_text='{"b" : "x  \\ty"}')
+
+    shown = page(client, f"{LIST}{request.pk}/change/")
+
+    assert "{&quot;b&quot; : &quot;x  \\ty&quot;}</pre>" in shown
+
+
+def test_secrets_are_masked_in_the_stored_context(client: Client) -> None:
+    request = opened(context={"b": 1, "token": "hunter2"})
+
+    shown = page(client, f"{LIST}{request.pk}/change/")
+
+    assert (
+        "{&quot;b&quot;:1,&quot;token&quot;:&quot;⟨masked by HITL_REDACT: *token*⟩&quot;}</pre>"
+        in shown
+    )
+    assert "hunter2" not in shown
 
 
 def test_page_marks_what_the_action_hides(client: Client) -> None:
@@ -159,3 +188,30 @@ def test_title_holds_no_untranslated_status(client: Client) -> None:
 
     assert "(pending)" not in shown
     assert "대기 중" in shown
+
+
+def test_message_of_several_lines_is_shown_as_what_it_is(client: Client) -> None:
+    request = opened(message="Run:\n  rm *.a *.b")
+
+    shown = page(client, f"{LIST}{request.pk}/change/")
+
+    assert '<pre class="code"><code class="shown">Run:\n  rm *.a *.b</code></pre>' in shown
+
+
+@pytest.mark.parametrize("path", [LIST, AUDIT, "/admin/hitl/outboxentry/", "{request}", "{record}"])
+def test_every_time_is_an_element_that_the_script_puts_into_the_readers_zone(
+    client: Client, path: str
+) -> None:
+    request = opened()
+    services.reject(request.request_id, factories.actor(), reason="no")
+    record = AuditRecord.objects.get(event="request:rejected")
+    pages = {"{request}": f"{LIST}{request.pk}/change/", "{record}": f"{AUDIT}{record.pk}/change/"}
+
+    shown = page(client, pages.get(path, path))
+
+    assert "/static/hitl/desk/times.js" in shown
+    content = shown.split('id="content"')[1].split("<footer")[0]
+    assert '<time datetime="' in content
+    # What an element does not hold would stay in the server's zone.
+    rest = re.sub(r"<time.*?</time>|data-[a-z-]+=\".*?\"", "", content, flags=re.DOTALL)
+    assert re.findall(r"\d\d:\d\d|[ap]\.m\.", rest) == []

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from dwp_project.jsontext import parse
 from hitl import errors, services
-from hitl.delivery import commands
+from hitl.delivery import request_key
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, Vote
 from hitl.states import ActorKind
 from tests import factories
@@ -205,7 +205,7 @@ def test_vote_does_not_write_over_an_end_that_redis_knows(redis_client: redis.Re
     read_before = ApprovalRequest.objects.get()
     decide("reject", request, APPROVER)
 
-    commands.refresh(read_before)
+    request_key.refresh(read_before)
 
     stored = json.loads(str(redis_client.get(f"hitl:request:{request.request_id}")))
     assert stored["status"] == "rejected"

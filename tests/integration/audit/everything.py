@@ -46,7 +46,7 @@ def happens(redis_client: redis.Redis) -> None:
 def _change_policies() -> None:
     two = changes.create(_ADMIN, "delete_*", Rule(min_approvals=3))
     changes.change(_ADMIN, "delete_*", Rule(min_approvals=2), version=two.version)
-    ruling.a_policy("pay_*", **ruling.ESCALATING)
+    ruling.a_policy("pay_*", risk="high", **ruling.ESCALATING)
     retired = ruling.a_policy("send_*", timeout_seconds=30, reason_required=True)
     retired = changes.retire(_ADMIN, "send_*", version=retired.version)
     changes.create(_ADMIN, "send_*", rule_as_of(retired))

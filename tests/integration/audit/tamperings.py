@@ -261,6 +261,17 @@ ROWS: dict[str, tuple[str, Names]] = {
             *(("request", f"many-{number}", "rule") for number in range(2)),
         },
     ),
+    "risk of a policy": (
+        "UPDATE hitl_policy SET risk = 'critical' WHERE pattern = 'merge_*' AND version = 1",
+        {("policy", "merge_* v1", "rule")},
+    ),
+    "risk taken from a policy": (
+        "UPDATE hitl_policy SET risk = '' WHERE pattern = 'pay_*'",
+        {
+            ("policy", "pay_* v1", "rule"),
+            *(("request", name, "rule") for name in ("escalated", "decided-late", "expired-late")),
+        },
+    ),
     "policy retired": (
         "UPDATE hitl_policy SET is_retired = (1 = 1) WHERE pattern = 'pay_*'",
         {("policy", "pay_* v1", "is_retired")},

@@ -42,7 +42,7 @@ from hitl.adoption.scanner import Scanner
 from hitl.approvals import opening
 from hitl.audit import record as audit_record
 from hitl.audit import verify
-from hitl.delivery import commands, outbox, redis_state, relay, withholding
+from hitl.delivery import commands, outbox, redis_state, relay, request_key, withholding
 from hitl.errors import AlreadyDecided
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import Origin, Status
@@ -59,7 +59,8 @@ MOST_STEPS = 24
 
 # Between each two of these a process may die; those of Redis fail while it is away.
 OF_REDIS = [
-    *((commands, name) for name in ("announce", "publish", "refresh")),
+    *((commands, name) for name in ("announce", "publish")),
+    (request_key, "refresh"),
     *((redis_state, name) for name in ("look", "note_scanned")),
     *((redis_requests, name) for name in ("read_values", "waiting_requests")),
     *((redis_requests, name) for name in ("waiting_request", "request_ids")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 
@@ -19,7 +20,7 @@ from dwp_project.gateway.models import Membership
 from hitl import services
 from hitl.adoption.scanner import Scanner
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
-from tests import factories
+from tests import factories, ruling
 from tests.integration import redis_agents
 from tests.integration.calls import browser
 from tests.integration.outages import no_database, no_redis
@@ -126,6 +127,35 @@ def test_page_rejects_with_a_reason(typed: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("typed", "comment"),
+    [("두 줄\r\nlines", "두 줄\nlines"), (" \r\n ", ""), ("x" * 11_000, "x" * 10_000)],
+)
+def test_page_approves_with_a_comment(typed: str, comment: str) -> None:
+    request = factories.opened()
+    client = signed_in()
+    assert 'name="comment"' in client.get(page_of(request)).content.decode()
+
+    decide(client, request, approve="1", comment=typed)
+
+    request.refresh_from_db()
+    assert (request.status, request.comment) == ("approved", comment)
+    details = json.loads(AuditRecord.objects.get(event="request:approved").details)
+    assert details.get("comment", "") == comment
+
+
+def test_page_votes_with_a_comment_that_the_next_to_vote_reads() -> None:
+    ruling.a_policy("delete_*", min_approvals=2)
+    request = factories.opened()
+
+    decide(signed_in(), request, approve="1", comment="the customer agreed")
+
+    details = json.loads(AuditRecord.objects.get(event="request:voted").details)
+    assert details["comment"] == "the customer agreed"
+    other = signed_in(username="other")
+    assert "the customer agreed" in other.get(page_of(request)).content.decode()
+
+
+@pytest.mark.parametrize(
     ("action", "status"), [("approve_selected", "approved"), ("reject_selected", "rejected")]
 )
 def test_action_decides_what_is_selected(action: str, status: str) -> None:
@@ -158,7 +188,9 @@ def test_decision_that_comes_second_changes_nothing() -> None:
 
     page = decide(signed_in(), request, approve="1")
 
-    assert re.search(r"already rejected by approver1 at [0-9:]{8}\. Nothing was changed\.", page)
+    assert re.search(
+        r"already rejected by approver1 at <time [^>]+>[0-9:]{8}</time>\. Nothing", page
+    )
     request.refresh_from_db()
     assert (request.status, request.decided_by) == ("rejected", "approver1")
     assert OutboxEntry.objects.count() == 1
@@ -263,6 +295,34 @@ def test_get_of_the_decision_address_decides_nothing() -> None:
     assert request.status == "pending"
 
 
+@pytest.mark.parametrize("fields", [{}, {"delete": "1"}, {"comment": "yes"}])
+def test_form_without_a_decision_says_that_nothing_was_decided(fields: dict[str, str]) -> None:
+    request = factories.opened()
+
+    page = decide(signed_in(), request, **fields)
+
+    assert "The form said neither approve nor reject. Nothing was decided." in page
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_decision_on_no_request_of_ours_says_that_nothing_was_decided(method: str) -> None:
+    foreign = factories.opened(by=OUTSIDER)
+    client = signed_in()
+
+    pages = [
+        getattr(client, method)(f"{LIST}{pk}/decide/", {"approve": "1"}, follow=True)
+        for pk in (foreign.pk, 999_999)
+    ]
+
+    for page in pages:
+        [message] = page.context["messages"]
+        assert str(message) == "There is no such request in your tenants. Nothing was decided."
+    foreign.refresh_from_db()
+    assert foreign.status == "pending"
+
+
 SHARED = "session_user123_1706152860"
 
 
@@ -283,7 +343,9 @@ def test_operator_is_warned_before_and_after_of_an_approval_that_is_withheld(
     client = signed_in()
 
     page = client.get(page_of(newer)).content.decode()
-    assert f"an earlier question of this session, until {until}." in page
+    assert re.search(
+        rf"an earlier question of this session, until <time [^>]+>{until}</time>\.", page
+    )
     assert before in page
     many = client.post(
         f"{LIST}many/", {"decision": "approve", "item": [f"{newer.pk}:{newer.context_digest}"]}

@@ -7,36 +7,22 @@ from datetime import timedelta
 import pytest
 import time_machine
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone
 
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.desk import one
-from hitl.models import ApprovalRequest
-from tests import factories
+from hitl.models import ApprovalRequest, AuditRecord
+from tests import factories, ruling
+from tests.integration.calls import browser
 from tests.people import OUTSIDER
 
 pytestmark = pytest.mark.django_db
 
 KIM = Operator("kim", False, {"tenant1": "approver"})
 VIEWER = Operator("vera", False, {"tenant1": "viewer"})
-
-
-def test_earlier_requests_are_the_newest_ended_of_the_same_action_and_tenant() -> None:
-    now = timezone.now()
-    ended = [factories.opened() for _ in range(one.MAX_EARLIER + 1)]
-    for earlier in ended:
-        services.reject(earlier.request_id, factories.actor(), reason="no")
-    foreign = factories.opened(by=OUTSIDER)
-    services.cancel(foreign.request_id, factories.actor(OUTSIDER))
-    ApprovalRequest.objects.filter(pk=ended[-1].pk).update(action_type="other_action")
-    factories.opened(now=now)
-    request = factories.opened(now=now)
-
-    rows = one.page_context(request, KIM)["earlier"]
-
-    assert [row["request"].pk for row in rows] == [row.pk for row in reversed(ended[:-1])]
 
 
 def test_page_says_the_time_by_the_databases_clock() -> None:
@@ -91,6 +77,42 @@ def test_page_leads_to_the_requests_before_and_after_in_the_inbox() -> None:
     assert (context["previous"], context["next"]) == (first.pk, third.pk)
 
 
+def test_pages_lead_on_in_the_filter_that_their_address_carries() -> None:
+    now = timezone.now()
+    third, other, first, second = (
+        factories.opened(context={"to": to}, timeout_seconds=seconds, now=now)
+        for to, seconds in (("ann", 300), ("bob", 200), ("ann", 100), ("ann", 150))
+    )
+    client = browser(factories.user("kim", role="approver", is_staff=True))
+    address = reverse("admin:hitl_approvalrequest_change", args=[second.pk])
+    view = "?view=q%3Dann"
+
+    shown = client.get(f"{address}{view}").content.decode()
+
+    for link in (f"{first.pk}/change/{view}", f"{third.pk}/change/{view}", "inbox/?q=ann"):
+        assert f'/admin/hitl/approvalrequest/{link}"' in shown
+    decide = reverse("admin:hitl_approvalrequest_decide", args=[first.pk])
+    assert f"/{other.pk}/change/" not in shown
+    digest = {"reject": "1", "digest": first.context_digest}
+    answer = client.post(f"{decide}{view}", digest)
+    assert answer["Location"].endswith(f"/{second.pk}/change/{view}")
+    for last in (second, third):
+        services.reject(last.request_id, factories.actor())
+    answer = client.post(f"{decide}{view}", digest)
+    assert answer["Location"].endswith(f"/{first.pk}/change/{view}")
+
+
+def test_last_decision_in_a_filter_leads_back_to_its_inbox() -> None:
+    last = factories.opened(context={"to": "ann"})
+    factories.opened(context={"to": "bob"})
+    client = browser(factories.user("kim", role="approver", is_staff=True))
+    decide = reverse("admin:hitl_approvalrequest_decide", args=[last.pk])
+
+    answer = client.post(f"{decide}?view=q%3Dann", {"reject": "1", "digest": last.context_digest})
+
+    assert answer["Location"] == "/admin/hitl/approvalrequest/inbox/?q=ann"
+
+
 def test_context_that_was_changed_in_the_database_has_another_digest() -> None:
     request = factories.opened()
     assert one.page_context(request, KIM)["shown_digest"] == request.context_digest
@@ -110,3 +132,34 @@ def test_comment_of_the_approval_is_shown_with_its_marks() -> None:
 
     assert "⟨U+202E⟩" in page
     assert "&lt;b&gt;these&lt;/b&gt;" in page
+
+
+def test_comment_of_a_vote_is_shown_beside_it_with_its_marks() -> None:
+    ruling.a_policy("delete_*", min_approvals=3)
+    request = factories.opened()
+    first, second = (factories.actor(person) for person in ruling.APPROVERS[:2])
+    services.approve(request.request_id, first, comment="only\u202e <b>these</b>")
+    services.approve(request.request_id, second)
+    request.refresh_from_db()
+
+    votes = one.state_context(request, KIM)["votes"]
+    page = render_to_string("hitl/state.html", one.state_context(request, KIM))
+
+    assert [bool(said) for _name, _vote, said in votes] == [True, False]
+    assert "⟨U+202E⟩" in page
+    assert "&lt;b&gt;these&lt;/b&gt;" in page
+
+
+def test_comment_of_a_vote_in_a_record_that_nobody_vouches_for_is_not_shown() -> None:
+    ruling.a_policy("delete_*", min_approvals=3)
+    request = factories.opened()
+    services.approve(request.request_id, factories.actor(ruling.APPROVERS[0]), comment="mine")
+    entry = AuditRecord.objects.get(event="request:voted")
+    entry.pk, entry.sequence, entry.details = None, entry.sequence + 1, '{"comment":"forged"}'
+    entry.save()
+    request.refresh_from_db()
+
+    [(_name, _vote, said)] = one.state_context(request, KIM)["votes"]
+
+    assert "mine" in said
+    assert "forged" not in said

@@ -29,6 +29,20 @@ def test_row_shows_parameters_in_order_without_their_secrets() -> None:
     assert "2 more" in shown
 
 
+def test_row_of_high_risk_has_no_box_and_says_why() -> None:
+    client = signed_in()
+    for risk, boxes in (("medium", 1), ("high", 0), ("critical", 0)):
+        a_policy(risk, risk=risk)
+        request = asked(risk)
+
+        shown = page(client)
+
+        assert f'risk-{risk}">{risk} risk</span>' in shown
+        assert shown.count('name="item"') == boxes, risk
+        assert shown.count(f'title="Decide on its own page: {risk} risk"') == 1 - boxes
+        services.cancel(request.request_id, factories.actor(REQUESTER))
+
+
 def asked(action_type: str) -> ApprovalRequest:
     question = factories.question(action_type=action_type)
     return services.open_request(question, factories.actor(REQUESTER), Origin.REST)[0]

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import pytest
 import time_machine
+from django.utils import timezone
 
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
@@ -14,6 +15,7 @@ from hitl.desk import snapshot
 from hitl.desk.snapshot import Snapshot
 from tests import factories
 from tests.people import OUTSIDER
+from tests.ruling import ESCALATING, a_policy
 
 KIM = Operator("kim", False, {"tenant1": "approver"})
 
@@ -51,13 +53,11 @@ def test_nothing_is_sent_while_nothing_has_changed() -> None:
 
 
 @pytest.mark.django_db
-def test_inbox_and_request_expire_with_the_soonest() -> None:
-    late, soon = factories.opened(timeout_seconds=500), factories.opened(timeout_seconds=100)
+def test_request_expires_until_it_is_decided() -> None:
+    late = factories.opened(timeout_seconds=500)
 
-    inbox, request = snapshot.of_inbox(KIM), snapshot.of_request(KIM, late.pk)
+    request = snapshot.of_request(KIM, late.pk)
 
-    assert list(inbox.pieces) == [str(soon.pk), str(late.pk)]
-    assert inbox.next_expiry == soon.expires_at.timestamp()
     assert request is not None
     assert request.next_expiry == late.expires_at.timestamp()
     assert request.facts["mayApprove"] is True
@@ -72,4 +72,33 @@ def test_request_of_another_tenant_has_no_snapshot() -> None:
     foreign = factories.opened(by=OUTSIDER)
 
     assert snapshot.of_request(KIM, foreign.pk) is None
-    assert snapshot.of_inbox(KIM).pieces == {}
+
+
+@pytest.mark.django_db
+def test_policys_words_and_time_left_are_sent_again_when_a_request_escalates() -> None:
+    opened_at = timezone.now()
+    a_policy(timeout_seconds=60, **ESCALATING)
+    request = factories.opened(now=opened_at)
+    before = snapshot.of_request(KIM, request.pk)
+    assert before is not None
+    services.expire_overdue(now=opened_at + timedelta(seconds=60))
+
+    after = snapshot.of_request(KIM, request.pk)
+
+    assert after is not None
+    message = after.since(before)
+    assert message is not None
+    assert set(message["pieces"]) == {"state", "policy", "facts"}
+    assert "If nobody decides in time" in before.pieces["policy"]
+    assert "It has gone to the role admin until" in message["pieces"]["policy"]
+    assert "If nobody decides in time" not in message["pieces"]["policy"]
+
+
+@pytest.mark.django_db
+def test_request_shows_its_risk_beside_its_buttons() -> None:
+    a_policy(risk="critical")
+
+    shown = snapshot.of_request(KIM, factories.opened().pk)
+
+    assert shown is not None
+    assert "critical risk" in shown.pieces["facts"]

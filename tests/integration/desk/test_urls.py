@@ -11,7 +11,7 @@ from tests.integration.exchange import call
 @pytest.mark.anyio
 @pytest.mark.django_db(transaction=True)
 async def test_no_path_of_the_desk_answers_a_stranger() -> None:
-    assert len(urls.consumers) == 4
+    assert len(urls.consumers) == 5
     for path, methods, _consumer in urls.consumers:
         assert path.startswith("admin/")
         for method in methods:

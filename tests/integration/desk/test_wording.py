@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from hitl.desk import wording
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, Policy
 from hitl.policies.rules import Rule
 
 
@@ -89,3 +91,73 @@ def test_rule_says_each_thing_that_it_asks() -> None:
     assert strict[0] == "2 different people must approve."
     assert len(strict) == 5
     assert "60 minutes more" in strict[-1]
+
+
+@pytest.mark.parametrize(
+    ("risk", "words"),
+    [
+        ("low", ["It is of low risk."]),
+        ("high", ["It is of high risk, so it is decided on its own page and never with others."]),
+        ("", []),
+    ],
+)
+def test_rule_names_the_risk(risk: str, words: list[str]) -> None:
+    assert wording.rule(Rule(risk=risk))[1:] == words
+
+
+def escalating(**values: Any) -> ApprovalRequest:
+    """Return a request under a policy that escalates, which no database has seen."""
+    policy = Policy(
+        pattern="delete_*",
+        version=1,
+        on_timeout="escalate",
+        escalate_to_role="admin",
+        escalate_seconds=3600,
+    )
+    opened_at = datetime(2026, 1, 16, 11, 20, tzinfo=timezone.get_current_timezone())
+    term_end = opened_at + timedelta(minutes=10)
+    return ApprovalRequest(
+        **{
+            "policy": policy,
+            "status": "pending",
+            "created_at": opened_at,
+            "expires_at": term_end,
+            **values,
+        }
+    )
+
+
+def test_words_of_the_rule_follow_an_escalation() -> None:
+    before = escalating()
+    escalated_at = before.expires_at
+    after = escalating(escalated_at=escalated_at, expires_at=escalated_at + timedelta(hours=1))
+    ended = escalating(escalated_at=escalated_at, status="expired")
+
+    assert wording.rule_in_force(before) == [
+        "1 approval is enough.",
+        "Approvers, admins and whoever asked may approve.",
+        "If nobody decides in time, it goes to the role admin for 60 minutes more.",
+    ]
+    assert wording.rule_in_force(after) == [
+        "It has gone to the role admin until "
+        f'<time datetime="{after.expires_at.isoformat()}">12:30</time>; if nobody decides, it '
+        "expires then.",
+        "1 approval is enough.",
+        "Approving takes the role admin.",
+    ]
+    assert ">11:30</time>." in wording.rule_in_force(ended)[-1]
+
+
+def test_words_of_an_escalation_name_the_day_if_it_is_another() -> None:
+    escalated_at = escalating().expires_at
+    request = escalating(escalated_at=escalated_at, expires_at=escalated_at + timedelta(days=2))
+
+    assert ">2026-01-18 11:30</time>" in wording.rule_in_force(request)[0]
+
+
+def test_words_of_the_rule_say_who_may_approve() -> None:
+    request = escalating()
+    assert request.policy is not None
+    request.policy.forbid_requester = True
+
+    assert "Approvers and admins may approve." in wording.rule_in_force(request)

@@ -134,7 +134,7 @@ def test_decisions_are_as_described(api: Api, redis_client: redis.Redis, verb: s
 
 
 def test_decisions_under_a_policy_are_as_described(api: Api, redis_client: redis.Redis) -> None:
-    a_policy(min_approvals=2, forbid_requester=True, reason_required=True)
+    a_policy(min_approvals=2, forbid_requester=True, reason_required=True, risk="medium")
     a_policy("pay", required_role="admin")
     request = factories.opened()
     pay, _ = services.open_request(
@@ -162,6 +162,7 @@ def test_decisions_under_a_policy_are_as_described(api: Api, redis_client: redis
     listed = "/aura/hitl/requests"
     items = as_described(api.get(listed, REQUESTER), "get", listed)["data"]["items"]
     assert ["votes" in item for item in items] == [False, True]
+    assert [item.get("risk") for item in items] == [None, "medium"]
 
 
 def test_requests_are_as_described(api: Api, redis_client: redis.Redis) -> None:

@@ -39,11 +39,12 @@ def test_weak_password_is_refused_on_every_page(weak: str) -> None:
     root = factories.user("root", is_staff=True, is_superuser=True)
     old = {"old_password": PASSWORD, "new_password1": weak, "new_password2": weak}
     new = {"password1": weak, "password2": weak, "usable_password": "true"}
+    none = {"memberships-TOTAL_FORMS": "0", "memberships-INITIAL_FORMS": "0"}
 
     answers = [
         browser(user).post("/admin/password_change/", old),
         browser(root).post(f"/admin/auth/user/{user.pk}/password/", new),
-        browser(root).post("/admin/auth/user/add/", {"username": "desk-desk2", **new}),
+        browser(root).post("/admin/auth/user/add/", {"username": "desk-desk2", **none, **new}),
     ]
 
     for answer in answers:

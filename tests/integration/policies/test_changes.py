@@ -49,6 +49,18 @@ def test_policy_is_recorded_from_its_first_version_to_its_last() -> None:
     assert {(record.tenant_id, record.actor) for record in created} == {(TENANT, "admin1")}
 
 
+def test_risk_is_recorded_where_there_is_one() -> None:
+    changes.create(admin(), "delete_*", Rule())
+    changes.change(admin(), "delete_*", Rule(risk="high"), version=1)
+
+    assert [policy.risk for policy in Policy.objects.order_by("version")] == ["", "high"]
+    members = details_of("policy:changed")
+    assert members["after"]["risk"] == "high"
+    # As in the records of before there were risks.
+    assert "risk" not in members["before"]
+    assert "risk" not in details_of("policy:created")["after"]
+
+
 def test_change_that_changes_nothing_makes_no_version() -> None:
     a_policy(min_approvals=2)
 
@@ -126,6 +138,7 @@ def test_admin_reaches_no_policy_of_another_tenant() -> None:
         ),
         ("*", {"escalate_to_role": "admin"}, "escalate_to_role"),
         ("*", {"escalate_seconds": 60}, "escalate_seconds"),
+        ("*", {"risk": "extreme"}, "risk"),
     ],
 )
 def test_policy_that_means_nothing_is_refused(

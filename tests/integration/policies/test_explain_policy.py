@@ -32,6 +32,7 @@ def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
         reason_required=True,
         required_role="approver",
         timeout_seconds=600,
+        risk="critical",
         **ESCALATING,
     )
 
@@ -42,6 +43,8 @@ def test_it_names_the_policy_what_it_asks_and_why_the_others_lost() -> None:
         "  2 people must approve, 1 rejects\n"
         "  the requester may not approve\n"
         "  a rejection needs a reason\n"
+        "  critical risk\n"
+        "  it is decided on its own page, never with others\n"
         "  it waits 600 s, or as long as the asker says if that is less\n"
         "  then admin decides, for 60 s more, then it expires\n"
         "These match as well and do not apply:\n"
@@ -60,11 +63,11 @@ def test_it_says_so_where_no_policy_applies() -> None:
 
 
 def test_json_output_has_the_rule_and_every_match() -> None:
-    a_policy("delete_*", min_approvals=2)
+    a_policy("delete_*", min_approvals=2, risk="low")
 
     result = json.loads(explained(TENANT, "delete_mail", "--json"))
 
-    assert result["rule"]["min_approvals"] == 2
+    assert (result["rule"]["min_approvals"], result["rule"]["risk"]) == (2, "low")
     assert result["policies"] == [
         {
             "pattern": "delete_*",

@@ -18,7 +18,7 @@ from hitl.states import Origin
 from tests import factories
 from tests.integration import redis_agents
 from tests.people import OTHER_TENANT, REQUESTER, TENANT
-from tests.ruling import ADMIN, a_policy
+from tests.ruling import ADMIN, ESCALATING, a_policy
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -146,3 +146,15 @@ def test_adopted_request_comes_under_its_policy(
     assert abs(left.total_seconds() - term) < 30
     members = parse(AuditRecord.objects.get(event="request:adopted").details)
     assert members["policy"] == {"pattern": "*", "version": 1}
+
+
+def test_request_keeps_the_risk_it_was_opened_under() -> None:
+    a_policy(risk="high", timeout_seconds=10, **ESCALATING)
+    request = factories.opened()
+    changes.change(admin(), "delete_*", Rule(risk="low"), version=1)
+
+    request.refresh_from_db()
+    assert (rules.rule_of(request).risk, rules.rule_of(request).is_decided_alone) == ("high", True)
+    assert not rules.rule_of(factories.opened()).is_decided_alone
+    request.escalated_at = request.expires_at
+    assert rules.rule_of(request).risk == "high"

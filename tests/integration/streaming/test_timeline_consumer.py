@@ -8,6 +8,8 @@ from urllib.parse import quote
 import pytest
 from django.test import Client
 
+from dwp_project.gateway import open_pages
+from dwp_project.gateway.models import Membership
 from dwp_project.offload import run_sync
 from streaming import events, sessions
 from streaming.models import Event
@@ -65,6 +67,36 @@ async def test_timeline_tells_a_sessions_events_in_words_without_secrets() -> No
     assert (content["kind"], "It is " in content["piece"]) == ("content", True)
     async with watching(f"{path}?after=2", desk) as page:
         assert (await page.next("happened"))["kind"] == "content"
+
+
+@pytest.mark.usefixtures("fresh_hub")
+async def test_timeline_says_that_it_is_up_to_date_and_keeps_its_place(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(open_pages, "PING_SECONDS", 0.2)
+    desk = await run_sync(cookie)
+    session = await run_sync(a_session)
+
+    async with watching(f"/admin/streaming/session/{session.session_id}/timeline/", desk) as page:
+        assert [await page.next("ping") for _ in range(2)] == [{}, {}]
+        page.seen = b""
+        # A page that reconnects asks for what follows the last id it has heard.
+        assert b"id: 3\nevent: ping" in await page.exchange.piece()
+
+
+@pytest.mark.usefixtures("fresh_hub")
+async def test_timeline_ends_with_the_membership(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_pages, "READ_SECONDS", 0.2)
+    monkeypatch.setattr(open_pages, "PING_SECONDS", 0.5)
+    desk = await run_sync(cookie)
+    session = await run_sync(a_session)
+
+    async with watching(f"/admin/streaming/session/{session.session_id}/timeline/", desk) as page:
+        await page.next("happened")
+        await run_sync(Membership.objects.all().delete)
+        await page.exchange.rest()
+
+    assert not page.exchange.was_cut
 
 
 @pytest.mark.usefixtures("fresh_hub")

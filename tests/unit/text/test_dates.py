@@ -43,3 +43,31 @@ def test_empty_text_is_no_time(text: str) -> None:
 def test_text_that_is_no_time_or_of_an_impossible_year_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".+"):
         dates.parse(text)
+
+
+def test_zone_of_a_browser_counts_for_a_time_without_one() -> None:
+    seoul = dates.zone_named("Asia/Seoul")
+
+    assert dates.parse("2026-01-16T09:30", zone=seoul) == datetime.fromisoformat(
+        "2026-01-16T09:30+09:00"
+    )
+    assert dates.parse("2026-01-16T09:30Z", zone=seoul) == datetime.fromisoformat(
+        "2026-01-16T09:30+00:00"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Nowhere/Land", "../../etc/passwd", "/etc/passwd", "Asia", "a\0b", "x" * 65]
+)
+def test_name_of_no_zone_is_none(name: str) -> None:
+    assert dates.zone_named(name) is None
+
+
+def test_time_on_a_page_is_an_element_in_the_deployments_zone() -> None:
+    moment = datetime.fromisoformat("2026-01-16T09:30:05+00:00")
+
+    with timezone.override("Asia/Seoul"):
+        assert (
+            dates.html(moment)
+            == '<time datetime="2026-01-16T09:30:05+00:00">2026-01-16 18:30:05</time>'
+        )

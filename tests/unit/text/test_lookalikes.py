@@ -168,3 +168,55 @@ def test_importing_reads_no_data() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert done.stdout.strip() == "False"
+
+
+def letters(text: str) -> str:
+    """Return the letters of a running text that deceive."""
+    return "".join(text[place] for place, _like in lookalikes.deceptive_letters(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "deceptive"),
+    [
+        ("аdmin", "а"),
+        ("Ask the аdmin of рaypal.com", "ар"),
+        ("аррӏе.com", "аррӏе"),
+        ("аррӏе", "аррӏе"),
+        ("Отправить на аррӏе.com", "аррӏе"),
+        ("관리자 аdmin에게", "а"),
+        ("pɑy", "ɑ"),
+        ("𝐩ay", "𝐩"),
+        ("ρaypal", "ρ"),
+    ],
+)
+def test_letters_that_imitate_in_a_running_text_are_placed(text: str, deceptive: str) -> None:
+    assert letters(text) == deceptive
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Отправить письмо с файлом о сроке, а не сразу. Рост рос.",
+        "Στείλε το μήνυμα στον πελάτη",
+        "Rechnung für „Müller“ – größer als 5 m², 10⁶ kΩ, 3 μs",
+        "α-helix, γ-ray, β1",
+        "için yardım, phê duyệt, œuvre, conﬁrm",
+        "メールを削除API、ＡＢＣ１２３、㎏",
+        "메일 3통을 삭제할까요?",
+        "API_삭제2 한글English",
+        "ابحث عن الملف",
+        "①②③ ✓ ⚠️ 👩‍💻",
+        "plain ASCII",
+    ],
+)
+def test_running_text_of_any_language_deceives_nobody(text: str) -> None:
+    assert letters(text) == ""
+
+
+@settings(deadline=None)
+@given(st.text(alphabet=CHARACTERS))
+def test_deceptive_letters_come_in_their_order_and_imitate_ascii(text: str) -> None:
+    places = list(lookalikes.deceptive_letters(text))
+
+    assert [place for place, _like in places] == sorted({place for place, _like in places})
+    assert all(not text[place].isascii() and like.isascii() for place, like in places)

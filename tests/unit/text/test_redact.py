@@ -13,6 +13,7 @@ from pytest_django import Settings
 
 from hitl.desk import wording
 from hitl.text import json_html, redact, sanitize
+from tests.unit.text.pages import Page
 
 SECRET = "Zq7-never-shown-9"
 
@@ -107,8 +108,7 @@ def test_nothing_else_is_left_out(value: Any) -> None:
             return [text for item in part for text in texts(item)]
         return [part] if isinstance(part, str) else [json.dumps(part)]
 
-    # A folded text is there twice: its beginning, and all of it.
-    page = html.unescape(json_html.html(value))
+    page = Page(json_html.html(value)).all_text
     if all(redact.pattern_for(text) is None for text in texts(value)):
         assert all(
             sanitize.plain(line) in page

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import json
 import re
 
@@ -11,7 +10,9 @@ from django.utils import translation
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dwp_project.jsontext import compact
 from hitl.text import sanitize
+from tests.unit.text.pages import Page, seen
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,9 @@ from hitl.text import sanitize
         ("\u3164\u115f\u2800\ufe0f\u034f", "⟨U+3164⟩⟨U+115F⟩⟨U+2800⟩⟨U+FE0F⟩⟨U+034F⟩"),
         ("\U0001d159\U00016fe4", "⟨U+1D159⟩⟨U+16FE4⟩"),
         ("a" + " " * 12 + "b", "a⟨12 spaces⟩b"),
+        # An emoji is one character to its reader.
+        ("⚠️ 1️⃣ 👩\u200d💻", "⚠️ 1️⃣ 👩\u200d💻"),
+        ("a\ufe0f\u200db", "a⟨U+FE0F⟩⟨U+200D⟩b"),
         ("", ""),
     ],
 )
@@ -55,11 +59,47 @@ def test_marked_keeps_line_breaks_where_lines_are_expected() -> None:
     assert "⟨U+000A⟩" in sanitize.marked("a\nb")
 
 
-def test_marked_tells_of_line_breaks_that_push_text_out_of_sight() -> None:
-    shown = sanitize.marked("a" + "\n" * 400 + "b", is_multiline=True)
+def test_marked_keeps_spaces_tabs_and_lines_that_push_nothing_out_of_sight() -> None:
+    text = "a" + " " * 40 + "b\n\n\n\n\nc\td"
 
-    assert "⟨400 line breaks⟩" in shown
-    assert shown.count("\n") == 3
+    assert sanitize.marked(text, is_multiline=True) == f'<span class="shown">{text}</span>'
+
+
+@pytest.mark.parametrize(
+    ("gap", "mark"),
+    [
+        (" " * 41, "⟨41 spaces⟩"),
+        ("\n" * 400, "⟨400 line breaks⟩"),
+        ("\n \t\n" * 3 + "\n", "⟨7 line breaks⟩"),
+        ("\t" * 11, "⟨11 spaces and tabs⟩"),
+        (" \t" * 21, "⟨42 spaces and tabs⟩"),
+    ],
+)
+def test_gap_that_may_push_text_out_of_sight_has_a_quiet_mark(gap: str, mark: str) -> None:
+    shown = sanitize.marked(f"a{gap}b", is_multiline=True)
+
+    assert f'<span class="gap">{mark}</span>' in shown
+    assert "unseen" not in shown
+    assert gap not in shown
+    assert shown.count("\n") <= 2
+
+
+def test_letters_of_another_script_in_a_word_are_marked_and_named() -> None:
+    shown = sanitize.marked("Pay аdmin of раураl.com")
+
+    letter = '<span class="unseen imitating" title="а (U+0430) looks like a">а</span>'
+    assert f"Pay {letter}dmin of " in shown
+    assert shown.count("imitating") == 6
+
+
+def test_exact_keeps_every_space_and_marks_what_is_invisible() -> None:
+    text = compact({"a": " " * 500 + "\u202e\n"})
+
+    assert sanitize.exact(text) == (
+        '<pre class="shown exact">{&quot;a&quot;:&quot;'
+        + " " * 500
+        + '<span class="unseen">⟨U+202E⟩</span>\\n&quot;}</pre>'
+    )
 
 
 def test_pretty_marks_texts_and_leaves_its_own_indentation() -> None:
@@ -68,22 +108,27 @@ def test_pretty_marks_texts_and_leaves_its_own_indentation() -> None:
     assert (
         "\n        &quot;to"
         '<span class="unseen">⟨U+202E⟩</span>&quot;: '
-        '&quot;x<span class="unseen">⟨5 spaces⟩</span>y\\nz&quot;\n' in shown
+        "&quot;x     y\\nz&quot;\n" in shown
     )
 
 
 @given(st.text())
 def test_plain_leaves_nothing_unseen(text: str) -> None:
-    shown = sanitize.plain(text)
+    # A joiner of two emojis stays.
+    shown = sanitize.plain(text).replace("\u200d", "")
 
     assert shown.isprintable()
     assert not re.search(r" {3}", shown)
 
 
-@given(st.dictionaries(st.text(), st.text()))
-def test_pretty_is_the_value_but_for_its_marks(value: dict[str, str]) -> None:
-    shown = re.sub("<span class=.unseen.>.*?</span>", "", sanitize.pretty(value))
+@given(st.text(), st.booleans())
+def test_marked_is_the_text_but_for_its_marks(text: str, is_multiline: bool) -> None:
+    assert seen(Page(sanitize.marked(text, is_multiline=is_multiline)).text) == seen(text)
 
-    seen = [c for c in json.dumps(value, ensure_ascii=False) if c == sanitize.plain(c) != " "]
-    lines = html.unescape(shown.removeprefix('<pre class="shown">').removesuffix("</pre>"))
-    assert [c for c in lines if c not in " \n"] == seen
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_pretty_and_exact_are_the_value_but_for_their_marks(value: dict[str, str]) -> None:
+    text = json.dumps(value, ensure_ascii=False)
+
+    assert seen(Page(sanitize.pretty(value)).text) == seen(text)
+    assert seen(Page(sanitize.exact(text)).text) == seen(text)

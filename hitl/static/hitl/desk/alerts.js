@@ -1,8 +1,8 @@
-// Desktop notifications and a sound, each off until somebody turns it on.
+// Desktop notifications and a sound, each off until somebody turns it on, for this browser.
 
-import { texts } from "./texts.js";
+const own = document.getElementById("everywhere");
 
-function isTurnedOn(name) {
+export function isTurnedOn(name) {
   try {
     return localStorage.getItem(`desk.${name}`) === "on";
   } catch {
@@ -20,15 +20,19 @@ function remember(name, isOn) {
 
 function toggle(name, allowed) {
   const button = document.getElementById(name);
+  if (!button) return;
+  const show = (isOn) => button.setAttribute("aria-pressed", String(isOn));
   button.hidden = false;
-  button.setAttribute("aria-pressed", String(isTurnedOn(name)));
+  show(isTurnedOn(name));
   button.addEventListener("click", async () => {
-    let isOn = button.getAttribute("aria-pressed") !== "true";
-    if (isOn && !(await allowed())) isOn = false;
-    button.setAttribute("aria-pressed", String(isOn));
+    const isOn = button.getAttribute("aria-pressed") !== "true" && (await allowed());
+    show(isOn);
     remember(name, isOn);
   });
-  return () => button.getAttribute("aria-pressed") === "true";
+  // Another tab has turned it on or off.
+  addEventListener("storage", (event) => {
+    if (event.key === `desk.${name}`) show(isTurnedOn(name));
+  });
 }
 
 // Ask for permission on a click only: browsers ignore pages that ask unprompted.
@@ -36,7 +40,7 @@ async function mayNotify() {
   if (!("Notification" in window)) return false;
   if (Notification.permission === "default") await Notification.requestPermission();
   if (Notification.permission === "granted") return true;
-  document.getElementById("news").textContent = texts.denied;
+  document.getElementById("news").textContent = own.dataset.denied;
   return false;
 }
 
@@ -49,8 +53,12 @@ async function maySound() {
   return true;
 }
 
+export function canSound() {
+  return isTurnedOn("sound") && audio?.state === "running";
+}
+
 // Play two short, soft tones.
-function beep() {
+export function beep() {
   for (const [start, pitch] of [[0, 660], [0.14, 880]]) {
     const at = audio.currentTime + start;
     const tone = audio.createOscillator();
@@ -65,25 +73,30 @@ function beep() {
   }
 }
 
+// Show a notification; a click on it opens the page, and leaves this one as it is.
+export function notify(text, tag, url) {
+  if (!isTurnedOn("notify") || !("Notification" in window) || Notification.permission !== "granted") return;
+  try {
+    const notification = new Notification(text, { tag });
+    notification.onclick = () => {
+      // The same window for the same page, so that a second click finds the first one's.
+      window.open(url, tag)?.focus();
+      notification.close();
+    };
+  } catch {
+    // Phones only show notifications of service workers.
+  }
+}
+
+// Show the buttons that turn alerts on, where the page has them.
 export function start() {
-  const notifies = toggle("notify", mayNotify);
-  const sounds = toggle("sound", maySound);
+  toggle("notify", mayNotify);
+  toggle("sound", maySound);
   // Browsers allow sound on a newly opened page only after a click or a key.
   const wake = () => {
-    if (!sounds() || audio?.state === "running") return;
+    if (!isTurnedOn("sound") || audio?.state === "running") return;
     audio ??= new AudioContext();
     audio.resume();
   };
   for (const touched of ["pointerup", "keydown"]) addEventListener(touched, wake);
-  return (title) => {
-    if (notifies() && document.hidden && Notification.permission === "granted") {
-      try {
-        // One notification at a time; `renotify` alerts again for each.
-        new Notification(title, { tag: "desk", renotify: true });
-      } catch {
-        // Phones only show notifications of service workers.
-      }
-    }
-    if (sounds() && audio?.state === "running") beep();
-  };
 }

@@ -5,19 +5,22 @@
 const FIRST_PAUSE = 1000;
 const LONGEST_PAUSE = 15000;
 
-// Call `again` when another attempt is worthwhile, or `stop` where the reader has no access.
-export function whenRefused(url, again, stop) {
+// Call `again` when another attempt at `address()` is worthwhile, or `stop` where the reader has no
+// access.
+export function whenRefused(address, again, stop) {
   let pause = FIRST_PAUSE;
   let timer = 0;
 
   async function ask() {
     const probe = new AbortController();
+    const deadline = setTimeout(() => probe.abort(), LONGEST_PAUSE);
     let status = 0;
     try {
-      status = (await fetch(url, { signal: probe.signal, cache: "no-store" })).status;
+      status = (await fetch(address(), { signal: probe.signal, cache: "no-store" })).status;
     } catch {
       // Nobody answered.
     }
+    clearTimeout(deadline);
     probe.abort();
     if (status === 204) stop();
     else if (status >= 400 && status < 500 && status !== 429) stop();

@@ -1,9 +1,12 @@
 // One request: shows its state and its session live, and decides by button or key.
 
 import * as clock from "./clock.js";
+import * as drafts from "./drafts.js";
 import { listen, showHelp } from "./keys.js";
+import { showLink } from "./link.js";
+import { watchReasons } from "./reasons.js";
 import { follow } from "./stream.js";
-import { texts, setNow } from "./texts.js";
+import { say, texts, setNow } from "./texts.js";
 import { watch } from "./timeline.js";
 
 // Chosen: milliseconds in which nobody reads a request; a key or click that comes sooner was meant
@@ -13,6 +16,8 @@ const root = document.getElementById("request");
 const state = document.getElementById("state");
 let shownAt = performance.now();
 let isSent = false;
+// Buttons are to appear, as soon as nobody is typing.
+let isReloadDue = false;
 
 const isSeen = () => document.visibilityState === "visible" && performance.now() - shownAt >= UNSEEN_FOR;
 
@@ -25,48 +30,118 @@ function shownAnew() {
 
 function update(snapshot) {
   setNow(snapshot.now);
-  const html = snapshot.pieces.state;
+  // Only what has changed is sent.
+  if ("state" in snapshot.pieces) showState(snapshot.pieces.state, snapshot.isPending);
+  for (const name of ["policy", "facts"]) if (name in snapshot.pieces) replace(name, snapshot.pieces[name]);
+  if (snapshot.isPending) allow(snapshot);
+  else if (isSent) over();
+  else decided();
+  clock.draw();
+}
+
+function showState(html, isPending) {
   const fresh = document.createElement("div");
   fresh.innerHTML = html;
   const before = state.querySelector("[data-status]");
   const after = fresh.querySelector("[data-status]");
-  if (before.dataset.status !== after.dataset.status || snapshot.isPending) state.replaceChildren(...fresh.children);
+  if (before.dataset.status !== after.dataset.status || isPending) state.replaceChildren(...fresh.children);
+  else tellAftermath(fresh.querySelector(".aftermath"));
   // An escalation moves the time at which it expires.
   const expires = document.getElementById("expires");
-  if (expires.textContent !== after.dataset.expiresAt) {
-    expires.removeAttribute("datetime");
+  if (expires.dateTime !== after.dataset.expiresTime) {
+    expires.dateTime = after.dataset.expiresTime;
     expires.textContent = after.dataset.expiresAt;
   }
-  if (snapshot.isPending) allow(snapshot);
-  else over();
-  clock.draw();
+}
+
+// Replace what an element holds, unless it says the same: a screen reader reads what is replaced.
+function replace(id, html) {
+  const element = document.getElementById(id);
+  const fresh = element.cloneNode(false);
+  fresh.innerHTML = html;
+  if (said(fresh) !== said(element)) element.replaceChildren(...fresh.childNodes);
+}
+
+// Return an element's text, with times as they were sent: scripts write them otherwise.
+function said(element) {
+  const copy = element.cloneNode(true);
+  for (const time of copy.querySelectorAll("time")) time.textContent = time.dateTime;
+  return copy.textContent;
+}
+
+// Only this changes once it is decided. The element stays: a screen reader says what is new in it.
+function tellAftermath(after) {
+  const before = state.querySelector(".aftermath");
+  if (!before || !after) {
+    before?.remove();
+    if (after) state.append(after);
+  } else if (said(before) !== said(after)) {
+    before.className = after.className;
+    before.replaceChildren(...after.childNodes);
+  }
 }
 
 // Show the buttons of who may decide now: a vote, an escalation or a membership may change that.
 function allow({ mayApprove, mayReject }) {
   if (isSent) return;
+  isReloadDue = false;
   const missing = (id, may) => may && !document.getElementById(id);
-  const typed = document.querySelector("#rejection input[type=text]")?.value;
-  if ((missing("approval", mayApprove) || missing("rejection", mayReject)) && !typed) {
-    location.reload();
+  if (missing("approval", mayApprove) || missing("rejection", mayReject)) {
+    // Nobody is interrupted in a word; what is typed is there after the reload.
+    if (isTyping()) isReloadDue = true;
+    else location.reload();
     return;
   }
-  if (!mayApprove) document.getElementById("approval")?.remove();
-  if (!mayReject) document.getElementById("rejection")?.remove();
+  if (!mayApprove) remove("#approval, button.approve");
+  if (!mayReject) remove("#rejection, button.reject");
+}
+
+function remove(parts) {
+  for (const part of document.querySelectorAll(parts)) part.remove();
 }
 
 function over() {
   const decision = document.getElementById("decision");
   if (!decision) return;
-  const hadFocus = decision.contains(document.activeElement);
-  decision.remove();
+  const hadFocus = document.activeElement?.closest("#decision, #buttons");
+  remove("#decision, #buttons");
   if (hadFocus) document.querySelector(".pager a")?.focus();
 }
 
-function showConnection(connection) {
-  const link = document.getElementById("link");
-  link.classList.toggle("is-live", connection === "live");
-  link.textContent = connection === "stopped" ? "" : texts[connection];
+// --- what is typed ------------------------------------------------------------------------------
+
+const { pk, digest, person } = root.dataset;
+const draft = drafts.draftOf(drafts.nameOfRequest(pk), digest, person);
+const typedBefore = document.getElementById("typed-before");
+
+const isTyping = () => Boolean(document.activeElement?.matches("#decision textarea, #decision input[type=text]"));
+
+// Show what was typed for a request that somebody else has decided, once, to be read or copied.
+function decided() {
+  const typed = Object.values(draft.texts()).filter(Boolean).join("\n");
+  if (typed) {
+    typedBefore.textContent = say("hadTyped", typed);
+    typedBefore.hidden = false;
+  }
+  draft.forget();
+  over();
+}
+
+if (state.querySelector("[data-status]").dataset.status !== "pending") {
+  decided();
+} else if (drafts.follow(draft, [...document.querySelectorAll("#decision textarea, #decision input[type=text]")])) {
+  typedBefore.textContent = texts.restored;
+  typedBefore.hidden = false;
+}
+document.getElementById("decision")?.addEventListener("focusout", () => {
+  // After a click that took the focus has done what it does.
+  setTimeout(() => {
+    if (isReloadDue && !isSent && !isTyping()) location.reload();
+  }, UNSEEN_FOR);
+});
+
+function showConnection(connection, since) {
+  showLink(connection, since);
   if (connection === "stopped") {
     over();
     const note = document.createElement("p");
@@ -92,7 +167,7 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
       return;
     }
     isSent = true;
-    for (const button of document.querySelectorAll("#decision button")) {
+    for (const button of document.querySelectorAll("#buttons button")) {
       button.setAttribute("aria-disabled", "true");
     }
   });
@@ -103,9 +178,17 @@ function approve(event) {
   document.getElementById("approval")?.requestSubmit(document.querySelector("button.approve"));
 }
 
+const rejection = document.getElementById("rejection");
+const goToReasons =
+  rejection && watchReasons(rejection, () => rejection.requestSubmit(document.querySelector("button.reject")));
+
 function reject(event) {
   if (event.repeat || !isSeen()) return;
-  document.querySelector("#rejection input[type=radio], #rejection input[type=text]")?.focus();
+  goToReasons?.();
+}
+
+function comment(event) {
+  if (!event.repeat) document.getElementById("id_comment")?.focus();
 }
 
 function go(url) {
@@ -115,19 +198,11 @@ function go(url) {
 listen({
   a: approve,
   r: reject,
+  c: comment,
   j: (event) => (event.repeat ? undefined : go(root.dataset.next)),
   k: (event) => (event.repeat ? undefined : go(root.dataset.previous)),
   Escape: () => go(root.dataset.inbox),
   "?": showHelp,
-});
-
-// Enter on a preset reason picks it and sends the rejection, as Enter in the text field does.
-document.getElementById("rejection")?.addEventListener("keydown", (event) => {
-  if (event.key === "Enter" && event.target.matches("input[type=radio]") && !event.repeat) {
-    event.preventDefault();
-    event.target.checked = true;
-    event.currentTarget.requestSubmit(event.currentTarget.querySelector("button.reject"));
-  }
 });
 
 addEventListener("online", () => (document.getElementById("offline").hidden = true));
@@ -146,5 +221,5 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;
   shownAnew();
-  for (const button of document.querySelectorAll("#decision button")) button.removeAttribute("aria-disabled");
+  for (const button of document.querySelectorAll("#buttons button")) button.removeAttribute("aria-disabled");
 });

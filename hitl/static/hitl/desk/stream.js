@@ -1,28 +1,68 @@
 // A live stream that reconnects by itself, and reports when it will not.
 
 import { whenRefused } from "./refused.js";
+import { SILENT_AFTER, watchdog } from "./watchdog.js";
 
-// Call `onSnapshot` with each snapshot, and `onConnection` with "live", "connecting" or "stopped".
+// Call `onSnapshot` with each snapshot, and `onConnection` with "live", "connecting", "silent" or
+// "stopped"; "silent" comes with the time of the last sign. `url` may be a function.
 export function follow(url, onSnapshot, onConnection) {
+  const address = typeof url === "function" ? url : () => url;
   let source = null;
   let isStopped = false;
-  const refused = whenRefused(url, () => open(), () => stop());
+  let isLive = false;
+  let heardAt = Date.now();
+  const refused = whenRefused(address, () => open(), () => stop());
+  const silence = watchdog(() => {
+    lost();
+    // Where the server refuses, another attempt is on its way.
+    if (source) reopen();
+  });
 
   function open() {
     if (source || isStopped) return;
-    source = new EventSource(url);
-    source.addEventListener("open", () => {
+    const opened = new EventSource(address());
+    source = opened;
+    silence.start();
+    const on = (name, react) =>
+      opened.addEventListener(name, (event) => {
+        if (source === opened) react(event);
+      });
+    on("open", () => {
+      heard();
       refused.reset();
+      isLive = true;
       onConnection("live");
     });
-    source.addEventListener("standing", (event) => onSnapshot(JSON.parse(event.data)));
-    source.addEventListener("gone", stop);
-    source.addEventListener("error", () => {
-      onConnection("connecting");
-      if (source?.readyState !== EventSource.CLOSED) return;
-      close();
+    on("ping", heard);
+    on("standing", (event) => {
+      heard();
+      onSnapshot(JSON.parse(event.data));
+    });
+    on("gone", stop);
+    on("error", () => {
+      lost();
+      if (opened.readyState !== EventSource.CLOSED) return;
+      opened.close();
+      source = null;
       refused.retryLater();
     });
+  }
+
+  function heard() {
+    heardAt = Date.now();
+    silence.heard();
+  }
+
+  function lost() {
+    isLive = false;
+    if (Date.now() - heardAt > SILENT_AFTER) onConnection("silent", heardAt);
+    else onConnection("connecting");
+  }
+
+  function reopen() {
+    source.close();
+    source = null;
+    open();
   }
 
   function stop() {
@@ -31,10 +71,20 @@ export function follow(url, onSnapshot, onConnection) {
     onConnection("stopped");
   }
 
+  // Leave the connection to others; what is shown is not live meanwhile.
   function close() {
     refused.cancel();
+    silence.stop();
     if (source) source.close();
     source = null;
+    if (isLive && !isStopped) onConnection("connecting");
+    isLive = false;
+  }
+
+  // Close for good, and say nothing.
+  function end() {
+    isStopped = true;
+    close();
   }
 
   addEventListener("pagehide", close);
@@ -42,5 +92,5 @@ export function follow(url, onSnapshot, onConnection) {
     if (event.persisted) open();
   });
   open();
-  return { open, close };
+  return { open, close, end };
 }

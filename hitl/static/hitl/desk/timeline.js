@@ -2,6 +2,7 @@
 
 import { whenRefused } from "./refused.js";
 import { texts } from "./texts.js";
+import { watchdog } from "./watchdog.js";
 
 // Chosen: pixels from the end within which the list scrolls along.
 const NEAR_THE_END = 40;
@@ -12,7 +13,15 @@ export function watch(section) {
   let source = null;
   let last = 0;
   let isOver = false;
-  const refused = whenRefused(section.dataset.url, () => open(), () => stop());
+  const refused = whenRefused(() => section.dataset.url, () => open(), () => stop());
+  const silence = watchdog(() => {
+    note.textContent = texts.connecting;
+    // Where the server refuses, another attempt is on its way.
+    if (!source) return;
+    source.close();
+    source = null;
+    open();
+  });
 
   function add(entry, number) {
     if (number <= last) return;
@@ -31,7 +40,12 @@ export function watch(section) {
   function open() {
     if (source || isOver) return;
     source = new EventSource(`${section.dataset.url}?after=${last}`);
-    source.addEventListener("happened", (event) => add(JSON.parse(event.data), Number(event.lastEventId)));
+    silence.start();
+    source.addEventListener("ping", silence.heard);
+    source.addEventListener("happened", (event) => {
+      silence.heard();
+      add(JSON.parse(event.data), Number(event.lastEventId));
+    });
     source.addEventListener("quiet", () => {
       if (!list.children.length) note.textContent = texts.noEvents;
     });
@@ -44,7 +58,11 @@ export function watch(section) {
       close();
       refused.retryLater();
     });
-    source.addEventListener("open", () => refused.reset());
+    source.addEventListener("open", () => {
+      silence.heard();
+      refused.reset();
+      if (note.textContent === texts.connecting) note.textContent = "";
+    });
   }
 
   function stop() {
@@ -55,6 +73,7 @@ export function watch(section) {
 
   function close() {
     refused.cancel();
+    silence.stop();
     source?.close();
     source = null;
   }

@@ -1,0 +1,103 @@
+"""Notes when the agent of a request that was opened over REST first had its decision.
+
+For people, and a moment after the answer, which it neither delays nor breaks: one statement for all
+that were answered meanwhile.
+"""
+
+from __future__ import annotations
+
+import atexit
+from contextlib import suppress
+from datetime import datetime
+from threading import Lock, Timer
+
+from cachetools import LRUCache
+from structlog.stdlib import get_logger
+
+from dwp_project import clocks, offload
+from dwp_project.outages import DATABASE_AWAY
+from hitl.delivery import outbox
+from hitl.models import ApprovalRequest
+from hitl.states import Origin
+
+logger = get_logger(__name__)
+
+# How long after the first of them those that wait are written. Chosen: a page that shows it reads
+# every ten seconds.
+_DELAY_SECONDS = 0.5
+# Chosen: as many as are sent to the database in one statement.
+_AT_ONCE = 200
+# Chosen: more than are answered while the database is away for minutes; and requests whose agents
+# go on reading after the decision, of which nothing is written again.
+_MOST_WAITING, _MOST_NOTED = 5_000, 20_000
+
+
+class FirstHeard:
+    """When decisions were first heard, until it is written."""
+
+    def __init__(self) -> None:
+        self._heard_at: dict[int, datetime] = {}
+        # Written, or waiting to be: who reads again and again is noted once.
+        self._noted: LRUCache[int, None] = LRUCache(_MOST_NOTED)
+        self._timer: Timer | None = None
+        self._lock = Lock()
+
+    def add(self, request_pk: int, moment: datetime) -> None:
+        """Keep the first time of a request until it is taken, and have it written soon."""
+        with self._lock:
+            if request_pk in self._noted or len(self._heard_at) >= _MOST_WAITING:
+                return
+            self._noted[request_pk] = None
+            self._heard_at[request_pk] = moment
+            self._start()
+
+    def put_back(self, heard_at: dict[int, datetime]) -> None:
+        """Keep what was taken and could not be written."""
+        with self._lock:
+            self._heard_at = {**self._heard_at, **heard_at}
+            self._start()
+
+    def take(self) -> dict[int, datetime]:
+        """Return what waits, by the requests' keys, and stop the timer."""
+        with self._lock:
+            taken, self._heard_at = self._heard_at, {}
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+            return taken
+
+    def _start(self) -> None:
+        if self._timer is None and self._heard_at:
+            self._timer = Timer(_DELAY_SECONDS, _write_soon)
+            self._timer.daemon = True
+            self._timer.start()
+
+
+waiting = FirstHeard()
+
+
+def note(request: ApprovalRequest, tenant_id: str, user_id: str) -> None:
+    """Note that this user is answered with the request: if it is decided and they opened it over
+    REST, its agent has the decision."""
+    opener = (request.tenant_id, request.user_id)
+    if request.origin == Origin.REST and request.is_decided and opener == (tenant_id, user_id):
+        waiting.add(request.pk, clocks.estimate())
+
+
+@atexit.register
+def write_waiting() -> None:
+    """Write what waits; what waits while the database is away goes on waiting."""
+    heard_at = waiting.take()
+    pks = sorted(heard_at)
+    for start in range(0, len(pks), _AT_ONCE):
+        try:
+            outbox.note_first_heard({pk: heard_at[pk] for pk in pks[start : start + _AT_ONCE]})
+        except DATABASE_AWAY as exc:
+            logger.warning("database_away", error=str(exc).strip())
+            waiting.put_back({pk: heard_at[pk] for pk in pks[start:]})
+            return
+
+
+def _write_soon() -> None:
+    with suppress(RuntimeError):  # the process ends, and writes what waits itself
+        offload.start_background(write_waiting)

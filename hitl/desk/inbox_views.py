@@ -1,0 +1,65 @@
+"""The views of an operator's inbox: filters that are kept under a name."""
+
+from __future__ import annotations
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from dwp_project.gateway.errors import DwpError
+from hitl.desk.filters import Filter
+from hitl.models import InboxView
+from hitl.models.inbox_views import MAX_VIEW_NAME_LENGTH, MAX_VIEW_QUERY_LENGTH
+
+# Chosen: more than this nobody finds by their names.
+MAX_VIEWS = 50
+
+
+class TooManyViews(DwpError):
+    """The operator keeps as many views as there may be."""
+
+    def __init__(self) -> None:
+        super().__init__(_("You keep %(most)d views: remove one first.") % {"most": MAX_VIEWS})
+
+
+class NoViewName(DwpError):
+    """A view cannot have this name, or its filter cannot be kept."""
+
+    def __init__(self) -> None:
+        text = _("A view has a name of at most %(most)d characters, and a filter.")
+        super().__init__(text % {"most": MAX_VIEW_NAME_LENGTH})
+
+
+def of(username: str) -> list[InboxView]:
+    """Return the operator's views, the oldest first."""
+    return list(InboxView.objects.filter(username=username))
+
+
+@transaction.atomic
+def save(username: str, name: str, chosen: Filter) -> None:
+    """Keep a filter under a name: a view of that name gets the filter, and a view of that filter
+    gets the name.
+
+    Raises `NoViewName` and `TooManyViews`.
+    """
+    name, query = name.strip(), chosen.query
+    if not query or len(query) > MAX_VIEW_QUERY_LENGTH:
+        raise NoViewName
+    if not name or len(name) > MAX_VIEW_NAME_LENGTH:
+        raise NoViewName
+    # One after the other, so that two tabs do not keep more than there may be.
+    get_user_model().objects.select_for_update().filter(username=username).first()
+    views = InboxView.objects.filter(username=username)
+    named, kept = views.filter(name=name), views.filter(query=query)
+    if named.exists():
+        kept.exclude(name=name).delete()
+        named.update(query=query)
+    elif not kept.update(name=name):
+        if views.count() >= MAX_VIEWS:
+            raise TooManyViews
+        InboxView.objects.create(username=username, name=name, query=query)
+
+
+def remove(username: str, name: str) -> None:
+    """Forget the view of this name, if there is one."""
+    InboxView.objects.filter(username=username, name=name).delete()

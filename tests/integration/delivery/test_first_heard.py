@@ -1,0 +1,226 @@
+"""When an agent first had its decision: noted whatever way it took, and changing nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+import redis
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from dwp_project.offload import run_sync
+from hitl import services
+from hitl.delivery import first_heard, outbox, relay
+from hitl.models import ApprovalRequest, OutboxEntry
+from tests import factories
+from tests.integration import redis_agents
+from tests.integration.calls import Api
+from tests.integration.delivery.sending import SESSION, make_due, turn
+from tests.integration.ears import Ear
+from tests.integration.exchange import call
+from tests.integration.outages import no_database
+from tests.people import APPROVER, OUTSIDER, REQUESTER, Person
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+REQUESTS = "/aura/hitl/requests"
+# Every way in which who opened a request over REST reads the decision.
+READINGS: dict[str, Callable[[Api, ApprovalRequest, Person], object]] = {
+    "request": lambda api, asked, by: api.get(f"{REQUESTS}/{asked.request_id}", by),
+    "signal": lambda api, asked, by: api.get(f"/aura/hitl/signals/{asked.session_id}", by),
+    "opening again": lambda api, asked, by: api.post(
+        REQUESTS,
+        by,
+        {
+            "requestId": asked.request_id,
+            "sessionId": asked.session_id,
+            "actionType": asked.action_type,
+            "message": asked.message,
+            "context": asked.context,
+        },
+    ),
+}
+
+
+def decided(session_id: str = SESSION, **kwargs: object) -> ApprovalRequest:
+    request = factories.opened(session_id, **kwargs)  # type: ignore[arg-type]
+    return services.approve(request.request_id, factories.actor())
+
+
+def entry_of(request: ApprovalRequest) -> OutboxEntry:
+    """Return the entry of the request's signal, once all that waits is written."""
+    first_heard.write_waiting()
+    return OutboxEntry.objects.get(request=request)
+
+
+@pytest.mark.parametrize("way", READINGS)
+def test_agent_that_opened_it_over_rest_is_noted_when_it_reads_the_decision(
+    api: Api, way: str
+) -> None:
+    request = decided()
+    assert entry_of(request).first_heard_at is None
+    before = timezone.now()
+
+    READINGS[way](api, request, REQUESTER)
+
+    heard_at = entry_of(request).first_heard_at
+    assert heard_at is not None
+    assert before <= heard_at <= timezone.now()
+
+
+async def test_agent_that_waits_over_rest_is_noted(
+    redis_client: redis.Redis, fresh_hub: None
+) -> None:
+    request = await run_sync(decided)
+
+    answer = await call("GET", f"{REQUESTS}/{request.request_id}/wait", APPROVER)
+    assert (answer.status, (await run_sync(entry_of, request)).first_heard_at) == (200, None)
+    answer = await call("GET", f"{REQUESTS}/{request.request_id}/wait", REQUESTER)
+
+    assert (answer.status, answer.data["status"]) == (200, "approved")
+    assert (await run_sync(entry_of, request)).first_heard_at is not None
+
+
+@pytest.mark.parametrize("way", READINGS)
+@pytest.mark.parametrize(
+    "by", [APPROVER, OUTSIDER, Person("user123", "tenant2", "admin")], ids=lambda one: one.user_id
+)
+def test_nobody_else_is_its_agent(api: Api, by: Person, way: str) -> None:
+    request = decided()
+
+    READINGS[way](api, request, by)
+
+    assert entry_of(request).first_heard_at is None
+
+
+def test_person_who_reads_the_request_of_an_agent_on_redis_is_not_its_agent(
+    api: Api, redis_client: redis.Redis
+) -> None:
+    request_id = redis_agents.asked(redis_client, SESSION)
+    request = services.approve(request_id, factories.actor())
+    assert request.user_id == REQUESTER.user_id
+
+    api.get(f"{REQUESTS}/{request_id}", REQUESTER)
+    api.get(f"/aura/hitl/signals/{SESSION}", REQUESTER)
+
+    assert entry_of(request).first_heard_at is None
+
+
+def test_reading_a_pending_or_expired_request_notes_nothing(api: Api) -> None:
+    pending = factories.opened()
+    expired = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    with CaptureQueriesContext(connection) as queries:
+        for request in (pending, expired):
+            api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+        before = len(queries)
+        first_heard.write_waiting()
+
+        assert len(queries) == before
+
+
+def test_agent_that_reads_again_and_again_is_written_once(api: Api) -> None:
+    request = decided()
+    first_heard.write_waiting()
+    counts, heard_at = [], set()
+
+    for _ in range(3):
+        with CaptureQueriesContext(connection) as answering:
+            api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+        with CaptureQueriesContext(connection) as writing:
+            first_heard.write_waiting()
+        updates = [query for query in writing if query["sql"].startswith("UPDATE")]
+        counts.append((len(answering), len(updates), len(writing) > 0))
+        heard_at.add(OutboxEntry.objects.get().first_heard_at)
+
+    # The first answer takes no statement more than the others.
+    answer = counts[0][0]
+    assert counts == [(answer, 1, True), (answer, 0, False), (answer, 0, False)]
+    assert len(heard_at) == 1
+
+
+def test_many_that_were_read_are_written_together(api: Api) -> None:
+    requests = [decided(f"session-{number}") for number in range(4)]
+    for request in requests:
+        api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+
+    with CaptureQueriesContext(connection) as queries:
+        first_heard.write_waiting()
+
+    assert len([query for query in queries if query["sql"].startswith("UPDATE")]) == 1
+    times = [entry_of(request).first_heard_at for request in requests]
+    assert None not in times
+    assert times == sorted(times, key=str)
+
+
+def test_answer_is_given_while_the_note_cannot_be_written(api: Api) -> None:
+    request = decided()
+    assert api.get(f"{REQUESTS}/{request.request_id}", REQUESTER).status == 200
+
+    with no_database():
+        first_heard.write_waiting()
+
+    assert entry_of(request).first_heard_at is not None
+
+
+def test_decision_that_is_read_after_its_300_seconds_is_noted_and_stays_unheard(api: Api) -> None:
+    request = decided()
+    OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
+    assert turn().outcome == "unheard"
+
+    api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+
+    entry = entry_of(request)
+    assert entry.first_heard_at is not None
+    assert (entry.outcome, entry.receivers) == ("unheard", 0)
+
+
+def test_signal_is_sent_on_to_who_listens_although_it_was_read_over_rest(
+    api: Api, redis_client: redis.Redis
+) -> None:
+    request = decided()
+    api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+    read_at = entry_of(request).first_heard_at
+    # The token may be a front end's, whose agent has not subscribed yet.
+    assert turn().outcome == "pending"
+    ear = Ear(redis_client, SESSION)
+
+    entry = turn()
+
+    assert ear.hear() is not None
+    assert (entry.outcome, entry.first_heard_at) == ("delivered", read_at)
+    ear.close()
+
+
+def test_subscriber_that_receives_it_is_noted_once(api: Api, redis_client: redis.Redis) -> None:
+    ear = Ear(redis_client, SESSION)
+    # So young that its signal is repeated although it was received.
+    request_id = redis_agents.asked(redis_client, SESSION)
+    request = services.approve(request_id, factories.actor())
+    entry = entry_of(request)
+    assert (entry.outcome, entry.receivers) == ("pending", 1)
+    heard_at = entry.first_heard_at
+    assert heard_at is not None
+
+    make_due()
+    with suppress(RedisError):
+        relay.send_due()
+
+    again = entry_of(request)
+    assert (again.receivers, again.first_heard_at) == (2, heard_at)
+    ear.close()
+
+
+def test_built_in_agent_that_reads_it_late_is_noted(redis_client: redis.Redis) -> None:
+    request = decided()
+    OutboxEntry.objects.update(outcome="unheard", attempts=1)
+
+    outbox.mark_heard(request)
+
+    entry = entry_of(request)
+    assert entry.first_heard_at is not None
+    assert entry.outcome == "unheard"
