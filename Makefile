@@ -91,6 +91,14 @@ test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothi
 test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
 	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
 
+.PHONY: screenshots
+screenshots: $(DEVELOPMENT) ## Take pictures of every page at four widths into build/screenshots/gallery
+	$(PYTEST) -rs tests/browser/test_gallery.py
+
+.PHONY: pictures
+pictures: $(DEVELOPMENT) ## Take the README's pictures of the desk anew
+	$(BIN)/python -m tests.browser.pictures
+
 SEED ?= 1
 DECISIONS ?= 10000
 SECONDS ?= 4200

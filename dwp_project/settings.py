@@ -198,6 +198,7 @@ CONTENT_SECURITY_POLICY = {
         "img-src": [csp.SELF, "data:"],
         "font-src": [csp.SELF],
         "connect-src": [csp.SELF],
+        "manifest-src": [csp.SELF],
         "form-action": [csp.SELF],
         "frame-ancestors": [csp.NONE],
         "base-uri": [csp.NONE],

@@ -17,6 +17,8 @@ urlpatterns = [
     path("admin", RedirectView.as_view(url="/admin/")),
     # Before the admin's own, which opens no transaction.
     path("admin/password_change/", admin.site.admin_view(password_change, cacheable=True)),
+    # Before the admin's own too: the inbox is at its index.
+    path("admin/", include("hitl.admin.urls")),
     path("admin/", admin.site.urls),
 ]
 

@@ -49,7 +49,7 @@ LONGEST = (
         "test_server_clients",
     ),
     *("test_nginx", "test_pgbouncer", "test_headers", "test_ready", "test_shipped_environment"),
-    *("test_all_day", "test_book", "test_looking", "test_tired"),
+    *("test_gallery", "test_all_day", "test_book", "test_looking", "test_phone", "test_tired"),
 )
 
 
@@ -57,6 +57,7 @@ LONGEST = (
 TOGETHER = (
     *("test_million", "test_postgresql_roles"),
     *("test_reconnect", "test_stream_bytes", "test_stream_ends", "test_shipped_environment"),
+    "test_gallery",
 )
 
 

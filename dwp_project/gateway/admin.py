@@ -14,7 +14,7 @@ from dwp_project.gateway import lockout, signals
 from dwp_project.gateway.passwords import SESSION_BACKEND
 
 admin.site.site_title = admin.site.site_header = _("Approvals")
-admin.site.index_title = _("Desk")
+admin.site.index_title = _("All pages")
 
 
 class SignInForm(AdminAuthenticationForm):

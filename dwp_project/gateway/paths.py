@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from urllib.parse import quote, unquote_to_bytes
 
+from django.http import HttpRequest
+
 from dwp_project.asgi_types import ASGIApp, Receive, Scope, Send
 
 PREFIX = b"api"
@@ -51,6 +53,13 @@ class SegmentConverter:
         """Return the segment of a text, of which `reverse` escapes the rest; one with `/` or `%` it
         would escape twice."""
         return value
+
+
+def full_path(request: HttpRequest) -> str:
+    """Return the path and query that lead back to a page. `get_full_path` would escape a second
+    time what stays encoded in a path."""
+    path, mark, query = request.get_full_path().partition("?")
+    return path.replace("%25", "%") + mark + query
 
 
 def _read(scope: Scope) -> Scope:

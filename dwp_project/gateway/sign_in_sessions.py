@@ -18,6 +18,7 @@ from django.utils.deprecation import MiddlewareMixin
 from django.utils.translation import gettext_lazy as _
 
 from dwp_project.gateway.operators import ACCESS, NOBODY, Operator, operator_at, operator_of
+from dwp_project.gateway.paths import full_path
 
 _PAGES = "/admin/"
 
@@ -48,7 +49,7 @@ class EndChangedSessions(MiddlewareMixin):
         login = reverse("admin:login")
         if request.path_info == login:
             return None
-        return redirect_to_login(request.get_full_path(), login)
+        return redirect_to_login(full_path(request), login)
 
 
 @receiver(user_logged_in, dispatch_uid="dwp.begin_sign_in_session")

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy
 
 from hitl.admin import archive
 from hitl.admin.base import ReadOnlyAdmin, audit_of_request
+from hitl.desk import aftermath
 from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome
 from hitl.text import dates, sanitize
@@ -32,16 +33,6 @@ _WORDS = {
     DeliveryOutcome.UNHEARD: gettext_lazy("nobody listened on Redis"),
     DeliveryOutcome.REFUSED: gettext_lazy("not sent: the audit lacks this decision"),
     DeliveryOutcome.WITHHELD: gettext_lazy("held back: another agent could take it"),
-}
-_TO_DO = {
-    DeliveryOutcome.UNHEARD: gettext_lazy(
-        "An agent that waits over REST may have it nevertheless. If none does, ask the agent's "
-        "owner."
-    ),
-    DeliveryOutcome.REFUSED: gettext_lazy(
-        "Somebody has changed the database. Verify the audit, and find out who can write to it."
-    ),
-    DeliveryOutcome.WITHHELD: gettext_lazy("Reject and have the agent ask again, if it waits."),
 }
 
 
@@ -74,10 +65,8 @@ class OutcomeFilter(admin.SimpleListFilter):
         newest = OutboxTenantFilter(
             request, dict(request.GET.lists()), OutboxEntry, model_admin
         ).newest()
-        entries = OutboxEntry.objects.filter(request_id__in=newest).only(
-            "outcome", "is_repeated", "withheld_until", "published_at"
-        )
-        self._outcomes = {entry.pk: entry.reported_outcome for entry in entries}
+        entries = OutboxEntry.objects.filter(request_id__in=newest).defer("signal", "error")
+        self._outcomes = {entry.pk: _became(entry) for entry in entries}
         counts = Counter(self._outcomes.values())
         return [
             (outcome.value, f"{_WORDS[outcome]} ({counts[outcome]})")
@@ -139,7 +128,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("what became of it"))
     def outcome_marked(self, entry: OutboxEntry) -> str:
         """Return the outcome; one that somebody has to look into is red."""
-        text = _WORDS[entry.reported_outcome]
+        text = _WORDS[_became(entry)]
         if entry.outcome != DeliveryOutcome.REFUSED:
             return str(text)
         return format_html('<strong class="refused">▲ {}</strong>', text)
@@ -150,7 +139,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("received at"))
     def heard(self, entry: OutboxEntry) -> str:
-        return dates.html(_heard_at(entry))
+        return dates.html(entry.known_heard_at)
 
     @admin.display(description=gettext_lazy("next attempt at"))
     def next_attempt(self, entry: OutboxEntry) -> str:
@@ -189,13 +178,13 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
             "tenant": sanitize.marked(asked.tenant_id),
             "session": sanitize.marked(asked.session_id),
             "outcome": self.outcome_marked(entry),
-            "to_do": _TO_DO.get(entry.reported_outcome, ""),
+            "aftermath": aftermath.of(asked, entry),
             "times": [
                 (label, dates.html(moment))
                 for label, moment in (
                     (gettext_lazy("decided at"), entry.created_at),
                     (gettext_lazy("first sent at"), entry.published_at),
-                    (gettext_lazy("received at"), _heard_at(entry)),
+                    (gettext_lazy("received at"), entry.known_heard_at),
                     (gettext_lazy("last attempt at"), entry.attempted_at),
                     (gettext_lazy("next attempt at"), entry.due_at if is_waiting else None),
                     (gettext_lazy("withheld until"), entry.withheld_until),
@@ -207,6 +196,8 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         }
 
 
-def _heard_at(entry: OutboxEntry) -> Any:
-    """Return when an agent had the decision, as far as is known."""
-    return entry.heard_at or (entry.answered_at if entry.receivers else None)
+def _became(entry: OutboxEntry) -> DeliveryOutcome:
+    """Return what became of a signal; one that is sent again may have been read elsewhere."""
+    if entry.outcome != DeliveryOutcome.REFUSED and entry.known_heard_at is not None:
+        return DeliveryOutcome.DELIVERED
+    return entry.reported_outcome

@@ -14,7 +14,13 @@ from typing import Any
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from dwp_project.jsontext import compact
+from hitl.text import kinds
 from hitl.text.invisible import without_invisible
+
+# Chosen: how many texts in each other are read as JSON. Each may nest as deep as JSON may, and
+# Python calls no deeper than a thousand functions.
+_MAX_TEXTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +38,24 @@ class Masked:
 
 def masked(value: Any) -> Any:
     """Return a JSON value with a `Masked` in place of every value whose member's name, at any
-    depth, matches a glob of `HITL_REDACT`."""
+    depth, matches a glob of `HITL_REDACT`.
+
+    So it is in a text that is JSON; there the labels are texts.
+    """
+    return _masked(value, _MAX_TEXTS)
+
+
+def _masked(value: Any, texts: int) -> Any:
     if isinstance(value, Mapping):
         return {
-            name: Masked(pattern) if (pattern := pattern_for(name)) else masked(item)
+            name: Masked(pattern) if (pattern := pattern_for(name)) else _masked(item, texts)
             for name, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [masked(item) for item in value]
+        return [_masked(item, texts) for item in value]
+    if isinstance(value, str) and texts and (inner := kinds.json_in(value)) is not None:
+        hidden = _masked(inner, texts - 1)
+        return value if hidden == inner else compact(spelled_out(hidden))
     return value
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,8 @@ pytest.register_assert_rewrite("tests.browser.desk")
 
 # ruff: noqa: E402 - after the line above
 from tests.acceptance.server import RunningServer
-from tests.browser.desk import Desk, Operator, launched
+from tests.browser.desk import Desk, Operator, executable, launched
 
-# The first takes half of the processor time of the others.
-_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 PEOPLE = (
     ("kim", {"tenant1": "approver"}),
     ("head", {"tenant1": "admin"}),
@@ -39,11 +35,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
     """Return the system's Chromium."""
-    executable = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
-    if executable is None:
+    program = executable()
+    if not program:
         pytest.skip("no Chromium on this machine: install chromium, or name it in CHROMIUM")
     with sync_playwright() as playwright:
-        browser = launched(playwright, executable)
+        browser = launched(playwright, program)
         yield browser
         browser.close()
 

@@ -246,8 +246,10 @@ def test_audit_and_archive_show_times_of_the_reader(desk: Desk, operator: Open) 
     page.click(".book-search[role=search] button")
 
     expect(page.locator(".book-records time").first).to_have_text(shown)
+    seoul.shoot("reading-audit")
     seoul.open(LIST)
     expect(page.locator("#result_list time").first).to_have_attribute("title", re.compile(" UTC$"))
+    seoul.shoot("reading-archive")
 
 
 def test_without_javascript_times_are_in_utc_and_say_so(desk: Desk, operator: Open) -> None:

@@ -141,7 +141,7 @@ def pages(tenant: str) -> dict[str, str]:
     }
     return {
         "inbox": f"{ARCHIVE}inbox/",
-        "index": "/admin/",
+        "index": "/admin/pages/",
         "page of one that waits": f"{ARCHIVE}{waiting.pk}/change/",
         "page of a frequent action": f"{ARCHIVE}{frequent.pk}/change/",
         "page of the same arguments": f"{ARCHIVE}{same.pk}/change/",

@@ -14,6 +14,8 @@ from django.db import models
 
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("dwp_project", "hitl", "streaming")
+# Stands above the models, which so take no choices from it.
+PAGES = "hitl.desk"
 
 
 def fires_for(path: str) -> bool:
@@ -35,7 +37,11 @@ def test_hook_fires_for_every_module_that_defines_a_model() -> None:
 
 
 def test_hook_fires_for_every_module_that_defines_choices() -> None:
-    ours = [one for one in models.TextChoices.__subclasses__() if one.__module__.startswith(OURS)]
+    ours = [
+        one
+        for one in models.TextChoices.__subclasses__()
+        if one.__module__.startswith(OURS) and not one.__module__.startswith(PAGES)
+    ]
     assert {path for path in map(source_of, ours) if not fires_for(path)} == set()
     assert {"Status", "AuditEvent", "Role", "SessionStatus"} <= {one.__name__ for one in ours}
 

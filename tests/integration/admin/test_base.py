@@ -48,11 +48,11 @@ def row_pages(request: ApprovalRequest) -> list[str]:
 def test_pages_load_for_every_member(request_: ApprovalRequest, role: str) -> None:
     client = signed_in(role)
 
-    for page in ["/admin/", *CHANGELISTS, *row_pages(request_)]:
+    for page in ["/admin/pages/", *CHANGELISTS, *row_pages(request_)]:
         assert client.get(page).status_code == 200, page
 
 
-@pytest.mark.parametrize("page", ["/admin/", *CHANGELISTS])
+@pytest.mark.parametrize("page", ["/admin/pages/", *CHANGELISTS])
 def test_page_asks_once_who_may_see_it(request_: ApprovalRequest, page: str) -> None:
     client = signed_in()
 
@@ -137,7 +137,7 @@ def test_staff_without_a_membership_sees_nothing(
         assert request_.request_id not in answer.content.decode()
 
 
-@pytest.mark.parametrize("page", [*CHANGELISTS, "/admin/"])
+@pytest.mark.parametrize("page", [*CHANGELISTS, "/admin/pages/"])
 def test_pages_are_for_staff_only(page: str) -> None:
     client = browser(factories.user("kim", role="admin", is_staff=False))
 

@@ -220,7 +220,7 @@ def test_no_form_changes_what_is_anothers(who: str) -> None:
     assert not found
 
 
-@pytest.mark.parametrize("path", ["/admin/", "/admin/hitl/", "/admin/hitl/policy/"])
+@pytest.mark.parametrize("path", ["/admin/pages/", "/admin/hitl/", "/admin/hitl/policy/"])
 def test_what_was_done_elsewhere_is_on_no_sidebar(path: str) -> None:
     their = foreign.made()
 

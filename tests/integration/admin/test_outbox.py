@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 
 import pytest
+from django.utils import timezone
 
 from hitl import services
 from hitl.models import ApprovalRequest, OutboxEntry
@@ -94,6 +95,15 @@ def test_list_has_the_newest_of_one_tenant_and_a_search_finds_any(
     assert names(f"?tenant_id={OTHER_TENANT}") == []
 
 
+def test_decision_that_was_read_elsewhere_counts_as_received() -> None:
+    decided("req-read", outcome="unheard", first_heard_at=timezone.now())
+
+    page = listed()
+
+    assert "received (1)" in page
+    assert "nobody listened" not in page
+
+
 @pytest.mark.parametrize("outcome", DeliveryOutcome.values)
 def test_page_of_a_signal_says_what_became_of_it_in_words(outcome: str) -> None:
     request = decided("req-1", outcome=outcome)
@@ -102,6 +112,12 @@ def test_page_of_a_signal_says_what_became_of_it_in_words(outcome: str) -> None:
     page = listed(f"{entry.pk}/change/")
 
     about, _, signal = page.partition("The signal as it was made")
-    assert outcome == "pending" or "What became of it" in about
+    said = {
+        "refused": "Whoever runs this deployment has to verify the audit.",
+        "withheld": "Have it ask again.",
+        "superseded": "its session has asked a newer question since",
+        "unheard": "Its agent has not read it over REST so far, and still can.",
+    }
+    assert said.get(outcome, "What became of it") in about
     assert '"requestId"' not in about
     assert '"requestId"' in signal

@@ -309,7 +309,7 @@ def test_superuser_without_membership_does_not_see_the_pages(path: str) -> None:
 
     assert client.get(path).status_code == 403
     assert client.get(f"{path}add/").status_code == 403
-    assert path not in page(client, "/admin/")
+    assert path not in page(client, "/admin/pages/")
 
 
 @pytest.mark.parametrize("path", EVERY)

@@ -74,8 +74,14 @@ def test_pages_do_not_lead_to_a_site_or_to_recent_actions() -> None:
     a_policy()
     client = signed_in(is_superuser=True)
 
-    for path in ("/admin/", "/admin/hitl/policy/", "/admin/password_change/"):
+    for path in (
+        "/admin/",
+        "/admin/hitl/policy/",
+        "/admin/password_change/",
+        "/admin/password_change/done/",
+    ):
         shown = page(client, path)
+        assert ">Home<" not in shown
         assert "View site" not in shown
         assert "Recent actions" not in shown
         assert "None available" not in shown

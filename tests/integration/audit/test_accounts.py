@@ -198,7 +198,7 @@ def test_nobody_signs_in_unrecorded(no_audit: None, api: Api) -> None:
     answer = client.post("/admin/login/", {"username": "desk", "password": "right"})
 
     assert answer.status_code == 500
-    assert client.get("/admin/").status_code == 302
+    assert client.get("/admin/pages/").status_code == 302
     assert login(api, "desk", "right", "tenant1") >= 500
 
 
@@ -212,7 +212,7 @@ def test_refusal_and_sign_out_take_effect_unrecorded(
     monkeypatch.setattr(record, "write", raise_database_error)
     assert login(api, "desk", "wrong", "tenant1") == 401
     assert client.post("/admin/logout/").status_code == 200
-    assert client.get("/admin/").status_code == 302
+    assert client.get("/admin/pages/").status_code == 302
 
 
 @pytest.mark.django_db(transaction=True)
@@ -650,4 +650,4 @@ def test_sign_in_session_is_one_that_the_version_before_accepts() -> None:
     client.post("/admin/login/?next=/admin/", {"username": "root", "password": "right"})
 
     assert client.session[BACKEND_SESSION_KEY] == "django.contrib.auth.backends.ModelBackend"
-    assert client.get("/admin/").status_code == 200
+    assert client.get("/admin/pages/").status_code == 200

@@ -19,6 +19,7 @@ POLICY = {
     "img-src 'self' data:",
     "font-src 'self'",
     "connect-src 'self'",
+    "manifest-src 'self'",
     "form-action 'self'",
     "frame-ancestors 'none'",
     "base-uri 'none'",
@@ -29,7 +30,7 @@ _INLINE = re.compile(r"<style|<script(?![^>]*\bsrc=)[^>]*>|\son\w+=|\sstyle=|jav
 def pages() -> list[str]:
     request = factories.opened()
     return [
-        "/admin/",
+        "/admin/pages/",
         "/admin/hitl/approvalrequest/inbox/",
         "/admin/hitl/approvalrequest/",
         f"/admin/hitl/approvalrequest/{request.pk}/change/",

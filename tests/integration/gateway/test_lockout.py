@@ -476,7 +476,7 @@ def test_failures_of_many_names_are_few_rows_and_are_removed() -> None:
 def test_superuser_sees_no_pages_of_axes() -> None:
     factories.user("root", password="x", is_staff=True, is_superuser=True)
 
-    page = browser(User.objects.get(username="root")).get("/admin/")
+    page = browser(User.objects.get(username="root")).get("/admin/pages/")
 
     assert "axes" not in page.content.decode().lower()
 

@@ -215,7 +215,7 @@ def test_password_that_an_administrator_sets_ends_the_persons_sessions() -> None
     form = {"password1": OTHER_PASSWORD, "password2": OTHER_PASSWORD, "usable_password": "true"}
     assert root.post(f"/admin/auth/user/{user.pk}/password/", form).status_code == 302
 
-    assert root.get("/admin/").status_code == 200
+    assert root.get(INBOX).status_code == 200
     assert not is_signed_in(client)
 
 

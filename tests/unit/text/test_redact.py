@@ -58,6 +58,29 @@ def test_patterns_are_the_deployments(settings: Settings) -> None:
     assert shown == {"IBAN_of_payer": redact.Masked("iban*"), "password": "seen"}
 
 
+def test_secrets_in_a_text_that_is_json_are_masked() -> None:
+    inner = json.dumps({"a": [{"token": SECRET}]})
+    value = {"arguments": inner, "deeper": json.dumps([inner]), "other": '{ "a":1 }'}
+
+    shown = redact.masked(value)
+
+    assert SECRET not in json.dumps(shown)
+    assert "masked by HITL_REDACT: *token*" in shown["arguments"]
+    assert shown["other"] == '{ "a":1 }'
+    assert SECRET not in json_html.html(value)
+
+
+def test_texts_in_texts_of_any_depth_can_be_shown() -> None:
+    value: Any = {"token": SECRET}
+    for _ in range(9):
+        for _ in range(60):
+            value = [value]
+        value = [json.dumps(value)]
+
+    json_html.html(value)
+    redact.spelled_out(redact.masked(value))
+
+
 def test_value_itself_is_left_as_it_is() -> None:
     value = {"a": [{"token": SECRET}]}
 

@@ -17,7 +17,7 @@ function letter(event) {
 export function listen(actions) {
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (document.querySelector("dialog[open]")) return;
+    if (document.querySelector("dialog[open], #desk-menu:popover-open")) return;
     const key = letter(event);
     if (isTyping(event.target)) {
       if (key === "Escape") event.target.blur();
