@@ -1,4 +1,4 @@
-"""Style sheets are whole: a block that stays open swallows all rules behind it, without an error."""
+"""Style sheets are whole: an open block swallows all rules behind it, without an error."""
 
 from __future__ import annotations
 
