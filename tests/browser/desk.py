@@ -237,6 +237,13 @@ def executable() -> str:
     return os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None) or ""
 
 
+def sign_out(page: Page) -> None:
+    """Sign out by the menu, and wait for the page that says so."""
+    page.click(".menu-button")
+    page.click("#logout-form button")
+    page.wait_for_selector("#desk-menu", state="detached")
+
+
 def wait_until(page: Page, is_done: Callable[[], Any]) -> None:
     """Wait until `is_done` returns something true: the pages' policy allows no script to wait."""
     for _ in range(300):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from tests.browser.desk import INBOX, LIST, Desk, Operator
+from tests.browser.desk import INBOX, LIST, Desk, Operator, sign_out
 
 TENANT, OTHER_TENANT = "acme", "acme-labs"
 # The one who sits at the desk, and who keeps its accounts.
@@ -377,8 +377,7 @@ def _forget_token(operator: Operator, gallery: Gallery, visit: str) -> None:
 
 
 def _sign_out(operator: Operator, gallery: Gallery, visit: str) -> None:
-    operator.page.click(".menu-button")
-    operator.page.click("#logout-form button")
+    sign_out(operator.page)
 
 
 def _open_menu(operator: Operator, gallery: Gallery, visit: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.desk import INBOX, Desk, Operator
+from tests.browser.desk import INBOX, Desk, Operator, sign_out
 from tests.browser.test_looking import serious
 
 Open = Callable[..., Operator]
@@ -123,7 +123,7 @@ def test_signing_out_says_so_and_leads_back(desk: Desk, operator: Open) -> None:
     goer = operator()
     page = goer.sign_in("goer")
 
-    page.click("#logout-form button")
+    sign_out(page)
 
     expect(page.locator("h1")).to_have_text("You are signed out")
     assert "quality time" not in page.content()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.desk import BY_FORM, INBOX, PASSWORD, Desk, Operator
+from tests.browser.desk import BY_FORM, INBOX, PASSWORD, Desk, Operator, sign_out, wait_until
 from tests.browser.test_looking import serious
 
 Open = Callable[..., Operator]
@@ -233,7 +233,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     page.click("button.reject")
     expect(page.locator("h1")).to_have_text("Pay 108 EUR?")
     expect(page.locator(TYPED)).to_have_value("")
-    page.wait_for_function("sessionStorage.length === 0")
+    assert page.evaluate("sessionStorage.length") == 0
     page.goto(address)
     expect(page.locator(".state-reason")).to_have_text("The invoice is not ours")
     expect(page.locator("#typed-before")).to_be_hidden()
@@ -257,10 +257,9 @@ def test_what_is_typed_survives_a_reload_and_is_forgotten_with_the_sign_out(
     page.fill(TYPED, "Not this month")
     assert "Not this month" in page.evaluate("sessionStorage.getItem('dwp.drafts')")
 
-    page.click("#logout-form button")
+    sign_out(page)
 
-    expect(page.locator("#logout-form")).to_have_count(0)
-    page.wait_for_function("sessionStorage.length === 0")
+    wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
 
 
 def test_what_one_person_typed_is_not_shown_to_the_next(desk: Desk, operator: Open) -> None:
@@ -294,7 +293,7 @@ def test_what_was_typed_for_a_request_that_somebody_else_decided_can_be_copied(
     expect(page.locator(".state-approved")).to_contain_text("park")
     expect(page.locator("#typed-before")).to_have_text("You had typed: A long and careful reason")
     kim.shoot("request-lost-race-typed")
-    page.wait_for_function("sessionStorage.length === 0")
+    wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
 
 
 def test_reload_for_new_buttons_waits_for_who_types_and_loses_nothing(
@@ -376,7 +375,7 @@ def test_many_are_counted_read_first_and_reported_by_kind(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     assert violations + serious(page) == []
     assert [desk.status(request) for request in decided] == ["approved", "approved"]
-    page.wait_for_function("sessionStorage.length === 0")
+    wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
     page.locator(".result-voted a").click()
     expect(page.locator(".vote-comment")).to_have_text("as agreed")
 
@@ -443,8 +442,7 @@ def test_form_of_an_older_sign_in_is_refused_on_a_page_that_leads_back(
     page.fill(COMMENT, "as agreed")
     other = kim.context.new_page()
     other.goto(f"{desk.url}/admin/")
-    other.click("#logout-form button")
-    expect(other.locator("#logout-form")).to_have_count(0)
+    sign_out(other)
     other.goto(f"{desk.url}/admin/login/")
     other.fill("#id_username", BY_FORM)
     other.fill("#id_password", PASSWORD)
@@ -465,3 +463,20 @@ def test_form_of_an_older_sign_in_is_refused_on_a_page_that_leads_back(
     kim.ready()
     page.click("button.approve")
     expect(page.locator(".messagelist")).to_contain_text("is now approved")
+
+
+def test_enter_rejects_nothing_without_a_script_or_before_it_has_come(
+    desk: Desk, operator: Open
+) -> None:
+    request = desk.ask("Pay 119 EUR?")
+    kim = operator(java_script_enabled=False)
+    kim.context.add_cookies([{"name": "sessionid", "value": desk.sessions["kim"], "url": desk.url}])
+    page = kim.open(INBOX)
+    page.click(".row a.open")
+
+    page.locator("input[name=reason]").press("Enter")
+
+    page.wait_for_timeout(500)
+    assert desk.status(request) == "pending"
+    page.click("button.reject")
+    expect(page.locator(".messagelist")).to_contain_text("is now rejected")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.desk import BY_FORM, INBOX, LIST, PASSWORD, Desk, Operator, wait_until
+from tests.browser.desk import BY_FORM, INBOX, LIST, PASSWORD, Desk, Operator, sign_out, wait_until
 from tests.browser.test_looking import open_requests
 
 Open = Callable[..., Operator]
@@ -146,9 +146,7 @@ def test_pages_of_accounts_are_no_wider_than_the_screen(
     page.locator("#result_list tbody a").first.click()
     page.wait_for_selector("#user_form")
     wide["user"] = is_too_wide(page)
-    page.click(".menu-button")
-    page.click("#logout-form button")
-    page.wait_for_selector("#desk-menu", state="detached")
+    sign_out(page)
     wide["logged out"] = is_too_wide(page)
 
     assert {path: widths for path, widths in wide.items() if widths} == {}

@@ -95,7 +95,7 @@ def test_decision_stays_in_sight_however_long_the_context_is(
 def test_what_has_the_focus_is_never_beneath_the_buttons(
     risky: Desk, operator: Open, width: int
 ) -> None:
-    context = {f"list {n}": list(range(60)) for n in range(40)}
+    context = {f"object {n}": {f"member {m}": m for m in range(60)} for n in range(40)}
     risky.ask("Read on?", action="risk_medium", context=context)
     kim = operator(viewport={"width": width, "height": WIDTHS[width]})
     kim.sign_in("kim")

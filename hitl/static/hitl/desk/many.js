@@ -7,7 +7,7 @@ import { texts } from "./texts.js";
 // Chosen: of each digest so many characters as tell two versions of a request apart.
 const DIGEST_LENGTH = 16;
 const form = document.getElementById("many-form");
-const button = form.querySelector("button[type=submit]");
+const button = form.querySelector("button[type=submit]:enabled");
 
 if (form.querySelector(".reasons")) watchReasons(form, () => form.requestSubmit(button));
 
