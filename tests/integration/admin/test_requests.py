@@ -79,7 +79,7 @@ def test_reason_is_in_a_form_that_only_rejects(client: Client) -> None:
         RejectionReason.objects.create(tenant_id="tenant1", text=text)
     controls = _Controls(page(client, f"{LIST}{opened().pk}/change/")).of_form
 
-    assert controls["rejection"] == ["preset", "preset", "reason", "reject"]
+    assert controls["rejection"] == ["", "preset", "preset", "reason", "reject"]
     assert controls["approval"] == ["approve"]
 
 

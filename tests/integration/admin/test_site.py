@@ -75,7 +75,7 @@ def test_pages_do_not_lead_to_a_site_or_to_recent_actions() -> None:
     client = signed_in(is_superuser=True)
 
     for path in (
-        "/admin/",
+        "/admin/pages/",
         "/admin/hitl/policy/",
         "/admin/password_change/",
         "/admin/password_change/done/",
@@ -111,7 +111,7 @@ def test_index_has_the_sections_that_somebody_can_use_in_one_order(who: str) -> 
     is_superuser = who == "superuser"
     client = signed_in(None if is_superuser else who, is_superuser=is_superuser)
 
-    shown = page(client, "/admin/")
+    shown = page(client, "/admin/pages/")
 
     assert re.findall(r"<caption>(.*?)</caption>", shown) == SECTIONS[who]
     for address in re.findall(r'<th scope="row"[^>]*><a href="([^"]+)"', shown):

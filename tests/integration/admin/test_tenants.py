@@ -161,7 +161,7 @@ def test_other_roles_do_not_have_the_page(role: str | None) -> None:
     client = signed_in(role, is_superuser=False)
 
     assert client.get(LIST).status_code == 403
-    assert LIST not in page(client, "/admin/")
+    assert LIST not in page(client, "/admin/pages/")
 
 
 def test_admin_gives_nobody_a_tenant_of_others() -> None:

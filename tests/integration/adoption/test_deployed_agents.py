@@ -173,7 +173,7 @@ ODD: dict[str, dict[str, Any]] = {
     "long action": {"actionType": "🙂" * 512},
     "unprintable action": {"actionType": "delete\x1b[2J\n\u202email"},
     "blank action": {"actionType": "  "},
-    "list": {"context": [1, {"password": "secret"}, []]},
+    "list": {"context": [1, {"password": "opensesame"}, []]},
     "text": {"context": "rm -rf /"},
     "empty text": {"context": ""},
     "number": {"context": 12},
@@ -214,7 +214,7 @@ def test_odd_members_are_adopted_shown_and_decided(
         assert shown.status_code == 200
         # Only the hidden field of a filter has it as it is.
         assert "\x1b" not in shown.content.decode().replace('value="delete\x1b', "")
-        assert "secret" not in shown.content.decode()
+        assert "opensesame" not in shown.content.decode()
     assert api.get("/aura/hitl/requests", replace(APPROVER, tenant_id=tenant)).status == 200
     assert services.approve(request_id, actor).status == "approved"
 
