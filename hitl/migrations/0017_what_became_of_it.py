@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="approvalrequest",
             index=models.Index(
-                fields=["tenant_id", "action_type", "context_digest", "-id", "status"],
+                fields=["tenant_id", "context_digest", "-id", "status"],
                 name="request_of_arguments",
                 condition=~models.Q(status="pending"),
             ),
