@@ -52,7 +52,7 @@ demo: $(RUNTIME) ## Play approve and reject against a running server, or start o
 	@exec $(BIN)/python manage.py demo
 
 # What runs side by side, the longest first; .ci/run adds `BESIDE=lint`.
-SUITES := test-sqlite test-acceptance test-postgres test-browser test-unit
+SUITES := test-browser test-acceptance test-sqlite test-postgres test-unit
 
 .PHONY: test
 test: $(DEVELOPMENT) ## Run every test on every database, two suites side by side
@@ -93,7 +93,7 @@ test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the syste
 
 .PHONY: screenshots
 screenshots: $(DEVELOPMENT) ## Take pictures of every page at four widths into build/screenshots/gallery
-	$(PYTEST) -rs tests/browser/test_gallery.py
+	GALLERY=all $(PYTEST) -rs tests/browser/test_gallery.py
 
 .PHONY: pictures
 pictures: $(DEVELOPMENT) ## Take the README's pictures of the desk anew
