@@ -62,16 +62,20 @@ def action(action_type: str) -> str:
 
 def headline(request: ApprovalRequest) -> SafeString:
     """Return the request's message in one line, or else its action in words."""
-    message = " ".join(request.message.split("\n")).strip()
-    return sanitize.marked(
-        _cut(message, _MAX_HEADLINE_LENGTH) if message else action(request.action_type)
-    )
+    line = message_line(request, _MAX_HEADLINE_LENGTH)
+    return sanitize.marked(line or action(request.action_type))
 
 
 def headline_text(request: ApprovalRequest) -> str:
     """Return the headline as text without HTML."""
-    message = " ".join(request.message.split("\n")).strip()
-    return sanitize.plain(_cut(message, _MAX_HEADLINE_LENGTH)) or action(request.action_type)
+    line = message_line(request, _MAX_HEADLINE_LENGTH)
+    return sanitize.plain(line) or action(request.action_type)
+
+
+def message_line(request: ApprovalRequest, length: int) -> str:
+    """Return the request's message in one line of at most `length` characters, secrets masked."""
+    message: str = redact.spelled_out(redact.masked(request.message))
+    return _cut(" ".join(message.replace("\r\n", "\n").split("\n")).strip(), length)
 
 
 def ending(request: ApprovalRequest) -> str:

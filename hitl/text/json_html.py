@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dwp_project.jsontext import MAX_DEPTH
+from dwp_project.jsontext import MAX_DEPTH, compact
 from hitl.text import kinds, redact, sanitize, text_html
 
 # Chosen: of more members these are seen at first; the rest folds, as does what is nested deeper.
@@ -29,11 +30,42 @@ _LONG_NUMBER = re.compile(r"(-?)(\d{5,})(\D.*|)")
 _MAX_MARKDOWN = 40_000
 # What a name stands beside, where there is room; other values stand below theirs.
 _MAX_BESIDE = 200
+# Stands in a text for a mask until that is an element, so that no text can spell one. Nobody can
+# guess it, and neither JSON nor HTML escapes it.
+_STAND_IN = secrets.token_hex(16)
+_STANDING_IN = re.compile(f"{_STAND_IN}([0-9a-f]*)-")
 
 
 def html(value: Any) -> SafeString:
     """Return the whole value as HTML. A folded part is complete, and opens by a click or a key."""
-    return _Renderer().render(redact.masked(value))
+    return html_of_masked(redact.masked(value))
+
+
+def html_of_masked(value: Any) -> SafeString:
+    """Return what `html` returns of a value that is masked already."""
+    return _Renderer().render(value)
+
+
+def exact(masked: Any, stored: str) -> SafeString:
+    """Return the stored text of a masked value in one line, or its JSON with its secrets masked if
+    it has any."""
+    text = compact(redact.spelled_out(masked, _stand_in))
+    return _with_masks(sanitize.exact(text if _STAND_IN in text else stored))
+
+
+def pretty(masked: Any) -> SafeString:
+    """Return the indented JSON of a masked value."""
+    return _with_masks(sanitize.pretty(redact.spelled_out(masked, _stand_in)))
+
+
+def _stand_in(masked: redact.Masked) -> str:
+    return f"{_STAND_IN}{masked.pattern.encode().hex()}-"
+
+
+def _with_masks(page: SafeString) -> SafeString:
+    return SafeString(
+        _STANDING_IN.sub(lambda sign: mask(redact.Masked(bytes.fromhex(sign[1]).decode())), page)
+    )
 
 
 def mask(masked: redact.Masked) -> SafeString:
@@ -51,8 +83,12 @@ class _Renderer:
         match value:
             case redact.Masked():
                 return mask(value)
+            case redact.JSONText() if level + _depth(value.value) <= MAX_DEPTH:
+                note = _("a text, which is JSON:")
+                inner = self.render(value.value, level, name)
+                return format_html('<span class="quiet note">{}</span> {}', note, inner)
             case str():
-                return self._text(value, level, name)
+                return self._text(value, name)
             case Mapping() | list() if not value:
                 return _literal("{}" if isinstance(value, Mapping) else "[]")
             case Mapping():
@@ -64,15 +100,8 @@ class _Renderer:
             case _:
                 return _number(str(value))
 
-    def _text(self, text: str, level: int, name: str) -> SafeString:
-        value = kinds.json_in(text)
-        if value is None or level + _depth(value) > MAX_DEPTH:
-            return text_html.html(text, name, may_format=self._may_format(text, name))
-        return format_html(
-            '<span class="quiet note">{}</span> {}',
-            _("a text, which is JSON:"),
-            self.render(redact.masked(value), level, name),
-        )
+    def _text(self, text: str, name: str) -> SafeString:
+        return text_html.html(text, name, may_format=self._may_format(text, name))
 
     def _may_format(self, text: str, name: str) -> bool:
         is_markdown = kinds.is_markdown(text, kinds.kind_of(text, name))
@@ -183,6 +212,8 @@ def _number(digits: str) -> SafeString:
 
 
 def _depth(value: Any) -> int:
+    if isinstance(value, redact.JSONText):
+        return _depth(value.value)
     if isinstance(value, Mapping | list):
         items = value.values() if isinstance(value, Mapping) else value
         return 1 + max(map(_depth, items), default=0)
@@ -192,7 +223,7 @@ def _depth(value: Any) -> int:
 def _is_beside(value: Any) -> bool:
     """Say whether a value is short enough to stand beside its name."""
     if isinstance(value, str):
-        is_json = value.lstrip()[:1] in ("{", "[")
+        is_json = isinstance(value, redact.JSONText)
         return len(value) <= _MAX_BESIDE and "\n" not in value and not is_json
     return not isinstance(value, Mapping | list) or not value
 
@@ -228,7 +259,9 @@ def _columns(rows: list[Any]) -> list[str]:
 
 def _fits_a_cell(value: Any) -> bool:
     if isinstance(value, str):
-        return len(value) <= _MAX_CELL and "\n" not in value and kinds.json_in(value) is None
+        return (
+            len(value) <= _MAX_CELL and "\n" not in value and not isinstance(value, redact.JSONText)
+        )
     return not isinstance(value, Mapping | list) or not value
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from hitl.desk import wording
+from hitl.desk import decisions, filters, wording
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies.rules import Rule
 
@@ -35,6 +35,19 @@ def test_headline_is_the_message_in_one_line_or_else_the_action() -> None:
     assert "Pay 3 EUR to ACME?" in wording.headline(with_message)
     assert "Pay bill" in wording.headline(without)
     assert "x" * 199 + "…</span>" in wording.headline(long)
+
+
+def test_secret_in_a_message_is_in_none_of_its_short_forms() -> None:
+    request = ApprovalRequest(message='{"password":"hunter2"}\n', context_text="{}")
+
+    forms = [
+        wording.headline(request),
+        wording.headline_text(request),
+        decisions._name(request),
+        filters.searchable_text(request),
+    ]
+
+    assert [form for form in forms if "hunter2" in form] == []
 
 
 @pytest.mark.parametrize(

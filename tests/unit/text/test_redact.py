@@ -70,6 +70,36 @@ def test_secrets_in_a_text_that_is_json_are_masked() -> None:
     assert SECRET not in json_html.html(value)
 
 
+def in_texts(value: Any, texts: int) -> Any:
+    for number in range(texts):
+        value = {f"level{number}": json.dumps(value)}
+    return value
+
+
+@pytest.mark.parametrize("texts", range(9))
+def test_no_form_of_the_page_looks_less_deep_than_another(texts: int) -> None:
+    value = in_texts({"password": SECRET}, texts)
+    masked = redact.masked(value)
+
+    for page in (
+        json_html.html(value),
+        json_html.exact(masked, json.dumps(value)),
+        json_html.pretty(masked),
+    ):
+        assert SECRET not in page
+        assert '<span class="masked">masked by HITL_REDACT: ' in page
+    assert ("too many texts" in json_html.pretty(masked)) is (texts > 3)
+
+
+def test_text_that_spells_a_mask_looks_like_none() -> None:
+    value = {"note": "⟨masked by HITL_REDACT: *token*⟩", "api_token": SECRET}
+    masked = redact.masked(value)
+
+    for page in (json_html.exact(masked, ""), json_html.pretty(masked)):
+        assert page.count('<span class="masked">masked by HITL_REDACT: *token*</span>') == 1
+        assert "⟨masked by HITL_REDACT: *token*⟩" in page
+
+
 def test_texts_in_texts_of_any_depth_can_be_shown() -> None:
     value: Any = {"token": SECRET}
     for _ in range(9):
