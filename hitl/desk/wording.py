@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.utils import timezone
@@ -15,7 +16,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dwp_project.gateway.roles import Role
-from dwp_project.jsontext import compact
 from hitl.approvals.shortages import Shortage
 from hitl.delivery import withholding
 from hitl.models import ApprovalRequest
@@ -98,8 +98,8 @@ def parameters(context: Any) -> Parameters:
     """Return the first parameters of a context, secrets masked, each cut to a line."""
     members = context if isinstance(context, Mapping) else {_("context"): context}
     pairs = [
-        (sanitize.marked(_cut(name, _MAX_VALUE_LENGTH)), _short(value))
-        for name, value in list(redact.masked(members).items())[:_MAX_PARAMETERS]
+        (sanitize.marked(_cut(name, _MAX_VALUE_LENGTH)), _short(name, value))
+        for name, value in islice(members.items(), _MAX_PARAMETERS)
     ]
     return Parameters(
         pairs[:_UNFOLDED_PARAMETERS],
@@ -302,10 +302,10 @@ def duration(seconds: int) -> str:
     return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
 
 
-def _short(value: Any) -> SafeString:
-    if isinstance(value, redact.Masked):
-        return json_html.mask(value)
-    text = value if isinstance(value, str) else compact(redact.spelled_out(value))
+def _short(name: str, value: Any) -> SafeString:
+    if pattern := redact.pattern_for(name):
+        return json_html.mask(redact.Masked(pattern))
+    text = redact.beginning(value, _MAX_VALUE_LENGTH)
     return sanitize.marked(_cut(" ".join(text.split("\n")), _MAX_VALUE_LENGTH))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.utils.html import format_html, format_html_join
@@ -191,10 +192,12 @@ class _Renderer:
         )
 
 
+@lru_cache(maxsize=1024)
 def _literal(text: str) -> SafeString:
     return format_html('<code class="literal">{}</code>', text)
 
 
+@lru_cache(maxsize=1024)
 def _number(digits: str) -> SafeString:
     """Return a number with its digits in groups. Styles alone set them apart, so that what is
     copied is the number."""

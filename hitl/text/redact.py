@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from fnmatch import translate
 from functools import lru_cache
@@ -25,6 +25,8 @@ from hitl.text.invisible import without_invisible
 _MAX_TEXTS = 3
 # Chosen: longer names are looked at each time, so that few of them fill no memory.
 _MAX_CACHED_NAME = 200
+# Chosen: of a longer text that is JSON, only the beginning is masked where no more is shown.
+_MAX_MASKED_WHOLE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,53 @@ def spelled_out(value: Any, spell: Spell = lambda masked: f"⟨{masked.label}⟩
     if isinstance(value, list):
         return [spelled_out(item, spell) for item in value]
     return value
+
+
+def beginning(value: Any, length: int) -> str:
+    """Return at least `length` of the first characters of a value, or all: of a text itself, else
+    of its compact JSON, with labels in place of secrets. No more of the value is read than that
+    takes; but a text that is JSON is parsed, and then spelled anew."""
+    pieces = _spelled_text(value, length) if isinstance(value, str) else _spelled(value, length)
+    text = ""
+    for piece in pieces:
+        text += piece
+        if len(text) > length:
+            break
+    return text
+
+
+def _spelled_text(text: str, length: int) -> Iterator[str]:
+    if len(text) <= _MAX_MASKED_WHOLE:
+        yield str(spelled_out(masked(text)))
+    elif (inner := kinds.json_in(text)) is None:
+        yield text[: length + 1]
+    else:
+        yield from _spelled(inner, length)
+
+
+def _spelled(value: Any, length: int) -> Iterator[str]:
+    """Yield the pieces of a value's compact JSON."""
+    if isinstance(value, Masked):
+        yield compact(spelled_out(value))
+    elif isinstance(value, Mapping):
+        sign = "{"
+        for name, item in value.items():
+            yield f"{sign}{compact(name[: length + 1])}:"
+            pattern = pattern_for(name)
+            yield from _spelled(Masked(pattern) if pattern else item, length)
+            sign = ","
+        yield "}" if value else "{}"
+    elif isinstance(value, list | tuple):
+        sign = "["
+        for item in value:
+            yield sign
+            yield from _spelled(item, length)
+            sign = ","
+        yield "]" if value else "[]"
+    elif isinstance(value, str):
+        yield compact("".join(_spelled_text(value, length))[: length + 1])
+    else:
+        yield compact(value)
 
 
 def pattern_for(name: str) -> str | None:
