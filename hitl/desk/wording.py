@@ -98,7 +98,7 @@ def parameters(context: Any) -> Parameters:
     """Return the first parameters of a context, secrets masked, each cut to a line."""
     members = context if isinstance(context, Mapping) else {_("context"): context}
     pairs = [
-        (sanitize.marked(_cut(name, _MAX_VALUE_LENGTH)), _short(name, value))
+        (json_html.member_name(_cut(name, _MAX_VALUE_LENGTH)), _short(name, value))
         for name, value in islice(members.items(), _MAX_PARAMETERS)
     ]
     return Parameters(

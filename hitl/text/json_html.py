@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -31,10 +31,14 @@ _LONG_NUMBER = re.compile(r"(-?)(\d{5,})(\D.*|)")
 _MAX_MARKDOWN = 40_000
 # What a name stands beside, where there is room; other values stand below theirs.
 _MAX_BESIDE = 200
+# Chosen: the characters of a longer name that are seen at first.
+_MAX_NAME, _SEEN_NAME = 120, 80
 # Stands in a text for a mask until that is an element, so that no text can spell one. Nobody can
 # guess it, and neither JSON nor HTML escapes it.
 _STAND_IN = secrets.token_hex(16)
 _STANDING_IN = re.compile(f"{_STAND_IN}([0-9a-f]*)-")
+
+Item = TypeVar("Item")
 
 
 def html(value: Any) -> SafeString:
@@ -72,6 +76,17 @@ def _with_masks(page: SafeString) -> SafeString:
 def mask(masked: redact.Masked) -> SafeString:
     """Return the label in place of a secret, styled unlike any text."""
     return format_html('<span class="masked">{}</span>', masked.label)
+
+
+def member_name(name: str) -> SafeString:
+    """Return the name of a member as HTML: in quotes if nobody saw where it begins or ends, and
+    folded behind its beginning if it is long."""
+    quote = SafeString("")
+    if name.strip(' "') != name or not name:
+        quote = SafeString('<span class="quiet note">"</span>')
+    if len(name) <= _MAX_NAME:
+        return format_html("{}{}{}", quote, sanitize.marked(name), quote)
+    return format_html("{}{}{}", quote, text_html.name(name, _SEEN_NAME), quote)
 
 
 class _Renderer:
@@ -113,20 +128,14 @@ class _Renderer:
 
     def _object(self, value: Mapping[str, Any], level: int) -> SafeString:
         members = list(value.items())
-        if len(members) <= _MAX_MEMBERS:
-            return self._members(members, level)
-        return _with_rest(
-            self._members(members[:_SEEN_MEMBERS], level),
-            self._members(members[_SEEN_MEMBERS:], level),
-            len(members) - _SEEN_MEMBERS,
-        )
+        return _folded_behind_first(members, lambda part, _first: self._members(part, level))
 
     def _members(self, members: Iterable[tuple[str, Any]], level: int) -> SafeString:
         rows = (
             (
-                "beside" if _is_beside(item) else "below",
+                "beside" if len(name) <= _MAX_NAME and _is_beside(item) else "below",
                 _level_mark(level),
-                sanitize.marked(name),
+                member_name(name),
                 self.render(item, level + 1, name),
             )
             for name, item in members
@@ -139,17 +148,16 @@ class _Renderer:
 
     def _array(self, value: list[Any], level: int, name: str) -> SafeString:
         if all(map(_is_short, value)) and len(value) >= _LEAST_SHORT:
-            items = ((self.render(item, level + 1),) for item in value)
-            return format_html(
-                '<ul class="json short">{}</ul>', format_html_join("", "<li>{}</li>", items)
-            )
+            return _folded_behind_first(value, lambda part, _first: self._short_list(part, level))
         columns = _columns(value)
-        if len(value) <= _MAX_MEMBERS:
-            return self._rows(value, 1, columns, level, name)
-        return _with_rest(
-            self._rows(value[:_SEEN_MEMBERS], 1, columns, level, name),
-            self._rows(value[_SEEN_MEMBERS:], _SEEN_MEMBERS + 1, columns, level, name),
-            len(value) - _SEEN_MEMBERS,
+        return _folded_behind_first(
+            value, lambda part, first: self._rows(part, first, columns, level, name)
+        )
+
+    def _short_list(self, values: list[Any], level: int) -> SafeString:
+        items = ((self.render(item, level + 1),) for item in values)
+        return format_html(
+            '<ul class="json short">{}</ul>', format_html_join("", "<li>{}</li>", items)
         )
 
     def _rows(
@@ -167,7 +175,7 @@ class _Renderer:
 
     def _table(self, rows: list[Any], first: int, columns: Sequence[str], level: int) -> SafeString:
         head = format_html_join(
-            "", '<th scope="col">{}</th>', ((sanitize.marked(name),) for name in columns)
+            "", '<th scope="col">{}</th>', ((member_name(name),) for name in columns)
         )
         lines = (
             (
@@ -273,6 +281,20 @@ def _folded(body: SafeString, members: int, level: int) -> SafeString:
         return body
     count = ngettext("%(count)d member", "%(count)d members", members) % {"count": members}
     return format_html('<details class="fold"><summary>{}</summary>{}</details>', count, body)
+
+
+def _folded_behind_first(
+    items: list[Item], render: Callable[[list[Item], int], SafeString]
+) -> SafeString:
+    """Return items as HTML by a function of some of them and the number of their first; of many,
+    those behind the first few are folded."""
+    if len(items) <= _MAX_MEMBERS:
+        return render(items, 1)
+    return _with_rest(
+        render(items[:_SEEN_MEMBERS], 1),
+        render(items[_SEEN_MEMBERS:], _SEEN_MEMBERS + 1),
+        len(items) - _SEEN_MEMBERS,
+    )
 
 
 def _with_rest(seen: SafeString, rest: SafeString, members: int) -> SafeString:
