@@ -54,10 +54,19 @@ class Parameters:
 
 def action(action_type: str) -> str:
     """Return an action type in words: "Delete mail" for `delete_mail`."""
+    text = sanitize.plain(_words(action_type))
+    return text if text.strip() else _("No action named")
+
+
+def marked_action(action_type: str) -> SafeString:
+    """Return the words of an action type as HTML, with a mark on each letter that imitates."""
+    return sanitize.marked(_words(action_type).strip() or _("No action named"))
+
+
+def _words(action_type: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
     words = re.sub(r"[_.\-]+", " ", words).strip()
-    text = sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
-    return text if text.strip() else _("No action named")
+    return words[:1].upper() + words[1:] if words else action_type
 
 
 def headline(request: ApprovalRequest) -> SafeString:

@@ -132,7 +132,10 @@ def _without_gaps(text: str, *, is_multiline: bool = False, is_exact: bool = Fal
         place = end
     kept += text[place:]
     for start, like in lookalikes.deceptive_letters(kept):
-        marks.append((start, start + 1, _imitating(kept[start], like, get_language())))
+        end = start + 1
+        while kept[start].isascii() and end < len(kept) and _in_cluster(kept[end])[0]:
+            end += 1
+        marks.append((start, end, _imitating(kept[start:end], like, get_language())))
     pieces: list[str] = []
     place = 0
     for start, end, mark in sorted(marks, key=itemgetter(0, 1)):
@@ -143,11 +146,12 @@ def _without_gaps(text: str, *, is_multiline: bool = False, is_exact: bool = Fal
 
 
 @lru_cache(maxsize=1024)
-def _imitating(letter: str, like: str, _language: str | None) -> SafeString:
+def _imitating(characters: str, like: str, _language: str | None) -> SafeString:
     """Return a letter as HTML with a mark that says, in the reader's language, what it imitates."""
     label = _("%(letter)s (U+%(code)s) looks like %(like)s")
-    title = label % {"letter": letter, "code": f"{ord(letter):04X}", "like": like}
-    return format_html('<span class="unseen imitating" title="{}">{}</span>', title, letter)
+    code = " U+".join(f"{ord(character):04X}" for character in characters)
+    title = label % {"letter": characters, "code": code, "like": like}
+    return format_html('<span class="unseen imitating" title="{}">{}</span>', title, characters)
 
 
 def _escaped(text: str) -> SafeString:

@@ -27,6 +27,11 @@ def test_action_type_is_written_as_words(action_type: str, words: str) -> None:
     assert wording.action(action_type) == words
 
 
+def test_letter_of_an_action_that_imitates_is_marked_in_its_words() -> None:
+    assert ">е</span>lete mail" in wording.marked_action("dеlete_mail")
+    assert wording.marked_action("delete_mail") == '<span class="shown">Delete mail</span>'
+
+
 def test_headline_is_the_message_in_one_line_or_else_the_action() -> None:
     with_message = ApprovalRequest(message="Pay 3 EUR\nto ACME?", action_type="pay_bill")
     without = ApprovalRequest(message=" \n ", action_type="pay_bill")
