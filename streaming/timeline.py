@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from dwp_project.jsontext import loads
 from hitl.models import ApprovalRequest
-from hitl.text import redact, sanitize
+from hitl.text import json_html, redact, sanitize
 from streaming import events
 from streaming.models import Event, Session
 
@@ -83,7 +83,8 @@ def _timeline_item(event: Event) -> TimelineItem:
     else:
         fields = loads(event.payload)
     # Masked before any sentence is made, so that no sentence can contain a secret.
-    masked: Fields = redact.spelled_out(redact.masked(fields))
+    hidden = redact.masked(fields)
+    masked: Fields = redact.spelled_out(hidden)
     if event.name == "content":
         piece = sanitize.marked(str(masked.get("content", "")), is_multiline=True)
         words = format_html('{} <span class="piece">{}</span>', _b(_("Answer:")), piece)
@@ -93,7 +94,7 @@ def _timeline_item(event: Event) -> TimelineItem:
     raw = format_html(
         '<details class="fold"><summary>{}</summary>{}</details>',
         _("as sent"),
-        sanitize.pretty(masked),
+        json_html.pretty(hidden),
     )
     return TimelineItem(
         event.sequence, event.name, _list_item(event, words, raw, _css_class(event.name, masked))

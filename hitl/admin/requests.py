@@ -41,6 +41,8 @@ from hitl.text import sanitize
 INBOX = "admin:hitl_approvalrequest_inbox"
 MANY = "hitl_approvalrequest_many"
 REQUEST_PAGE = "admin:hitl_approvalrequest_change"
+# Chosen: what fits in the tab of a browser, and in a line of breadcrumbs.
+_MAX_TITLE_LENGTH = 80
 
 
 @admin.register(ApprovalRequest)
@@ -132,9 +134,8 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
             context = one.page_context(services.settle(obj), operator_at(request), chosen)
             context["texts"] = script_texts.as_json()
             # Several are open in tabs: the title says which is which.
-            context["title"] = sanitize.plain(obj.message.strip()[:80]) or wording.action(
-                obj.action_type
-            )
+            line = wording.message_line(obj, _MAX_TITLE_LENGTH)
+            context["title"] = sanitize.plain(line) or wording.action(obj.action_type)
         return super().change_view(
             request, object_id, form_url, {**(extra_context or {}), **context}
         )

@@ -166,6 +166,6 @@ def decide(
 
 def _name(request: ApprovalRequest) -> str:
     """Return the request's message in one line, and its id."""
-    text = " ".join(request.message.split()) or request.action_type or wording.action("")
-    cut = text if len(text) <= _MAX_NAME_LENGTH else f"{text[: _MAX_NAME_LENGTH - 1]}…"
-    return f"“{sanitize.plain(cut)}” ({sanitize.plain(request.request_id)})"
+    line = wording.message_line(request, _MAX_NAME_LENGTH)
+    text = line or request.action_type[:_MAX_NAME_LENGTH] or wording.action("")
+    return f"“{sanitize.plain(text)}” ({sanitize.plain(request.request_id)})"

@@ -200,7 +200,7 @@ def searchable_text(request: ApprovalRequest) -> str:
         "\n".join(
             [
                 request.request_id,
-                request.message,
+                _without_secrets(request.message),
                 request.action_type,
                 request.user_id,
                 compact(context),
@@ -248,18 +248,8 @@ def _may_occur(word: str) -> Q:
 
 
 def _without_secrets(value: Any) -> Any:
-    return _emptied(redact.masked(value))
-
-
-def _emptied(value: Any) -> Any:
-    """Return a JSON value with an empty text in place of each `Masked`."""
-    if isinstance(value, redact.Masked):
-        return ""
-    if isinstance(value, Mapping):
-        return {name: _emptied(item) for name, item in value.items()}
-    if isinstance(value, list):
-        return [_emptied(item) for item in value]
-    return value
+    """Return a JSON value with an empty text in place of each secret."""
+    return redact.spelled_out(redact.masked(value), spell=lambda _masked: "")
 
 
 def _texts(value: Any) -> Iterator[str]:

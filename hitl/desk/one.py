@@ -12,7 +12,7 @@ from django.utils.translation import ngettext
 
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
-from dwp_project.jsontext import compact, digest
+from dwp_project.jsontext import digest
 from hitl.actors import operator_actor, person_key
 from hitl.approvals.permissions import why_not_approve, why_not_reject
 from hitl.audit import compare_requests, decision_record, recorded_requests
@@ -58,7 +58,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "has_voted": has_voted,
         "rule": rule,
         "rule_words": wording.rule_in_force(request),
-        "action": wording.action(request.action_type),
+        "action": wording.marked_action(request.action_type),
         "tenant": sanitize.marked(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
@@ -115,6 +115,7 @@ def page_context(
     """Return the context of the request's page, `hitl/request.html`: one of those that the filter
     lists."""
     context = request.context
+    masked = redact.masked(context)
     chosen = chosen or Filter()
     before, after = inboxes.neighbours(operator, request, chosen)
     return {
@@ -125,11 +126,11 @@ def page_context(
         "spelling": wording.spelling(request),
         # A short message of one line is all in the headline.
         "message": "" if wording.is_headline(request.message) else json_html.html(request.message),
-        "context": json_html.html(context),
+        "context": json_html.html_of_masked(masked),
         "shown_digest": digest(context),
         "request_digest": request_digest(request, context_digest=digest(context)),
-        "stored": sanitize.exact(_stored_context(request, context)),
-        "raw": sanitize.pretty(redact.spelled_out(redact.masked(context))),
+        "stored": json_html.exact(masked, request.context_text),
+        "raw": json_html.pretty(masked),
         "facts": _facts(request),
         "presets": RejectionReason.objects.filter(tenant_id=request.tenant_id),
         "differences": [
@@ -143,12 +144,6 @@ def page_context(
         "view_query": chosen.view_query,
         "timeline_url": _timeline_url(request),
     }
-
-
-def _stored_context(request: ApprovalRequest, context: Any) -> str:
-    """Return the stored text of the context, with labels in place of secrets."""
-    masked = redact.masked(context)
-    return request.context_text if masked == context else compact(redact.spelled_out(masked))
 
 
 def next_to_decide(operator: Operator, pk: int, chosen: Filter | None = None) -> int | None:

@@ -73,7 +73,7 @@ def row_context(request: ApprovalRequest) -> dict[str, Any]:
         "request": request,
         "item": form_item(request),
         "headline": wording.headline(request),
-        "action": wording.action(request.action_type),
+        "action": wording.marked_action(request.action_type),
         "spelling": wording.spelling(request),
         "parameters": wording.parameters(request.context),
         "asker": sanitize.marked(request.user_id),

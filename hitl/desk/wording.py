@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from django.utils import timezone
@@ -15,7 +16,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from dwp_project.gateway.roles import Role
-from dwp_project.jsontext import compact
 from hitl.approvals.shortages import Shortage
 from hitl.delivery import withholding
 from hitl.models import ApprovalRequest
@@ -54,24 +54,37 @@ class Parameters:
 
 def action(action_type: str) -> str:
     """Return an action type in words: "Delete mail" for `delete_mail`."""
+    text = sanitize.plain(_words(action_type))
+    return text if text.strip() else _("No action named")
+
+
+def marked_action(action_type: str) -> SafeString:
+    """Return the words of an action type as HTML, with a mark on each letter that imitates."""
+    return sanitize.marked(_words(action_type).strip() or _("No action named"))
+
+
+def _words(action_type: str) -> str:
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", action_type)
     words = re.sub(r"[_.\-]+", " ", words).strip()
-    text = sanitize.plain(words[:1].upper() + words[1:] if words else action_type)
-    return text if text.strip() else _("No action named")
+    return words[:1].upper() + words[1:] if words else action_type
 
 
 def headline(request: ApprovalRequest) -> SafeString:
     """Return the request's message in one line, or else its action in words."""
-    message = " ".join(request.message.split("\n")).strip()
-    return sanitize.marked(
-        _cut(message, _MAX_HEADLINE_LENGTH) if message else action(request.action_type)
-    )
+    line = message_line(request, _MAX_HEADLINE_LENGTH)
+    return sanitize.marked(line or action(request.action_type))
 
 
 def headline_text(request: ApprovalRequest) -> str:
     """Return the headline as text without HTML."""
-    message = " ".join(request.message.split("\n")).strip()
-    return sanitize.plain(_cut(message, _MAX_HEADLINE_LENGTH)) or action(request.action_type)
+    line = message_line(request, _MAX_HEADLINE_LENGTH)
+    return sanitize.plain(line) or action(request.action_type)
+
+
+def message_line(request: ApprovalRequest, length: int) -> str:
+    """Return the request's message in one line of at most `length` characters, secrets masked."""
+    message: str = redact.spelled_out(redact.masked(request.message))
+    return _cut(" ".join(message.replace("\r\n", "\n").split("\n")).strip(), length)
 
 
 def ending(request: ApprovalRequest) -> str:
@@ -94,8 +107,8 @@ def parameters(context: Any) -> Parameters:
     """Return the first parameters of a context, secrets masked, each cut to a line."""
     members = context if isinstance(context, Mapping) else {_("context"): context}
     pairs = [
-        (sanitize.marked(_cut(name, _MAX_VALUE_LENGTH)), _short(value))
-        for name, value in list(redact.masked(members).items())[:_MAX_PARAMETERS]
+        (json_html.member_name(_cut(name, _MAX_VALUE_LENGTH)), _short(name, value))
+        for name, value in islice(members.items(), _MAX_PARAMETERS)
     ]
     return Parameters(
         pairs[:_UNFOLDED_PARAMETERS],
@@ -298,10 +311,10 @@ def duration(seconds: int) -> str:
     return ngettext("%(count)d second", "%(count)d seconds", seconds) % {"count": seconds}
 
 
-def _short(value: Any) -> SafeString:
-    if isinstance(value, redact.Masked):
-        return json_html.mask(value)
-    text = value if isinstance(value, str) else compact(redact.spelled_out(value))
+def _short(name: str, value: Any) -> SafeString:
+    if pattern := redact.pattern_for(name):
+        return json_html.mask(redact.Masked(pattern))
+    text = redact.beginning(value, _MAX_VALUE_LENGTH)
     return sanitize.marked(_cut(" ".join(text.split("\n")), _MAX_VALUE_LENGTH))
 
 

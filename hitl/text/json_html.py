@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, TypeVar
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dwp_project.jsontext import MAX_DEPTH
+from dwp_project.jsontext import MAX_DEPTH, compact
 from hitl.text import kinds, redact, sanitize, text_html
 
 # Chosen: of more members these are seen at first; the rest folds, as does what is nested deeper.
@@ -29,16 +31,62 @@ _LONG_NUMBER = re.compile(r"(-?)(\d{5,})(\D.*|)")
 _MAX_MARKDOWN = 40_000
 # What a name stands beside, where there is room; other values stand below theirs.
 _MAX_BESIDE = 200
+# Chosen: the characters of a longer name that are seen at first.
+_MAX_NAME, _SEEN_NAME = 120, 80
+# Stands in a text for a mask until that is an element, so that no text can spell one. Nobody can
+# guess it, and neither JSON nor HTML escapes it.
+_STAND_IN = secrets.token_hex(16)
+_STANDING_IN = re.compile(f"{_STAND_IN}([0-9a-f]*)-")
+
+Item = TypeVar("Item")
 
 
 def html(value: Any) -> SafeString:
     """Return the whole value as HTML. A folded part is complete, and opens by a click or a key."""
-    return _Renderer().render(redact.masked(value))
+    return html_of_masked(redact.masked(value))
+
+
+def html_of_masked(value: Any) -> SafeString:
+    """Return what `html` returns of a value that is masked already."""
+    return _Renderer().render(value)
+
+
+def exact(masked: Any, stored: str) -> SafeString:
+    """Return the stored text of a masked value in one line, or its JSON with its secrets masked if
+    it has any."""
+    text = compact(redact.spelled_out(masked, _stand_in))
+    return _with_masks(sanitize.exact(text if _STAND_IN in text else stored))
+
+
+def pretty(masked: Any) -> SafeString:
+    """Return the indented JSON of a masked value."""
+    return _with_masks(sanitize.pretty(redact.spelled_out(masked, _stand_in)))
+
+
+def _stand_in(masked: redact.Masked) -> str:
+    return f"{_STAND_IN}{masked.pattern.encode().hex()}-"
+
+
+def _with_masks(page: SafeString) -> SafeString:
+    return SafeString(
+        _STANDING_IN.sub(lambda sign: mask(redact.Masked(bytes.fromhex(sign[1]).decode())), page)
+    )
 
 
 def mask(masked: redact.Masked) -> SafeString:
     """Return the label in place of a secret, styled unlike any text."""
     return format_html('<span class="masked">{}</span>', masked.label)
+
+
+def member_name(name: str) -> SafeString:
+    """Return the name of a member as HTML: in quotes if nobody saw where it begins or ends, and
+    folded behind its beginning if it is long."""
+    quote = SafeString("")
+    if name.strip(' "') != name or not name:
+        quote = SafeString('<span class="quiet note">"</span>')
+    if len(name) <= _MAX_NAME:
+        return format_html("{}{}{}", quote, sanitize.marked(name), quote)
+    return format_html("{}{}{}", quote, text_html.name(name, _SEEN_NAME), quote)
 
 
 class _Renderer:
@@ -51,8 +99,12 @@ class _Renderer:
         match value:
             case redact.Masked():
                 return mask(value)
+            case redact.JSONText() if level + _depth(value.value) <= MAX_DEPTH:
+                note = _("a text, which is JSON:")
+                inner = self.render(value.value, level, name)
+                return format_html('<span class="quiet note">{}</span> {}', note, inner)
             case str():
-                return self._text(value, level, name)
+                return self._text(value, name)
             case Mapping() | list() if not value:
                 return _literal("{}" if isinstance(value, Mapping) else "[]")
             case Mapping():
@@ -64,15 +116,8 @@ class _Renderer:
             case _:
                 return _number(str(value))
 
-    def _text(self, text: str, level: int, name: str) -> SafeString:
-        value = kinds.json_in(text)
-        if value is None or level + _depth(value) > MAX_DEPTH:
-            return text_html.html(text, name, may_format=self._may_format(text, name))
-        return format_html(
-            '<span class="quiet note">{}</span> {}',
-            _("a text, which is JSON:"),
-            self.render(redact.masked(value), level, name),
-        )
+    def _text(self, text: str, name: str) -> SafeString:
+        return text_html.html(text, name, may_format=self._may_format(text, name))
 
     def _may_format(self, text: str, name: str) -> bool:
         is_markdown = kinds.is_markdown(text, kinds.kind_of(text, name))
@@ -83,20 +128,14 @@ class _Renderer:
 
     def _object(self, value: Mapping[str, Any], level: int) -> SafeString:
         members = list(value.items())
-        if len(members) <= _MAX_MEMBERS:
-            return self._members(members, level)
-        return _with_rest(
-            self._members(members[:_SEEN_MEMBERS], level),
-            self._members(members[_SEEN_MEMBERS:], level),
-            len(members) - _SEEN_MEMBERS,
-        )
+        return _folded_behind_first(members, lambda part, _first: self._members(part, level))
 
     def _members(self, members: Iterable[tuple[str, Any]], level: int) -> SafeString:
         rows = (
             (
-                "beside" if _is_beside(item) else "below",
+                "beside" if len(name) <= _MAX_NAME and _is_beside(item) else "below",
                 _level_mark(level),
-                sanitize.marked(name),
+                member_name(name),
                 self.render(item, level + 1, name),
             )
             for name, item in members
@@ -109,17 +148,16 @@ class _Renderer:
 
     def _array(self, value: list[Any], level: int, name: str) -> SafeString:
         if all(map(_is_short, value)) and len(value) >= _LEAST_SHORT:
-            items = ((self.render(item, level + 1),) for item in value)
-            return format_html(
-                '<ul class="json short">{}</ul>', format_html_join("", "<li>{}</li>", items)
-            )
+            return _folded_behind_first(value, lambda part, _first: self._short_list(part, level))
         columns = _columns(value)
-        if len(value) <= _MAX_MEMBERS:
-            return self._rows(value, 1, columns, level, name)
-        return _with_rest(
-            self._rows(value[:_SEEN_MEMBERS], 1, columns, level, name),
-            self._rows(value[_SEEN_MEMBERS:], _SEEN_MEMBERS + 1, columns, level, name),
-            len(value) - _SEEN_MEMBERS,
+        return _folded_behind_first(
+            value, lambda part, first: self._rows(part, first, columns, level, name)
+        )
+
+    def _short_list(self, values: list[Any], level: int) -> SafeString:
+        items = ((self.render(item, level + 1),) for item in values)
+        return format_html(
+            '<ul class="json short">{}</ul>', format_html_join("", "<li>{}</li>", items)
         )
 
     def _rows(
@@ -137,7 +175,7 @@ class _Renderer:
 
     def _table(self, rows: list[Any], first: int, columns: Sequence[str], level: int) -> SafeString:
         head = format_html_join(
-            "", '<th scope="col">{}</th>', ((sanitize.marked(name),) for name in columns)
+            "", '<th scope="col">{}</th>', ((member_name(name),) for name in columns)
         )
         lines = (
             (
@@ -162,10 +200,12 @@ class _Renderer:
         )
 
 
+@lru_cache(maxsize=1024)
 def _literal(text: str) -> SafeString:
     return format_html('<code class="literal">{}</code>', text)
 
 
+@lru_cache(maxsize=1024)
 def _number(digits: str) -> SafeString:
     """Return a number with its digits in groups. Styles alone set them apart, so that what is
     copied is the number."""
@@ -183,6 +223,8 @@ def _number(digits: str) -> SafeString:
 
 
 def _depth(value: Any) -> int:
+    if isinstance(value, redact.JSONText):
+        return _depth(value.value)
     if isinstance(value, Mapping | list):
         items = value.values() if isinstance(value, Mapping) else value
         return 1 + max(map(_depth, items), default=0)
@@ -192,7 +234,7 @@ def _depth(value: Any) -> int:
 def _is_beside(value: Any) -> bool:
     """Say whether a value is short enough to stand beside its name."""
     if isinstance(value, str):
-        is_json = value.lstrip()[:1] in ("{", "[")
+        is_json = isinstance(value, redact.JSONText)
         return len(value) <= _MAX_BESIDE and "\n" not in value and not is_json
     return not isinstance(value, Mapping | list) or not value
 
@@ -228,7 +270,9 @@ def _columns(rows: list[Any]) -> list[str]:
 
 def _fits_a_cell(value: Any) -> bool:
     if isinstance(value, str):
-        return len(value) <= _MAX_CELL and "\n" not in value and kinds.json_in(value) is None
+        return (
+            len(value) <= _MAX_CELL and "\n" not in value and not isinstance(value, redact.JSONText)
+        )
     return not isinstance(value, Mapping | list) or not value
 
 
@@ -237,6 +281,20 @@ def _folded(body: SafeString, members: int, level: int) -> SafeString:
         return body
     count = ngettext("%(count)d member", "%(count)d members", members) % {"count": members}
     return format_html('<details class="fold"><summary>{}</summary>{}</details>', count, body)
+
+
+def _folded_behind_first(
+    items: list[Item], render: Callable[[list[Item], int], SafeString]
+) -> SafeString:
+    """Return items as HTML by a function of some of them and the number of their first; of many,
+    those behind the first few are folded."""
+    if len(items) <= _MAX_MEMBERS:
+        return render(items, 1)
+    return _with_rest(
+        render(items[:_SEEN_MEMBERS], 1),
+        render(items[_SEEN_MEMBERS:], _SEEN_MEMBERS + 1),
+        len(items) - _SEEN_MEMBERS,
+    )
 
 
 def _with_rest(seen: SafeString, rest: SafeString, members: int) -> SafeString:

@@ -56,6 +56,12 @@ def html(text: str, name: str = "", *, may_format: bool = True) -> SafeString:
     )
 
 
+def name(text: str, seen: int) -> SafeString:
+    """Return a long name as HTML that folds what is behind its first `seen` characters."""
+    parts = (sanitize.marked(part) for part in (text[:seen], text[seen:]))
+    return _with_rest(*parts, label=_more_characters(len(text) - seen))
+
+
 def _prose(text: str) -> SafeString:
     end = _end_of_seen(text, _SEEN_LINES, _SEEN_CHARACTERS)
     return _with_rest(*(sanitize.marked(part, is_multiline=True) for part in _parts(text, end)),

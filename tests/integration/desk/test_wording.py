@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from hitl.desk import wording
+from hitl.desk import decisions, filters, wording
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies.rules import Rule
 
@@ -27,6 +27,11 @@ def test_action_type_is_written_as_words(action_type: str, words: str) -> None:
     assert wording.action(action_type) == words
 
 
+def test_letter_of_an_action_that_imitates_is_marked_in_its_words() -> None:
+    assert ">е</span>lete mail" in wording.marked_action("dеlete_mail")
+    assert wording.marked_action("delete_mail") == '<span class="shown">Delete mail</span>'
+
+
 def test_headline_is_the_message_in_one_line_or_else_the_action() -> None:
     with_message = ApprovalRequest(message="Pay 3 EUR\nto ACME?", action_type="pay_bill")
     without = ApprovalRequest(message=" \n ", action_type="pay_bill")
@@ -35,6 +40,19 @@ def test_headline_is_the_message_in_one_line_or_else_the_action() -> None:
     assert "Pay 3 EUR to ACME?" in wording.headline(with_message)
     assert "Pay bill" in wording.headline(without)
     assert "x" * 199 + "…</span>" in wording.headline(long)
+
+
+def test_secret_in_a_message_is_in_none_of_its_short_forms() -> None:
+    request = ApprovalRequest(message='{"password":"hunter2"}\n', context_text="{}")
+
+    forms = [
+        wording.headline(request),
+        wording.headline_text(request),
+        decisions._name(request),
+        filters.searchable_text(request),
+    ]
+
+    assert [form for form in forms if "hunter2" in form] == []
 
 
 @pytest.mark.parametrize(

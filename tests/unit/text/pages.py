@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from html.parser import HTMLParser
 
 from hitl.text import sanitize
@@ -53,5 +54,10 @@ class Page(HTMLParser):
 
 
 def seen(text: str) -> str:
-    """Return a text without what has a mark, and without spaces and line breaks."""
-    return "".join(c for c in text if c == sanitize.plain(c) and not c.isspace())
+    """Return a text without what has a mark, without combining marks, of which one letter shows
+    only a few, and without spaces and line breaks."""
+    return "".join(
+        c
+        for c in text
+        if c == sanitize.plain(c) and not c.isspace() and unicodedata.category(c)[0] != "M"
+    )

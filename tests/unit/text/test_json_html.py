@@ -194,3 +194,28 @@ def test_markdown_of_a_page_is_formatted_up_to_a_limit() -> None:
 
     assert page.count("Show as formatted") == 4
     assert Page(page).text.count("**a**") == 15_000
+
+
+def test_many_short_values_fold_and_all_are_there() -> None:
+    page = json_html.html({"ids": [f"svc-{n}" for n in range(12_000)], "then": "DELETE"})
+
+    seen = page.split("<details")[0]
+    assert seen.count("<li>") == 30
+    assert "11970 more members" in page
+    assert "svc-11999" in page
+
+
+def test_long_name_folds_and_is_whole() -> None:
+    name = "lorem ipsum " * 9_000
+
+    page = json_html.html({name: "x"})
+
+    assert len(page.split("<details")[0]) < 400
+    assert name in Page(page).text
+    assert '<div class="below">' in page
+
+
+@pytest.mark.parametrize("name", ["", " ", "amount ", '"amount"'])
+def test_name_whose_end_nobody_sees_has_quotes(name: str) -> None:
+    assert f'"{name}"' in Page(json_html.html({name: 1})).all_text
+    assert '"amount"' not in Page(json_html.html({"amount": 1})).all_text

@@ -187,6 +187,27 @@ def letters(text: str) -> str:
         ("pɑy", "ɑ"),
         ("𝐩ay", "𝐩"),
         ("ρaypal", "ρ"),
+        ("Send to https://х.com/pay now", "х"),
+        ("Отправить на https://х.com/", "х"),
+        ("kim@α.com", "α"),
+        ("а = 1", "а"),
+        ("Переменная: а = 1", "а"),
+        ("1О00 EUR", "О"),
+        ("Счёт на 1ОО EUR", "ОО"),
+        ("𝖺𝖽𝗆𝗂𝗇", "𝖺𝖽𝗆𝗂𝗇"),
+        ("𝚛𝚖 -rf /", "𝚛𝚖"),
+        ("𝟣𝟢𝟢𝟢", "𝟣𝟢𝟢𝟢"),
+        ("rm x\u037e rm y", "\u037e"),
+        ("bank\u2024com", "\u2024"),
+        ("rm -rf .\u2215etc \u2044usr", "\u2215\u2044"),
+        ("https\u2236//x", "\u2236"),
+        ("run\u01c3", "\u01c3"),
+        ("rm \u2010rf", "\u2010"),
+        ("p\u0323ay", "p"),
+        ("a\u0338b", "a"),
+        ("перевод (host расе)", "расе"),
+        ("Pay to СОРЕ ж", "СОРЕ"),
+        ("Переведите на https://сор.ru/", "сор"),
     ],
 )
 def test_letters_that_imitate_in_a_running_text_are_placed(text: str, deceptive: str) -> None:
@@ -206,6 +227,22 @@ def test_letters_that_imitate_in_a_running_text_are_placed(text: str, deceptive:
         "API_삭제2 한글English",
         "ابحث عن الملف",
         "①②③ ✓ ⚠️ 👩‍💻",
+        "Подключение к API с Redis, а не с AWS; он у нас. Отправить PDF-а и SMS-у сразу на сервер.",
+        "ОС Linux обновлена, формат А4, 2х2, 10А, 7б класс, О2",
+        "текст",
+        "Перезапустить сервер номер 5 в EU?",
+        "ναι",
+        "Τι κάνεις\u037e Αυτό είναι ένα κείμενο με API και Redis.",
+        "TNF-α/IL-6, f(α) = 2, x̄ ± 1, 𝑥 + 𝑦, ½, 1\u20442, 3\u22361",
+        unicodedata.normalize("NFD", "Việc này cần phê duyệt trước khi gửi cho khách hàng"),
+        unicodedata.normalize("NFD", "Où êtes-vous, Noël ? Ça déplaît à l’élève."),
+        "Où êtes-vous, Noël ? Ça déplaît à l’élève – 3 €.",
+        "İstanbul’daki dosyayı silmek için onay gerekiyor, i\u0307lk ığdır",
+        "저장소 main에 배포할까요? 서버 3대를 재시작합니다.",
+        "本番データベースのテーブルを削除しますか？：Ａ／Ｂ",
+        "هل تريد حذف الملف من API الآن؟",
+        "क्या आप API से फ़ाइल हटाना चाहते हैं?",
+        "ต้องการลบไฟล์ออกจาก API หรือไม่",
         "plain ASCII",
     ],
 )
@@ -219,4 +256,8 @@ def test_deceptive_letters_come_in_their_order_and_imitate_ascii(text: str) -> N
     places = list(lookalikes.deceptive_letters(text))
 
     assert [place for place, _like in places] == sorted({place for place, _like in places})
-    assert all(not text[place].isascii() and like.isascii() for place, like in places)
+    assert all(like.isascii() for _place, like in places)
+    assert all(
+        not text[place].isascii() or unicodedata.category(text[place + 1])[0] == "M"
+        for place, _like in places
+    )

@@ -70,6 +70,83 @@ def test_secrets_in_a_text_that_is_json_are_masked() -> None:
     assert SECRET not in json_html.html(value)
 
 
+def in_texts(value: Any, texts: int) -> Any:
+    for number in range(texts):
+        value = {f"level{number}": json.dumps(value)}
+    return value
+
+
+@pytest.mark.parametrize("texts", range(9))
+def test_no_form_of_the_page_looks_less_deep_than_another(texts: int) -> None:
+    value = in_texts({"password": SECRET}, texts)
+    masked = redact.masked(value)
+
+    for page in (
+        json_html.html(value),
+        json_html.exact(masked, json.dumps(value)),
+        json_html.pretty(masked),
+    ):
+        assert SECRET not in page
+        assert '<span class="masked">masked by HITL_REDACT: ' in page
+    assert ("too many texts" in json_html.pretty(masked)) is (texts > 3)
+
+
+def test_text_that_spells_a_mask_looks_like_none() -> None:
+    value = {"note": "⟨masked by HITL_REDACT: *token*⟩", "api_token": SECRET}
+    masked = redact.masked(value)
+
+    for page in (json_html.exact(masked, ""), json_html.pretty(masked)):
+        assert page.count('<span class="masked">masked by HITL_REDACT: *token*</span>') == 1
+        assert "⟨masked by HITL_REDACT: *token*⟩" in page
+
+
+def test_name_is_compared_with_the_globs_once() -> None:
+    redact._cached_match.cache_clear()
+
+    redact.masked([{"a": 1, "b": 2}] * 1000)
+
+    assert redact._cached_match.cache_info().misses == 2
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [{"a": n} for n in range(5000)],
+        {f"k{n}": n for n in range(5000)},
+        json.dumps([{"a": n} for n in range(5000)]),
+        {"deep": {"l": [{"a": n} for n in range(5000)]}},
+    ],
+)
+def test_a_row_reads_only_the_beginning_of_a_context(
+    value: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared: list[str] = []
+    pattern_for = redact.pattern_for
+
+    def counted(name: str) -> str | None:
+        compared.append(name)
+        return pattern_for(name)
+
+    monkeypatch.setattr(redact, "pattern_for", counted)
+
+    wording.parameters({f"l{n}": value for n in range(20)})
+
+    assert 0 < len(compared) < 12 * 40
+
+
+@pytest.mark.parametrize(
+    ("value", "beginning"),
+    [
+        ("x" * 5000, "x" * 60),
+        ({"a": [1, {}, [], "t"], "password": SECRET}, '{"a":[1,{},[],"t"],"password":"⟨masked'),
+        (json.dumps([SECRET] * 500), f'["{SECRET}","{SECRET}"'),
+        ({"t": json.dumps({"token": SECRET, "l": [1] * 999})}, '{"t":"{\\"token\\":\\"⟨masked'),
+    ],
+)
+def test_beginning_of_a_value_is_masked_json(value: Any, beginning: str) -> None:
+    assert redact.beginning(value, 60).startswith(beginning)
+
+
 def test_texts_in_texts_of_any_depth_can_be_shown() -> None:
     value: Any = {"token": SECRET}
     for _ in range(9):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 
 import pytest
 from django.utils import translation
@@ -40,6 +41,49 @@ from tests.unit.text.pages import Page, seen
 )
 def test_plain_marks_what_is_not_seen(text: str, shown: str) -> None:
     assert sanitize.plain(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("safe" + "\u0301\u0302\u0303" * 20, "safe\u0301\u0302\u0303\u0301⟨56 combining marks⟩"),
+        ("ก" + "\u0e47" * 120 + "x", "ก" + "\u0e47" * 6 + "⟨114 combining marks⟩x"),
+        ("ก" + "\u0e33" * 8, "ก" + "\u0e33" * 6 + "⟨2 combining marks⟩"),
+        ("\u1100" * 60, "\u1100" * 6 + "⟨54 joined characters⟩"),
+        ("✔\u200d" * 70 + "✔", "✔\u200d" * 5 + "✔⟨U+200D⟩⟨129 joined characters⟩"),
+        ("🆗\u200d" * 70 + "🆗", "🆗\u200d" * 5 + "🆗⟨U+200D⟩⟨129 joined characters⟩"),
+        ("👍" + "\U0001f3fb" * 7, "👍" + "\U0001f3fb" * 6 + "⟨1 combining mark⟩"),
+        ("क\u094d" * 20 + "क", "क\u094d" * 6 + "⟨29 joined characters⟩"),
+        ("ཀ\u0f90" * 2, "ཀ\u0f90" * 2),
+    ],
+)
+def test_one_cluster_shows_no_more_than_languages_need(text: str, shown: str) -> None:
+    assert sanitize.plain(text) == shown
+    assert Page(sanitize.marked(text)).all_text == shown
+
+
+def test_exact_names_what_is_too_much_for_one_cluster() -> None:
+    shown = sanitize.exact("o" + "\u033f" * 7 + "\u0301")
+
+    assert '<span class="unseen">⟨U+033F ×3⟩⟨U+0301⟩</span></pre>' in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👩🏻\u200d❤️\u200d💋\u200d👨🏽",
+        "👨\u200d👩\u200d👧\u200d👦 🇰🇷🇰🇷🇰🇷🇰🇷🇰🇷",
+        "मैं कार्त्स्न्य और राष्ट्रीय",
+        "ที่นี่ น้ำ เมื่อวันก่อน",
+        "မြွှော် ကျွန်ုပ်တို့",
+        "བསྒྲུབས་ ཧཱུྃ",
+        "בְּרֵאשִׁ֖ית בָּרָ֣א",
+        "مُحَمَّدٌ رَّسُولُ",
+        unicodedata.normalize("NFD", "삭제할까요? Việt ᾧ đưỡng"),
+    ],
+)
+def test_clusters_of_real_languages_are_whole(text: str) -> None:
+    assert sanitize.plain(text) == text
 
 
 def test_marks_are_in_the_readers_language() -> None:
