@@ -30,6 +30,18 @@ MARKDOWN = """\
 COVERED = """
 async () => {
   const covered = [];
+  // What is seen of an element's first line: the places around it clip or scroll it.
+  const seen = (element) => {
+    const line = element.getClientRects()[0];
+    let [left, right] = [line.left, line.right];
+    for (let place = element; place && !place.matches(".card"); place = place.parentElement) {
+      const style = getComputedStyle(place);
+      if (style.overflowX === "visible" || style.display === "inline") continue;
+      const box = place.getBoundingClientRect();
+      [left, right] = [Math.max(left, box.left), Math.min(right, box.right)];
+    }
+    return { left, right, top: line.top, height: line.height };
+  };
   for (const fold of document.querySelectorAll("#request details")) fold.open = true;
   const elements = document.querySelectorAll(
     ".context summary, .context dt, .context .shown, .context .literal, .raw summary, " +
@@ -40,14 +52,14 @@ async () => {
     element.scrollIntoView({ block: "start", inline: "nearest", behavior: "instant" });
     // The first line of what is higher than the window.
     scrollBy({ top: element.getClientRects()[0].y - innerHeight / 2, behavior: "instant" });
-    const box = element.getClientRects()[0];
+    const box = seen(element);
     const card = element.closest(".card").getBoundingClientRect();
-    const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-    const scrolls = element.closest(".table-scroll");
+    if (box.right <= box.left) continue;
+    const top = document.elementFromPoint((box.left + box.right) / 2, box.top + box.height / 2);
     if (top !== element && !element.contains(top) && !top?.contains(element)) {
       covered.push(`${element.outerHTML.slice(0, 120)} is below ${top?.outerHTML.slice(0, 120)}`);
     }
-    if (!scrolls && (box.left < card.left - 1 || box.right > card.right + 1)) {
+    if (box.left < card.left - 1 || box.right > card.right + 1) {
       covered.push(`${element.outerHTML.slice(0, 120)} is outside its card`);
     }
   }
