@@ -1,4 +1,4 @@
-"""Notes when the agent of a request that was opened over REST first had its decision.
+"""Notes when who opened a request over REST first read its decision: its agent, or a front end.
 
 For people, and a moment after the answer, which it neither delays nor breaks: one statement for all
 that were answered meanwhile.
@@ -96,8 +96,8 @@ waiting = FirstHeard()
 
 
 def note(request: ApprovalRequest, tenant_id: str, user_id: str) -> None:
-    """Note that this user is answered with the request: if it is decided and they opened it over
-    REST, its agent has the decision."""
+    """Note that this user is answered with the request, if it is decided and they opened it over
+    REST."""
     opener = (request.tenant_id, request.user_id)
     if request.origin == Origin.REST and request.is_decided and opener == (tenant_id, user_id):
         waiting.add(request.pk, clocks.estimate())

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import wait
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import redis
@@ -37,6 +38,15 @@ REQUESTS = "/aura/hitl/requests"
 READINGS: dict[str, Callable[[Api, ApprovalRequest, Person], object]] = {
     "request": lambda api, asked, by: api.get(f"{REQUESTS}/{asked.request_id}", by),
     "signal": lambda api, asked, by: api.get(f"/aura/hitl/signals/{asked.session_id}", by),
+    "list": lambda api, asked, by: api.get(REQUESTS, by),
+    "list of a status": lambda api, asked, by: api.get(f"{REQUESTS}?status=approved", by),
+    **{
+        f"409 to {path}": partial(
+            lambda path, api, asked, by: api.post(f"/aura/hitl/{path % asked.request_id}", by, {}),
+            path,
+        )
+        for path in ("approve/%s", "reject/%s", "requests/%s/cancel")
+    },
     "opening again": lambda api, asked, by: api.post(
         REQUESTS,
         by,
@@ -75,6 +85,14 @@ def test_agent_that_opened_it_over_rest_is_noted_when_it_reads_the_decision(
     heard_at = entry_of(request).first_heard_at
     assert heard_at is not None
     assert before <= heard_at <= timezone.now()
+
+
+def test_who_asked_and_decides_it_has_read_it(api: Api) -> None:
+    request = factories.opened()
+
+    assert api.post(f"/aura/hitl/approve/{request.request_id}", REQUESTER, {}).status == 200
+
+    assert entry_of(request).first_heard_at is not None
 
 
 async def test_agent_that_waits_over_rest_is_noted(

@@ -116,14 +116,14 @@ def test_entry_of_the_version_before_says_when_it_was_received(redis_client: red
 
 def test_decision_that_its_agent_has_read_over_rest_says_when(api: Api) -> None:
     request = approved()
-    assert "has not read it over REST so far" in shown(request)[1]
+    assert "Nobody who asked has read it over REST so far" in shown(request)[1]
 
     api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER)
     first_heard.write_waiting()
 
     kind, page = shown(request)
-    assert kind == "heard"
-    assert "Read by its agent at <time" in page
+    assert kind == "read"
+    assert "Read over REST at <time" in page
     assert clock_time(OutboxEntry.objects.get().first_heard_at) in page
 
 
@@ -142,7 +142,7 @@ def test_superseded_decision_leads_to_the_newer_question_and_its_message_says_so
     assert message.level_tag == "warning"
     kind, page = shown(older)
     assert kind == "superseded"
-    assert "has not read it over REST so far, and still can" in page
+    assert "has read it over REST so far. They still can" in page
     assert f'href="/admin/hitl/approvalrequest/{newer.pk}/change/"' in page
 
 
@@ -162,7 +162,7 @@ def test_refused_signal_says_so_even_if_the_row_was_read(redis_client: redis.Red
     kind, page = shown(request)
 
     assert kind == "refused"
-    assert "Read by" not in page
+    assert "Read over" not in page
 
 
 def test_decision_that_nobody_made_has_a_warning_alone(redis_client: redis.Redis) -> None:
@@ -208,7 +208,7 @@ def test_live_page_is_told_when_the_agent_has_it(api: Api) -> None:
     assert after is not None
     change = after.since(before)
     assert change is not None
-    assert "Read by its agent" in change["pieces"]["state"]
+    assert "Read over REST" in change["pieces"]["state"]
     again = snapshot.of_request(KIM, request.pk)
     assert again is not None
     assert again.since(after) is None
