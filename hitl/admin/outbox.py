@@ -66,7 +66,7 @@ class OutcomeFilter(admin.SimpleListFilter):
             request, dict(request.GET.lists()), OutboxEntry, model_admin
         ).newest()
         entries = OutboxEntry.objects.filter(request_id__in=newest).defer("signal", "error")
-        self._outcomes = {entry.pk: _became(entry) for entry in entries}
+        self._outcomes = {entry.pk: aftermath.became(entry) for entry in entries}
         counts = Counter(self._outcomes.values())
         return [
             (outcome.value, f"{_WORDS[outcome]} ({counts[outcome]})")
@@ -128,8 +128,9 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("what became of it"))
     def outcome_marked(self, entry: OutboxEntry) -> str:
         """Return the outcome; one that somebody has to look into is red."""
-        text = _WORDS[_became(entry)]
-        if entry.outcome != DeliveryOutcome.REFUSED:
+        outcome = aftermath.became(entry)
+        text = _WORDS[outcome]
+        if not aftermath.is_bad(outcome):
             return str(text)
         return format_html('<strong class="refused">▲ {}</strong>', text)
 
@@ -194,10 +195,3 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
             "signal": sanitize.marked(entry.signal, is_multiline=True),
             "history": audit_of_request(asked.request_id),
         }
-
-
-def _became(entry: OutboxEntry) -> DeliveryOutcome:
-    """Return what became of a signal; one that is sent again may have been read elsewhere."""
-    if entry.outcome != DeliveryOutcome.REFUSED and entry.known_heard_at is not None:
-        return DeliveryOutcome.DELIVERED
-    return entry.reported_outcome
