@@ -136,7 +136,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("first sent at"))
     def first_sent(self, entry: OutboxEntry) -> str:
-        return dates.html(entry.published_at)
+        return dates.html(entry.first_sent_at)
 
     @admin.display(description=gettext_lazy("received at"))
     def heard(self, entry: OutboxEntry) -> str:
@@ -184,7 +184,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
                 (label, dates.html(moment))
                 for label, moment in (
                     (gettext_lazy("decided at"), entry.created_at),
-                    (gettext_lazy("first sent at"), entry.published_at),
+                    (gettext_lazy("first sent at"), entry.first_sent_at),
                     (gettext_lazy("received at"), entry.known_heard_at),
                     (gettext_lazy("last attempt at"), entry.attempted_at),
                     (gettext_lazy("next attempt at"), entry.due_at if is_waiting else None),

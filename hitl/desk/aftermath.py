@@ -177,8 +177,12 @@ def _pending(request: ApprovalRequest, entry: OutboxEntry) -> Aftermath:
         sentences = [Sentence(text, {"time": entry.created_at}), Sentence(later, {"time": end})]
         return Aftermath(Kind.UNSENT, sentences, error=sanitize.plain(entry.error))
     if entry.published_at is not None:
-        text = _("It was first sent at %(time)s, and is sent again and again until %(end)s.")
-        sentences = [Sentence(text, {"time": entry.published_at, "end": end})]
+        if entry.first_sent_at is None:
+            text, times = _("It is sent again and again until %(time)s."), {"time": end}
+        else:
+            text = _("It was first sent at %(time)s, and is sent again and again until %(end)s.")
+            times = {"time": entry.first_sent_at, "end": end}
+        sentences = [Sentence(text, times)]
         if request.origin == Origin.REST:
             sentences.append(Sentence(_what_now(request)))
         return Aftermath(Kind.OPEN, sentences, error=sanitize.plain(entry.error))

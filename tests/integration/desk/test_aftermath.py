@@ -90,6 +90,27 @@ def test_signal_that_nobody_has_received_says_how_long_it_is_repeated(
     assert "It was sent again and again until" in page
 
 
+def test_decision_of_the_version_before_has_no_time_of_its_first_signal(
+    redis_client: redis.Redis,
+) -> None:
+    request = approved()
+    # As that version leaves an entry it has published.
+    OutboxEntry.objects.update(record=None, published_at=None, attempts=3)
+    turn()
+    entry = OutboxEntry.objects.get()
+    # By which delivery goes.
+    assert entry.published_at is not None
+
+    kind, page = shown(request)
+    client = browser(factories.user("desk", role="approver", is_staff=True))
+    listed = client.get("/admin/hitl/outboxentry/").content.decode()
+
+    assert kind == "open"
+    assert "first sent at" not in page
+    assert "It is sent again and again until" in page
+    assert '<td class="field-first_sent">–</td>' in listed
+
+
 def test_signal_that_an_agent_has_received_says_when_first(redis_client: redis.Redis) -> None:
     ear = Ear(redis_client, SESSION)
 
