@@ -83,8 +83,9 @@ def configure(settings: dict[str, Any]) -> None:
             "loggers": {
                 # A 4xx is the client's mistake, and its answer says so.
                 "django.request": {"level": "ERROR"},
-                # Anybody can send such a request; its answer says what to set.
-                "django.security.DisallowedHost": {"level": "CRITICAL"},
+                # Anybody can send such a request; its answer says what is wrong.
+                "django.security": {"level": "CRITICAL"},
+                "django.security.csrf": {"level": "WARNING"},
                 "daphne": {"level": "WARNING"},
                 "channels_redis.pubsub": {"filters": ["once"]},
             },

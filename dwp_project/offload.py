@@ -43,10 +43,13 @@ _check_pool = ThreadPoolExecutor(max_workers=3, thread_name_prefix="check")
 
 # For the process's own loops, a thread each: relay, scanner, clock, and what reads the clocks.
 _background_pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="orm-background")
+# For what is written a moment after an answer. It may wait for a lock in the database, and no loop
+# waits behind it.
+_afterwards_pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="orm-afterwards")
 
 _all = (
     *(_pool, _urgent_pool, request_pool, login_pool, probe_pool, readiness_pool),
-    *(_check_pool, _background_pool),
+    *(_check_pool, _background_pool, _afterwards_pool),
 )
 
 
@@ -72,6 +75,12 @@ async def run_background(function: Callable[P, T], *args: P.args, **kwargs: P.kw
 def start_background(function: Callable[[], T]) -> Future[T]:
     """Begin to run `function` on the threads of the process's own loops, and return at once."""
     return _submit(_background_pool, function)
+
+
+def start_afterwards(function: Callable[[], T]) -> Future[T]:
+    """Begin to run `function` on the one thread for what is written after answers, and return at
+    once."""
+    return _submit(_afterwards_pool, function)
 
 
 def start_check(function: Callable[[], T]) -> Future[T]:

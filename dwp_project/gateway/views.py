@@ -6,6 +6,7 @@ import sys
 from typing import Any, ClassVar
 
 from django.contrib.admin import site
+from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.views import defaults
@@ -104,7 +105,10 @@ def exception_handler(exc: Exception, context: dict[str, Any]) -> Response:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Answer Django's own 400 in the envelope."""
+    """Answer Django's own 400 in the envelope, and pages with a page."""
+    # Of another host no page is served.
+    if request.path_info.startswith(PAGES) and not isinstance(exception, DisallowedHost):
+        return HttpResponse(render_to_string("400.html", {}, request), status=400)
     return envelope.render_error(envelope.as_error(exception), request)
 
 

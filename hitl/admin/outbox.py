@@ -66,7 +66,7 @@ class OutcomeFilter(admin.SimpleListFilter):
             request, dict(request.GET.lists()), OutboxEntry, model_admin
         ).newest()
         entries = OutboxEntry.objects.filter(request_id__in=newest).defer("signal", "error")
-        self._outcomes = {entry.pk: _became(entry) for entry in entries}
+        self._outcomes = {entry.pk: aftermath.became(entry) for entry in entries}
         counts = Counter(self._outcomes.values())
         return [
             (outcome.value, f"{_WORDS[outcome]} ({counts[outcome]})")
@@ -128,14 +128,15 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=gettext_lazy("what became of it"))
     def outcome_marked(self, entry: OutboxEntry) -> str:
         """Return the outcome; one that somebody has to look into is red."""
-        text = _WORDS[_became(entry)]
-        if entry.outcome != DeliveryOutcome.REFUSED:
+        outcome = aftermath.became(entry)
+        text = _WORDS[outcome]
+        if not aftermath.is_bad(outcome):
             return str(text)
         return format_html('<strong class="refused">▲ {}</strong>', text)
 
     @admin.display(description=gettext_lazy("first sent at"))
     def first_sent(self, entry: OutboxEntry) -> str:
-        return dates.html(entry.published_at)
+        return dates.html(entry.first_sent_at)
 
     @admin.display(description=gettext_lazy("received at"))
     def heard(self, entry: OutboxEntry) -> str:
@@ -183,7 +184,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
                 (label, dates.html(moment))
                 for label, moment in (
                     (gettext_lazy("decided at"), entry.created_at),
-                    (gettext_lazy("first sent at"), entry.published_at),
+                    (gettext_lazy("first sent at"), entry.first_sent_at),
                     (gettext_lazy("received at"), entry.known_heard_at),
                     (gettext_lazy("last attempt at"), entry.attempted_at),
                     (gettext_lazy("next attempt at"), entry.due_at if is_waiting else None),
@@ -194,10 +195,3 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
             "signal": sanitize.marked(entry.signal, is_multiline=True),
             "history": audit_of_request(asked.request_id),
         }
-
-
-def _became(entry: OutboxEntry) -> DeliveryOutcome:
-    """Return what became of a signal; one that is sent again may have been read elsewhere."""
-    if entry.outcome != DeliveryOutcome.REFUSED and entry.known_heard_at is not None:
-        return DeliveryOutcome.DELIVERED
-    return entry.reported_outcome

@@ -245,7 +245,9 @@ class PolicyAdmin(ServiceAdmin):
             if tried is None:
                 context["wrong"] = _("Your tenants have no request of exactly this id.")
             else:
+                asked = (request.GET.get("tenant") or tried.tenant_id, action or tried.action_type)
                 tenant, action = tried.tenant_id, tried.action_type
+                context["is_replaced"] = asked != (tenant, action)
                 form |= {"tenant": tenant, "action": action}
                 context |= {"tried": tried, "tried_headline": wording.headline(tried)}
         if tenant not in operator.tenants:

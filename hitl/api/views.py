@@ -45,6 +45,11 @@ class RequestView(EnvelopeView):
             raise UserMismatch
         return self.actor(request)
 
+    def note_read(self, request: Request, asked: ApprovalRequest) -> None:
+        """Note that the caller is answered with the request."""
+        identity = self.identity(request)
+        first_heard.note(asked, identity.tenant_id, identity.user_id)
+
     def once(
         self, request: Request, endpoint: str, payload: Any, act: Callable[[], Answer]
     ) -> Response:
@@ -56,6 +61,7 @@ class RequestView(EnvelopeView):
         try:
             status, body = answer_once(self.identity(request), endpoint, key, payload, act)
         except errors.AlreadyDecided as already:
+            self.note_read(request, already.request)
             return self.success(
                 wire.decision(already.request),
                 "Request was already processed (idempotent)",
@@ -68,9 +74,11 @@ class RequestView(EnvelopeView):
     ) -> Response:
         """Answer with the decision that `decide` makes in the caller's name (wire.md, 3.1, 3.6)."""
         actor = self.decision(request, body)
+        answered: list[ApprovalRequest] = []
 
         def act() -> Answer:
             decided = decide(actor)
+            answered.append(decided)
             if decided.status == Status.PENDING:
                 votes = wire.partial_approval(decided)
                 return http.HTTP_202_ACCEPTED, envelope.success(
@@ -80,6 +88,8 @@ class RequestView(EnvelopeView):
 
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
+        for one in answered:
+            self.note_read(request, one)
         # The answer to a vote has no signal, even if it is replayed after the decision.
         is_vote = response.status_code == http.HTTP_202_ACCEPTED
         if not is_vote and (outcome := outbox.outcome_of(request_id)):
@@ -142,11 +152,10 @@ class RequestsView(RequestView):
         status = request.query_params.get("status") or None
         # Nobody is to act on an end that the audit does not have.
         unrecorded = decision_record.unrecorded(settled)
-        items = [
-            wire.document(i)
-            for i in settled
-            if status in (None, i.status) and i.pk not in unrecorded
-        ]
+        listed = [i for i in settled if status in (None, i.status) and i.pk not in unrecorded]
+        items = [wire.document(i) for i in listed]
+        for each in listed:
+            self.note_read(request, each)
         page: dict[str, Any] = {"items": items}
         if next_cursor:
             page["nextCursor"] = next_cursor
@@ -167,7 +176,7 @@ class RequestsView(RequestView):
 
         def act() -> Answer:
             opened, is_new = services.open_request(question, actor, Origin.REST)
-            first_heard.note(opened, actor.tenant_id, actor.id)
+            self.note_read(request, opened)
             message = "Approval request opened" if is_new else "Approval request already opened"
             status = http.HTTP_201_CREATED if is_new else http.HTTP_200_OK
             return status, envelope.success(wire.document(opened), message)
@@ -181,7 +190,7 @@ class OneRequestView(RequestView):
         identity = self.identity(request)
         asked = services.read(request_id, identity.tenant_id)
         document = wire.document(asked)
-        first_heard.note(asked, identity.tenant_id, identity.user_id)
+        self.note_read(request, asked)
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
         return self.success(compact(document), "Approval request retrieved")
 
@@ -198,7 +207,7 @@ class SignalView(RequestView):
         signal = self._signal(session_id)
         decided = None if signal is None else _request_of(signal, tenant_id)
         if decided is not None and permissions.may_see_signal(self.actor(request), decided):
-            first_heard.note(decided, tenant_id, self.identity(request).user_id)
+            self.note_read(request, decided)
             return self.success(signal, "Signal retrieved")
         return self.success(None, "No signal found for session")
 

@@ -60,9 +60,11 @@ class WaitingDecisions:
                 return
             self._tried_at.setdefault(decision, tried_at)
             if self._timer is None:
-                self._timer = Timer(random.uniform(*_DELAY_SECONDS), _write_soon)  # noqa: S311
-                self._timer.daemon = True
-                self._timer.start()
+                timer = Timer(random.uniform(*_DELAY_SECONDS), _write_soon)  # noqa: S311
+                timer.daemon = True
+                with suppress(RuntimeError):  # no thread is to be had: the next one tries again
+                    timer.start()
+                    self._timer = timer
 
     def take(self) -> dict[ForeignDecision, datetime]:
         """Return what waits, in the order of the tries, and stop the timer."""
@@ -108,7 +110,7 @@ def write_waiting() -> None:
 
 def _write_soon() -> None:
     with suppress(RuntimeError):  # the process ends, and writes what waits itself
-        offload.start_background(write_waiting)
+        offload.start_afterwards(write_waiting)
 
 
 def _write(decisions: Mapping[ForeignDecision, datetime]) -> None:

@@ -1,4 +1,4 @@
-"""Notes when the agent of a request that was opened over REST first had its decision.
+"""Notes when who opened a request over REST first read its decision: its agent, or a front end.
 
 For people, and a moment after the answer, which it neither delays nor breaks: one statement for all
 that were answered meanwhile.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import atexit
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from threading import Lock, Timer
 
 from cachetools import LRUCache
@@ -25,6 +25,9 @@ logger = get_logger(__name__)
 # How long after the first of them those that wait are written. Chosen: a page that shows it reads
 # every ten seconds.
 _DELAY_SECONDS = 0.5
+# How long those whose entries another process has locked are tried again, and how soon. Chosen:
+# a relay has an entry for milliseconds, and one that hangs is ended before.
+_TRIED_FOR, _RETRY_SECONDS = timedelta(seconds=60), 5.0
 # Chosen: as many as are sent to the database in one statement.
 _AT_ONCE = 200
 # Chosen: more than are answered while the database is away for minutes; and requests whose agents
@@ -40,45 +43,61 @@ class FirstHeard:
         # Written, or waiting to be: who reads again and again is noted once.
         self._noted: LRUCache[int, None] = LRUCache(_MOST_NOTED)
         self._timer: Timer | None = None
+        # Those that come while others are written wait until that has ended.
+        self._is_writing = False
         self._lock = Lock()
 
     def add(self, request_pk: int, moment: datetime) -> None:
         """Keep the first time of a request until it is taken, and have it written soon."""
         with self._lock:
-            if request_pk in self._noted or len(self._heard_at) >= _MOST_WAITING:
-                return
-            self._noted[request_pk] = None
-            self._heard_at[request_pk] = moment
-            self._start()
+            if request_pk not in self._noted and len(self._heard_at) < _MOST_WAITING:
+                self._noted[request_pk] = None
+                self._heard_at[request_pk] = moment
+            self._start(_DELAY_SECONDS)
 
     def put_back(self, heard_at: dict[int, datetime]) -> None:
         """Keep what was taken and could not be written."""
         with self._lock:
             self._heard_at = {**self._heard_at, **heard_at}
-            self._start()
+
+    def forget(self, request_pk: int) -> None:
+        """Have the request noted anew if it is read again."""
+        with self._lock:
+            self._noted.pop(request_pk, None)
 
     def take(self) -> dict[int, datetime]:
-        """Return what waits, by the requests' keys, and stop the timer."""
+        """Return what waits, by the requests' keys; nothing is written by the timer until
+        `end_write`."""
         with self._lock:
             taken, self._heard_at = self._heard_at, {}
+            self._is_writing = True
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
             return taken
 
-    def _start(self) -> None:
-        if self._timer is None and self._heard_at:
-            self._timer = Timer(_DELAY_SECONDS, _write_soon)
-            self._timer.daemon = True
-            self._timer.start()
+    def end_write(self, delay: float) -> None:
+        """Have what waits meanwhile written after so many seconds."""
+        with self._lock:
+            self._is_writing = False
+            self._start(delay)
+
+    def _start(self, delay: float) -> None:
+        if self._timer is not None or self._is_writing or not self._heard_at:
+            return
+        timer = Timer(delay, _write_soon)
+        timer.daemon = True
+        with suppress(RuntimeError):  # no thread is to be had: the next who reads tries again
+            timer.start()
+            self._timer = timer
 
 
 waiting = FirstHeard()
 
 
 def note(request: ApprovalRequest, tenant_id: str, user_id: str) -> None:
-    """Note that this user is answered with the request: if it is decided and they opened it over
-    REST, its agent has the decision."""
+    """Note that this user is answered with the request, if it is decided and they opened it over
+    REST."""
     opener = (request.tenant_id, request.user_id)
     if request.origin == Origin.REST and request.is_decided and opener == (tenant_id, user_id):
         waiting.add(request.pk, clocks.estimate())
@@ -87,17 +106,33 @@ def note(request: ApprovalRequest, tenant_id: str, user_id: str) -> None:
 @atexit.register
 def write_waiting() -> None:
     """Write what waits; what waits while the database is away goes on waiting."""
-    heard_at = waiting.take()
+    heard_at, delay = waiting.take(), _DELAY_SECONDS
     pks = sorted(heard_at)
-    for start in range(0, len(pks), _AT_ONCE):
-        try:
-            outbox.note_first_heard({pk: heard_at[pk] for pk in pks[start : start + _AT_ONCE]})
-        except DATABASE_AWAY as exc:
-            logger.warning("database_away", error=str(exc).strip())
-            waiting.put_back({pk: heard_at[pk] for pk in pks[start:]})
-            return
+    locked: set[int] = set()
+    try:
+        for start in range(0, len(pks), _AT_ONCE):
+            try:
+                each = {pk: heard_at[pk] for pk in pks[start : start + _AT_ONCE]}
+                locked |= outbox.note_first_heard(each)
+            except DATABASE_AWAY as exc:
+                logger.warning("database_away", error=str(exc).strip())
+                waiting.put_back({pk: heard_at[pk] for pk in pks[start:]})
+                return
+    finally:
+        if locked:
+            delay = max(_DELAY_SECONDS, _RETRY_SECONDS)
+            _try_again({pk: heard_at[pk] for pk in locked})
+        waiting.end_write(delay)
+
+
+def _try_again(locked: dict[int, datetime]) -> None:
+    """Keep those that wait for a lock of another process, unless they have waited too long."""
+    given_up = {pk for pk, moment in locked.items() if moment < clocks.estimate() - _TRIED_FOR}
+    for pk in given_up:
+        waiting.forget(pk)
+    waiting.put_back({pk: moment for pk, moment in locked.items() if pk not in given_up})
 
 
 def _write_soon() -> None:
     with suppress(RuntimeError):  # the process ends, and writes what waits itself
-        offload.start_background(write_waiting)
+        offload.start_afterwards(write_waiting)

@@ -271,14 +271,24 @@ def mark_heard(request: ApprovalRequest) -> None:
     pending.update(outcome=DeliveryOutcome.DELIVERED)
 
 
-def note_first_heard(heard_at: Mapping[int, datetime]) -> None:
+def note_first_heard(heard_at: Mapping[int, datetime]) -> set[int]:
     """Write when agents first had the decisions on their requests, by the requests' keys, unless
-    that is known. The signals are sent as before."""
+    that is known. The signals are sent as before.
+
+    Waits for nobody: returns the keys of the requests whose entries another process has locked.
+    """
     unknown = OutboxEntry.objects.filter(
         request_id__in=[*heard_at], first_heard_at=None, heard_at=None, receivers=0
     )
-    times = (When(request_id=pk, then=Value(moment)) for pk, moment in heard_at.items())
-    _update_locked(unknown, first_heard_at=Case(*times, default=None))
+    with transaction.atomic():
+        unlocked = dict(_unlocked(unknown).values_list("pk", "request_id"))
+        times = [When(request_id=pk, then=Value(heard_at[pk])) for pk in unlocked.values()]
+        if times:
+            entries = OutboxEntry.objects.filter(pk__in=[*unlocked])
+            entries.update(first_heard_at=Case(*times, default=None))
+    if not connection.features.has_select_for_update_skip_locked:
+        return set()
+    return set(unknown.values_list("request_id", flat=True))
 
 
 def note_redis_away(error: str) -> None:

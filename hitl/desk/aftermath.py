@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.db import models
@@ -27,6 +27,7 @@ class Kind(models.TextChoices):
     OPEN = "open", gettext_lazy("nobody has received it yet")
     UNHEARD = "unheard", gettext_lazy("nobody has received it")
     HEARD = "heard", gettext_lazy("the agent has it")
+    READ = "read", gettext_lazy("read over REST")
     WITHHELD = "withheld", gettext_lazy("held back")
     SUPERSEDED = "superseded", gettext_lazy("stored, not sent")
     REFUSED = "refused", gettext_lazy("never sent")
@@ -60,14 +61,27 @@ class Aftermath:
     newer: ApprovalRequest | None = None
     # What Redis or its client said.
     error: str = ""
-
-    @property
-    def is_bad(self) -> bool:
-        """Whether the agent does not get the decision, or not now, and somebody may have to act."""
-        return self.kind in (Kind.WITHHELD, Kind.SUPERSEDED, Kind.REFUSED)
+    # Whether somebody may have to act (`is_bad`).
+    is_bad: bool = False
 
     def __str__(self) -> str:
         return str(self.sentences[0])
+
+
+def became(entry: OutboxEntry) -> DeliveryOutcome:
+    """Return what became of a signal; one that is sent again may have been read elsewhere."""
+    if entry.outcome != DeliveryOutcome.REFUSED and entry.known_heard_at is not None:
+        return DeliveryOutcome.DELIVERED
+    return entry.reported_outcome
+
+
+def is_bad(outcome: DeliveryOutcome) -> bool:
+    """Say whether the agent does not get the decision, or not now, and somebody may have to act."""
+    return outcome in (
+        DeliveryOutcome.WITHHELD,
+        DeliveryOutcome.SUPERSEDED,
+        DeliveryOutcome.REFUSED,
+    )
 
 
 def of(request: ApprovalRequest, entry: OutboxEntry | None) -> Aftermath | None:
@@ -79,7 +93,14 @@ def of(request: ApprovalRequest, entry: OutboxEntry | None) -> Aftermath | None:
         return Aftermath(Kind.NOTHING, [Sentence(_END_WITHOUT_DECISION[request.origin]())])
     if entry is None:
         return Aftermath(Kind.NOTHING, [Sentence(_("There is no signal of this decision."))])
-    if entry.outcome == DeliveryOutcome.REFUSED:
+    said = _of_signal(request, entry)
+    return replace(said, is_bad=is_bad(became(entry)))
+
+
+def _of_signal(request: ApprovalRequest, entry: OutboxEntry) -> Aftermath:
+    """Return what became of a decision's signal."""
+    outcome = became(entry)
+    if outcome == DeliveryOutcome.REFUSED:
         return Aftermath(
             Kind.REFUSED,
             [
@@ -87,10 +108,12 @@ def of(request: ApprovalRequest, entry: OutboxEntry | None) -> Aftermath | None:
                 Sentence(_("Whoever runs this deployment has to verify the audit.")),
             ],
         )
-    heard_at = entry.known_heard_at
-    if heard_at is not None or entry.reported_outcome == DeliveryOutcome.DELIVERED:
-        return Aftermath(Kind.HEARD, [_heard(request, entry, heard_at)])
-    match entry.reported_outcome:
+    if outcome == DeliveryOutcome.DELIVERED:
+        heard_at = entry.known_heard_at
+        is_read = heard_at is not None and not entry.receivers and request.origin == Origin.REST
+        kind = Kind.READ if is_read else Kind.HEARD
+        return Aftermath(kind, [_heard(request, entry, heard_at)])
+    match outcome:
         case DeliveryOutcome.WITHHELD:
             return Aftermath(Kind.WITHHELD, [_withheld(entry)])
         case DeliveryOutcome.SUPERSEDED:
@@ -109,7 +132,7 @@ def _heard(request: ApprovalRequest, entry: OutboxEntry, at: datetime | None) ->
         # Somebody who asked over REST may have read it there before.
         text = _("Delivered: its agent first had it at %(time)s.")
     elif request.origin == Origin.REST:
-        text = _("Read by its agent at %(time)s, over REST.")
+        text = _("Read over REST at %(time)s by who asked.")
     else:
         text = _("Read by its agent at %(time)s, on this server.")
     return Sentence(text, {"time": at})
@@ -138,7 +161,7 @@ def _unheard(request: ApprovalRequest, entry: OutboxEntry) -> list[Sentence]:
 
 def _what_now(request: ApprovalRequest) -> str:
     if request.origin == Origin.REST:
-        return _("Its agent has not read it over REST so far, and still can.")
+        return _("Nobody who asked has read it over REST so far. They still can.")
     return _("The agent may have stopped. To let it act on an answer, have it ask again.")
 
 
@@ -154,8 +177,12 @@ def _pending(request: ApprovalRequest, entry: OutboxEntry) -> Aftermath:
         sentences = [Sentence(text, {"time": entry.created_at}), Sentence(later, {"time": end})]
         return Aftermath(Kind.UNSENT, sentences, error=sanitize.plain(entry.error))
     if entry.published_at is not None:
-        text = _("It was first sent at %(time)s, and is sent again and again until %(end)s.")
-        sentences = [Sentence(text, {"time": entry.published_at, "end": end})]
+        if entry.first_sent_at is None:
+            text, times = _("It is sent again and again until %(time)s."), {"time": end}
+        else:
+            text = _("It was first sent at %(time)s, and is sent again and again until %(end)s.")
+            times = {"time": entry.first_sent_at, "end": end}
+        sentences = [Sentence(text, times)]
         if request.origin == Origin.REST:
             sentences.append(Sentence(_what_now(request)))
         return Aftermath(Kind.OPEN, sentences, error=sanitize.plain(entry.error))

@@ -1,4 +1,8 @@
-"""What was decided earlier on the same action, and on the same action with the same arguments."""
+"""What was decided earlier on the same action, and on the same action with the same arguments.
+
+Of a request that has ended: what was asked before it and had ended when it did, so that nobody
+holds against an approver what they could not know.
+"""
 
 from __future__ import annotations
 
@@ -38,24 +42,33 @@ class EarlierList:
 
 def lists(request: ApprovalRequest) -> list[EarlierList]:
     """Return the ended requests of the same tenant and action, first those with the same arguments;
-    seven queries, each of a bounded stretch of an index."""
-    same = ApprovalRequest.objects.filter(
-        tenant_id=request.tenant_id, action_type=request.action_type
-    ).exclude(pk=request.pk)
-    of_arguments = _ended_with(request)
+    seven queries, each of a bounded stretch of an index or of bounded rows, and one of bounded rows
+    if the request has ended."""
+    others = ApprovalRequest.objects.filter(tenant_id=request.tenant_id)
+    # By key, because an index has it and no index has the time: what was asked later and had ended
+    # all the same is left out.
+    is_pending = request.status == Status.PENDING
+    others = others.exclude(pk=request.pk) if is_pending else others.filter(pk__lt=request.pk)
+    same = others.filter(action_type=request.action_type)
+    of_arguments = _ended_with(others, request.context_digest, request.action_type)
     of_action = _ended(same)
+    is_cut = [len(ended) == MAX_COUNTED for ended in (of_arguments, of_action)]
+    if not is_pending:
+        later = _ended_later(request, of_arguments, of_action)
+        of_arguments = [each for each in of_arguments if each[0] not in later]
+        of_action = [each for each in of_action if each[0] not in later]
     shown = {pk for pk, _status in (*of_arguments[:MAX_SHOWN], *of_action[:MAX_SHOWN])}
     rows = ApprovalRequest.objects.in_bulk(shown)
     made = [
         EarlierList(
             _("Same action and same arguments"),
-            _summary(of_arguments),
+            _summary(of_arguments, is_cut[0]),
             _("None yet with the same arguments."),
             _rows(of_arguments, rows),
         ),
         EarlierList(
             _("Same action"),
-            _summary(of_action),
+            _summary(of_action, is_cut[1]),
             _("None yet in this tenant."),
             _rows(of_action, rows),
         ),
@@ -66,20 +79,22 @@ def lists(request: ApprovalRequest) -> list[EarlierList]:
     return [replace(one, is_open=number == opened) for number, one in enumerate(made)]
 
 
-def _ended_with(request: ApprovalRequest) -> list[Ended]:
-    """Return those of the same action among the tenant's newest that have ended with the same
-    context."""
-    ended = (
-        ApprovalRequest.objects.filter(
-            tenant_id=request.tenant_id, context_digest=request.context_digest
-        )
-        .exclude(status=Status.PENDING)
-        .exclude(pk=request.pk)
-    )
+def _ended_later(request: ApprovalRequest, *lists: list[Ended]) -> set[int]:
+    """Return the keys of those that ended after the request did."""
+    keys = {pk for each in lists for pk, _status in each}
+    later = ApprovalRequest.objects.filter(pk__in=keys, decided_at__gt=request.decided_at)
+    return set(later.values_list("pk", flat=True))
+
+
+def _ended_with(
+    others: QuerySet[ApprovalRequest], context_digest: str, action_type: str
+) -> list[Ended]:
+    """Return those of the action among the newest that have ended with this context."""
+    ended = others.filter(context_digest=context_digest).exclude(status=Status.PENDING)
     newest = list(ended.order_by("-id").values_list("pk", "status")[:MAX_COUNTED])
     # An index alone has these. The action is compared afterwards: no index takes both texts.
     same = ApprovalRequest.objects.filter(pk__in=[pk for pk, _ in newest] or [0])
-    pks = set(same.filter(action_type=request.action_type).values_list("pk", flat=True))
+    pks = set(same.filter(action_type=action_type).values_list("pk", flat=True))
     return [(pk, status) for pk, status in newest if pk in pks]
 
 
@@ -100,7 +115,7 @@ def _ended(same: QuerySet[ApprovalRequest]) -> list[Ended]:
     return sorted(newest, reverse=True)[:MAX_COUNTED]
 
 
-def _summary(ended: Sequence[Ended]) -> str:
+def _summary(ended: Sequence[Ended], is_cut: bool) -> str:
     """Return how many ended in which way, such as "approved 12, rejected 1, expired 0"."""
     counts = Counter(status for _pk, status in ended)
     always = (Status.APPROVED, Status.REJECTED, Status.EXPIRED)
@@ -109,7 +124,7 @@ def _summary(ended: Sequence[Ended]) -> str:
         for status in (*always, Status.CANCELLED)
         if status in always or counts[status]
     )
-    if len(ended) < MAX_COUNTED:
+    if not is_cut:
         return each
     return _("%(counts)s of the newest %(count)d") % {"counts": each, "count": len(ended)}
 

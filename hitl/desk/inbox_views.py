@@ -32,7 +32,7 @@ class NoViewName(DwpError):
 
 def of(username: str) -> list[InboxView]:
     """Return the operator's views, the oldest first."""
-    return list(InboxView.objects.filter(username=username))
+    return list(InboxView.objects.filter(user__username=username))
 
 
 @transaction.atomic
@@ -48,8 +48,8 @@ def save(username: str, name: str, chosen: Filter) -> None:
     if not name or len(name) > MAX_VIEW_NAME_LENGTH:
         raise NoViewName
     # One after the other, so that two tabs do not keep more than there may be.
-    get_user_model().objects.select_for_update().filter(username=username).first()
-    views = InboxView.objects.filter(username=username)
+    user = get_user_model().objects.select_for_update().get(username=username)
+    views = InboxView.objects.filter(user=user)
     named, kept = views.filter(name=name), views.filter(query=query)
     if named.exists():
         kept.exclude(name=name).delete()
@@ -57,9 +57,9 @@ def save(username: str, name: str, chosen: Filter) -> None:
     elif not kept.update(name=name):
         if views.count() >= MAX_VIEWS:
             raise TooManyViews
-        InboxView.objects.create(username=username, name=name, query=query)
+        InboxView.objects.create(user=user, name=name, query=query)
 
 
 def remove(username: str, name: str) -> None:
     """Forget the view of this name, if there is one."""
-    InboxView.objects.filter(username=username, name=name).delete()
+    InboxView.objects.filter(user__username=username, name=name).delete()

@@ -1,8 +1,12 @@
+from django.conf import settings
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("hitl", "0015_policy_risk")]
+    dependencies = [
+        ("hitl", "0015_policy_risk"),
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
+    ]
 
     operations = [
         migrations.CreateModel(
@@ -14,7 +18,16 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                ("username", models.CharField(max_length=150, verbose_name="user")),
+                (
+                    "user",
+                    models.ForeignKey(
+                        db_index=False,
+                        on_delete=models.deletion.CASCADE,
+                        related_name="inbox_views",
+                        to=settings.AUTH_USER_MODEL,
+                        verbose_name="user",
+                    ),
+                ),
                 ("name", models.CharField(max_length=60, verbose_name="name")),
                 ("query", models.CharField(max_length=4000, verbose_name="filter")),
             ],
@@ -23,9 +36,7 @@ class Migration(migrations.Migration):
                 "verbose_name_plural": "inbox views",
                 "ordering": ["id"],
                 "constraints": [
-                    models.UniqueConstraint(
-                        fields=("username", "name"), name="inbox_view_name_once"
-                    )
+                    models.UniqueConstraint(fields=("user", "name"), name="inbox_view_name_once")
                 ],
             },
         ),

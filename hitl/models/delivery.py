@@ -59,7 +59,8 @@ class OutboxEntry(models.Model):
     due_at = models.DateTimeField(_("next attempt at"))
     # Why the last attempt did not reach Redis; empty if it did.
     error = models.CharField(_("last error"), max_length=255, blank=True)
-    # When Redis first published it; None if a process of the version before did.
+    # When a process of this version first published it: delivery goes by it. None if a process of
+    # the version before alone did.
     published_at = models.DateTimeField(_("published at"), null=True, blank=True)
     # Since when its agent counts as answered: a subscriber received it, or it was published again
     # over 10 s.
@@ -94,6 +95,12 @@ class OutboxEntry(models.Model):
             if self.is_withheld:
                 return DeliveryOutcome.WITHHELD
         return DeliveryOutcome(self.outcome)
+
+    @property
+    def first_sent_at(self) -> datetime | None:
+        """When Redis first published it, for people. None if that is not known: of a decision made
+        by the version before, which wrote no `record`, it may have published the first signal."""
+        return self.published_at if self.record_id is not None else None
 
     @property
     def known_heard_at(self) -> datetime | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.conf import settings
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -14,7 +15,15 @@ MAX_VIEW_QUERY_LENGTH = 4000
 class InboxView(models.Model):
     """A filter of the inbox that an operator keeps under a name, as the query of its URL."""
 
-    username = models.CharField(_("user"), max_length=150)
+    # Goes with the account: the next one of the same name may be another person's.
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        verbose_name=_("user"),
+        on_delete=models.CASCADE,
+        related_name="inbox_views",
+        # The constraint has an index that begins with it.
+        db_index=False,
+    )
     name = models.CharField(_("name"), max_length=MAX_VIEW_NAME_LENGTH)
     query = models.CharField(_("filter"), max_length=MAX_VIEW_QUERY_LENGTH)
 
@@ -23,7 +32,7 @@ class InboxView(models.Model):
         verbose_name_plural = _("inbox views")
         ordering = ["id"]
         constraints = [
-            models.UniqueConstraint(fields=["username", "name"], name="inbox_view_name_once")
+            models.UniqueConstraint(fields=["user", "name"], name="inbox_view_name_once")
         ]
 
     def __str__(self) -> str:

@@ -49,7 +49,14 @@ _OUT_OF_REACH = """
 
 def question(text: str) -> dict[str, Any]:
     rows = [{text: text, "amount": 900_000 + number} for number in range(3)]
-    context = {"note": text, text: "a value", "list": [text, "b"], "rows": rows, "code": text, "z": 1}
+    context = {
+        "note": text,
+        text: "a value",
+        "list": [text, "b"],
+        "rows": rows,
+        "code": text,
+        "z": 1,
+    }
     # No action has what only joins letters.
     return {"action": text.replace("\u200d", "")[:100], "context": context}
 

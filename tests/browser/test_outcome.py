@@ -44,11 +44,11 @@ def test_page_says_by_itself_when_the_agent_has_read_the_decision(
 
     told = page.locator(".aftermath")
     expect(told).to_contain_text("nobody has received it yet")
-    expect(told).to_contain_text("has not read it over REST so far")
+    expect(told).to_contain_text("Nobody who asked has read it over REST so far")
     kim.shoot("outcome-unheard")
     element = told.element_handle()
     read(desk, request, way)
-    expect(told).to_contain_text("Read by its agent at")
+    expect(told).to_contain_text("Read over REST at")
     # The same element, so that a screen reader says what is new, and no alert again.
     assert page.evaluate("element => element.isConnected", element)
     expect(page.locator(".state")).to_have_count(1)

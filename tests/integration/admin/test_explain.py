@@ -62,6 +62,16 @@ def test_it_is_tried_on_a_request(client: Client) -> None:
     assert f'href="/admin/hitl/approvalrequest/{request.pk}/change/"' in page
 
 
+def test_it_says_that_a_request_is_tried_with_its_own_action(client: Client) -> None:
+    factories.opened(request_id="req-one")
+    words = "with its own tenant and action"
+
+    for other in ({"action": "pay"}, {"tenant": OTHER_TENANT}):
+        assert words in shown(client, request="req-one", **other)
+    for same in ({}, {"tenant": TENANT}, {"tenant": TENANT, "action": "delete_mail"}):
+        assert words not in shown(client, request="req-one", **same)
+
+
 def test_request_keeps_the_version_that_it_was_opened_under(client: Client) -> None:
     a_policy("delete_*")
     factories.opened(request_id="req-one")

@@ -5,6 +5,7 @@ Every path is tried that the site's own tables of URLs name.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -30,6 +31,12 @@ LIST_NAMES = ("q", "o", "p", "e", "all", "_facets", "_popup", "_to_field", "_cha
 DATES = ("created_at__gte", "created_at__year", "at__day", "from", "to", "before", "after")
 # Behind percent signs: NUL, text around one, and half a surrogate pair.
 ODD = ("%00", "a%00b", "%ED%A0%80")
+# Where Django logs that something suspicious was sent.
+LOGGERS = (
+    "django.security.DisallowedModelAdminLookup",
+    "django.security.DisallowedHost",
+    "django.security.SuspiciousOperation",
+)
 # A session cookie of NULs, as a quoted cookie spells them.
 NUL_COOKIE = '"' + r"\000" * 32 + '"'
 PARAMETER = re.compile(r"<[^>]*>|\(\?P<\w+>[^)]*\)")
@@ -128,9 +135,22 @@ def test_sign_in_with_nul_is_no_failure(name: str) -> None:
 
 
 def test_page_says_what_a_request_with_nul_is(client: Client) -> None:
-    answer = client.get("/admin/hitl/approvalrequest/?q=%00")
+    path = "/admin/hitl/approvalrequest/"
+    for each in (client, signed_in()):
+        answer = each.get(f"{path}?q=%00")
 
-    assert (answer.status_code, answer.json()["errorCode"]) == (400, "E1001")
+        assert (answer.status_code, answer["Content-Type"]) == (400, "text/html; charset=utf-8")
+        page = answer.content.decode()
+        assert "<h1>Not understood</h1>" in page
+        assert f'href="{path}"' in page
+
+
+def test_filter_that_a_list_does_not_have_is_answered_with_a_page_and_no_error_is_logged() -> None:
+    answer = signed_in().get("/admin/gateway/membership/?user__password__startswith=p")
+
+    assert answer.status_code == 400
+    assert "<h1>Not understood</h1>" in answer.content.decode()
+    assert not [name for name in LOGGERS if logging.getLogger(name).isEnabledFor(logging.ERROR)]
 
 
 @pytest.mark.parametrize("name", ["sessionid", "csrftoken", "messages", "django_language", "x"])

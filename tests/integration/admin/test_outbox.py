@@ -8,6 +8,7 @@ import pytest
 from django.utils import timezone
 
 from hitl import services
+from hitl.desk import aftermath
 from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome
 from tests import factories
@@ -104,6 +105,22 @@ def test_decision_that_was_read_elsewhere_counts_as_received() -> None:
     assert "nobody listened" not in page
 
 
+@pytest.mark.parametrize("is_heard", [False, True])
+@pytest.mark.parametrize("outcome", DeliveryOutcome.values)
+def test_list_marks_what_the_page_of_the_request_marks(outcome: str, is_heard: bool) -> None:
+    heard_at = timezone.now() if is_heard else None
+    decided("req-1", outcome=outcome, first_heard_at=heard_at)
+    entry = OutboxEntry.objects.get()
+    told = aftermath.of(entry.request, entry)
+    assert told is not None
+    is_never_heard = outcome in ("withheld", "superseded") and not is_heard
+    assert told.is_bad == (outcome == "refused" or is_never_heard)
+
+    rows = listed().partition('id="result_list"')[2]
+
+    assert ("▲" in rows) == told.is_bad
+
+
 @pytest.mark.parametrize("outcome", DeliveryOutcome.values)
 def test_page_of_a_signal_says_what_became_of_it_in_words(outcome: str) -> None:
     request = decided("req-1", outcome=outcome)
@@ -116,7 +133,7 @@ def test_page_of_a_signal_says_what_became_of_it_in_words(outcome: str) -> None:
         "refused": "Whoever runs this deployment has to verify the audit.",
         "withheld": "Have it ask again.",
         "superseded": "its session has asked a newer question since",
-        "unheard": "Its agent has not read it over REST so far, and still can.",
+        "unheard": "Nobody who asked has read it over REST so far. They still can.",
     }
     assert said.get(outcome, "What became of it") in about
     assert '"requestId"' not in about

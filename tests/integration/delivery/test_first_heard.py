@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from contextlib import contextmanager, suppress
 from datetime import timedelta
+from functools import partial
 
 import pytest
 import redis
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis.exceptions import RedisError
 
+from dwp_project import offload
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.delivery import first_heard, outbox, relay
@@ -33,6 +38,15 @@ REQUESTS = "/aura/hitl/requests"
 READINGS: dict[str, Callable[[Api, ApprovalRequest, Person], object]] = {
     "request": lambda api, asked, by: api.get(f"{REQUESTS}/{asked.request_id}", by),
     "signal": lambda api, asked, by: api.get(f"/aura/hitl/signals/{asked.session_id}", by),
+    "list": lambda api, asked, by: api.get(REQUESTS, by),
+    "list of a status": lambda api, asked, by: api.get(f"{REQUESTS}?status=approved", by),
+    **{
+        f"409 to {path}": partial(
+            lambda path, api, asked, by: api.post(f"/aura/hitl/{path % asked.request_id}", by, {}),
+            path,
+        )
+        for path in ("approve/%s", "reject/%s", "requests/%s/cancel")
+    },
     "opening again": lambda api, asked, by: api.post(
         REQUESTS,
         by,
@@ -71,6 +85,14 @@ def test_agent_that_opened_it_over_rest_is_noted_when_it_reads_the_decision(
     heard_at = entry_of(request).first_heard_at
     assert heard_at is not None
     assert before <= heard_at <= timezone.now()
+
+
+def test_who_asked_and_decides_it_has_read_it(api: Api) -> None:
+    request = factories.opened()
+
+    assert api.post(f"/aura/hitl/approve/{request.request_id}", REQUESTER, {}).status == 200
+
+    assert entry_of(request).first_heard_at is not None
 
 
 async def test_agent_that_waits_over_rest_is_noted(
@@ -165,6 +187,97 @@ def test_answer_is_given_while_the_note_cannot_be_written(api: Api) -> None:
         first_heard.write_waiting()
 
     assert entry_of(request).first_heard_at is not None
+
+
+on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no row")
+
+
+@contextmanager
+def locked_entries() -> Iterator[None]:
+    """Have another session lock every entry, as a relay does that hangs in its transaction."""
+    is_locked, is_over = threading.Event(), threading.Event()
+
+    def lock() -> None:
+        with transaction.atomic():
+            list(OutboxEntry.objects.select_for_update())
+            is_locked.set()
+            is_over.wait(60)
+        connection.close()
+
+    thread = threading.Thread(target=lock)
+    thread.start()
+    try:
+        assert is_locked.wait(10)
+        yield
+    finally:
+        is_over.set()
+        thread.join()
+
+
+@on_postgresql
+def test_loops_of_the_process_run_on_while_entries_that_were_read_are_locked(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(first_heard, "_DELAY_SECONDS", 0.01)
+    requests = [decided(f"session-{number}") for number in range(6)]
+    with locked_entries():
+        for request in requests:
+            api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+            time.sleep(0.1)  # so that the next is noted after the timer has gone off
+        loops = [offload.start_background(OutboxEntry.objects.count) for _ in range(4)]
+        run = wait(loops, timeout=10).done
+
+    assert len(run) == 4
+
+
+@on_postgresql
+def test_entry_that_another_has_locked_is_written_when_it_is_free(api: Api) -> None:
+    locked, request = decided(), decided("session-2")
+    with locked_entries():
+        api.get(f"{REQUESTS}/{locked.request_id}", REQUESTER)
+        first_heard.write_waiting()
+    assert OutboxEntry.objects.filter(first_heard_at=None).count() == 2
+    api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+
+    first_heard.write_waiting()
+
+    assert not OutboxEntry.objects.filter(first_heard_at=None).exists()
+
+
+@on_postgresql
+def test_entry_that_stays_locked_is_given_up_until_it_is_read_again(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = decided()
+    monkeypatch.setattr(first_heard, "_TRIED_FOR", timedelta(0))
+    with locked_entries():
+        api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+        first_heard.write_waiting()
+    assert entry_of(request).first_heard_at is None
+
+    api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+
+    assert entry_of(request).first_heard_at is not None
+
+
+def test_answer_is_given_while_no_thread_can_be_started(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: threading.Timer) -> None:
+        raise RuntimeError("can't start new thread")
+
+    request = decided()
+    with monkeypatch.context() as without_threads:
+        without_threads.setattr(threading.Timer, "start", start)
+        assert api.get(f"{REQUESTS}/{request.request_id}", REQUESTER).status == 200
+    monkeypatch.setattr(first_heard, "_DELAY_SECONDS", 0.01)
+
+    api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+
+    end = time.monotonic() + 20
+    while OutboxEntry.objects.get().first_heard_at is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert OutboxEntry.objects.get().first_heard_at is not None
 
 
 def test_decision_that_is_read_after_its_300_seconds_is_noted_and_stays_unheard(api: Api) -> None:

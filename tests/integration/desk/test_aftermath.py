@@ -90,6 +90,27 @@ def test_signal_that_nobody_has_received_says_how_long_it_is_repeated(
     assert "It was sent again and again until" in page
 
 
+def test_decision_of_the_version_before_has_no_time_of_its_first_signal(
+    redis_client: redis.Redis,
+) -> None:
+    request = approved()
+    # As that version leaves an entry it has published.
+    OutboxEntry.objects.update(record=None, published_at=None, attempts=3)
+    turn()
+    entry = OutboxEntry.objects.get()
+    # By which delivery goes.
+    assert entry.published_at is not None
+
+    kind, page = shown(request)
+    client = browser(factories.user("desk", role="approver", is_staff=True))
+    listed = client.get("/admin/hitl/outboxentry/").content.decode()
+
+    assert kind == "open"
+    assert "first sent at" not in page
+    assert "It is sent again and again until" in page
+    assert '<td class="field-first_sent">–</td>' in listed
+
+
 def test_signal_that_an_agent_has_received_says_when_first(redis_client: redis.Redis) -> None:
     ear = Ear(redis_client, SESSION)
 
@@ -116,14 +137,14 @@ def test_entry_of_the_version_before_says_when_it_was_received(redis_client: red
 
 def test_decision_that_its_agent_has_read_over_rest_says_when(api: Api) -> None:
     request = approved()
-    assert "has not read it over REST so far" in shown(request)[1]
+    assert "Nobody who asked has read it over REST so far" in shown(request)[1]
 
     api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER)
     first_heard.write_waiting()
 
     kind, page = shown(request)
-    assert kind == "heard"
-    assert "Read by its agent at <time" in page
+    assert kind == "read"
+    assert "Read over REST at <time" in page
     assert clock_time(OutboxEntry.objects.get().first_heard_at) in page
 
 
@@ -142,7 +163,7 @@ def test_superseded_decision_leads_to_the_newer_question_and_its_message_says_so
     assert message.level_tag == "warning"
     kind, page = shown(older)
     assert kind == "superseded"
-    assert "has not read it over REST so far, and still can" in page
+    assert "has read it over REST so far. They still can" in page
     assert f'href="/admin/hitl/approvalrequest/{newer.pk}/change/"' in page
 
 
@@ -162,7 +183,7 @@ def test_refused_signal_says_so_even_if_the_row_was_read(redis_client: redis.Red
     kind, page = shown(request)
 
     assert kind == "refused"
-    assert "Read by" not in page
+    assert "Read over" not in page
 
 
 def test_decision_that_nobody_made_has_a_warning_alone(redis_client: redis.Redis) -> None:
@@ -208,7 +229,7 @@ def test_live_page_is_told_when_the_agent_has_it(api: Api) -> None:
     assert after is not None
     change = after.since(before)
     assert change is not None
-    assert "Read by its agent" in change["pieces"]["state"]
+    assert "Read over REST" in change["pieces"]["state"]
     again = snapshot.of_request(KIM, request.pk)
     assert again is not None
     assert again.since(after) is None

@@ -72,6 +72,21 @@ def test_list_of_the_action_is_open_where_nothing_has_the_same_arguments() -> No
     assert "None yet with the same arguments." in page
 
 
+def test_request_that_has_ended_lists_only_what_had_ended_before_it() -> None:
+    before = ended("approved", THESE)
+    still_pending = factories.opened(context=THESE)
+    request = factories.opened(context=THESE)
+    both = [each.summary for each in earlier.lists(request)]
+    request = services.approve(request.request_id, factories.actor())
+    services.reject(still_pending.request_id, factories.actor())
+    ended("rejected", THESE)
+
+    made = earlier.lists(request)
+
+    assert [keys(each) for each in made] == [[before.pk], [before.pk]]
+    assert [each.summary for each in made] == both == ["approved 1, rejected 0, expired 0"] * 2
+
+
 def test_action_that_was_never_asked_before_says_so_once() -> None:
     page = render_to_string("hitl/earlier.html", {"earlier": earlier.lists(factories.opened())})
 
@@ -88,7 +103,7 @@ def test_counts_go_no_further_than_the_newest_and_say_so(monkeypatch: pytest.Mon
         assert made.summary == "approved 1, rejected 1, expired 1 of the newest 3"
 
 
-def test_lists_take_six_statements_however_many_have_ended() -> None:
+def test_lists_take_six_statements_or_seven_however_many_have_ended() -> None:
     counts = []
     for _ in range(2):
         for context in (THESE, OTHERS):
@@ -96,15 +111,21 @@ def test_lists_take_six_statements_however_many_have_ended() -> None:
         request = factories.opened(context=THESE)
         with CaptureQueriesContext(connection) as queries:
             earlier.lists(request)
-        counts.append(len(queries))
+        request = services.approve(request.request_id, factories.actor())
+        with CaptureQueriesContext(connection) as of_decided:
+            earlier.lists(request)
+        counts.append((len(queries), len(of_decided)))
 
-    assert counts == [7, 7]
+    assert counts == [(7, 8), (7, 8)]
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="test_million has PostgreSQL's plans")
-def test_lists_are_read_from_indexes_alone() -> None:
+@pytest.mark.parametrize("is_pending", [True, False])
+def test_lists_are_read_from_indexes_alone(is_pending: bool) -> None:
     ended("approved", THESE)
     request = factories.opened(context=THESE)
+    if not is_pending:
+        request = services.approve(request.request_id, factories.actor())
     with CaptureQueriesContext(connection) as queries:
         earlier.lists(request)
 
@@ -113,7 +134,9 @@ def test_lists_are_read_from_indexes_alone() -> None:
         with connection.cursor() as cursor:
             cursor.execute(f"EXPLAIN QUERY PLAN {query['sql']}")
             plans.append(" ".join(row[3] for row in cursor.fetchall()))
-    by_arguments, _actions, *by_status, rows = plans
+    by_arguments, _actions, *by_status, rows = [plan for plan in plans if plan]
+    if not is_pending:
+        assert "USING INTEGER PRIMARY KEY" in by_status.pop()
     assert "USING COVERING INDEX request_of_arguments" in by_arguments
     assert all("USING COVERING INDEX request_of_action_by_status" in plan for plan in by_status)
     assert "USING INTEGER PRIMARY KEY" in rows

@@ -329,3 +329,14 @@ def test_desk_is_for_staff_only(path: str) -> None:
 
     assert answer.status_code == 302
     assert answer["Location"].startswith("/admin/login/")
+
+
+def test_superuser_without_a_tenant_is_led_to_where_they_add_themselves() -> None:
+    boss = factories.user("boss", role=None, is_staff=True, is_superuser=True)
+
+    shown = page(browser(boss))
+
+    empty = shown.partition('id="empty"')[2].partition("</nav>")[0]
+    assert "an admin of a tenant adds you" not in empty
+    assert 'href="/admin/gateway/tenant/"' in empty
+    assert 'href="/admin/auth/user/"' in empty

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.test import Client
 
 from hitl.desk import inbox_views
@@ -23,7 +24,7 @@ def keep(client: Client, name: str, query: str = "action=pay") -> str:
 
 
 def kept(username: str = "desk") -> dict[str, str]:
-    views = InboxView.objects.filter(username=username)
+    views = InboxView.objects.filter(user__username=username)
     return dict(views.values_list("name", "query"))
 
 
@@ -47,6 +48,24 @@ def test_views_are_each_operators_own() -> None:
     assert kept() == {"Payments": "action=pay"}
     keep(other, "Payments", "action=mail")
     assert (kept(), kept("other")) == ({"Payments": "action=pay"}, {"Payments": "action=mail"})
+
+
+def test_views_go_with_their_account_and_not_to_the_next_of_its_name() -> None:
+    keep(signed_in(), "Payments")
+
+    get_user_model().objects.get(username="desk").delete()
+
+    assert InboxView.objects.count() == 0
+    assert ">Payments<" not in page(signed_in())
+
+
+def test_account_that_is_renamed_keeps_its_views() -> None:
+    keep(signed_in(), "Payments")
+
+    get_user_model().objects.filter(username="desk").update(username="renamed")
+
+    assert kept("renamed") == {"Payments": "action=pay"}
+    assert ">Payments<" not in page(signed_in())
 
 
 def test_keeping_again_renames_a_view_or_gives_it_another_filter() -> None:
