@@ -293,7 +293,92 @@ def test_what_was_typed_for_a_request_that_somebody_else_decided_can_be_copied(
     expect(page.locator(".state-approved")).to_contain_text("park")
     expect(page.locator("#typed-before")).to_have_text("You had typed: A long and careful reason")
     kim.shoot("request-lost-race-typed")
+    page.reload()
+    expect(page.locator("#typed-before")).to_have_text("You had typed: A long and careful reason")
+    kim.open(INBOX)
     wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
+
+
+@pytest.mark.parametrize("delay", [60, 150, 250])
+@pytest.mark.parametrize(
+    ("key", "typed"),
+    [("r", "Please do not pay: "), ("c", "Please do pay: "), ("r", "")],
+    ids=["reason", "comment", "before the first letter"],
+)
+def test_what_is_typed_while_the_request_ends_decides_and_opens_nothing(
+    desk: Desk, operator: Open, key: str, typed: str, delay: int
+) -> None:
+    request = desk.ask("Pay 120 EUR?", seconds=500)
+    others = [desk.ask(f"Pay {n} EUR?", seconds=900 + n) for n in (121, 122)]
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 120 EUR?")
+    address = page.url
+
+    page.keyboard.press(key)
+    page.keyboard.type(typed, delay=20)
+    desk.decide(request, "approve", user="park")
+    expect(page.locator(".state-approved")).to_contain_text("park")
+    # Later than anybody pauses in a sentence.
+    page.wait_for_timeout(2500)
+    page.keyboard.type("just ask them, Jim", delay=delay)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+
+    page.wait_for_timeout(800)
+    assert page.url == address
+    assert [desk.status(other) for other in others] == ["pending", "pending"]
+    if typed:
+        expect(page.locator("#typed-before")).to_have_text(f"You had typed: {typed}")
+    # Who leaves it on purpose has the keys again.
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(page.locator("h1")).to_have_text("Pay 121 EUR?")
+
+
+@pytest.mark.parametrize("delay", [60, 250])
+def test_letters_of_a_text_neither_decide_nor_open_another_request(
+    desk: Desk, operator: Open, delay: int
+) -> None:
+    requests = [desk.ask(f"Pay {n} EUR?", seconds=500 + n) for n in (123, 124, 125)]
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 124 EUR?")
+    address = page.url
+
+    page.keyboard.type("whom did Jack ask again", delay=delay)
+    page.wait_for_timeout(800)
+
+    assert page.url == address
+    assert [desk.status(request) for request in requests] == ["pending"] * 3
+    # A key by itself is a command again.
+    page.wait_for_timeout(500)
+    page.keyboard.press("a")
+    expect(page.locator(".messagelist")).to_contain_text("is now approved")
+
+
+def test_field_that_goes_away_alone_takes_no_letter_for_a_command(
+    desk: Desk, operator: Open
+) -> None:
+    desk.manage(_POLICY, ["tenant1", "quartet_*", {"min_approvals": 4}])
+    request = desk.ask("Pay 126 EUR?", action="quartet_payment")
+    desk.ask("Pay 127 EUR?", seconds=900)
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 126 EUR?")
+    address = page.url
+    page.locator(COMMENT).press_sequentially("As far as ")
+
+    # In another tab, kim's own vote: there is nothing left for kim to approve.
+    desk.decide(request, "approve", user="kim")
+    expect(page.locator("#approval")).to_have_count(0)
+    page.keyboard.type("just now: ask Jim", delay=120)
+    page.wait_for_timeout(800)
+
+    assert page.url == address
+    assert desk.status(request) == "pending"
+    expect(page.locator("#typed-before")).to_have_text("You had typed: As far as ")
+    expect(page.locator(TYPED)).to_have_value("")
 
 
 def test_reload_for_new_buttons_waits_for_who_types_and_loses_nothing(

@@ -2,7 +2,7 @@
 
 import * as clock from "./clock.js";
 import * as drafts from "./drafts.js";
-import { listen, showHelp } from "./keys.js";
+import { halt, isInText, listen, showHelp } from "./keys.js";
 import { showLink } from "./link.js";
 import { watchReasons } from "./reasons.js";
 import { follow } from "./stream.js";
@@ -12,6 +12,7 @@ import { watch } from "./timeline.js";
 // Chosen: milliseconds in which nobody reads a request; a key or click that comes sooner was meant
 // for the request before.
 const UNSEEN_FOR = 600;
+const FIELDS = "textarea, input[type=text]";
 const root = document.getElementById("request");
 const state = document.getElementById("state");
 let shownAt = performance.now();
@@ -87,8 +88,8 @@ function allow({ mayApprove, mayReject }) {
   isReloadDue = false;
   const missing = (id, may) => may && !document.getElementById(id);
   if (missing("approval", mayApprove) || missing("rejection", mayReject)) {
-    // Nobody is interrupted in a word; what is typed is there after the reload.
-    if (isTyping()) isReloadDue = true;
+    // Nobody is interrupted, also not before the first letter; what is typed is there after the reload.
+    if (isDeciding()) isReloadDue = true;
     else location.reload();
     return;
   }
@@ -96,17 +97,17 @@ function allow({ mayApprove, mayReject }) {
   if (!mayReject) remove("#rejection, button.reject");
 }
 
+// Remove what is no longer to be used. What is typed there stays to be read, and what somebody goes on
+// typing must neither press nor follow anything.
 function remove(parts) {
-  for (const part of document.querySelectorAll(parts)) part.remove();
+  const going = [...document.querySelectorAll(parts)];
+  const hadFocus = going.some((part) => part.contains(document.activeElement));
+  showTyped(going.flatMap((part) => [...part.querySelectorAll(FIELDS)]).map((field) => field.value));
+  if (hadFocus) halt(state);
+  for (const part of going) part.remove();
 }
 
-function over() {
-  const decision = document.getElementById("decision");
-  if (!decision) return;
-  const hadFocus = document.activeElement?.closest("#decision, #buttons");
-  remove("#decision, #buttons");
-  if (hadFocus) document.querySelector(".pager a")?.focus();
-}
+const over = () => remove("#decision, #buttons");
 
 // --- what is typed ------------------------------------------------------------------------------
 
@@ -114,29 +115,33 @@ const { pk, digest, person } = root.dataset;
 const draft = drafts.draftOf(drafts.nameOfRequest(pk), digest, person);
 const typedBefore = document.getElementById("typed-before");
 
-const isTyping = () => Boolean(document.activeElement?.matches("#decision textarea, #decision input[type=text]"));
+const isDeciding = () => Boolean(document.activeElement?.closest("#decision, #buttons"));
 
-// Show what was typed for a request that somebody else has decided, once, to be read or copied.
+function showTyped(fields) {
+  const typed = fields.filter(Boolean).join("\n");
+  if (!typed) return;
+  typedBefore.textContent = say("hadTyped", typed);
+  typedBefore.hidden = false;
+}
+
+// Show what was typed for a request that somebody else has decided, to be read or copied until another
+// page is opened.
 function decided() {
-  const typed = Object.values(draft.texts()).filter(Boolean).join("\n");
-  if (typed) {
-    typedBefore.textContent = say("hadTyped", typed);
-    typedBefore.hidden = false;
-  }
-  draft.forget();
   over();
+  showTyped(Object.values(draft.texts()));
+  draft.end();
 }
 
 if (state.querySelector("[data-status]").dataset.status !== "pending") {
   decided();
-} else if (drafts.follow(draft, [...document.querySelectorAll("#decision textarea, #decision input[type=text]")])) {
+} else if (drafts.follow(draft, [...document.querySelectorAll(`#decision :is(${FIELDS})`)])) {
   typedBefore.textContent = texts.restored;
   typedBefore.hidden = false;
 }
 document.getElementById("decision")?.addEventListener("focusout", () => {
   // After a click that took the focus has done what it does.
   setTimeout(() => {
-    if (isReloadDue && !isSent && !isTyping()) location.reload();
+    if (isReloadDue && !isSent && !isDeciding()) location.reload();
   }, UNSEEN_FOR);
 });
 
@@ -173,8 +178,8 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
   });
 }
 
-function approve(event) {
-  if (event.repeat || !isSeen()) return;
+function approve() {
+  if (!isSeen()) return;
   document.getElementById("approval")?.requestSubmit(document.querySelector("button.approve"));
 }
 
@@ -182,25 +187,27 @@ const rejection = document.getElementById("rejection");
 const goToReasons =
   rejection && watchReasons(rejection, () => rejection.requestSubmit(document.querySelector("button.reject")));
 
-function reject(event) {
-  if (event.repeat || !isSeen()) return;
-  goToReasons?.();
+function reject() {
+  if (isSeen()) goToReasons?.();
 }
 
-function comment(event) {
-  if (!event.repeat) document.getElementById("id_comment")?.focus();
+function comment() {
+  document.getElementById("id_comment")?.focus();
 }
 
 function go(url) {
   if (url) location.assign(url);
 }
 
+// Each letter decides or leads to another request: one of a text does nothing.
+const alone = (action) => (event) => (event.repeat || isInText(event) ? undefined : action());
+
 listen({
-  a: approve,
-  r: reject,
-  c: comment,
-  j: (event) => (event.repeat ? undefined : go(root.dataset.next)),
-  k: (event) => (event.repeat ? undefined : go(root.dataset.previous)),
+  a: alone(approve),
+  r: alone(reject),
+  c: alone(comment),
+  j: alone(() => go(root.dataset.next)),
+  k: alone(() => go(root.dataset.previous)),
   Escape: () => go(root.dataset.inbox),
   "?": showHelp,
 });
