@@ -201,6 +201,64 @@ def test_comment_of_a_vote_is_there_for_the_next_to_vote(desk: Desk, operator: O
     assert desk.status(request) == "approved"
 
 
+@pytest.mark.parametrize(
+    ("key", "typed", "button", "answer", "status", "kept"),
+    [
+        ("c", "Not ours", "reject", "Reject with it as the reason", "rejected", "Not ours"),
+        ("c", "Not ours", "reject", "Reject without it", "rejected", "User rejected"),
+        ("r", "All fine", "approve", "Approve with it as the comment", "approved", "All fine"),
+        ("r", "1", "approve", "Approve without it", "approved", ""),
+    ],
+)
+def test_what_is_written_for_the_other_decision_is_asked_about(
+    desk: Desk, operator: Open, key: str, typed: str, button: str, answer: str, status: str,
+    kept: str,
+) -> None:  # fmt: skip
+    request = desk.ask("Pay 128 EUR?")
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 128 EUR?")
+    address = page.url
+    page.keyboard.press(key)
+    page.keyboard.type(typed)
+
+    page.click(f"button.{button}")
+    question = page.locator("dialog[open]")
+    expect(question).to_contain_text("The amount is too high" if typed == "1" else typed)
+    kim.shoot(f"request-other-{button}")
+    violations = serious(page)
+    # The answer that a key gives by mistake is the one that sends nothing.
+    page.keyboard.press("Enter")
+    expect(question).to_have_count(0)
+    stays_pending(desk, request, page)
+    page.click(f"button.{button}")
+    question.get_by_role("button", name=answer).click()
+
+    expect(page.locator(".messagelist")).to_contain_text(f"is now {status}")
+    page.goto(address)
+    if kept:
+        expect(page.locator(".state-reason")).to_have_text(kept)
+    else:
+        expect(page.locator(".state-reason")).to_have_count(0)
+    assert violations == []
+
+
+def test_question_about_what_is_written_ends_with_the_request(desk: Desk, operator: Open) -> None:
+    request = desk.ask("Pay 129 EUR?")
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 129 EUR?")
+    page.fill(COMMENT, "Not ours")
+    page.click("button.reject")
+    expect(page.locator("dialog[open]")).to_be_visible()
+
+    desk.decide(request, "approve", user="park")
+
+    expect(page.locator(".state-approved")).to_contain_text("park")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator("#typed-before")).to_have_text("You had typed: Not ours")
+
+
 # --- what is typed --------------------------------------------------------------------------------
 
 
@@ -215,6 +273,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     desk.manage(_END_SESSION, session_of(kim))
 
     page.click("button.reject")
+    page.get_by_role("button", name="Reject without it").click()
     page.fill("#id_username", BY_FORM)
     page.fill("#id_password", PASSWORD)
     page.click("input[type=submit]")
@@ -231,6 +290,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     address = page.url
     kim.ready()
     page.click("button.reject")
+    page.get_by_role("button", name="Reject without it").click()
     expect(page.locator("h1")).to_have_text("Pay 108 EUR?")
     expect(page.locator(TYPED)).to_have_value("")
     assert page.evaluate("sessionStorage.length") == 0

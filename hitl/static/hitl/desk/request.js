@@ -103,7 +103,9 @@ function remove(parts) {
   const going = [...document.querySelectorAll(parts)];
   const hadFocus = going.some((part) => part.contains(document.activeElement));
   showTyped(going.flatMap((part) => [...part.querySelectorAll(FIELDS)]).map((field) => field.value));
-  if (hadFocus) halt(state);
+  const question = document.querySelector("dialog[id^=other-][open]");
+  if (going.length) question?.close("");
+  if (hadFocus || (going.length && question)) halt(state);
   for (const part of going) part.remove();
 }
 
@@ -171,10 +173,64 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
       event.preventDefault();
       return;
     }
+    if (askAboutOther(form)) {
+      event.preventDefault();
+      return;
+    }
     isSent = true;
     for (const button of document.querySelectorAll("#buttons button")) {
       button.setAttribute("aria-disabled", "true");
     }
+  });
+}
+
+// What is written for the other decision goes with this one only if the person says so.
+
+const commentField = document.getElementById("id_comment");
+const reasonField = document.getElementById("id_reason");
+const chosenReason = () => document.querySelector("#rejection input[name=preset]:checked");
+const others = {
+  approval: {
+    text: () => [chosenReason()?.value, reasonField?.value.trim()].filter(Boolean).join(" – "),
+    take: (text) => (commentField.value = [commentField.value.trim(), text].filter(Boolean).join("\n")),
+    drop() {
+      if (chosenReason()) chosenReason().checked = false;
+      reasonField.value = "";
+    },
+  },
+  rejection: {
+    text: () => commentField?.value.trim() ?? "",
+    // A reason has one line.
+    take: (text) => (reasonField.value = [reasonField.value.trim(), text.replace(/\s*\n\s*/g, " ")].filter(Boolean).join(" – ")),
+    drop: () => (commentField.value = ""),
+  },
+};
+
+// The other text stays in its field where the form is sent without it: that may yet be refused.
+let isAnswered = false;
+
+function askAboutOther(form) {
+  if (isAnswered) return false;
+  const text = others[form.id].text();
+  const question = document.getElementById(`other-${form.id}`);
+  if (!text || !question || !document.getElementById("approval") || !document.getElementById("rejection")) return false;
+  question.querySelector(".typed-before").textContent = text;
+  question.returnValue = "";
+  question.showModal();
+  return true;
+}
+
+for (const [id, other] of Object.entries(others)) {
+  document.getElementById(`other-${id}`)?.addEventListener("close", ({ target }) => {
+    if (!target.returnValue) return;
+    if (target.returnValue === "with") {
+      other.take(other.text());
+      other.drop();
+      for (const field of [commentField, reasonField]) field.dispatchEvent(new Event("input"));
+    }
+    isAnswered = true;
+    document.getElementById(id)?.requestSubmit(document.querySelector(`[form=${id}]`));
+    isAnswered = false;
   });
 }
 
