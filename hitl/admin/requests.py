@@ -159,6 +159,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         digest = request.POST.get("digest", "")
         # A page that was open before the update sends none.
         request_digest = request.POST.get("request_digest")
+        if "approve" in request.POST and "reject" in request.POST:
+            messages.error(request, _two_decisions())
+            return HttpResponseRedirect(page)
         if "approve" in request.POST:
             comment = request.POST.get("comment", "")
             decision = decisions.approval(digest, request_digest, comment)
@@ -200,6 +203,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         inbox = _inbox_as_filtered(request)
         if request.method != "POST":
             messages.warning(request, _("You had been signed out. Nothing was decided."))
+            return HttpResponseRedirect(inbox)
+        if len(set(request.POST.getlist("decision"))) > 1:
+            messages.error(request, _two_decisions())
             return HttpResponseRedirect(inbox)
         if request.POST.get("decision") not in ("approve", "reject"):
             messages.error(request, _no_decision())
@@ -329,6 +335,10 @@ def request_by_id(request: HttpRequest, request_id: str) -> HttpResponse:
 
 def _no_decision() -> str:
     return _("The form said neither approve nor reject. Nothing was decided.")
+
+
+def _two_decisions() -> str:
+    return _("The form said both approve and reject. Nothing was decided.")
 
 
 def _inbox_query(request: HttpRequest) -> str:

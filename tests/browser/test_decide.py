@@ -201,6 +201,64 @@ def test_comment_of_a_vote_is_there_for_the_next_to_vote(desk: Desk, operator: O
     assert desk.status(request) == "approved"
 
 
+@pytest.mark.parametrize(
+    ("key", "typed", "button", "answer", "status", "kept"),
+    [
+        ("c", "Not ours", "reject", "Reject with it as the reason", "rejected", "Not ours"),
+        ("c", "Not ours", "reject", "Reject without it", "rejected", "User rejected"),
+        ("r", "All fine", "approve", "Approve with it as the comment", "approved", "All fine"),
+        ("r", "1", "approve", "Approve without it", "approved", ""),
+    ],
+)
+def test_what_is_written_for_the_other_decision_is_asked_about(
+    desk: Desk, operator: Open, key: str, typed: str, button: str, answer: str, status: str,
+    kept: str,
+) -> None:  # fmt: skip
+    request = desk.ask("Pay 128 EUR?")
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 128 EUR?")
+    address = page.url
+    page.keyboard.press(key)
+    page.keyboard.type(typed)
+
+    page.click(f"button.{button}")
+    question = page.locator("dialog[open]")
+    expect(question).to_contain_text("The amount is too high" if typed == "1" else typed)
+    kim.shoot(f"request-other-{button}")
+    violations = serious(page)
+    # The answer that a key gives by mistake is the one that sends nothing.
+    page.keyboard.press("Enter")
+    expect(question).to_have_count(0)
+    stays_pending(desk, request, page)
+    page.click(f"button.{button}")
+    question.get_by_role("button", name=answer).click()
+
+    expect(page.locator(".messagelist")).to_contain_text(f"is now {status}")
+    page.goto(address)
+    if kept:
+        expect(page.locator(".state-reason")).to_have_text(kept)
+    else:
+        expect(page.locator(".state-reason")).to_have_count(0)
+    assert violations == []
+
+
+def test_question_about_what_is_written_ends_with_the_request(desk: Desk, operator: Open) -> None:
+    request = desk.ask("Pay 129 EUR?")
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 129 EUR?")
+    page.fill(COMMENT, "Not ours")
+    page.click("button.reject")
+    expect(page.locator("dialog[open]")).to_be_visible()
+
+    desk.decide(request, "approve", user="park")
+
+    expect(page.locator(".state-approved")).to_contain_text("park")
+    expect(page.locator("dialog[open]")).to_have_count(0)
+    expect(page.locator("#typed-before")).to_have_text("You had typed: Not ours")
+
+
 # --- what is typed --------------------------------------------------------------------------------
 
 
@@ -215,6 +273,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     desk.manage(_END_SESSION, session_of(kim))
 
     page.click("button.reject")
+    page.get_by_role("button", name="Reject without it").click()
     page.fill("#id_username", BY_FORM)
     page.fill("#id_password", PASSWORD)
     page.click("input[type=submit]")
@@ -231,6 +290,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     address = page.url
     kim.ready()
     page.click("button.reject")
+    page.get_by_role("button", name="Reject without it").click()
     expect(page.locator("h1")).to_have_text("Pay 108 EUR?")
     expect(page.locator(TYPED)).to_have_value("")
     assert page.evaluate("sessionStorage.length") == 0
@@ -293,7 +353,92 @@ def test_what_was_typed_for_a_request_that_somebody_else_decided_can_be_copied(
     expect(page.locator(".state-approved")).to_contain_text("park")
     expect(page.locator("#typed-before")).to_have_text("You had typed: A long and careful reason")
     kim.shoot("request-lost-race-typed")
+    page.reload()
+    expect(page.locator("#typed-before")).to_have_text("You had typed: A long and careful reason")
+    kim.open(INBOX)
     wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
+
+
+@pytest.mark.parametrize("delay", [60, 150, 250])
+@pytest.mark.parametrize(
+    ("key", "typed"),
+    [("r", "Please do not pay: "), ("c", "Please do pay: "), ("r", "")],
+    ids=["reason", "comment", "before the first letter"],
+)
+def test_what_is_typed_while_the_request_ends_decides_and_opens_nothing(
+    desk: Desk, operator: Open, key: str, typed: str, delay: int
+) -> None:
+    request = desk.ask("Pay 120 EUR?", seconds=500)
+    others = [desk.ask(f"Pay {n} EUR?", seconds=900 + n) for n in (121, 122)]
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 120 EUR?")
+    address = page.url
+
+    page.keyboard.press(key)
+    page.keyboard.type(typed, delay=20)
+    desk.decide(request, "approve", user="park")
+    expect(page.locator(".state-approved")).to_contain_text("park")
+    # Later than anybody pauses in a sentence.
+    page.wait_for_timeout(2500)
+    page.keyboard.type("just ask them, Jim", delay=delay)
+    page.keyboard.press("Enter")
+    page.keyboard.press("Space")
+
+    page.wait_for_timeout(800)
+    assert page.url == address
+    assert [desk.status(other) for other in others] == ["pending", "pending"]
+    if typed:
+        expect(page.locator("#typed-before")).to_have_text(f"You had typed: {typed}")
+    # Who leaves it on purpose has the keys again.
+    page.keyboard.press("Escape")
+    page.keyboard.press("j")
+    expect(page.locator("h1")).to_have_text("Pay 121 EUR?")
+
+
+@pytest.mark.parametrize("delay", [60, 250])
+def test_letters_of_a_text_neither_decide_nor_open_another_request(
+    desk: Desk, operator: Open, delay: int
+) -> None:
+    requests = [desk.ask(f"Pay {n} EUR?", seconds=500 + n) for n in (123, 124, 125)]
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 124 EUR?")
+    address = page.url
+
+    page.keyboard.type("whom did Jack ask again", delay=delay)
+    page.wait_for_timeout(800)
+
+    assert page.url == address
+    assert [desk.status(request) for request in requests] == ["pending"] * 3
+    # A key by itself is a command again.
+    page.wait_for_timeout(500)
+    page.keyboard.press("a")
+    expect(page.locator(".messagelist")).to_contain_text("is now approved")
+
+
+def test_field_that_goes_away_alone_takes_no_letter_for_a_command(
+    desk: Desk, operator: Open
+) -> None:
+    desk.manage(_POLICY, ["tenant1", "quartet_*", {"min_approvals": 4}])
+    request = desk.ask("Pay 126 EUR?", action="quartet_payment")
+    desk.ask("Pay 127 EUR?", seconds=900)
+    kim = operator()
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 126 EUR?")
+    address = page.url
+    page.locator(COMMENT).press_sequentially("As far as ")
+
+    # In another tab, kim's own vote: there is nothing left for kim to approve.
+    desk.decide(request, "approve", user="kim")
+    expect(page.locator("#approval")).to_have_count(0)
+    page.keyboard.type("just now: ask Jim", delay=120)
+    page.wait_for_timeout(800)
+
+    assert page.url == address
+    assert desk.status(request) == "pending"
+    expect(page.locator("#typed-before")).to_have_text("You had typed: As far as ")
+    expect(page.locator(TYPED)).to_have_value("")
 
 
 def test_reload_for_new_buttons_waits_for_who_types_and_loses_nothing(

@@ -306,6 +306,16 @@ def test_form_without_a_decision_says_that_nothing_was_decided(fields: dict[str,
     assert request.status == "pending"
 
 
+def test_form_that_says_approve_and_reject_decides_nothing() -> None:
+    request = factories.opened()
+
+    page = decide(signed_in(), request, approve="1", reject="1")
+
+    assert "The form said both approve and reject. Nothing was decided." in page
+    request.refresh_from_db()
+    assert request.status == "pending"
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_decision_on_no_request_of_ours_says_that_nothing_was_decided(method: str) -> None:
     foreign = factories.opened(by=OUTSIDER)

@@ -323,6 +323,16 @@ def test_form_that_names_no_decision_rejects_nothing(client: Client, decision: s
     assert states() == ["pending"]
 
 
+def test_form_that_names_both_decisions_decides_nothing(client: Client) -> None:
+    request = factories.opened()
+    form = {"decision": ["approve", "reject"], "item": items(request), "confirmed": "1"}
+
+    shown = client.post(MANY, form, follow=True).content.decode()
+
+    assert "The form said both approve and reject. Nothing was decided." in shown
+    assert states() == ["pending"]
+
+
 def test_way_back_leads_to_the_inbox_as_it_was_filtered(client: Client) -> None:
     request = factories.opened()
     inbox = "/admin/hitl/approvalrequest/inbox/?tenant=tenant1&amp;q=%22a%22"

@@ -42,7 +42,11 @@ export function draftOf(name, digest, person) {
       if (Object.values(texts).some((text) => text.trim())) drafts[name] = { person, digest, texts };
       write(drafts);
     },
-    forget: () => forget((other) => other === name),
+    // There is nothing left to send it with: it stays until another page is opened.
+    end() {
+      const drafts = read();
+      if (drafts[name]) write({ ...drafts, [name]: { ...drafts[name], isOver: true } });
+    },
   };
 }
 
@@ -69,6 +73,9 @@ export function follow(draft, fields) {
 
 // --- forgetting -----------------------------------------------------------------------------------
 
+const shown = document.getElementById("request")?.dataset.pk;
+const ended = read();
+forget((name) => ended[name].isOver && name !== nameOfRequest(shown));
 // A message says of which request the decision is made, and the results page that many are.
 for (const message of document.querySelectorAll(".messagelist [class*='decided-']")) {
   const pk = /\bdecided-(\d+)\b/.exec(message.className)?.[1];

@@ -2,7 +2,7 @@
 
 import * as clock from "./clock.js";
 import * as drafts from "./drafts.js";
-import { listen, showHelp } from "./keys.js";
+import { halt, isInText, listen, showHelp } from "./keys.js";
 import { showLink } from "./link.js";
 import { watchReasons } from "./reasons.js";
 import { follow } from "./stream.js";
@@ -12,6 +12,7 @@ import { watch } from "./timeline.js";
 // Chosen: milliseconds in which nobody reads a request; a key or click that comes sooner was meant
 // for the request before.
 const UNSEEN_FOR = 600;
+const FIELDS = "textarea, input[type=text]";
 const root = document.getElementById("request");
 const state = document.getElementById("state");
 let shownAt = performance.now();
@@ -87,8 +88,8 @@ function allow({ mayApprove, mayReject }) {
   isReloadDue = false;
   const missing = (id, may) => may && !document.getElementById(id);
   if (missing("approval", mayApprove) || missing("rejection", mayReject)) {
-    // Nobody is interrupted in a word; what is typed is there after the reload.
-    if (isTyping()) isReloadDue = true;
+    // Nobody is interrupted, also not before the first letter; what is typed is there after the reload.
+    if (isDeciding()) isReloadDue = true;
     else location.reload();
     return;
   }
@@ -96,17 +97,19 @@ function allow({ mayApprove, mayReject }) {
   if (!mayReject) remove("#rejection, button.reject");
 }
 
+// Remove what is no longer to be used. What is typed there stays to be read, and what somebody goes on
+// typing must neither press nor follow anything.
 function remove(parts) {
-  for (const part of document.querySelectorAll(parts)) part.remove();
+  const going = [...document.querySelectorAll(parts)];
+  const hadFocus = going.some((part) => part.contains(document.activeElement));
+  showTyped(going.flatMap((part) => [...part.querySelectorAll(FIELDS)]).map((field) => field.value));
+  const question = document.querySelector("dialog[id^=other-][open]");
+  if (going.length) question?.close("");
+  if (hadFocus || (going.length && question)) halt(state);
+  for (const part of going) part.remove();
 }
 
-function over() {
-  const decision = document.getElementById("decision");
-  if (!decision) return;
-  const hadFocus = document.activeElement?.closest("#decision, #buttons");
-  remove("#decision, #buttons");
-  if (hadFocus) document.querySelector(".pager a")?.focus();
-}
+const over = () => remove("#decision, #buttons");
 
 // --- what is typed ------------------------------------------------------------------------------
 
@@ -114,29 +117,33 @@ const { pk, digest, person } = root.dataset;
 const draft = drafts.draftOf(drafts.nameOfRequest(pk), digest, person);
 const typedBefore = document.getElementById("typed-before");
 
-const isTyping = () => Boolean(document.activeElement?.matches("#decision textarea, #decision input[type=text]"));
+const isDeciding = () => Boolean(document.activeElement?.closest("#decision, #buttons"));
 
-// Show what was typed for a request that somebody else has decided, once, to be read or copied.
+function showTyped(fields) {
+  const typed = fields.filter(Boolean).join("\n");
+  if (!typed) return;
+  typedBefore.textContent = say("hadTyped", typed);
+  typedBefore.hidden = false;
+}
+
+// Show what was typed for a request that somebody else has decided, to be read or copied until another
+// page is opened.
 function decided() {
-  const typed = Object.values(draft.texts()).filter(Boolean).join("\n");
-  if (typed) {
-    typedBefore.textContent = say("hadTyped", typed);
-    typedBefore.hidden = false;
-  }
-  draft.forget();
   over();
+  showTyped(Object.values(draft.texts()));
+  draft.end();
 }
 
 if (state.querySelector("[data-status]").dataset.status !== "pending") {
   decided();
-} else if (drafts.follow(draft, [...document.querySelectorAll("#decision textarea, #decision input[type=text]")])) {
+} else if (drafts.follow(draft, [...document.querySelectorAll(`#decision :is(${FIELDS})`)])) {
   typedBefore.textContent = texts.restored;
   typedBefore.hidden = false;
 }
 document.getElementById("decision")?.addEventListener("focusout", () => {
   // After a click that took the focus has done what it does.
   setTimeout(() => {
-    if (isReloadDue && !isSent && !isTyping()) location.reload();
+    if (isReloadDue && !isSent && !isDeciding()) location.reload();
   }, UNSEEN_FOR);
 });
 
@@ -166,6 +173,10 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
       event.preventDefault();
       return;
     }
+    if (askAboutOther(form)) {
+      event.preventDefault();
+      return;
+    }
     isSent = true;
     for (const button of document.querySelectorAll("#buttons button")) {
       button.setAttribute("aria-disabled", "true");
@@ -173,8 +184,58 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
   });
 }
 
-function approve(event) {
-  if (event.repeat || !isSeen()) return;
+// What is written for the other decision goes with this one only if the person says so.
+
+const commentField = document.getElementById("id_comment");
+const reasonField = document.getElementById("id_reason");
+const chosenReason = () => document.querySelector("#rejection input[name=preset]:checked");
+const others = {
+  approval: {
+    text: () => [chosenReason()?.value, reasonField?.value.trim()].filter(Boolean).join(" – "),
+    take: (text) => (commentField.value = [commentField.value.trim(), text].filter(Boolean).join("\n")),
+    drop() {
+      if (chosenReason()) chosenReason().checked = false;
+      reasonField.value = "";
+    },
+  },
+  rejection: {
+    text: () => commentField?.value.trim() ?? "",
+    // A reason has one line.
+    take: (text) => (reasonField.value = [reasonField.value.trim(), text.replace(/\s*\n\s*/g, " ")].filter(Boolean).join(" – ")),
+    drop: () => (commentField.value = ""),
+  },
+};
+
+// The other text stays in its field where the form is sent without it: that may yet be refused.
+let isAnswered = false;
+
+function askAboutOther(form) {
+  if (isAnswered) return false;
+  const text = others[form.id].text();
+  const question = document.getElementById(`other-${form.id}`);
+  if (!text || !question || !document.getElementById("approval") || !document.getElementById("rejection")) return false;
+  question.querySelector(".typed-before").textContent = text;
+  question.returnValue = "";
+  question.showModal();
+  return true;
+}
+
+for (const [id, other] of Object.entries(others)) {
+  document.getElementById(`other-${id}`)?.addEventListener("close", ({ target }) => {
+    if (!target.returnValue) return;
+    if (target.returnValue === "with") {
+      other.take(other.text());
+      other.drop();
+      for (const field of [commentField, reasonField]) field.dispatchEvent(new Event("input"));
+    }
+    isAnswered = true;
+    document.getElementById(id)?.requestSubmit(document.querySelector(`[form=${id}]`));
+    isAnswered = false;
+  });
+}
+
+function approve() {
+  if (!isSeen()) return;
   document.getElementById("approval")?.requestSubmit(document.querySelector("button.approve"));
 }
 
@@ -182,25 +243,27 @@ const rejection = document.getElementById("rejection");
 const goToReasons =
   rejection && watchReasons(rejection, () => rejection.requestSubmit(document.querySelector("button.reject")));
 
-function reject(event) {
-  if (event.repeat || !isSeen()) return;
-  goToReasons?.();
+function reject() {
+  if (isSeen()) goToReasons?.();
 }
 
-function comment(event) {
-  if (!event.repeat) document.getElementById("id_comment")?.focus();
+function comment() {
+  document.getElementById("id_comment")?.focus();
 }
 
 function go(url) {
   if (url) location.assign(url);
 }
 
+// Each letter decides or leads to another request: one of a text does nothing.
+const alone = (action) => (event) => (event.repeat || isInText(event) ? undefined : action());
+
 listen({
-  a: approve,
-  r: reject,
-  c: comment,
-  j: (event) => (event.repeat ? undefined : go(root.dataset.next)),
-  k: (event) => (event.repeat ? undefined : go(root.dataset.previous)),
+  a: alone(approve),
+  r: alone(reject),
+  c: alone(comment),
+  j: alone(() => go(root.dataset.next)),
+  k: alone(() => go(root.dataset.previous)),
   Escape: () => go(root.dataset.inbox),
   "?": showHelp,
 });
