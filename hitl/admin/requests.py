@@ -17,6 +17,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from dwp_project.gateway.errors import DwpError
+from dwp_project.gateway.middleware import checks_query
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl import services
 from hitl.admin import archive
@@ -93,6 +94,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     # --- the inbox ---------------------------------------------------------------------
 
+    @checks_query
     def inbox(self, request: HttpRequest) -> HttpResponse:
         """Show the pending requests of the operator's tenants that the query's filter lists."""
         chosen = Filter.from_query(request.GET)
@@ -198,6 +200,7 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
     ) -> HttpResponse:
         return self._ask_from_archive(request, queryset, is_approval=False)
 
+    @checks_query
     def decide_many(self, request: HttpRequest) -> HttpResponse:
         """Ask for confirmation before many requests are decided; decide them once it is given."""
         inbox = _inbox_as_filtered(request)

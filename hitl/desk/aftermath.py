@@ -84,6 +84,27 @@ def is_bad(outcome: DeliveryOutcome) -> bool:
     )
 
 
+def is_final(request: ApprovalRequest, entry: OutboxEntry | None) -> bool:
+    """Say whether what became of the request's end cannot change any more."""
+    if request.status == Status.PENDING:
+        return False
+    if not request.is_decided:
+        return True
+    if entry is None:
+        return False
+    if entry.outcome == DeliveryOutcome.REFUSED or entry.known_heard_at is not None:
+        return True
+    match entry.reported_outcome:
+        case DeliveryOutcome.DELIVERED:
+            return True
+        case DeliveryOutcome.WITHHELD:
+            return entry.outcome == DeliveryOutcome.WITHHELD
+        case DeliveryOutcome.SUPERSEDED | DeliveryOutcome.UNHEARD:
+            # Over REST an agent may read it whenever it comes.
+            return request.origin != Origin.REST
+    return False
+
+
 def of(request: ApprovalRequest, entry: OutboxEntry | None) -> Aftermath | None:
     """Return what became of the request's end; None while it is pending. `entry` is the entry of
     its signal."""

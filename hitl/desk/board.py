@@ -65,6 +65,7 @@ class BoardEntry:
     # The keys of the persons who have voted.
     voters: frozenset[str] = frozenset()
     is_pending: bool = True
+    read_at: float = field(default_factory=time.monotonic)
     _texts: dict[Hashable, str] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 

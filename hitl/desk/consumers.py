@@ -8,7 +8,9 @@ seconds a page that is up to date hears so.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
+import weakref
 from contextlib import suppress
 from typing import Any
 
@@ -21,13 +23,14 @@ from dwp_project.gateway.errors import NotFound
 from dwp_project.gateway.open_pages import OpenPage, open_pages
 from dwp_project.gateway.operators import Operator
 from dwp_project.jsontext import compact
+from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
 from hitl.desk import snapshot
 from hitl.desk.board import BoardEntry, Follower, board
 from hitl.desk.filters import Filter
 from hitl.desk.live_pages import LiveDesk, LiveInbox
-from hitl.desk.snapshot import Snapshot
+from hitl.desk.snapshot import SharedReading, Snapshot
 
 logger = get_logger(__name__)
 
@@ -139,16 +142,50 @@ class AlertsConsumer(DeskConsumer):
         return await self.run_in_language(self.desk.update, changed) if changed else None
 
 
+class _Readings:
+    """The readings of one request, shared by the pages of this process that show it."""
+
+    def __init__(self, pk: int) -> None:
+        self._pk = pk
+        self._asked_at = -math.inf
+        self._task: asyncio.Task[SharedReading | None] | None = None
+
+    async def since(self, moment: float) -> tuple[float, SharedReading]:
+        """Return a reading that began at `moment` or later, and when; raise `NotFound`."""
+        if self._task is None or self._asked_at < moment or _has_failed(self._task):
+            self._asked_at = time.monotonic()
+            self._task = asyncio.create_task(run_sync(snapshot.read, self._pk), name="desk-read")
+        asked_at = self._asked_at
+        # A page that leaves takes nothing from the others.
+        reading = await asyncio.shield(self._task)
+        if reading is None:
+            raise NotFound
+        return asked_at, reading
+
+
+def _has_failed(task: asyncio.Task[Any]) -> bool:
+    return task.done() and (task.cancelled() or task.exception() is not None)
+
+
+# By event loop and request, as long as there are pages.
+_readings: weakref.WeakValueDictionary[tuple[int, int], _Readings] = weakref.WeakValueDictionary()
+
+
 class RequestConsumer(DeskConsumer):
     """`GET /admin/hitl/approvalrequest/<pk>/live/`: whether one request still waits."""
 
     _operator: Operator
     _shown: Snapshot
+    _readings: _Readings
     _read_at = 0.0
-    _is_due = True
+    # The page needs a reading that began then or later.
+    _due_at = -math.inf
 
     async def begin(self, operator: Operator, follower: Follower) -> Message:
         self._operator = operator
+        key = id(asyncio.get_running_loop()), self._pk
+        self._readings = _readings.setdefault(key, _Readings(self._pk))
+        self._due_at = time.monotonic()
         self._shown = await self._read()
         message = self._shown.since(None)
         assert message is not None
@@ -157,19 +194,33 @@ class RequestConsumer(DeskConsumer):
     async def update(self, changed: dict[int, BoardEntry], follower: Follower) -> Message | None:
         # It may have come and gone between two readings of the board.
         is_unseen = bool(changed) and self._is_pending and follower.entry(self._pk) is None
-        self._is_due |= self._pk in changed or is_unseen or self.seconds_to_update() == 0
-        if not self._is_due:
+        told = changed.values() if is_unseen else filter(None, [changed.get(self._pk)])
+        # The same for all pages of the request, so that one reading is enough for them.
+        moments = [self._due_at, *(entry.read_at for entry in told)]
+        if self.seconds_to_update() == 0:
+            moments.append(self._next_at)
+        self._due_at = max(moments)
+        if self._due_at <= self._read_at:
             return None
         before, self._shown = self._shown, await self._read()
         return self._shown.since(before)
 
     def seconds_to_update(self) -> float:
-        period = _PENDING_SECONDS if self._is_pending else _ENDED_SECONDS
-        seconds = self._read_at + period - time.monotonic()
-        if self._shown.next_expiry is not None:
-            expiry = self._shown.next_expiry - clocks.estimate().timestamp()
-            seconds = min(seconds, expiry + _AFTER_EXPIRY_SECONDS)
-        return max(0.0, seconds)
+        return max(0.0, self._next_at + _AFTER_EXPIRY_SECONDS - time.monotonic())
+
+    @property
+    def _next_at(self) -> float:
+        """Return when the request may have changed though the board has not."""
+        if self._shown.is_final:
+            return math.inf
+        if self._shown.next_expiry is None:
+            return self._read_at + _ENDED_SECONDS
+        expires_in = self._shown.next_expiry - clocks.estimate().timestamp()
+        expires_at = time.monotonic() + expires_in
+        if expires_at <= self._read_at:
+            # By the database's clock, its term was not over yet.
+            expires_at = self._read_at + _AGAIN_SECONDS
+        return min(self._read_at + _PENDING_SECONDS, expires_at)
 
     @property
     def _pk(self) -> int:
@@ -180,9 +231,9 @@ class RequestConsumer(DeskConsumer):
         return self._shown.next_expiry is not None
 
     async def _read(self) -> Snapshot:
-        asked_at = time.monotonic()
-        current = await self.run_in_language(snapshot.of_request, self._operator, self._pk)
+        asked_at, reading = await self._readings.since(self._due_at)
+        current = await self.run_in_language(reading.snapshot, self._operator)
         if current is None:
             raise NotFound
-        self._read_at, self._is_due = asked_at, False
+        self._read_at = asked_at
         return current

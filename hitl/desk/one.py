@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -27,20 +28,52 @@ from hitl.states import DeliveryOutcome, Status
 from hitl.text import json_html, redact, sanitize
 
 
+@dataclass(frozen=True, slots=True)
+class RequestReading:
+    """A request and what the database says of it, for whoever looks at it."""
+
+    request: ApprovalRequest
+    entry: OutboxEntry | None
+    votes: list[Vote]
+    # What was said with the votes, by the voters' keys.
+    comments: dict[str, str]
+    is_recorded: bool
+    # Until when an approval that is given now would be withheld.
+    withheld_until: datetime | None
+
+
+def read(request: ApprovalRequest) -> RequestReading:
+    """Read what belongs to a request, with its policy."""
+    entry = outbox.entry_of(request.request_id)
+    votes = list(request.votes.all())
+    return RequestReading(
+        request,
+        entry,
+        votes,
+        recorded_requests.vote_comments(request) if votes else {},
+        is_recorded=not decision_record.unrecorded([request]),
+        withheld_until=withholding.expected([request], clocks.now()).get(request.pk),
+    )
+
+
 def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any]:
+    """Read what `context_of` returns."""
+    return context_of(read(request), operator)
+
+
+def context_of(reading: RequestReading, operator: Operator) -> dict[str, Any]:
     """Return the context of `hitl/state.html`, `hitl/in_force.html` and `hitl/decide_facts.html`,
     and which buttons the operator gets."""
+    request, entry, votes = reading.request, reading.entry, reading.votes
     actor = operator_actor(
         operator.username, request.tenant_id, operator.roles.get(request.tenant_id, "")
     )
     is_pending = request.status == Status.PENDING
     rule = rule_of(request)
-    entry = outbox.entry_of(request.request_id)
-    votes = list(request.votes.all())
     has_voted = any(vote.person == person_key(operator.username) for vote in votes)
     refusal = why_not_approve(actor, request)
     missing = max(0, rule.min_approvals - request.approvals)
-    is_recorded = not decision_record.unrecorded([request])
+    is_recorded = reading.is_recorded
     return {
         "request": request,
         "is_pending": is_pending,
@@ -48,7 +81,7 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "decided_by": sanitize.marked(request.decided_by),
         "reason": sanitize.marked(request.reason, is_multiline=True) if request.reason else "",
         "comment": sanitize.marked(request.comment, is_multiline=True) if request.comment else "",
-        "votes": _votes(request, votes),
+        "votes": _votes(votes, reading.comments),
         "missing": ngettext(
             "%(count)d more approval is needed.", "%(count)d more approvals are needed.", missing
         )
@@ -63,7 +96,9 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
         "may_approve": is_pending and refusal is None and not has_voted,
         "may_reject": is_pending and why_not_reject(actor, request) is None,
         "warning": _warning(entry, is_recorded=is_recorded),
-        "withheld": _withheld(request),
+        "withheld": wording.withheld_before(request, reading.withheld_until)
+        if reading.withheld_until
+        else "",
         # What nobody decided is told to nobody: the warning says it.
         "aftermath": aftermath.of(request, entry) if is_recorded else None,
         "why_not": str(refusal.message) if is_pending and refusal is not None else "",
@@ -72,9 +107,8 @@ def state_context(request: ApprovalRequest, operator: Operator) -> dict[str, Any
     }
 
 
-def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote, Any]]:
+def _votes(votes: list[Vote], comments: dict[str, str]) -> list[tuple[Any, Vote, Any]]:
     """Return who voted, the vote, and what they said with it."""
-    comments = recorded_requests.vote_comments(request) if votes else {}
     return [
         (
             sanitize.marked(vote.user_id),
@@ -85,13 +119,6 @@ def _votes(request: ApprovalRequest, votes: list[Vote]) -> list[tuple[Any, Vote,
         )
         for vote in votes
     ]
-
-
-def _withheld(request: ApprovalRequest) -> str:
-    """Return that another agent could take an approval for its own that is given now; an empty text
-    where none could."""
-    until = withholding.expected([request], clocks.now()).get(request.pk)
-    return wording.withheld_before(request, until) if until else ""
 
 
 def _warning(entry: OutboxEntry | None, *, is_recorded: bool) -> str:

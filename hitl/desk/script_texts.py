@@ -26,9 +26,7 @@ def as_json() -> str:
             "changed": _("changed"),
             "live": _("live"),
             "connecting": _("connecting again …"),
-            "silent": _(
-                "Not up to date since {}. Deciding still works; reload to see what is new."
-            ),
+            "silent": _("not up to date"),
             "stopped": _("No longer up to date: your access has changed. Reload the page."),
             "selected": _("{} selected"),
             "noTimeline": _("The agent of this session works outside this server."),

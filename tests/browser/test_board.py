@@ -36,6 +36,10 @@ _HIDE = """
 Object.defineProperty(document, "hidden", { configurable: true, get: () => true });
 document.dispatchEvent(new Event("visibilitychange"));
 """
+_SHOW = """
+Object.defineProperty(document, "hidden", { configurable: true, get: () => false });
+document.dispatchEvent(new Event("visibilitychange"));
+"""
 # How a browser leaves a page that it keeps for the way back, and returns to it.
 _LEAVE = 'dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true }))'
 _RETURN = 'dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }))'
@@ -88,23 +92,34 @@ class Tabs:
 def test_frozen_server_is_seen_and_said_within_20_seconds(
     own_desk: Desk, chromium: Browser
 ) -> None:
-    own_desk.ask("Pay 1 EUR?")
+    asked = own_desk.ask("Pay 1 EUR?")
     kim = Operator(own_desk, chromium.new_context(locale="en-US"))
     inbox = kim.sign_in("kim")
     request = kim.context.new_page()
     request.goto(inbox.locator("#rows .open").first.evaluate("link => link.href"))
     request.wait_for_selector("#link.is-live")
+    archive = kim.context.new_page()
+    archive.goto(f"{own_desk.url}{LIST}")
+    counted(archive, 1)
     process = own_desk.server.process.pid
 
     os.kill(process, signal.SIGSTOP)
     try:
         for page in (inbox, request):
-            expect(page.locator("#link.is-silent")).to_contain_text(
-                re.compile(r"Not up to date since \d\d:\d\d:\d\d\. Deciding still works"),
+            expect(page.locator(".silence")).to_contain_text(
+                re.compile(r"The server does not answer since \d\d:\d\d:\d\d\. Nothing can be"),
                 timeout=20_000,
             )
             expect(page.locator("#link.is-live")).to_have_count(0)
+        # Of the inbox's rows, pages without a stream of their own know the same.
+        for page in (archive, inbox):
+            expect(page).to_have_title(re.compile(r"^\(\?\) "))
+        expect(archive.locator(".silence")).to_contain_text("The server does not answer since")
         kim.shoot("inbox-silent")
+        request.bring_to_front()
+        request.fill("#id_comment", "as agreed")
+        request.click("button.approve")
+        expect(request.locator(".silence")).to_contain_text("Nothing was sent. The server does")
         assert serious(inbox, "color-contrast") == []
         request.set_viewport_size({"width": 360, "height": 740})
         assert request.evaluate("document.documentElement.scrollWidth <= innerWidth")
@@ -113,10 +128,98 @@ def test_frozen_server_is_seen_and_said_within_20_seconds(
 
     for page in (inbox, request):
         expect(page.locator("#link.is-live")).to_have_text("live")
+        expect(page.locator(".silence")).to_be_empty()
+    expect(archive.locator(".silence")).to_be_empty()
+    expect(request.locator("#id_comment")).to_have_value("as agreed")
+    assert own_desk.status(asked) == "pending"
     own_desk.ask("Pay 2 EUR?")
     counted(inbox, 2)
     kim.assert_no_complaint()
     kim.context.close()
+
+
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_nothing_moves_when_the_server_falls_silent_and_comes_back(
+    own_desk: Desk, chromium: Browser, locale: str
+) -> None:
+    own_desk.ask("Pay 1 EUR?")
+    pages = []
+    for width in (360, 1024, 1366, 1920):
+        kim = Operator(
+            own_desk,
+            chromium.new_context(locale=locale, viewport={"width": width, "height": 740}),
+        )
+        pages.append(kim.sign_in("kim"))
+    process = own_desk.server.process.pid
+
+    def tops() -> list[float]:
+        first = "document.querySelector('#rows > .row').getBoundingClientRect().top"
+        return [page.evaluate(first) for page in pages]
+
+    before = tops()
+    os.kill(process, signal.SIGSTOP)
+    try:
+        for page in pages:
+            expect(page.locator(".silence")).not_to_be_empty()
+            # The strip is over nothing that one clicks, and what was there is there.
+            assert page.locator("#views a").first.bounding_box()["width"] > 0  # type: ignore[index]
+            page.locator(".silence").evaluate(
+                "strip => { if (getComputedStyle(strip).pointerEvents !== 'none') throw strip; }"
+            )
+        expect(pages[0].locator(".filter-toggle")).to_be_in_viewport()
+        assert tops() == before
+    finally:
+        os.kill(process, signal.SIGCONT)
+    for page in pages:
+        page.wait_for_selector("#link.is-live")
+        expect(page.locator(".silence")).to_be_empty()
+    assert tops() == before
+    for page in pages:
+        page.context.close()
+
+
+def test_page_says_that_one_can_still_decide_while_the_server_answers(
+    desk: Desk, operator: Open
+) -> None:
+    desk.ask("Pay 19 EUR?")
+    kim = operator()
+    # A stream that is held up on its way, as a proxy does.
+    kim.context.add_init_script(
+        "const Real = EventSource; const late = []; window.EventSource = class extends Real {"
+        " addEventListener(name, react) {"
+        "  super.addEventListener(name, (event) => window.isHeld || react(event)); } };"
+    )
+    page = kim.sign_in("kim")
+
+    page.evaluate("window.isHeld = true")
+
+    expect(page.locator(".silence")).to_contain_text(
+        re.compile(r"Not up to date since \d\d:\d\d:\d\d\. You can still decide")
+    )
+
+
+@pytest.mark.parametrize("locks", [True, False], ids=["locks", "no locks"])
+def test_any_number_of_tabs_leave_the_desk_reachable(
+    desk: Desk, operator: Open, locks: bool
+) -> None:
+    kim = operator()
+    if not locks:
+        # As on an address without TLS.
+        kim.context.add_init_script("delete Navigator.prototype.locks")
+    first = kim.sign_in("kim")
+    for _ in range(6):
+        kim.context.pages[-1].evaluate(_HIDE)
+        page = kim.context.new_page()
+        page.goto(f"{desk.url}{INBOX}", timeout=15_000)
+        page.wait_for_selector("#link.is-live", timeout=15_000)
+
+    desk.ask("Pay 20 EUR?")
+    expect(page.locator("#rows > .row")).to_have_count(1)
+    assert first.locator("#rows > .row").count() == 0
+    first.evaluate(_SHOW)
+
+    expect(first.locator("#rows > .row")).to_have_count(1)
+    first.wait_for_selector("#link.is-live")
 
 
 def test_title_of_every_page_says_how_many_are_mine_to_decide(desk: Desk, operator: Open) -> None:
@@ -187,6 +290,24 @@ def test_nothing_pops_up_while_the_inbox_is_seen(desk: Desk, operator: Open) -> 
         counted(page, 2)
 
     tabs.heard("Pay 11 EUR?")
+
+
+@pytest.mark.parametrize("query", ["?action=zzz", "?q=nowhere"])
+def test_inbox_that_does_not_list_a_request_holds_back_no_alert(
+    desk: Desk, operator: Open, query: str
+) -> None:
+    tabs = Tabs(operator())
+    archive = tabs.kim.sign_in("kim", page=LIST)
+    inbox = tabs.open(f"{INBOX}{query}")
+    inbox.wait_for_selector("#link.is-live")
+
+    desk.ask("Pay 21 EUR?")
+    tabs.heard("Pay 21 EUR?")
+    archive.evaluate(_HIDE)
+    desk.ask("Pay 22 EUR?")
+    counted(inbox, 2)
+
+    tabs.heard("Pay 21 EUR?", "Pay 22 EUR?")
 
 
 def test_another_tab_takes_over_when_the_one_that_alerts_is_closed(

@@ -153,6 +153,19 @@ def test_filter_that_a_list_does_not_have_is_answered_with_a_page_and_no_error_i
     assert not [name for name in LOGGERS if logging.getLogger(name).isEnabledFor(logging.ERROR)]
 
 
+def test_inbox_ignores_a_value_with_nul_and_names_it() -> None:
+    client = signed_in()
+    desk = "/admin/hitl/approvalrequest/"
+
+    for query in ("action=%00", "q=a%00b&tenant=%00", "after=%00", "%00=1"):
+        answer = client.get(f"{desk}inbox/?{query}")
+        assert answer.status_code == 200
+        named = [name for name in ("action", "q", "tenant") if f"{name}=" in query]
+        assert f"they are ignored: {', '.join(named)}" in answer.content.decode() or not named
+    form = {"decision": "approve"}
+    assert client.post(f"{desk}many/?action=%00", form).status_code < 400
+
+
 @pytest.mark.parametrize("name", ["sessionid", "csrftoken", "messages", "django_language", "x"])
 def test_cookie_with_nul_is_no_failure(name: str) -> None:
     client = browser()

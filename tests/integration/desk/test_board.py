@@ -19,9 +19,9 @@ from dwp_project.gateway import consumers as gateway_consumers
 from dwp_project.gateway import open_pages
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.desk import board, live
+from hitl.desk import board, consumers, live
 from hitl.desk.board import BoardEntry
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration.outages import no_database
 from tests.integration.watching import Watching, cookie, watching
@@ -206,6 +206,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     modules: tuple[tuple[str, Any], ...] = (
         ("board", board),
         ("page", gateway_consumers),
+        ("page", consumers),
         ("operators", open_pages),
     )
     for part, module in modules:
@@ -260,6 +261,47 @@ async def test_change_costs_three_statements_with_5000_pending_and_50_open_pages
         assert counted.of("page") == []
         # Who may look is read for all pages together.
         assert max(counted.of("operators"), default=0) <= 3
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_boards")
+async def test_change_of_a_request_costs_the_same_with_50_pages_of_it_open(
+    counted: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumers, "_ENDED_SECONDS", 1.0)
+    await run_sync(lambda: a_policy(min_approvals=2))
+    desks = await run_sync(operators, 10)
+    request = await run_sync(factories.opened)
+    path = f"/admin/hitl/approvalrequest/{request.pk}/live/"
+    async with AsyncExitStack() as stack:
+        pages: list[Watching] = []
+        for number in range(50):
+            page = await stack.enter_async_context(watching(path, desks[number % 10]))
+            pages.append(page)
+            await page.next()
+
+        for actor, is_pending in ((APPROVERS[0], True), (APPROVERS[1], False)):
+            await asyncio.sleep(board.BETWEEN_READS_SECONDS)
+            counted.calls.clear()
+            await run_sync(services.approve, request.request_id, factories.actor(actor))
+            for page in pages:
+                assert (await page.next())["isPending"] is is_pending
+            assert max(counted.of("board")) <= 3
+            # What the request's page shows besides, read once for all of them.
+            assert sum(counted.of("page")) <= 8
+
+        # Nobody has received it yet: they look again, together.
+        counted.calls.clear()
+        await asyncio.sleep(2.5)
+        assert 0 < sum(counted.of("page")) <= 3 * 5
+        entry = OutboxEntry.objects.filter(request_id=request.pk)
+        await run_sync(lambda: entry.update(heard_at=clocks.now()))
+        for page in pages:
+            await page.next()
+        # It stays so: nobody looks again.
+        counted.calls.clear()
+        await asyncio.sleep(2.5)
+        assert counted.of("page") == []
 
 
 @pytest.mark.django_db(transaction=True)

@@ -14,7 +14,6 @@ from django.contrib.sessions.models import Session
 
 from dwp_project.gateway import open_pages
 from dwp_project.gateway.models import Membership
-from dwp_project.gateway.operators import Operator
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.desk import board, live, snapshot
@@ -142,13 +141,13 @@ async def test_page_of_a_request_reads_it_again_only_when_it_has_changed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reads: list[int] = []
-    read = snapshot.of_request
+    read = snapshot.read
 
-    def counted(operator: Operator, pk: int) -> snapshot.Snapshot | None:
+    def counted(pk: int) -> snapshot.SharedReading | None:
         reads.append(pk)
-        return read(operator, pk)
+        return read(pk)
 
-    monkeypatch.setattr(snapshot, "of_request", counted)
+    monkeypatch.setattr(snapshot, "read", counted)
     desk = await run_sync(cookie)
     request, other = await opened(), await opened()
     async with (

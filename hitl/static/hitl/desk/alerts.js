@@ -18,6 +18,17 @@ function remember(name, isOn) {
   }
 }
 
+// Which of the new requests this page announces by itself, where somebody sees it; the inbox says.
+let announces = () => false;
+
+export function announceWith(isAnnounced) {
+  announces = isAnnounced;
+}
+
+export function announced(pks) {
+  return document.hidden ? [] : pks.filter((pk) => announces(String(pk)));
+}
+
 function toggle(name, allowed) {
   const button = document.getElementById(name);
   if (!button) return;

@@ -2,6 +2,7 @@
 // alerted once. One tab of the browser, the leader, listens for all tabs and tells the others.
 
 import * as alerts from "./alerts.js";
+import * as silence from "./silence.js";
 import { follow } from "./stream.js";
 
 const own = document.getElementById("everywhere");
@@ -13,19 +14,36 @@ const MAX_NOTIFICATIONS = 3;
 const SOUND_FOR = 1000;
 const LEADER = "desk.alerts";
 const SOUNDING = "desk.sounding";
-// Held by each inbox that somebody sees: that announces what is new by itself.
+// Held by each inbox that somebody sees: that announces by itself what it lists.
 const SEEN_INBOX = "desk.inbox";
+// Chosen: milliseconds until an inbox has heard of the same request, and until it has answered.
+const HEARD_AFTER = 1000;
+const ANSWERED_AFTER = 200;
 const isInbox = Boolean(document.getElementById("inbox"));
+// These pages say by a stream of their own whether they are up to date.
+const hasOwnLink = Boolean(document.getElementById("link"));
 const title = document.title;
 // Between the tabs of this browser.
 let channel = null;
 let mine = null;
+// When the connection was heard last; null while it is live.
+let silentSince = null;
+// What inboxes of this browser have said that they announce.
+const shown = new Set();
 
 // --- the count ------------------------------------------------------------------------------------
 
 function show(count) {
   mine = count;
-  document.title = count ? `(${count}) ${title}` : title;
+  // The last count must not stand as if it were true.
+  const text = silentSince === null ? count : "?";
+  document.title = text ? `(${text}) ${title}` : title;
+}
+
+function showState(state, since) {
+  silentSince = state === "silent" ? since : null;
+  show(mine);
+  if (!hasOwnLink) silence.show(state, since);
 }
 
 function tell(message) {
@@ -34,7 +52,16 @@ function tell(message) {
 
 function hear({ data }) {
   if ("mine" in data) show(data.mine);
-  if (data.asks && stream) tell({ mine });
+  if ("state" in data) showState(data.state, data.since);
+  if (data.asks && stream) {
+    tell({ mine });
+    if (silentSince !== null) tell({ state: "silent", since: silentSince });
+  }
+  if (data.isShown) tell({ shown: alerts.announced(data.isShown) });
+  for (const pk of data.shown ?? []) shown.add(pk);
+  // On an address without TLS, one hidden inbox listens.
+  if (data.listensHidden && document.hidden) stop();
+  if (data.left && document.hidden && isInbox) setTimeout(share, Math.random() * HEARD_AFTER);
   if (data.sounds) soundAlone();
 }
 
@@ -73,7 +100,8 @@ function update(message) {
 
 async function alert_(arrived) {
   sound();
-  if (await isInboxSeen()) return;
+  const seen = await announcedOf(arrived.map(({ pk }) => pk));
+  arrived = arrived.filter(({ pk }) => !seen.has(pk));
   if (arrived.length > MAX_NOTIFICATIONS) {
     alerts.notify(own.dataset.newMany.replace("{}", arrived.length), "desk", own.dataset.inbox);
     return;
@@ -83,9 +111,23 @@ async function alert_(arrived) {
   }
 }
 
+// Return which of the new requests an inbox announces that somebody sees.
+async function announcedOf(pks) {
+  if (!(await isInboxSeen())) return new Set();
+  await pause(HEARD_AFTER);
+  tell({ isShown: pks });
+  await pause(ANSWERED_AFTER);
+  const seen = new Set([...alerts.announced(pks), ...shown]);
+  for (const pk of pks) shown.delete(pk);
+  return seen;
+}
+
+const pause = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+
 async function isInboxSeen() {
   if (isInbox && !document.hidden) return true;
-  if (!navigator.locks) return false;
+  // Without locks, it is asked.
+  if (!navigator.locks) return true;
   return (await navigator.locks.query()).held.some(({ name }) => name === SEEN_INBOX);
 }
 
@@ -100,7 +142,7 @@ function soundAlone() {
   navigator.locks?.request(SOUNDING, { ifAvailable: true }, async (lock) => {
     if (!lock) return;
     alerts.beep();
-    await new Promise((resolve) => setTimeout(resolve, SOUND_FOR));
+    await pause(SOUND_FOR);
   });
 }
 
@@ -112,14 +154,17 @@ let leaving = null;
 let unseen = null;
 
 function listen(resign = () => {}) {
-  stream = follow(address, update, (state) => {
+  const react = (state, since) => {
+    showState(state, since);
+    tell({ state, since });
     if (state !== "stopped") return;
     stop();
     show(null);
     tell({ mine });
     // Another tab tries. Where the reader has no access any more, each does once.
     resign();
-  });
+  };
+  stream = follow(address, update, react, { isForAll: true });
 }
 
 function stop() {
@@ -141,10 +186,11 @@ function hold(name, mode, until, begin = () => {}) {
 function share() {
   unseen?.abort();
   if (!navigator.locks) {
-    // On an address without TLS each tab listens for itself, of hidden ones only the inbox: a
+    // On an address without TLS each tab listens for itself, of hidden ones one inbox alone: a
     // browser opens six connections to one server.
     if (document.hidden && !isInbox) stop();
     else if (!stream) listen();
+    if (document.hidden && isInbox) tell({ listensHidden: true });
   } else if (isInbox && !document.hidden) {
     unseen = new AbortController();
     hold(SEEN_INBOX, "shared", unseen);
@@ -164,6 +210,7 @@ function enter() {
 function leave() {
   leaving.abort();
   unseen?.abort();
+  if (!navigator.locks && stream && document.hidden) tell({ left: true });
   stop();
   channel.close();
   channel = null;

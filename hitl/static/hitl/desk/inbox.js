@@ -1,6 +1,7 @@
 // The inbox: rows change and end in their places, and new ones join when the operator asks.
 // Nothing moves under a pointer or a focus.
 
+import { announceWith } from "./alerts.js";
 import * as clock from "./clock.js";
 import { listen, showHelp } from "./keys.js";
 import { showLink } from "./link.js";
@@ -425,6 +426,7 @@ listen({
 });
 clock.start();
 updateSelection();
+announceWith((pk) => arrived.has(pk) || Boolean(rowWith(pk)));
 follow(root.dataset.live, update, showConnection);
 addEventListener("pageshow", (event) => {
   // On the way back from a request, the browser restores the ticks: clear them.

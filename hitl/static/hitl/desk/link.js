@@ -1,8 +1,7 @@
-// The dot and the words that say whether a page is up to date.
+// The dot and the word that say whether a page is up to date. They always take the same room.
 
-import { say, texts } from "./texts.js";
-
-const TIME = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+import * as silence from "./silence.js";
+import { texts } from "./texts.js";
 
 // Show a connection as `follow` reports it; `since` is when a silent one was heard last.
 export function showLink(state, since) {
@@ -10,8 +9,8 @@ export function showLink(state, since) {
   link.classList.toggle("is-live", state === "live");
   link.classList.toggle("is-silent", state === "silent");
   // Of a connection that has stopped, an alert on the page says why.
-  let text = state === "stopped" ? "" : texts[state];
-  if (state === "silent") text = say("silent", new Date(since).toLocaleTimeString([], TIME));
+  const text = state === "stopped" ? "" : texts[state];
   // The same words again would be read aloud again.
   if (link.textContent !== text) link.textContent = text;
+  silence.show(state, since);
 }

@@ -270,15 +270,9 @@ listen({
 
 addEventListener("online", () => (document.getElementById("offline").hidden = true));
 clock.start();
-const streams = [follow(root.dataset.live, update, showConnection), watch(document.getElementById("timeline"))];
-// A browser opens six connections to one server: hidden tabs, also those opened in the background,
-// leave theirs to the visible ones.
-function share() {
-  for (const stream of streams) document.hidden ? stream.close() : stream.open();
-}
-share();
+follow(root.dataset.live, update, showConnection);
+watch(document.getElementById("timeline"));
 document.addEventListener("visibilitychange", () => {
-  share();
   if (!document.hidden) shownAnew();
 });
 addEventListener("pageshow", (event) => {

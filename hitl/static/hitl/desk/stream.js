@@ -4,11 +4,13 @@ import { whenRefused } from "./refused.js";
 import { SILENT_AFTER, watchdog } from "./watchdog.js";
 
 // Call `onSnapshot` with each snapshot, and `onConnection` with "live", "connecting", "silent" or
-// "stopped"; "silent" comes with the time of the last sign. `url` may be a function.
-export function follow(url, onSnapshot, onConnection) {
+// "stopped"; "silent" comes with the time of the last sign. `url` may be a function. A hidden page
+// leaves its connection to the visible ones, unless it listens for all of them.
+export function follow(url, onSnapshot, onConnection, { isForAll = false } = {}) {
   const address = typeof url === "function" ? url : () => url;
   let source = null;
   let isStopped = false;
+  let isAway = true;
   let isLive = false;
   let heardAt = Date.now();
   const refused = whenRefused(address, () => open(), () => stop());
@@ -19,7 +21,7 @@ export function follow(url, onSnapshot, onConnection) {
   });
 
   function open() {
-    if (source || isStopped) return;
+    if (source || isStopped || isAway) return;
     const opened = new EventSource(address());
     source = opened;
     silence.start();
@@ -71,8 +73,14 @@ export function follow(url, onSnapshot, onConnection) {
     onConnection("stopped");
   }
 
+  function enter() {
+    isAway = false;
+    open();
+  }
+
   // Leave the connection to others; what is shown is not live meanwhile.
   function close() {
+    isAway = true;
     refused.cancel();
     silence.stop();
     if (source) source.close();
@@ -87,10 +95,18 @@ export function follow(url, onSnapshot, onConnection) {
     close();
   }
 
+  whileSeen(enter, close, { isForAll });
+  return { end };
+}
+
+// Call `open` now and whenever the page is shown again, and `close` when it is hidden or left: a
+// browser opens six connections to one server, and hidden tabs would take them from the visible one.
+export function whileSeen(open, close, { isForAll = false } = {}) {
+  const share = () => (document.hidden && !isForAll ? close() : open());
+  document.addEventListener("visibilitychange", share);
   addEventListener("pagehide", close);
   addEventListener("pageshow", (event) => {
-    if (event.persisted) open();
+    if (event.persisted) share();
   });
-  open();
-  return { open, close, end };
+  share();
 }

@@ -1,6 +1,7 @@
 // A session's events, live. Pieces of one answer are joined into one entry.
 
 import { whenRefused } from "./refused.js";
+import { whileSeen } from "./stream.js";
 import { texts } from "./texts.js";
 import { watchdog } from "./watchdog.js";
 
@@ -13,6 +14,7 @@ export function watch(section) {
   let source = null;
   let last = 0;
   let isOver = false;
+  let isAway = true;
   const refused = whenRefused(() => section.dataset.url, () => open(), () => stop());
   const silence = watchdog(() => {
     note.textContent = texts.connecting;
@@ -38,7 +40,7 @@ export function watch(section) {
   }
 
   function open() {
-    if (source || isOver) return;
+    if (source || isOver || isAway) return;
     source = new EventSource(`${section.dataset.url}?after=${last}`);
     silence.start();
     source.addEventListener("ping", silence.heard);
@@ -78,10 +80,14 @@ export function watch(section) {
     source = null;
   }
 
-  addEventListener("pagehide", close);
-  addEventListener("pageshow", (event) => {
-    if (event.persisted) open();
-  });
-  open();
-  return { open, close };
+  whileSeen(
+    () => {
+      isAway = false;
+      open();
+    },
+    () => {
+      isAway = true;
+      close();
+    },
+  );
 }
