@@ -37,7 +37,7 @@ def fill() -> None:
     from dwp_project.wakeup import redis_client
     from hitl import services
     from hitl.audit import checkpoints, record
-    from hitl.models import KeptAnswer
+    from hitl.models import InboxView, KeptAnswer
     from hitl.policies import reasons
     from hitl.states import Origin
     from streaming import log, sessions
@@ -75,6 +75,7 @@ def fill() -> None:
     user = User.objects.create_user("kim", password="long-enough-1", is_staff=True)
     Tenant.objects.create(tenant_id=TENANT, name="결제 🙂")
     Membership.objects.create(user=user, tenant_id=TENANT, role="admin")
+    InboxView.objects.create(user=user, name="결제 🙂", query="q=%EA%B2%B0%EC%A0%9C")
     group = Group.objects.create(name="그룹")
     permissions = Permission.objects.order_by("-pk")
     group.permissions.set(permissions[:9])
