@@ -59,11 +59,12 @@ def digest(value: Any) -> str:
     return sha256(canonical(value).encode()).hexdigest()
 
 
-def parse(text: bytes | str) -> Any:
+def parse(text: bytes | str, *, is_as_written: bool = False) -> Any:
     """Parse JSON; raise `InvalidJSON` for whatever cannot be stored and sent on unchanged.
 
     Refused besides malformed text: NaN and infinities, half surrogate pairs, members named
-    twice, nesting deeper than `MAX_DEPTH`. A number that no float has is an `ExactNumber`.
+    twice, nesting deeper than `MAX_DEPTH`. A number that no float has is an `ExactNumber`; if
+    `is_as_written`, so is one that `compact` would write in another way, as `1E2`.
     """
     try:
         raw = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -75,7 +76,10 @@ def parse(text: bytes | str) -> Any:
         )
     try:
         value = json.loads(
-            raw, object_pairs_hook=_unique, parse_float=_number, parse_int=_reader_of_integers(raw)
+            raw,
+            object_pairs_hook=_unique,
+            parse_float=_as_written if is_as_written else _number,
+            parse_int=_reader_of_integers(raw),
         )
         compact(value).encode()
     except UnicodeEncodeError as exc:
@@ -121,6 +125,13 @@ def _number(literal: str) -> float | ExactNumber:
         is_same = Decimal(literal) == Decimal(repr(number))
     except InvalidOperation:  # an exponent of more than 18 digits
         is_same = False
+    return number if is_same else ExactNumber(literal)
+
+
+def _as_written(literal: str) -> float | ExactNumber:
+    number = _number(literal)
+    # Infinity is left for `compact` to refuse.
+    is_same = repr(number) == literal or number in (math.inf, -math.inf)
     return number if is_same else ExactNumber(literal)
 
 

@@ -156,6 +156,7 @@ def page_context(
         "context": json_html.html_of_masked(masked),
         "shown_digest": digest(context),
         "request_digest": request_digest(request, context_digest=digest(context)),
+        "stored_message": json_html.exact_text(request.message),
         "stored": json_html.exact(masked, request.context_text),
         "raw": json_html.pretty(masked),
         "facts": _facts(request),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 # `str.isprintable` calls these printable, but they are invisible: the rest of Unicode's
 # Default_Ignorable_Code_Point, and what is blank by its name: the Braille pattern without dots,
-# Egyptian blanks, the Khitan filler and the null notehead.
+# Egyptian blanks, the Khitan filler, the null notehead and what stands for an object not there.
 INVISIBLE = frozenset(
     chr(code)
     for first, last in (
@@ -16,6 +16,7 @@ INVISIBLE = frozenset(
         (0x3164, 0x3164),
         (0xFE00, 0xFE0F),
         (0xFFA0, 0xFFA0),
+        (0xFFFC, 0xFFFC),
         (0x13441, 0x13442),
         (0x16FE4, 0x16FE4),
         (0x1D159, 0x1D159),

@@ -58,6 +58,16 @@ def exact(masked: Any, stored: str) -> SafeString:
     return _with_masks(sanitize.exact(text if _STAND_IN in text else stored))
 
 
+def exact_text(text: str) -> SafeString:
+    """Return a text in one line with every character in its place and its secrets masked; empty if
+    `html` shows it as it is."""
+    masked = redact.masked(text)
+    is_shown_so = sanitize.plain(text.replace("\n", "")) == text.replace("\n", "")
+    if is_shown_so and not isinstance(masked, redact.JSONText) and kinds.moment_in(text) is None:
+        return SafeString("")
+    return _with_masks(sanitize.exact(redact.spelled_out(masked, _stand_in)))
+
+
 def pretty(masked: Any) -> SafeString:
     """Return the indented JSON of a masked value."""
     return _with_masks(sanitize.pretty(redact.spelled_out(masked, _stand_in)))

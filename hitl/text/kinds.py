@@ -81,12 +81,13 @@ def kind_of(text: str, name: str = "") -> TextKind:
 
 
 def json_in(text: str) -> Any:
-    """Return the object or list that a text is the JSON of; None if it is not, or is empty."""
+    """Return the object or list that a text is the JSON of, its numbers as they are written; None
+    if it is not, or is empty."""
     first, last = text.lstrip()[:1], text.rstrip()[-1:]
     if (first, last) not in (("{", "}"), ("[", "]")):
         return None
     try:
-        value = parse(text)
+        value = parse(text, is_as_written=True)
     except InvalidJSON:
         return None
     return value if isinstance(value, Mapping | list) and value else None

@@ -59,6 +59,7 @@ _LETTER_WITH_MARKS = re.compile(
 # What stands right beside a host, and beside a word of code.
 _BEFORE_IN_HOST, _BEHIND_IN_HOST = re.compile(r"//$|@$|[A-Za-z0-9]\.$"), re.compile(r"\.[A-Za-z]")
 _BEFORE_IN_CODE = re.compile(r"[A-Za-z0-9][/:_=\\&?#$]$|[=$] ?$")
+_BEFORE_UNIT = re.compile(r"-$|\d ?$")
 _BEHIND_IN_CODE = re.compile(r"[/:_=\\&?#@(][A-Za-z0-9]| ?=")
 # Scripts that writers of Chinese, Japanese and Korean mix with Latin letters in one word.
 _MIXED_WITH_LATIN = frozenset({"HAN", "HIRAGANA", "KATAKANA", "BOPOMOFO", "HANGUL"})
@@ -199,7 +200,9 @@ def _is_deceptive_alone(word: re.Match[str], *, is_alone: bool) -> bool:
     if script(word[0]) != "CYRILLIC" or not _is_twin(word[0]):
         return False
     is_in_code = _BEFORE_IN_CODE.search(before) or _BEHIND_IN_CODE.match(after)
-    return bool(is_in_code) or (is_alone and before[-1:] != "-")
+    # Behind a number or a hyphen it is a unit or an ending.
+    is_beside = _BEFORE_UNIT.search(before)
+    return bool(is_in_code) or (is_alone and not is_beside)
 
 
 def _deceptive(word: str, *, could_be_ascii: bool) -> Iterator[tuple[int, str]]:

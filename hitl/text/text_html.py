@@ -58,20 +58,30 @@ def html(text: str, name: str = "", *, may_format: bool = True) -> SafeString:
 
 def name(text: str, seen: int) -> SafeString:
     """Return a long name as HTML that folds what is behind its first `seen` characters."""
-    parts = (sanitize.marked(part) for part in (text[:seen], text[seen:]))
-    return _with_rest(*parts, label=_more_characters(len(text) - seen))
+    label = _more_characters(len(text) - seen)
+    return _with_rest(sanitize.marked(text[:seen]), sanitize.marked(text[seen:]), label=label)
 
 
 def _prose(text: str) -> SafeString:
     end = _end_of_seen(text, _SEEN_LINES, _SEEN_CHARACTERS)
-    return _with_rest(*(sanitize.marked(part, is_multiline=True) for part in _parts(text, end)),
-                      label=_label(text[end:]))  # fmt: skip
+    if end == len(text):
+        return sanitize.marked(text, is_multiline=True)
+    return _with_rest(
+        sanitize.marked(text[:end], is_multiline=True),
+        sanitize.marked(text[end:], is_multiline=True),
+        label=_label(text[end:]),
+    )
 
 
 def _code(text: str) -> SafeString:
     end = _end_of_seen(text, _SEEN_LINES_OF_CODE, _SEEN_CHARACTERS_OF_CODE)
-    return _with_rest(*(_pre(sanitize.html(part)) for part in _parts(text, end)),
-                      label=_label(text[end:]))  # fmt: skip
+    if end == len(text):
+        return _pre(sanitize.html(text))
+    return _with_rest(
+        _pre(sanitize.html(text[:end])),
+        _pre(sanitize.html(text[end:])),
+        label=_label(text[end:]),
+    )
 
 
 def _pre(body: SafeString, css_class: str = "code") -> SafeString:
@@ -79,13 +89,7 @@ def _pre(body: SafeString, css_class: str = "code") -> SafeString:
     return format_html('<pre class="{}"><code class="shown">{}</code></pre>', css_class, body)
 
 
-def _parts(text: str, end: int) -> list[str]:
-    return [text] if end == len(text) else [text[:end], text[end:]]
-
-
-def _with_rest(seen: SafeString, rest: SafeString | None = None, *, label: str) -> SafeString:
-    if rest is None:
-        return seen
+def _with_rest(seen: SafeString, rest: SafeString, *, label: str) -> SafeString:
     return format_html(
         '{}<details class="fold rest"><summary>{}</summary>{}</details>', seen, label, rest
     )

@@ -15,9 +15,10 @@ from dwp_project.gateway.operators import Operator
 from hitl import services
 from hitl.desk import one
 from hitl.models import ApprovalRequest, AuditRecord
+from hitl.states import Origin
 from tests import factories, ruling
 from tests.integration.calls import browser
-from tests.people import OUTSIDER
+from tests.people import OUTSIDER, REQUESTER
 
 pytestmark = pytest.mark.django_db
 
@@ -163,3 +164,29 @@ def test_comment_of_a_vote_in_a_record_that_nobody_vouches_for_is_not_shown() ->
 
     assert "mine" in said
     assert "forged" not in said
+
+
+def page_of(*, message: str, action_type: str) -> str:
+    asked = factories.question(message=message, action_type=action_type)
+    request, _ = services.open_request(asked, factories.actor(REQUESTER), Origin.REST)
+    client = browser(factories.user("kim", role="approver", is_staff=True))
+    url = reverse("admin:hitl_approvalrequest_change", args=[request.pk])
+    return client.get(url).content.decode()
+
+
+def test_page_shows_no_secret_of_a_message_and_marks_the_action_where_it_is_decided() -> None:
+    message = '{"password":\n"hunter2", "amount": 1E2}'
+    page = page_of(message=message, action_type="dеlete_mail")
+
+    assert "hunter2" not in page
+    assert 'id="stored-message"' in page
+    assert ">1E2</code>" in page
+    card = page.split('class="decide-action">')[1].split("</strong>")[0]
+    assert "unseen imitating" in card
+
+
+def test_title_shows_line_breaks_of_a_message_as_spaces() -> None:
+    page = page_of(message="Pay 5 EUR?\nToday.", action_type="pay")
+
+    assert "Pay 5 EUR? Today." in page.split("</title>")[0]
+    assert 'id="stored-message"' not in page

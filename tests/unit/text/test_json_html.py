@@ -219,3 +219,24 @@ def test_long_name_folds_and_is_whole() -> None:
 def test_name_whose_end_nobody_sees_has_quotes(name: str) -> None:
     assert f'"{name}"' in Page(json_html.html({name: 1})).all_text
     assert '"amount"' not in Page(json_html.html({"amount": 1})).all_text
+
+
+def test_numbers_of_a_text_that_is_json_are_shown_as_written() -> None:
+    page = json_html.html('{"amount": 1E2, "rate": 1.50, "b": 0.1, "n": -0}')
+
+    for number in ("1E2", "1.50", "0.1", "-0"):
+        assert f">{number}</code>" in page
+
+
+@pytest.mark.parametrize(
+    ("text", "exact"),
+    [
+        ("Pay 5 EUR?\nToday.", ""),
+        ('{"amount": 1E2}', '{"amount": 1E2}'),
+        ('{"amount": 1E2, "otp": 5}', '{"amount":1E2,"otp":"masked by HITL_REDACT: otp"}'),
+        ("2026-01-16T18:30:12+0900", "2026-01-16T18:30:12+0900"),
+        ("o" + "\u033f" * 8, "o" + "\u033f" * 4 + "⟨U+033F ×4⟩"),
+    ],
+)
+def test_text_that_is_shown_otherwise_is_there_exactly(text: str, exact: str) -> None:
+    assert Page(json_html.exact_text(text)).all_text == exact

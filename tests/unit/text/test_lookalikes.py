@@ -230,6 +230,7 @@ def test_letters_that_imitate_in_a_running_text_are_placed(text: str, deceptive:
         "Подключение к API с Redis, а не с AWS; он у нас. Отправить PDF-а и SMS-у сразу на сервер.",
         "ОС Linux обновлена, формат А4, 2х2, 10А, 7б класс, О2",
         "текст",
+        "95 р.",
         "Перезапустить сервер номер 5 в EU?",
         "ναι",
         "Τι κάνεις\u037e Αυτό είναι ένα κείμενο με API και Redis.",

@@ -31,6 +31,7 @@ from tests.unit.text.pages import Page, seen
         ("\U000e0041\ud800", "⟨U+E0041⟩⟨U+D800⟩"),
         # `str.isprintable` calls these printable.
         ("\u3164\u115f\u2800\ufe0f\u034f", "⟨U+3164⟩⟨U+115F⟩⟨U+2800⟩⟨U+FE0F⟩⟨U+034F⟩"),
+        ("a\ufffcb", "a⟨U+FFFC⟩b"),
         ("\U0001d159\U00016fe4", "⟨U+1D159⟩⟨U+16FE4⟩"),
         ("a" + " " * 12 + "b", "a⟨12 spaces⟩b"),
         # An emoji is one character to its reader.
