@@ -16,6 +16,7 @@ from tests.browser.test_looking import serious
 from tests.unit.text.test_kinds import DIFF, LOG, PYTHON, SQL
 
 Open = Callable[..., Operator]
+TOUCH: dict[str, Any] = {"has_touch": True, "viewport": {"width": 1024, "height": 768}}
 MARKDOWN = """\
 # Roll back
 
@@ -214,11 +215,13 @@ def test_times_are_the_readers_and_utc_is_their_title(desk: Desk, operator: Open
     page = opened(desk, seoul, "Start?", context=context)
 
     start = page.locator(".context time")
-    expect(start).to_have_text("2026-01-16 17:30:12.250")
+    expect(start).to_have_text("2026-01-16 17:30:12.250 +09:00")
     expect(start).to_have_attribute(
         "title", "2026-01-16T09:30:12.250+01:00 · 2026-01-16 08:30:12 UTC"
     )
-    expect(page.locator("[data-zone]")).to_have_text("Asia/Seoul (UTC+9)")
+    zones = page.locator("[data-zone]")
+    expect(zones).to_have_text(["Asia/Seoul (UTC+9)"] * 2)
+    expect(zones.first).to_be_visible()
     expires = page.locator("#expires")
     title = expires.get_attribute("title") or ""
     assert title.endswith(" UTC")
@@ -229,6 +232,25 @@ def test_times_are_the_readers_and_utc_is_their_title(desk: Desk, operator: Open
     assert abs((utc.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) < 1200
     title = page.locator(".countdown time").get_attribute("title") or ""
     assert re.fullmatch(r"\S+ \S+ · \S+ \S+ UTC", title)
+
+
+def test_time_says_how_far_it_is_from_utc_and_how_it_was_sent(desk: Desk, operator: Open) -> None:
+    sent = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25 02:30:00"]
+    berlin = operator(timezone_id="Europe/Berlin", **TOUCH)
+    page = opened(desk, berlin, "Start?", context={"a": sent[0], "b": sent[1], "c": sent[2]})
+
+    values = page.locator(".context dd")
+    shown = ["2026-10-25 02:30:00 +02:00", "2026-10-25 02:30:00 +01:00", sent[2]]
+    expect(values).to_have_text(shown)
+    berlin.shoot("reading-times")
+    page.locator(".context time").first.tap()
+    expect(values).to_have_text([sent[0], *shown[1:]])
+    page.locator(".context time").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(values).to_have_text([*sent[:2], shown[2]])
+    page.keyboard.press("Enter")
+    expect(values).to_have_text([sent[0], *shown[1:]])
+    assert serious(page) == []
 
 
 def test_times_that_arrive_later_are_the_readers_too(desk: Desk, operator: Open) -> None:
@@ -271,6 +293,6 @@ def test_without_javascript_times_are_in_utc_and_say_so(desk: Desk, operator: Op
     page.locator("#result_list th a").first.click()
 
     expect(page.locator(".context time")).to_have_text("2026-01-16T09:30:12Z")
-    expect(page.locator("[data-zone]")).to_have_text("UTC")
+    expect(page.locator("[data-zone]")).to_have_text(["UTC"] * 2)
     page.click("#stored summary")
     expect(page.locator("#stored pre")).to_be_visible()
