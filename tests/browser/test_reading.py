@@ -253,6 +253,56 @@ def test_time_says_how_far_it_is_from_utc_and_how_it_was_sent(desk: Desk, operat
     assert serious(page) == []
 
 
+_LINES = """
+(selector) => [...document.querySelectorAll(selector)].filter((element) => {
+  const words = document.createRange();
+  words.selectNodeContents(element);
+  const lines = new Set([...words.getClientRects()].map((line) => Math.round(line.bottom / 8)));
+  return lines.size > 1;
+}).map((element) => element.textContent)
+"""
+
+
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (1366, "light")])
+def test_tables_break_no_number_and_no_name(
+    desk: Desk, operator: Open, width: int, theme: str
+) -> None:
+    columns = {"a heading that is as wide as several columns of this table together": 1}
+    columns |= {f"column{n}": 1_900_000_000 + n for n in range(9)}
+    invoices = [
+        {
+            "invoice": f"INV-2026-{number:05}",
+            "customer": "Muster GmbH",
+            "amount": 1_250_000 + number,
+            "due": "2026-12-01T09:00:00Z",
+            "note": "Paid late twice; asks for a delivery before the end of the year, if we can",
+        }
+        for number in range(4)
+    ]
+    kim = operator(viewport={"width": width, "height": 900}, color_scheme=theme)
+    context = {"invoices": invoices, "wide": [columns] * 3, "amount": 9_000_000_000}
+    page = opened(desk, kim, "Pay four invoices?", context=context)
+    kim.shoot(f"reading-tables-{width}-{theme}", whole=True)
+
+    assert page.evaluate(_LINES, ".context .number, .context time") == []
+    assert page.evaluate(_LINES, ".context td:nth-child(2), .context td:nth-child(3)") == []
+    scrolls = page.locator(".table-scroll")
+    # The second has columns that are out of sight, and says so by a shadow that goes at its end.
+    more, end = (
+        scrolls.nth(1).evaluate(
+            "(box, left) => { box.scrollLeft = left; return box.scrollWidth - box.clientWidth"
+            " - box.scrollLeft }",
+            left,
+        )
+        for left in (0, 100_000)
+    )
+    assert more > 50
+    assert end < 2
+    style = "box => getComputedStyle(box).backgroundAttachment"
+    assert scrolls.nth(1).evaluate(style) == "local, local, scroll, scroll"
+    assert page.evaluate(COVERED) == []
+
+
 def test_times_that_arrive_later_are_the_readers_too(desk: Desk, operator: Open) -> None:
     seoul = operator(timezone_id="Asia/Seoul")
     request = desk.ask("Start?")
