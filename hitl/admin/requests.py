@@ -173,8 +173,9 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
         else:
             messages.error(request, _no_decision())
             return HttpResponseRedirect(page)
-        if not decisions.decide_with_message(request, obj, decision).is_done:
-            return HttpResponseRedirect(page)
+        result = decisions.decide_with_message(request, obj, decision)
+        if not result.is_done:
+            return HttpResponseRedirect(f"{page}#id_reason" if result.is_reason_missing else page)
         operator = operator_at(request)
         following = one.next_to_decide(operator, pk, chosen)
         if following is None:

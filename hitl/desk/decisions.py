@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from dwp_project.gateway.errors import DwpError
+from dwp_project.gateway.errors import DwpError, ValidationFailed
 from dwp_project.gateway.models import role_in
 from hitl import errors, services
 from hitl.actors import Actor, operator_actor
@@ -30,6 +31,7 @@ Decide = Callable[[str, Actor], ApprovalRequest]
 MAX_REASON_LENGTH = 10_000
 # Chosen: a message fits on a line or two.
 _MAX_NAME_LENGTH = 80
+_FIELD = re.compile(r"^[a-z_]+: ", re.IGNORECASE)
 
 
 class ResultKind(Enum):
@@ -50,6 +52,7 @@ class DecisionResult:
     level: int
     text: str
     kind: ResultKind = ResultKind.REFUSED
+    is_reason_missing: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -134,8 +137,15 @@ def decide(
         return DecisionResult(already.request, messages.WARNING, sanitize.filled(text, **values))
     except DwpError as exc:
         text = _("Request %(name)s was not decided: %(why)s")
+        # REST names the field of a value that it refuses; a page shows the field.
+        why = str(exc.message)
+        if isinstance(exc, ValidationFailed):
+            why = _FIELD.sub("", why)
         return DecisionResult(
-            approval_request, messages.ERROR, text % {"name": name, "why": exc.message}
+            approval_request,
+            messages.ERROR,
+            text % {"name": name, "why": why},
+            is_reason_missing=isinstance(exc, errors.ReasonRequired),
         )
     if decided.status == Status.PENDING:
         missing = max(0, rule_of(decided).min_approvals - decided.approvals)

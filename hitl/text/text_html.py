@@ -19,6 +19,8 @@ _SEEN_LINES, _SEEN_CHARACTERS = 16, 1_000
 _SEEN_LINES_OF_CODE, _SEEN_CHARACTERS_OF_CODE = 40, 4_000
 # Chosen: the changed lines that are seen of a longer diff.
 _SEEN_CHANGES = 40
+# Chosen: the files that a fold names.
+_NAMED_FILES = 5
 # Chosen: less than this is not worth a fold.
 _LEAST_LINES, _LEAST_CHARACTERS = 5, 200
 # Chosen: how far back from the end of what is seen a word may begin, so that it is not cut.
@@ -138,8 +140,36 @@ def _diff(text: str) -> SafeString:
     return _with_rest(
         _pre(_diff_lines(lines[:seen]), "code diff"),
         _pre(_diff_lines(lines[seen:]), "code diff"),
-        label=_more_lines(rest),
+        label=_label_of_diff(lines[seen:]),
     )
+
+
+def _label_of_diff(rest: list[tuple[str, str]]) -> SafeString:
+    """Return how many lines the rest of a diff has, how many of them change something, and which
+    files begin in it."""
+    changes = sum(kind in _CHANGED for kind, _line in rest)
+    text = ngettext("%(count)d change", "%(count)d changes", changes) % {"count": changes}
+    parts = [_more_lines(len(rest)), text if changes else _("no change")]
+    if files := _files(rest):
+        names = [sanitize.marked(name[:_LONGEST_WORD]) for name in files[:_NAMED_FILES]]
+        more = [str(_("%(count)d more")) % {"count": n}] if (n := len(files) - len(names)) else []
+        label = _("further files: %(names)s")
+        joined = format_html_join(", ", "{}", ((each,) for each in [*names, *more]))
+        parts.append(sanitize.filled(label, names=joined))
+    return format_html_join(" · ", "{}", ((part,) for part in parts))
+
+
+def _files(lines: list[tuple[str, str]]) -> list[str]:
+    """Return the names of the files whose headers are among the lines of a diff."""
+    names: dict[str, None] = {}
+    old = ""
+    for kind, line in lines:
+        name = line[4:].split("\t")[0].strip()
+        if kind == "file" and line.startswith("--- "):
+            old = name
+        elif kind == "file" and line.startswith("+++ "):
+            names[re.sub("^[ab]/", "", old if name == "/dev/null" else name)] = None
+    return list(names)
 
 
 def _diff_lines(lines: list[tuple[str, str]]) -> SafeString:

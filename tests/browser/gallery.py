@@ -420,6 +420,7 @@ PAGES: tuple[GalleryPage, ...] = (
     GalleryPage("reasons", "/admin/hitl/rejectionreason/", shows="#changelist"),
     GalleryPage("outbox", "/admin/hitl/outboxentry/", shows="#changelist"),
     GalleryPage("memberships", "/admin/gateway/membership/", shows="#changelist"),
+    GalleryPage("tenants", "/admin/gateway/tenant/", user=KEEPER, shows="#changelist"),
     GalleryPage("users", "/admin/auth/user/", user=KEEPER, shows="#changelist"),
     GalleryPage(
         "user",

@@ -28,9 +28,10 @@ SCREENS: dict[str, dict[str, Any]] = {
 # How much wider the page is than the screen, without what keeps it from being so.
 _TOO_WIDE = """
 () => {
-  for (const element of [document.documentElement, document.body]) element.style.overflowX = "visible";
+  const roots = [document.documentElement, document.body];
+  for (const root of roots) root.style.overflowX = "visible";
   const { scrollWidth, clientWidth } = document.documentElement;
-  for (const element of [document.documentElement, document.body]) element.style.overflowX = "";
+  for (const root of roots) root.style.overflowX = "";
   return scrollWidth - clientWidth;
 }
 """
@@ -92,8 +93,8 @@ def test_text_of_an_asker_stays_in_its_place(
 
 
 def test_marks_draw_over_no_other_place(desk: Desk, operator: Open) -> None:
-    marks = "o" + "\u0305\u033f" * 60 + " "
-    desk.ask("Pay?", context={"iban": "DE02 1203 0000 0000 2020 51"}, session="s-1")
+    marks = f"{LETTERS['marks']} "
+    desk.ask("Pay?", context={"iban": "DE02 1203 0000 0000 2020 51"})
     kim = operator(viewport={"width": 1366, "height": 768})
     kim.sign_in("kim")
     clean = _picture(kim, kim.page)

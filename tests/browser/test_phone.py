@@ -54,6 +54,61 @@ def test_first_row_begins_within_120_pixels(desk: Desk, operator: Open, locale: 
     assert header["height"] <= 48
 
 
+@pytest.mark.parametrize("width", [320, 360])
+@pytest.mark.parametrize("locale", ["en-US", "ko-KR"])
+def test_head_of_the_inbox_is_whole(desk: Desk, operator: Open, locale: str, width: int) -> None:
+    open_requests(desk)
+    lee = operator(**PHONE | {"viewport": {"width": width, "height": 740}}, locale=locale)
+    page = lee.sign_in("lee")
+    lee.shoot(f"phone-head-{width}-{locale}")
+
+    # Neither cut by the list of views nor beneath what stands beside it.
+    assert page.evaluate(_NOT_WHOLE, ".views a, .views .count, #sound") == []
+
+
+_NOT_WHOLE = """
+(selector) => [...document.querySelectorAll(selector)].filter((element) => {
+  const { left, right, top, bottom } = element.getBoundingClientRect();
+  const met = [left + 2, (left + right) / 2, right - 2].map((x) =>
+    document.elementFromPoint(x, (top + bottom) / 2));
+  return element.scrollWidth > element.clientWidth + 1
+    || met.some((top) => !element.contains(top));
+}).map((element) => element.textContent.trim())
+"""
+
+
+def test_rejection_that_lacks_a_reason_leads_to_the_field(desk: Desk, operator: Open) -> None:
+    desk.manage(
+        "from hitl.actors import Actor\n"
+        "from hitl.policies import changes\n"
+        "from hitl.policies.rules import Rule\n"
+        "from hitl.states import ActorKind, Channel\n"
+        "boss = Actor('head', 'tenant1', ActorKind.OPERATOR, Channel.ADMIN, 'admin')\n"
+        "changes.create(boss, 'want_reason', Rule(reason_required=True))"
+    )
+    request = desk.ask("Pay 74 EUR?", action="want_reason", context={f"a{n}": n for n in range(40)})
+    kim = operator(**PHONE)
+    page = kim.sign_in("kim")
+    page.locator("#rows .open").click()
+    kim.ready()
+    address = page.url
+
+    page.tap("button.reject")
+
+    hint = page.locator(".reasons-hint")
+    expect(hint).to_contain_text("Choose a reason or write one")
+    expect(hint).to_be_in_viewport()
+    assert page.evaluate("document.activeElement.closest('.reasons') !== null")
+    kim.shoot("phone-reason")
+    assert page.url == address
+    assert page.evaluate(_NOT_WHOLE, ".reasons-hint, #id_reason") == []
+    expect(page.locator(".messagelist")).to_have_count(0)
+    page.fill("#id_reason", "Too late")
+    page.tap("button.reject")
+    expect(page.locator(".messagelist")).to_contain_text("is now rejected")
+    assert desk.status(request) == "rejected"
+
+
 def test_phone_is_told_of_no_keys(desk: Desk, operator: Open) -> None:
     open_requests(desk)
     lee = operator(**PHONE)

@@ -16,6 +16,7 @@ from tests.browser.test_looking import serious
 from tests.unit.text.test_kinds import DIFF, LOG, PYTHON, SQL
 
 Open = Callable[..., Operator]
+TOUCH: dict[str, Any] = {"has_touch": True, "viewport": {"width": 1024, "height": 768}}
 MARKDOWN = """\
 # Roll back
 
@@ -214,11 +215,13 @@ def test_times_are_the_readers_and_utc_is_their_title(desk: Desk, operator: Open
     page = opened(desk, seoul, "Start?", context=context)
 
     start = page.locator(".context time")
-    expect(start).to_have_text("2026-01-16 17:30:12.250")
+    expect(start).to_have_text("2026-01-16 17:30:12.250 +09:00")
     expect(start).to_have_attribute(
         "title", "2026-01-16T09:30:12.250+01:00 · 2026-01-16 08:30:12 UTC"
     )
-    expect(page.locator("[data-zone]")).to_have_text("Asia/Seoul (UTC+9)")
+    zones = page.locator("[data-zone]")
+    expect(zones).to_have_text(["Asia/Seoul (UTC+9)"] * 2)
+    expect(zones.first).to_be_visible()
     expires = page.locator("#expires")
     title = expires.get_attribute("title") or ""
     assert title.endswith(" UTC")
@@ -229,6 +232,75 @@ def test_times_are_the_readers_and_utc_is_their_title(desk: Desk, operator: Open
     assert abs((utc.replace(tzinfo=UTC) - datetime.now(UTC)).total_seconds()) < 1200
     title = page.locator(".countdown time").get_attribute("title") or ""
     assert re.fullmatch(r"\S+ \S+ · \S+ \S+ UTC", title)
+
+
+def test_time_says_how_far_it_is_from_utc_and_how_it_was_sent(desk: Desk, operator: Open) -> None:
+    sent = ["2026-10-25T00:30:00Z", "2026-10-25T01:30:00Z", "2026-10-25 02:30:00"]
+    berlin = operator(timezone_id="Europe/Berlin", **TOUCH)
+    page = opened(desk, berlin, "Start?", context={"a": sent[0], "b": sent[1], "c": sent[2]})
+
+    values = page.locator(".context dd")
+    shown = ["2026-10-25 02:30:00 +02:00", "2026-10-25 02:30:00 +01:00", sent[2]]
+    expect(values).to_have_text(shown)
+    berlin.shoot("reading-times")
+    page.locator(".context time").first.tap()
+    expect(values).to_have_text([sent[0], *shown[1:]])
+    page.locator(".context time").nth(1).focus()
+    page.keyboard.press("Enter")
+    expect(values).to_have_text([*sent[:2], shown[2]])
+    page.keyboard.press("Enter")
+    expect(values).to_have_text([sent[0], *shown[1:]])
+    assert serious(page) == []
+
+
+_LINES = """
+(selector) => [...document.querySelectorAll(selector)].filter((element) => {
+  const words = document.createRange();
+  words.selectNodeContents(element);
+  const lines = new Set([...words.getClientRects()].map((line) => Math.round(line.bottom / 8)));
+  return lines.size > 1;
+}).map((element) => element.textContent)
+"""
+
+
+@pytest.mark.parametrize(("width", "theme"), [(360, "dark"), (1366, "light")])
+def test_tables_break_no_number_and_no_name(
+    desk: Desk, operator: Open, width: int, theme: str
+) -> None:
+    columns = {"a heading that is as wide as several columns of this table together": 1}
+    columns |= {f"column{n}": 1_900_000_000 + n for n in range(9)}
+    invoices = [
+        {
+            "invoice": f"INV-2026-{number:05}",
+            "customer": "Muster GmbH",
+            "amount": 1_250_000 + number,
+            "due": "2026-12-01T09:00:00Z",
+            "note": "Paid late twice; asks for a delivery before the end of the year, if we can",
+        }
+        for number in range(4)
+    ]
+    kim = operator(viewport={"width": width, "height": 900}, color_scheme=theme)
+    context = {"invoices": invoices, "wide": [columns] * 3, "amount": 9_000_000_000}
+    page = opened(desk, kim, "Pay four invoices?", context=context)
+    kim.shoot(f"reading-tables-{width}-{theme}", whole=True)
+
+    assert page.evaluate(_LINES, ".context .number, .context time") == []
+    assert page.evaluate(_LINES, ".context td:nth-child(2), .context td:nth-child(3)") == []
+    scrolls = page.locator(".table-scroll")
+    # The second has columns that are out of sight, and says so by a shadow that goes at its end.
+    more, end = (
+        scrolls.nth(1).evaluate(
+            "(box, left) => { box.scrollLeft = left; return box.scrollWidth - box.clientWidth"
+            " - box.scrollLeft }",
+            left,
+        )
+        for left in (0, 100_000)
+    )
+    assert more > 50
+    assert end < 2
+    style = "box => getComputedStyle(box).backgroundAttachment"
+    assert scrolls.nth(1).evaluate(style) == "local, local, scroll, scroll"
+    assert page.evaluate(COVERED) == []
 
 
 def test_times_that_arrive_later_are_the_readers_too(desk: Desk, operator: Open) -> None:
@@ -271,6 +343,6 @@ def test_without_javascript_times_are_in_utc_and_say_so(desk: Desk, operator: Op
     page.locator("#result_list th a").first.click()
 
     expect(page.locator(".context time")).to_have_text("2026-01-16T09:30:12Z")
-    expect(page.locator("[data-zone]")).to_have_text("UTC")
+    expect(page.locator("[data-zone]")).to_have_text(["UTC"] * 2)
     page.click("#stored summary")
     expect(page.locator("#stored pre")).to_be_visible()

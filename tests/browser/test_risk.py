@@ -136,6 +136,49 @@ def test_narrow_page_ends_above_its_buttons_and_takes_a_reason(risky: Desk, oper
     assert risky.status(request) == "rejected"
 
 
+@pytest.mark.parametrize("width", [320, 360, 1366])
+def test_bar_says_the_whole_action_and_tenant(risky: Desk, operator: Open, width: int) -> None:
+    action = "risk_high_read_the_mailbox_summary_and_then_delete_the_mailbox"
+    risky.ask("Read?", action=action)
+    kim = operator(viewport={"width": width, "height": 640})
+    kim.sign_in("kim")
+    first_request(kim)
+
+    for part, text in (
+        (".decide-action", "Risk high read the mailbox summary and then delete the mailbox"),
+        (".decide-tenant", "tenant1"),
+    ):
+        place = kim.page.locator(f"#facts {part}")
+        expect(place).to_have_attribute("title", text)
+        assert place.evaluate(
+            "e => e.scrollWidth <= e.clientWidth + 1 && e.scrollHeight <= e.clientHeight + 1"
+        ), part
+    kim.shoot(f"decision-words-{width}")
+    assert kim.page.evaluate(_CLICKABLE) == [True, True]
+
+
+@pytest.mark.parametrize(("width", "height"), [(667, 300), (568, 320), (1100, 300)])
+def test_low_window_has_the_decision_in_one_line(
+    risky: Desk, operator: Open, width: int, height: int
+) -> None:
+    risky.ask("Delete 2,000 files?", action="risk_high", context={"files": LONG})
+    size = {"viewport": {"width": width, "height": height}}
+    kim = operator(**size, **({"is_mobile": True, "has_touch": True} if width < 900 else {}))
+    kim.sign_in("kim")
+    page = first_request(kim)
+
+    for place in (0, 4000):
+        page.evaluate("top => scrollTo(0, top)", place)
+        assert page.evaluate(_CLICKABLE) == [True, True]
+        bar = page.locator(".decide-bar").bounding_box()
+        assert bar is not None
+        assert bar["height"] <= 60
+        assert bar["y"] + bar["height"] == height
+        for part in (".decide-action", ".decide-tenant", ".risk-high", ".countdown"):
+            expect(page.locator(f"#facts {part}")).to_be_in_viewport(ratio=0.9)
+    kim.shoot(f"decision-low-{width}")
+
+
 def test_bar_goes_with_the_last_button(risky: Desk, operator: Open) -> None:
     request = risky.ask("Delete 4 files?", action="risk_low")
     kim = operator(viewport={"width": 360, "height": 740})

@@ -143,6 +143,23 @@ def test_page_approves_with_a_comment(typed: str, comment: str) -> None:
     assert details.get("comment", "") == comment
 
 
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_page_leads_to_the_reason_that_the_policy_wants(language: str) -> None:
+    ruling.a_policy("delete_*", reason_required=True)
+    request = factories.opened()
+    client = signed_in()
+
+    spoken = {"accept-language": language}
+    shown = {"digest": request.context_digest, "reject": "1"}
+    answer = client.post(f"{LIST}{request.pk}/decide/", shown, headers=spoken)
+    page = client.get(answer["Location"], headers=spoken).content.decode()
+
+    assert answer["Location"].endswith("#id_reason")
+    message = page.split('<ul class="messagelist">')[1].split("</ul>")[0]
+    assert {"en": "wants a reason", "ko": "거절 사유가 필요합니다"}[language] in message
+    assert "reason:" not in message
+
+
 def test_page_votes_with_a_comment_that_the_next_to_vote_reads() -> None:
     ruling.a_policy("delete_*", min_approvals=2)
     request = factories.opened()

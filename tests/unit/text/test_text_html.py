@@ -121,6 +121,20 @@ def test_long_diff_shows_its_first_changes_and_folds_the_rest() -> None:
     assert "+new 99" in fold
 
 
+def test_fold_of_a_diff_says_how_much_changes_in_it_and_where() -> None:
+    head = "--- a/first\n+++ b/first\n@@ -1,9 +1,9 @@\n" + "-old\n+new\n" * 20
+    other = "--- a/etc/<x>\n+++ b/etc/<x>\n@@ -1,4 +1,3 @@\n a\n b\n-c\n d\n"
+    gone = "--- a/gone\n+++ /dev/null\n@@ -1 +0,0 @@\n-all\n"
+
+    fold = text_html.html(head + other + gone).split("<summary>")[1].split("</summary>")[0]
+
+    assert re.sub("</?span[^>]*>", "", fold) == (
+        "11 more lines · 2 changes · further files: etc/&lt;x&gt;, gone"
+    )
+    same = text_html.html(head + " same\n" * 9).split("<summary>")[1]
+    assert same.startswith("9 more lines · no change<")
+
+
 def test_time_is_an_element_with_the_text_that_was_sent() -> None:
     assert (
         text_html.html("2026-01-16T18:30:12+0900")

@@ -3,6 +3,12 @@
 
 const isText = (target) => target.matches("input[type=text]");
 
+// Say whether the policy wants a reason and the form has none.
+export function lacksReason(form) {
+  const isGiven = form.querySelector("input[type=radio]:checked") || form.reason.value.trim();
+  return "required" in form.querySelector(".reasons").dataset && !isGiven;
+}
+
 // Return what a form's `r` key does; `send` sends the rejection.
 export function watchReasons(form, send) {
   const group = form.querySelector(".reasons");
@@ -50,7 +56,8 @@ export function watchReasons(form, send) {
 
   group.addEventListener("keydown", press);
   return () => {
-    (presets.length ? group : text).focus();
     ask();
+    (presets.length ? group : text).focus();
+    group.scrollIntoView({ block: "nearest" });
   };
 }

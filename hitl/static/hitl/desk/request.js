@@ -4,7 +4,7 @@ import * as clock from "./clock.js";
 import * as drafts from "./drafts.js";
 import { halt, isInText, listen, showHelp } from "./keys.js";
 import { showLink } from "./link.js";
-import { watchReasons } from "./reasons.js";
+import { lacksReason, watchReasons } from "./reasons.js";
 import { follow } from "./stream.js";
 import { say, texts, setNow } from "./texts.js";
 import { watch } from "./timeline.js";
@@ -167,6 +167,11 @@ for (const form of document.querySelectorAll("#approval, #rejection")) {
       event.preventDefault();
       return;
     }
+    if (form === rejection && lacksReason(form)) {
+      event.preventDefault();
+      goToReasons();
+      return;
+    }
     const offline = document.getElementById("offline");
     offline.hidden = navigator.onLine;
     if (!navigator.onLine) {
@@ -240,6 +245,8 @@ function approve() {
 }
 
 const rejection = document.getElementById("rejection");
+// A script says what is missing in its own words, beside the field.
+if (rejection) rejection.noValidate = true;
 const goToReasons =
   rejection && watchReasons(rejection, () => rejection.requestSubmit(document.querySelector("button.reject")));
 

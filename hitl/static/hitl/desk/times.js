@@ -21,6 +21,22 @@ function utc(moment) {
   return `${moment.toISOString().slice(0, 19).replace("T", " ")} UTC`;
 }
 
+// How far the reader's zone was from UTC then: with it, both hours of a change of clocks differ.
+function offset(moment) {
+  const minutes = -moment.getTimezoneOffset();
+  const far = Math.floor(Math.abs(minutes));
+  return `${minutes < 0 ? "−" : "+"}${two(Math.floor(far / 60))}:${two(far % 60)}`;
+}
+
+// Show a time as it was sent, or in the reader's zone again: without a mouse there is no title.
+function toggle(event) {
+  const time = event.target.closest?.("time.sent[data-sent]");
+  if (!time || (event.type === "keydown" && event.key !== "Enter" && event.key !== " ")) return;
+  event.preventDefault();
+  const { sent, converted } = time.dataset;
+  time.textContent = time.textContent === converted ? sent : converted;
+}
+
 function localize(element) {
   const moment = new Date(element.dateTime);
   if (!element.dateTime || Number.isNaN(moment.getTime())) return;
@@ -31,9 +47,13 @@ function localize(element) {
   // What an agent wrote stays readable as it was sent: with its own zone, and what is below a second.
   if (element.classList.contains("sent")) {
     const sent = element.dataset.sent ?? element.textContent;
+    const converted = `${day(moment)} ${clock(moment, true)}${sent.match(/\.\d+/)?.[0] ?? ""} ${offset(moment)}`;
     element.dataset.sent = sent;
+    element.dataset.converted = converted;
     element.title = `${sent} · ${utc(moment)}`;
-    element.textContent = `${day(moment)} ${clock(moment, true)}${sent.match(/\.\d+/)?.[0] ?? ""}`;
+    element.textContent = converted;
+    element.tabIndex = 0;
+    element.setAttribute("role", "button");
     return;
   }
   const form = FORM.exec(element.textContent.trim());
@@ -63,6 +83,7 @@ function name(element) {
 }
 
 within(document.body);
+for (const type of ["click", "keydown"]) document.addEventListener(type, toggle);
 new MutationObserver((changes) => {
   for (const change of changes) {
     if (change.type === "attributes") localize(change.target);
