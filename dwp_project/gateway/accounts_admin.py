@@ -98,7 +98,7 @@ class _ChangePasswordForm(_PasswordForm, admin_forms.AdminPasswordChangeForm):
         return password
 
 
-class _MembershipForm(MembershipForm):
+class AccountMembershipForm(MembershipForm):
     """A membership of the account. Its tenant is chosen when it is added, and stays: another tenant
     is another membership."""
 
@@ -127,16 +127,16 @@ class _MembershipForm(MembershipForm):
             field.disabled = True
 
 
-class _MembershipForms(MembershipForms):
+class AccountMembershipForms(MembershipForms):
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         form.fields["DELETE"].widget.attrs["aria-label"] = _("Remove")
 
 
-class _MembershipInline(TabularInline):
+class AccountMembershipInline(TabularInline):
     model = Membership
-    form = _MembershipForm
-    formset = _MembershipForms
+    form = AccountMembershipForm
+    formset = AccountMembershipForms
     verbose_name_plural = _("member of")
     ordering = ("tenant_id",)
 
@@ -167,7 +167,7 @@ class AccountAdmin(UserAdmin):
     add_form = auth_forms.UserCreationForm
     add_form_template = None
     change_password_form = _SetPasswordForm
-    inlines = (_MembershipInline,)
+    inlines = (AccountMembershipInline,)
     fieldsets = (
         (None, {"fields": ("username", "password")}),
         (_("What the account may do"), {"fields": _FLAGS}),

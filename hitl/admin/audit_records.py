@@ -120,7 +120,7 @@ class AuditRecordAdmin(ReadOnlyAdmin):
         return {
             "sent": sent,
             "is_time_wrong": is_time_wrong,
-            "events": AuditEvent.choices,
+            "events": [("membership", _("every event of memberships")), *AuditEvent.choices],
             "rows": [_row_context(record) for record in page.records],
             "count": page.count if page.is_counted else search.MOST_COUNTED,
             "is_counted": page.is_counted,

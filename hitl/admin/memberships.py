@@ -122,4 +122,4 @@ class MembershipAdmin(TenantAdmin):
         return None if operator.is_superuser else operator.administers
 
     def audit_of(self, obj: Membership) -> str:
-        return audit_search(obj.tenant_id, event="membership:changed")
+        return audit_search(obj.tenant_id, event="membership")

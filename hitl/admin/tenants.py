@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db.models import Case, Count, IntegerField, OuterRef, QuerySet, Subquery, When
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +21,7 @@ from dwp_project.gateway.models import Membership, Tenant
 from dwp_project.gateway.operators import Operator, operator_at
 from hitl.admin.base import TenantAdmin, Tenants, audit_search
 from hitl.models import ApprovalRequest, AuditChain, Policy, RejectionReason
-from hitl.text import sanitize
+from hitl.text import lookalikes, sanitize
 
 # Chosen: more than anybody reads, of the tenants that were not made.
 _MOST_SEEN = 200
@@ -97,6 +97,13 @@ class TenantsAdmin(TenantAdmin):
     ) -> Any:
         return super().get_form(request, obj, change=change, **{"help_texts": _HELP, **kwargs})
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change and (alike := _alike(obj.tenant_id)):
+            text = _("It looks like %(tenants)s. If it was not meant, remove it.")
+            names = ", ".join(map(sanitize.plain, alike))
+            messages.warning(request, text % {"tenants": names})
+
     # --- the list ----------------------------------------------------------------------
 
     def changelist_view(
@@ -129,6 +136,12 @@ def _count(rows: QuerySet[Any], tenants: list[str]) -> Case:
 def _is_in_use(tenant_id: str) -> bool:
     tables: tuple[Any, ...] = (Membership, ApprovalRequest, Policy, RejectionReason)
     return any(table.objects.filter(tenant_id=tenant_id).exists() for table in tables)
+
+
+def _alike(tenant_id: str) -> list[str]:
+    """Return the other tenants that people take for this one."""
+    others = {*Tenant.objects.values_list("tenant_id", flat=True), *_seen()} - {tenant_id}
+    return sorted(each for each in others if lookalikes.are_texts_alike(each, tenant_id))
 
 
 def _seen() -> list[str]:

@@ -8,6 +8,7 @@ from datetime import datetime
 from django.db.models import Q, QuerySet
 
 from hitl.models import AuditRecord
+from hitl.states import AuditEvent
 
 # Chosen: what a person reads on one page.
 PAGE_SIZE = 50
@@ -25,6 +26,7 @@ class SearchQuery:
     since: datetime | None = None
     until: datetime | None = None
     actor: str = ""
+    # One event, or what stands before the colon, for all of those: `membership`.
     event: str = ""
     action: str = ""
     request_id: str = ""
@@ -65,9 +67,10 @@ def search(query: SearchQuery) -> SearchPage:
         "request_id": query.request_id,
         "actor": query.actor,
         "action_type": query.action,
-        "event": query.event,
     }
-    conditions = {name: value for name, value in exact.items() if value}
+    conditions = {name: [value] for name, value in exact.items() if value}
+    if query.event:
+        conditions["event"] = _events_of(query.event)
     is_by_number = not conditions and query.since is None and query.until is None
     older = Q()
     if query.before is not None:
@@ -75,23 +78,38 @@ def search(query: SearchQuery) -> SearchPage:
     order = ("-sequence",) if is_by_number else ("-at", "-sequence")
     if len(conditions) > 1:
         return _search_newest(records.filter(older).order_by(*order), conditions)
-    records = records.filter(**conditions)
-    count = records.order_by()[: MOST_COUNTED + 1].count()
-    page = list(records.filter(older).order_by(*order)[: PAGE_SIZE + 1])
+    # Several events are several ranges of the index, each read for itself.
+    ranges = [
+        records.filter(**{name: value}) for name, values in conditions.items() for value in values
+    ] or [records]
+    count = sum(each.order_by()[: MOST_COUNTED + 1].count() for each in ranges)
+    page = [row for each in ranges for row in each.filter(older).order_by(*order)[: PAGE_SIZE + 1]]
+    if len(ranges) > 1:
+        page.sort(key=lambda record: (record.at, record.sequence), reverse=True)
     has_more = len(page) > PAGE_SIZE
     return SearchPage(page[:PAGE_SIZE], page[PAGE_SIZE - 1].sequence if has_more else None, count)
 
 
-def _search_newest(records: QuerySet[AuditRecord], conditions: dict[str, str]) -> SearchPage:
+def _events_of(name: str) -> list[str]:
+    events = [each for each in AuditEvent.values if each.startswith(f"{name}:")]
+    return events or [name]
+
+
+def _search_newest(records: QuerySet[AuditRecord], conditions: dict[str, list[str]]) -> SearchPage:
     """Return the records that meet all conditions, among the newest that meet the first one.
 
     Python compares them: a database's planner may read everything until it has enough matches.
     """
     first, *others = conditions
-    window = records.filter(**{first: conditions[first]}).values_list("sequence", "pk", *others)
+    window = records.filter(**{first: conditions[first][0]}).values_list("sequence", "pk", *others)
     newest = list(window[:MOST_LOOKED_THROUGH])
-    values = tuple(conditions[name] for name in others)
-    matches = [(sequence, pk) for sequence, pk, *rest in newest if tuple(rest) == values]
+    # The first is never the event, and so has one value.
+    allowed = [conditions[name] for name in others]
+    matches = [
+        (sequence, pk)
+        for sequence, pk, *rest in newest
+        if all(value in each for value, each in zip(rest, allowed, strict=True))
+    ]
     is_cut = len(newest) == MOST_LOOKED_THROUGH
     if len(matches) > PAGE_SIZE:
         next_before: int | None = matches[PAGE_SIZE - 1][0]

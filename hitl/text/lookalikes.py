@@ -102,6 +102,12 @@ def are_alike(one: str, other: str) -> bool:
     return any(not c.isascii() or script(one) != script(other) for c in shared)
 
 
+def are_texts_alike(one: str, other: str) -> bool:
+    """Say whether two texts are compared as one, or look alike character by character."""
+    folded, its = fold(one), fold(other)
+    return len(folded) == len(its) and all(map(are_alike, folded, its))
+
+
 def spellings(character: str) -> frozenset[str]:
     """Return the folded texts of several characters that a folded character looks like: `ae` of
     `æ`."""

@@ -238,3 +238,19 @@ def test_permission_for_a_membership_is_of_its_own_tenant(
         allowed = getattr(members, f"has_{may}_permission")
         assert allowed(request, ours)
         assert not allowed(request, theirs)
+
+
+def test_history_of_a_membership_has_all_that_became_of_it(ours: Membership) -> None:
+    client = signed_in()
+    client.post(page(ours), {"role": "approver"})
+    factories.user("new")
+    client.post(ADD, {"username": "new", "tenant_id": "tenant1", "role": "admin"})
+    added = Membership.objects.get(user__username="new")
+    client.post(page(added, "delete"), {"post": "yes"})
+
+    shown = client.get(page(ours, "history"), follow=True).content.decode()
+
+    rows = shown.partition("<tbody")[2]
+    for event in ("membership added", "membership changed", "membership removed"):
+        assert event in rows
+    assert 'value="membership" selected' in shown

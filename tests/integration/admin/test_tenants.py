@@ -13,7 +13,7 @@ from django.test import Client
 
 from dwp_project.gateway.models import Membership, Tenant
 from dwp_project.jsontext import parse
-from hitl.models import AuditRecord
+from hitl.models import AuditRecord, InboxView
 from tests import factories
 from tests.integration.calls import Api, browser
 from tests.people import OTHER_TENANT, TENANT, Person
@@ -192,3 +192,39 @@ def test_update_makes_a_tenant_of_each_that_has_members() -> None:
         migration.fill(apps, SimpleNamespace(connection=connection))
 
     assert made() == [("a", ""), ("b", "")]
+
+
+@pytest.mark.parametrize(
+    ("name", "is_alike"), [("Tenant1", True), ("tenаnt1", True), ("tenant2", False)]
+)
+def test_tenant_that_looks_like_another_is_made_with_a_warning(name: str, is_alike: bool) -> None:
+    factories.tenant("tenant1")
+
+    answer = signed_in().post(ADD, {"tenant_id": name, "name": ""}, follow=True)
+
+    assert name in [tenant for tenant, _name in made()]
+    assert ("It looks like tenant1." in answer.content.decode()) == is_alike
+
+
+def test_pages_of_accounts_show_tenants_with_their_marks() -> None:
+    name = "tenant\u31641"  # printable, and seen by nobody
+    factories.tenant(name)
+    client = signed_in()
+    user = factories.user("kim", role="admin", tenant_id=name)
+
+    for path in ("", "add/", f"{user.pk}/change/"):
+        shown = page(client, f"/admin/auth/user/{path}")
+        assert "U+3164" in shown, path
+
+
+def test_removing_an_account_says_what_goes_with_it() -> None:
+    client = signed_in()
+    user = factories.user("kim", role="approver", tenant_id="tenant1")
+    Membership.objects.create(user=user, tenant_id="tenant2", role="viewer")
+    InboxView.objects.create(user=user, name="Payments", query="action=pay")
+
+    shown = page(client, f"/admin/auth/user/{user.pk}/delete/")
+
+    assert ">tenant1 · approver</li>" in shown
+    assert ">tenant2 · viewer</li>" in shown
+    assert ">Payments</li>" in shown

@@ -41,7 +41,23 @@ def test_every_condition_has_to_be_met() -> None:
     assert numbers(actor="approver1", event="session:refused") == [3, 2, 1]
     assert numbers(actor="approver1", since=NOON + timedelta(hours=1)) == [3, 2]
     assert numbers(actor="approver1", event="request:opened") == []
+    # All events of a subject, alone and together with another condition.
+    assert numbers(event="session") == [3, 2, 1]
+    assert numbers(actor="approver1", event="session") == [3, 2, 1]
+    assert numbers(actor="approver1", event="request") == []
     assert search.search(SearchQuery("tenant2")).records == []
+
+
+def test_all_events_of_a_subject_are_paged_in_one_order() -> None:
+    for number in range(30):
+        factories.opened(request_id=f"req-{number}")
+        services.approve(f"req-{number}", factories.actor())
+    first = search.search(SearchQuery("tenant1", event="request"))
+    second = search.search(SearchQuery("tenant1", event="request", before=first.next_before))
+
+    numbers = [entry.sequence for page in (first, second) for entry in page.records]
+    assert numbers == list(range(60, 0, -1))
+    assert (first.count, second.next_before) == (60, None)
 
 
 def test_records_of_a_request_are_its_own_and_in_order() -> None:

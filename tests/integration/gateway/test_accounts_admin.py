@@ -181,7 +181,7 @@ def test_list_says_who_is_a_member_of_what() -> None:
 
     rows = page(signed_in(), LIST).split('id="result_list"')[1]
 
-    assert 'tenant1 <span class="quiet">approver</span>' in rows
+    assert '<span class="shown">tenant1</span> <span class="quiet">approver</span>' in rows
 
 
 def test_permissions_of_django_open_no_account() -> None:
