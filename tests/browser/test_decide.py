@@ -29,6 +29,12 @@ import json, sys
 from django.contrib.sessions.models import Session
 Session.objects.filter(session_key=json.load(sys.stdin)).delete()
 """
+_RENAME = """
+import json, sys
+from django.db import connection
+before, after = json.load(sys.stdin)
+connection.cursor().execute(f"ALTER TABLE {before} RENAME TO {after}")
+"""
 
 
 def opened(kim: Operator, message: str, *, is_live: bool = True) -> Page:
@@ -571,6 +577,38 @@ def test_reason_of_many_survives_a_session_that_ended_for_the_same_requests_only
 
     expect(page.locator("input[name=reason]")).to_have_value("Not before the audit")
     expect(page.locator(".typed-before")).to_be_visible()
+
+
+# --- a failure ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1366, "light"), (360, "dark")])
+def test_decision_while_the_database_is_away_leads_back_and_is_not_sent_by_a_reload(
+    desk: Desk, operator: Open, width: int, theme: str
+) -> None:
+    request = desk.ask("Pay 130 EUR?")
+    kim = operator(viewport={"width": width, "height": 740}, color_scheme=theme)
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 130 EUR?", is_live=False)
+    page.fill(COMMENT, "as agreed")
+    desk.manage(_RENAME, ["django_session", "django_session_away"])
+    try:
+        page.click("button.approve")
+        expect(page.locator(".refused-form")).to_contain_text("look at the request before you")
+        expect(page.locator("#back")).to_have_text("Back to the request")
+        kim.shoot(f"unavailable-{width}")
+        violations = serious(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.reload()
+        expect(page.locator("#back")).to_have_text("Try again")
+    finally:
+        desk.manage(_RENAME, ["django_session_away", "django_session"])
+    page.reload()
+
+    expect(page.locator("h1")).to_have_text("Pay 130 EUR?")
+    expect(page.locator(COMMENT)).to_have_value("as agreed")
+    assert desk.status(request) == "pending"
+    assert violations == []
 
 
 # --- a refused form -------------------------------------------------------------------------------
