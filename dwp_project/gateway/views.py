@@ -9,6 +9,8 @@ from django.contrib.admin import site
 from django.core.exceptions import DisallowedHost
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import Resolver404, resolve, reverse
+from django.utils.translation import gettext as _
 from django.views import defaults
 from rest_framework import status as http
 from rest_framework.request import Request
@@ -24,6 +26,7 @@ from dwp_project.gateway.errors import (
     Forbidden,
     MethodNotAllowed,
     NotFound,
+    Overloaded,
     TooManyAttempts,
 )
 from dwp_project.gateway.identity import Identity
@@ -127,15 +130,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer Django's own 500, which Django has logged already, in the envelope.
+    """Answer Django's own 500, which Django has logged already, in the envelope or as a page.
 
-    Pages keep Django's answer, but say so if the database is away.
+    It says so if the database is away.
     """
-    is_page = request.path_info.startswith(PAGES)
     # Django calls this while it handles the exception.
-    if isinstance(sys.exc_info()[1], DATABASE_AWAY):
-        return unavailable(DatabaseAway(), request)
-    return defaults.server_error(request) if is_page else envelope.render_error(DwpError(), request)
+    is_away = isinstance(sys.exc_info()[1], DATABASE_AWAY)
+    return unavailable(DatabaseAway() if is_away else DwpError(), request)
 
 
 def too_many_attempts(
@@ -152,10 +153,49 @@ def too_many_attempts(
     return HttpResponse(page, status=error.code.status, headers=headers)
 
 
-def unavailable(error: DatabaseAway, request: HttpRequest) -> HttpResponse:
-    """Answer that something is unavailable for now, in the envelope or as a page."""
+def unavailable(error: DwpError, request: HttpRequest) -> HttpResponse:
+    """Answer that something is unavailable for now, in the envelope or as a page that leads back.
+
+    The page is rendered without the request, whose session and user are in the database.
+    """
     if not request.path_info.startswith(PAGES):
         return envelope.render_error(error, request)
-    page = render_to_string("gateway/unavailable.html", {"error": error})
+    title, message = (
+        _("Something went wrong"),
+        _(
+            "The server made an error, which is in its log. "
+            "If it stays, tell whoever runs this server."
+        ),
+    )
+    if isinstance(error, DatabaseAway):
+        title, message = str(error.title), str(error.message)
+    context = {
+        "title": title,
+        "message": message,
+        "site_header": site.site_header,
+        "is_sent": request.method not in ("GET", "HEAD"),
+        # A connection may break while it commits.
+        "is_uncertain": not isinstance(error, Overloaded),
+        **_way_back(request),
+    }
+    page = render_to_string("gateway/unavailable.html", context)
     headers = envelope.error_headers(error)
     return HttpResponse(page, status=error.code.status, headers=headers)
+
+
+def _way_back(request: HttpRequest) -> dict[str, Any]:
+    """Return where a page leads back to: for a decision to what was decided on."""
+    here: dict[str, Any] = {"back": request.get_full_path(), "back_to": "", "is_decision": False}
+    try:
+        match = resolve(request.path_info)
+    except Resolver404:
+        return here
+    query = request.GET.urlencode()
+    after = f"?{query}" if query else ""
+    if match.url_name == "hitl_approvalrequest_decide":
+        page = reverse("admin:hitl_approvalrequest_change", args=[match.kwargs["pk"]])
+        return {"back": f"{page}{after}", "back_to": "request", "is_decision": True}
+    if match.url_name == "hitl_approvalrequest_many":
+        page = reverse("admin:hitl_approvalrequest_inbox")
+        return {"back": f"{page}{after}", "back_to": "inbox", "is_decision": True}
+    return here

@@ -34,6 +34,7 @@ def as_json() -> str:
             "timelineStopped": _("The timeline has stopped. Reload the page."),
             "tooMany": _("At most {} at once."),
             "restored": _("What you typed before is here again. It has not been sent."),
+            "selectedAgain": _("What you had selected is selected again where it still waits."),
             "hadTyped": _("You had typed: {}"),
         }
     )

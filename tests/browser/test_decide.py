@@ -29,6 +29,12 @@ import json, sys
 from django.contrib.sessions.models import Session
 Session.objects.filter(session_key=json.load(sys.stdin)).delete()
 """
+_RENAME = """
+import json, sys
+from django.db import connection
+before, after = json.load(sys.stdin)
+connection.cursor().execute(f"ALTER TABLE {before} RENAME TO {after}")
+"""
 
 
 def opened(kim: Operator, message: str, *, is_live: bool = True) -> Page:
@@ -545,32 +551,82 @@ def test_enter_without_a_reason_rejects_none_of_many(desk: Desk, operator: Open)
     expect(page.locator(".result.success")).to_have_count(2)
 
 
-def test_reason_of_many_survives_a_session_that_ended_for_the_same_requests_only(
+def test_selection_and_reason_of_many_survive_a_session_that_ended(
     desk: Desk, operator: Open
 ) -> None:
-    for n in (116, 117):
-        desk.ask(f"Pay {n} EUR?", seconds=300 + n)
+    requests = [desk.ask(f"Pay {n} EUR?", seconds=300 + n) for n in (116, 117, 118)]
     kim = operator()
     page = kim.sign_in_by_form(BY_FORM)
-    chosen(kim, "reject")
+    page.locator("#rows .pick input").nth(0).check()
+    page.locator("#rows .pick input").nth(1).check()
+    page.click("#bar button[value=reject]")
+    page.wait_for_selector("#many-form")
     page.fill("input[name=reason]", "Not before the audit")
     desk.manage(_END_SESSION, session_of(kim))
+    # One of them ends meanwhile.
+    desk.decide(requests[0], "approve", user="park")
 
     page.click(".many button.reject")
     page.fill("#id_username", BY_FORM)
     page.fill("#id_password", PASSWORD)
     page.click("input[type=submit]")
+
     expect(page.locator(".messagelist")).to_contain_text("Nothing was decided")
-    page.wait_for_selector("#link.is-live")
-    page.locator("#rows .pick input").first.check()
-    page.click("#bar button[value=reject]")
-    expect(page.locator("input[name=reason]")).to_have_value("")
+    expect(page.locator("#many .typed-before")).to_contain_text("selected again")
+    expect(page.locator("#selected")).to_have_text("1 selected")
+    expect(kim.row("Pay 117 EUR?").locator(".pick input")).to_be_checked()
+    kim.shoot("inbox-selected-again")
+    assert serious(page) == []
+    # Once: what is cleared does not come back. The text is there for another list as well.
+    page.click("#clear")
+    expect(page.locator("#many .typed-before")).to_have_count(0)
     kim.open(INBOX)
     page.wait_for_selector("#link.is-live")
-    chosen(kim, "reject")
-
+    expect(page.locator("#bar")).to_be_hidden()
+    kim.row("Pay 118 EUR?").locator(".pick input").check()
+    page.click("#bar button[value=approve]")
+    expect(page.locator("#id_comment")).to_have_value("")
+    page.get_by_role("link", name="Back to the inbox").click()
+    expect(page.locator("#selected")).to_have_text("1 selected")
+    page.click("#bar button[value=reject]")
     expect(page.locator("input[name=reason]")).to_have_value("Not before the audit")
     expect(page.locator(".typed-before")).to_be_visible()
+    page.click(".many button.reject")
+    expect(page.locator(".result.success")).to_have_count(1)
+    wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
+    assert [desk.status(request) for request in requests] == ["approved", "pending", "rejected"]
+
+
+# --- a failure ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1366, "light"), (360, "dark")])
+def test_decision_while_the_database_is_away_leads_back_and_is_not_sent_by_a_reload(
+    desk: Desk, operator: Open, width: int, theme: str
+) -> None:
+    request = desk.ask("Pay 130 EUR?")
+    kim = operator(viewport={"width": width, "height": 740}, color_scheme=theme)
+    kim.sign_in("kim")
+    page = opened(kim, "Pay 130 EUR?", is_live=False)
+    page.fill(COMMENT, "as agreed")
+    desk.manage(_RENAME, ["django_session", "django_session_away"])
+    try:
+        page.click("button.approve")
+        expect(page.locator(".refused-form")).to_contain_text("look at the request before you")
+        expect(page.locator("#back")).to_have_text("Back to the request")
+        kim.shoot(f"unavailable-{width}")
+        violations = serious(page)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        page.reload()
+        expect(page.locator("#back")).to_have_text("Try again")
+    finally:
+        desk.manage(_RENAME, ["django_session_away", "django_session"])
+    page.reload()
+
+    expect(page.locator("h1")).to_have_text("Pay 130 EUR?")
+    expect(page.locator(COMMENT)).to_have_value("as agreed")
+    assert desk.status(request) == "pending"
+    assert violations == []
 
 
 # --- a refused form -------------------------------------------------------------------------------

@@ -5,6 +5,8 @@ const NAME = "dwp.drafts";
 // Chosen: more forms than anybody leaves half filled in.
 const MAX_DRAFTS = 20;
 const MANY = "many ";
+// Chosen: milliseconds, long enough to sign in again. Nobody expects later what belongs to no one request.
+const MANY_FOR = 60 * 60 * 1000;
 
 function read() {
   try {
@@ -29,9 +31,9 @@ function forget(isOver) {
 }
 
 // The draft of one form: of a request by key and digest, or of many. `person` is who types: nobody
-// else gets it.
-export function draftOf(name, digest, person) {
-  const isMine = (draft) => draft?.person === person && draft.digest === digest;
+// else gets it, and after `lifetime` milliseconds nobody.
+export function draftOf(name, digest, person, lifetime = Infinity) {
+  const isMine = (draft) => draft?.person === person && draft.digest === digest && Date.now() - draft.at < lifetime;
   return {
     texts() {
       const draft = read()[name];
@@ -39,7 +41,7 @@ export function draftOf(name, digest, person) {
     },
     keep(texts) {
       const { [name]: _before, ...drafts } = read();
-      if (Object.values(texts).some((text) => text.trim())) drafts[name] = { person, digest, texts };
+      if (Object.values(texts).some((text) => text.trim())) drafts[name] = { person, digest, texts, at: Date.now() };
       write(drafts);
     },
     // There is nothing left to send it with: it stays until another page is opened.
@@ -51,7 +53,8 @@ export function draftOf(name, digest, person) {
 }
 
 export const nameOfRequest = (pk) => `request ${pk}`;
-export const nameOfMany = (decision) => `${MANY}${decision}`;
+// Of many requests, whichever they are: which they were may have changed meanwhile.
+export const draftOfMany = (what, person) => draftOf(`${MANY}${what}`, "", person, MANY_FOR);
 
 // Keep what is typed into these fields, and fill those that are empty; return whether any was.
 export function follow(draft, fields) {

@@ -3,6 +3,7 @@
 
 import { announceWith } from "./alerts.js";
 import * as clock from "./clock.js";
+import { draftOfMany } from "./drafts.js";
 import { listen, showHelp } from "./keys.js";
 import { showLink } from "./link.js";
 import { follow } from "./stream.js";
@@ -344,7 +345,30 @@ function pick(row, isOn, isRange) {
 function clear() {
   for (const row of rows()) if (boxOf(row)) boxOf(row).checked = false;
   lastPicked = null;
+  form.querySelector(".typed-before")?.remove();
+  sent.keep({});
   updateSelection();
+}
+
+// What was selected when the form was sent: a session that had ended takes it away, and who comes back
+// without having decided finds it again, where it is still the same request.
+const sent = draftOfMany("selected", root.dataset.person);
+form.addEventListener("submit", () => {
+  const items = rows().map(boxOf).filter((box) => box?.checked).map((box) => box.value);
+  sent.keep({ items: items.join(" ") });
+});
+
+function selectAgain() {
+  const items = new Set(sent.texts().items?.split(" "));
+  const boxes = rows().map(boxOf).filter((box) => box && items.has(box.value));
+  sent.keep({});
+  if (!boxes.length) return;
+  for (const box of boxes) box.checked = true;
+  const note = document.createElement("p");
+  note.className = "typed-before";
+  note.setAttribute("role", "status");
+  note.textContent = texts.selectedAgain;
+  form.prepend(note);
 }
 
 list.addEventListener("click", (event) => {
@@ -425,6 +449,7 @@ listen({
   "?": showHelp,
 });
 clock.start();
+selectAgain();
 updateSelection();
 announceWith((pk) => arrived.has(pk) || Boolean(rowWith(pk)));
 follow(root.dataset.live, update, showConnection);
