@@ -51,7 +51,8 @@ _NONE_OF_MANY = (
 _VIEWS = """
 from hitl.models import InboxView
 InboxView.objects.bulk_create(
-    InboxView(username="rising", name=f"A view with a name as long as one may be, of {n:02} views", query=f"action=a{n}")
+    InboxView(username="rising", query=f"action=a{n}",
+              name=f"A view with a name as long as one may be, of {n:02} views")
     for n in range(21))
 """
 
