@@ -1,8 +1,8 @@
 """The desk's live streams: the inbox, one request, and what is the operator's to decide.
 
 They send what the board of the process knows (`hitl.desk.board`), so that a page that is open costs
-the database nothing; only a request's page reads its own request when that has changed. Every five
-seconds a page that is up to date hears so.
+the database nothing; only the pages of a request read it when it has changed, once for all of them.
+Every five seconds a page that is up to date hears so.
 """
 
 from __future__ import annotations

@@ -21,6 +21,8 @@ from hitl.models.inbox_views import MAX_VIEW_NAME_LENGTH
 from hitl.states import Risk
 from hitl.text import sanitize
 
+# Chosen: so many kept views stand beside each other on one line; the others are in a menu.
+_MAX_TABS = 3
 _ALL = Filter()
 _MINE = Filter(is_mine=True)
 
@@ -44,6 +46,9 @@ def context(operator: Operator, chosen: Filter, cursor: str) -> dict[str, Any]:
         for view in inbox_views.of(operator.username)
     ]
     view = next((view for view, its, _name in views if its in (chosen, what)), None)
+    tabs = views[:_MAX_TABS]
+    if view is not None and all(each != view for each, _its, _name in tabs):
+        tabs = [*tabs[:-1], *(one for one in views if one[0] == view)]
     parts = filter_parts(chosen)
     return {
         "inbox": inbox,
@@ -61,7 +66,8 @@ def context(operator: Operator, chosen: Filter, cursor: str) -> dict[str, Any]:
         "is_all": what == _ALL,
         "is_mine": what == _MINE,
         "mine": _MINE,
-        "views": views,
+        "tabs": tabs,
+        "more_views": [one for one in views if one not in tabs],
         "view": view,
         "name_length": MAX_VIEW_NAME_LENGTH,
         "count": number(inbox.count),

@@ -22,6 +22,7 @@ def as_json() -> str:
             "joinOne": _("1 new request · Show"),
             "joinMany": _("{} new requests · Show"),
             "joinGone": _("{} ended · Remove"),
+            "elsewhere": _("New on another page: {}."),
             "gone": _("no longer listed"),
             "changed": _("changed"),
             "live": _("live"),

@@ -206,7 +206,7 @@ def test_any_number_of_tabs_leave_the_desk_reachable(
     if not locks:
         # As on an address without TLS.
         kim.context.add_init_script("delete Navigator.prototype.locks")
-    first = kim.sign_in("kim")
+    first = page = kim.sign_in("kim")
     for _ in range(6):
         kim.context.pages[-1].evaluate(_HIDE)
         page = kim.context.new_page()

@@ -48,6 +48,14 @@ _NONE_OF_MANY = (
     "ApprovalRequest.objects.filter(request_id__startswith='many-').delete()"
 )
 
+_VIEWS = """
+from hitl.models import InboxView
+InboxView.objects.bulk_create(
+    InboxView(username="rising", query=f"action=a{n}",
+              name=f"A view with a name as long as one may be, of {n:02} views")
+    for n in range(21))
+"""
+
 
 def boxes(page: Page) -> dict[str, Any]:
     """Return where each row stands, by its key."""
@@ -277,6 +285,73 @@ def test_filter_is_kept_as_a_view(desk: Desk, operator: Open) -> None:
     page.click(".keep-view summary")
     page.click("button[name=remove]")
     expect(page.locator("#views")).not_to_contain_text("Payments")
+
+
+def test_new_request_that_belongs_on_another_page_is_led_to(desk: Desk, operator: Open) -> None:
+    desk.manage(_MANY, [200, 600])
+    kim = operator(viewport={"width": 1366, "height": 768})
+    page = kim.sign_in("kim")
+    expect(page.locator("#rows > .row")).to_have_count(200)
+    page.keyboard.press("j")
+    focused = "document.activeElement.closest('.row').id"
+    before = page.evaluate(focused)
+    desk.ask("The last to expire?", seconds=3000)
+    expect(page.locator("#join")).to_contain_text("1 new request")
+
+    page.keyboard.press("n")
+
+    link = page.locator("#elsewhere a")
+    expect(link).to_have_text("The last to expire?")
+    expect(page.locator("#elsewhere")).to_contain_text("New on another page: 1.")
+    assert page.evaluate(focused) == before
+    link.click()
+    expect(page.locator("#request h1")).to_contain_text("The last to expire?")
+    desk.manage(_NONE_OF_MANY)
+
+
+def test_mine_is_a_part_of_any_filter(desk: Desk, operator: Open) -> None:
+    desk.ask("Pay?", action="pay")
+    page = operator(viewport={"width": 1366, "height": 768}).sign_in("kim")
+    page.click(".filter-more summary")
+    page.fill("#id_action", "pay")
+    page.check(".filter-panel [name=mine]")
+    page.click(".filter-panel button")
+
+    expect(page.locator("#rows > .row")).to_have_count(1)
+    assert page.url.endswith("?action=pay&mine=1")
+
+
+def test_any_number_of_views_and_chips_take_one_line(desk: Desk, operator: Open) -> None:
+    desk.ask("Pay?", action="pay")
+    desk.manage(_VIEWS)
+    wide = operator(viewport={"width": 1366, "height": 768})
+    page = wide.sign_in("rising")
+    box = page.locator("#views").bounding_box()
+    wide.shoot("inbox-views")
+    assert box is not None
+    assert box["height"] < 44
+    page.click(".more-views summary")
+    expect(page.locator(".more-views a")).to_have_count(18)
+    page.locator(".more-views a").last.scroll_into_view_if_needed()
+    expect(page.locator(".more-views a").last).to_be_in_viewport()
+
+    phone = operator(viewport={"width": 360, "height": 740})
+    page = phone.sign_in("rising", page=f"{INBOX}?q=pay&action=pay&asker=user123&risk=high&soon=1")
+    views = page.locator("#views").bounding_box()
+    assert views is not None
+    assert views["height"] < 44
+    parts = page.locator(".filter-parts")
+    box = parts.bounding_box()
+    phone.shoot("inbox-chips")
+    assert box is not None
+    assert box["height"] < 40
+    assert parts.evaluate("parts => parts.scrollWidth > parts.clientWidth")
+    expect(page.locator(".keep-view summary")).to_be_in_viewport()
+    page.click(".keep-view summary")
+    page.fill("#id_name", "Payments")
+    expect(page.locator(".keep-view button").first).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    desk.manage("from hitl.models import InboxView; InboxView.objects.all().delete()")
 
 
 def test_what_is_not_mine_is_quieter_and_not_counted(desk: Desk, operator: Open) -> None:

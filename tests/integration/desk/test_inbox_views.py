@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
@@ -143,3 +145,28 @@ def test_view_is_kept_by_a_form_of_the_page_alone() -> None:
     assert client.post(VIEW, {"name": "Payments", "query": "action=pay"}).status_code == 403
     assert client.get(f"{VIEW}?name=Payments&query=action%3Dpay").status_code == 302
     assert kept() == {}
+
+
+@pytest.mark.parametrize("name", ["All", " mine to  DECIDE", "Ａｌｌ", "Filtered", "전체"])
+def test_view_is_never_called_as_a_tab_that_is_always_there(name: str) -> None:
+    client = signed_in()
+
+    keep(client, name)
+
+    assert kept() == {}
+    assert f"Every inbox has a tab “{name.strip()}” already" in page(client)
+
+
+def test_views_that_find_no_room_are_in_a_menu_and_the_chosen_one_is_a_tab() -> None:
+    client = signed_in()
+    for number in range(21):
+        keep(client, f"View {number}", f"action=a{number}")
+
+    first = page(client)
+    chosen = page(client, "?action=a20")
+
+    assert first.count('class="kept"') == chosen.count('class="kept"') == 3
+    assert "More views (18)" in first
+    assert re.search(r'class="kept"[^>]*aria-current="page">(<[^>]*>)*View 20<', chosen)
+    for number in range(21):
+        assert first.count(f">View {number}<") == chosen.count(f">View {number}<") == 1

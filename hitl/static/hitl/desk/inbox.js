@@ -11,6 +11,8 @@ import { say, setNow, texts } from "./texts.js";
 
 // As MAX_SELECTED in desk/many.py.
 const MAX_SELECTED = 200;
+// Chosen: so many new requests on other pages are named; the order "newest first" has them all.
+const MAX_ELSEWHERE = 5;
 // Chosen: milliseconds for which a new row is highlighted.
 const ARRIVED_FOR = 4000;
 const root = document.getElementById("inbox");
@@ -36,6 +38,9 @@ const isGone = (row) => row.classList.contains("is-gone");
 let listed = null;
 // The keys of what is listed and came after the page; what is no longer listed, with how it ended.
 const arrived = new Set();
+// Of those, what is on another page, where the operator has asked for it, and what all are called.
+const elsewhere = new Set();
+const headlines = new Map();
 const ended = new Map();
 // Rows that look different now, by key, until they can take their places.
 const changed = new Map();
@@ -46,7 +51,10 @@ function update(message) {
   setNow(message.now);
   showNumbers(message);
   if (message.keys) compare(message.keys.map(String));
-  for (const { pk } of message.arrived ?? []) arrive(String(pk));
+  for (const { pk, text } of message.arrived ?? []) {
+    headlines.set(String(pk), text);
+    arrive(String(pk));
+  }
   for (const [pk, html] of Object.entries(message.rows ?? {})) change(pk, rowOf(html));
   for (const [pk, how] of Object.entries(message.gone ?? {})) end(pk, how);
   settle();
@@ -70,6 +78,8 @@ function compare(keys) {
   for (const pk of came) arrive(pk);
   if (came.length) news.textContent = say("newMany", numbers.format(came.length));
   for (const pk of arrived) if (!now.has(pk)) arrived.delete(pk);
+  for (const pk of elsewhere) if (!now.has(pk)) elsewhere.delete(pk);
+  showElsewhere();
   // The page may be younger than what the stream knew. And while there was no connection, rows may
   // have changed as well.
   if (left.length || !isFirst) refresh(left.map((row) => row.dataset.pk));
@@ -87,6 +97,7 @@ function end(pk, how) {
   arrived.delete(pk);
   changed.delete(pk);
   ended.set(pk, how);
+  if (elsewhere.delete(pk)) showElsewhere();
   const row = rowWith(pk);
   if (!row || isGone(row)) return;
   row.classList.remove("has-changed");
@@ -263,8 +274,14 @@ async function join() {
     if (!known.has(row.dataset.pk)) welcome(row);
     if (ended.has(row.dataset.pk)) end(row.dataset.pk, ended.get(row.dataset.pk));
   }
-  // What came while the page was on its way may be on it or not.
-  for (const pk of arrived) if (rowWith(pk) || Number(pk) <= Number(source.newest)) arrived.delete(pk);
+  for (const pk of elsewhere) if (rowWith(pk)) elsewhere.delete(pk);
+  for (const pk of arrived) {
+    // What came while the page was on its way may be on it or not.
+    if (!rowWith(pk) && Number(pk) > Number(source.newest)) continue;
+    arrived.delete(pk);
+    if (!rowWith(pk)) elsewhere.add(pk);
+  }
+  showElsewhere();
   lastPicked = null;
   const [pk, top] = places.find(([pk]) => rowWith(pk)) ?? [];
   clock.draw();
@@ -274,6 +291,20 @@ async function join() {
   focused()?.scrollIntoView({ block: "nearest" });
   updateSelection();
   offer();
+}
+
+// Lead to the new requests that the order puts on another page.
+function showElsewhere() {
+  const place = document.getElementById("elsewhere");
+  const links = [...elsewhere].sort((one, other) => other - one).map((pk) => {
+    const link = document.createElement("a");
+    link.href = `../${pk}/change/${root.dataset.view}`;
+    link.textContent = headlines.get(pk) ?? `#${pk}`;
+    return link;
+  });
+  const shown = links.slice(0, MAX_ELSEWHERE).flatMap((link) => [" ", link]);
+  if (links.length) place.replaceChildren(say("elsewhere", numbers.format(links.length)), ...shown);
+  else place.replaceChildren();
 }
 
 function refocus(row, isBox) {
@@ -385,7 +416,7 @@ document.getElementById("clear")?.addEventListener("click", clear);
 // --- the filter ---------------------------------------------------------------------------------
 
 const filter = document.getElementById("filter");
-const folded = document.querySelectorAll(".filter-more, .keep-view");
+const folded = document.querySelectorAll(".filter-more, .keep-view, .more-views");
 
 document.getElementById("id_sort").addEventListener("change", () => filter.requestSubmit());
 document.addEventListener("click", (event) => {
@@ -451,7 +482,7 @@ listen({
 clock.start();
 selectAgain();
 updateSelection();
-announceWith((pk) => arrived.has(pk) || Boolean(rowWith(pk)));
+announceWith((pk) => arrived.has(pk) || elsewhere.has(pk) || Boolean(rowWith(pk)));
 follow(root.dataset.live, update, showConnection);
 addEventListener("pageshow", (event) => {
   // On the way back from a request, the browser restores the ticks: clear them.
