@@ -114,7 +114,7 @@ def test_secrets_are_masked_in_the_stored_context(client: Client) -> None:
     shown = page(client, f"{LIST}{request.pk}/change/")
 
     assert (
-        "{&quot;b&quot;:1,&quot;token&quot;:&quot;⟨masked by HITL_REDACT: *token*⟩&quot;}</pre>"
+        '{&quot;b&quot;:1,&quot;token&quot;:&quot;<span class="masked">masked by HITL_REDACT: *token*</span>&quot;}</pre>'
         in shown
     )
     assert "hunter2" not in shown
