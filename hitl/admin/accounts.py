@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from dwp_project.gateway import accounts_admin
+from hitl.models import InboxView
 from hitl.text import sanitize
 
 # The gateway has registered its own, which knows no marks.
@@ -67,7 +68,7 @@ def _goes_with(user: User) -> list[tuple[str, list[str]]]:
         ),
         (
             _("Kept views of the inbox"),
-            [sanitize.plain(view.name) for view in user.inbox_views.all()],
+            [sanitize.plain(view.name) for view in InboxView.objects.filter(user=user)],
         ),
     )
     return [(name, each) for name, each in kinds if each]
