@@ -91,9 +91,13 @@ test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothi
 test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
 	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
 
+.PHONY: test-desk
+test-desk: $(DEVELOPMENT) ## Run those at every width and length as well, with pictures of every page
+	DESK=all $(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
+
 .PHONY: screenshots
 screenshots: $(DEVELOPMENT) ## Take pictures of every page at four widths into build/screenshots/gallery
-	GALLERY=all $(PYTEST) -rs tests/browser/test_gallery.py
+	DESK=all $(PYTEST) -rs tests/browser/test_gallery.py
 
 .PHONY: pictures
 pictures: $(DEVELOPMENT) ## Take the README's pictures of the desk anew

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,11 +26,39 @@ PEOPLE = (
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the first test the time that server and browser take to start."""
+# What looks at the same pages once more: at other widths, for longer, or for a picture of each.
+# `make test-desk` runs it as well.
+_LOOKS_ONCE_MORE = {
+    "test_gallery.py": "",
+    "test_inbox.py": "hundred_|1024|1920",
+    "test_decide.py": "-60]|-250]",
+    "test_admin.py": "1024|1920",
+    "test_outcome.py": "1024|1920|360-light|1366-dark",
+    "test_reading.py": "1024|1920|2560",
+    "test_risk.py": "1024|1920",
+    "test_any_text.py": "conjunct",
+    "test_phone.py": "-320]",
+}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Give the first test the time that server and browser take to start, and leave out what only
+    `DESK=all` asks for."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.timeout(300))
+    if os.environ.get("DESK") != "all":
+        left_out = [item for item in items if _looks_once_more(item)]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
+
+
+def _looks_once_more(item: pytest.Item) -> bool:
+    names = _LOOKS_ONCE_MORE.get(item.path.name)
+    is_here = item.path.parent == Path(__file__).parent
+    if names is None or not is_here:
+        return False
+    return any(name in item.name for name in names.split("|"))
 
 
 @pytest.fixture(scope="session")

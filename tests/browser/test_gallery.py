@@ -4,7 +4,6 @@ wider than the screen, axe finds nothing, and the Content-Security-Policy has no
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,9 +20,7 @@ WIDTHS = {1366: 860, 1920: 1080, 1024: 768, 360: 780}
 PHONE = 360
 # Where a page is laid out in another way; a theme changes colours and nothing else.
 AXE_WIDTHS = (360, 1366)
-# Each theme and each language once; `make screenshots` takes the other two as well.
 VISITS = (("light", "en"), ("dark", "ko"), ("light", "ko"), ("dark", "en"))
-USUAL = None if os.environ.get("GALLERY") == "all" else 2
 FOLDER = SCREENSHOTS / "gallery"
 # Chosen: pixels of a long page that are worth a look.
 MAX_HEIGHT = 2400
@@ -51,7 +48,7 @@ def desk(gallery: Gallery) -> Desk:
     return gallery.desk
 
 
-@pytest.mark.parametrize(("theme", "language"), VISITS[:USUAL])
+@pytest.mark.parametrize(("theme", "language"), VISITS)
 def test_every_page_can_be_read_at_every_width(
     gallery: Gallery, operator: Callable[..., Operator], theme: str, language: str
 ) -> None:
