@@ -92,6 +92,7 @@ def context_of(reading: RequestReading, operator: Operator) -> dict[str, Any]:
         "rule": rule,
         "rule_words": wording.rule_in_force(request),
         "action": wording.marked_action(request.action_type),
+        "action_plain": wording.action(request.action_type),
         "tenant": sanitize.marked(request.tenant_id),
         "tenant_plain": sanitize.plain(request.tenant_id),
         "may_approve": is_pending and refusal is None and not has_voted,

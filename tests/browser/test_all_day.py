@@ -54,7 +54,8 @@ def test_alerts_are_off_until_they_are_turned_on(desk: Desk, operator: Open) -> 
     tried = page.evaluate("tones")
     desk.ask("Pay 2 EUR?", seconds=501)
     wait_until(page, lambda: page.evaluate("tones") > tried)
-    # No notification while the inbox is visible.
+    # No notification while the inbox is visible, which is looked at a moment later.
+    page.wait_for_timeout(3000)
     assert page.evaluate("notified") == []
     assert page.evaluate("tones") == tried + 2
     page.evaluate(_HIDE)

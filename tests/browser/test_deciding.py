@@ -123,7 +123,8 @@ def test_keyboard_alone_is_enough(desk: Desk, operator: Open) -> None:
     page.evaluate("document.dispatchEvent(new KeyboardEvent('keydown', {key: 'ㅁ', code: 'KeyA'}))")
     expect(page.locator("h1")).to_have_text("Pay 2 EUR?")
     page.keyboard.press("a")  # meant for the request before: too soon to be read
-    page.wait_for_timeout(900)
+    # Letters that follow each other are a text.
+    page.wait_for_timeout(1200)
     assert desk.status(requests[1]) == "pending"
     page.keyboard.down("r")
     page.keyboard.up("r")

@@ -49,9 +49,11 @@ _NONE_OF_MANY = (
 )
 
 _VIEWS = """
+from django.contrib.auth.models import User
 from hitl.models import InboxView
+user = User.objects.get(username="rising")
 InboxView.objects.bulk_create(
-    InboxView(username="rising", query=f"action=a{n}",
+    InboxView(user=user, query=f"action=a{n}",
               name=f"A view with a name as long as one may be, of {n:02} views")
     for n in range(21))
 """

@@ -130,9 +130,9 @@ def test_earlier_decisions_are_those_on_the_same_arguments_first(
         ("Pay ACME twice?", "reject", same),
         ("Pay Globex?", "approve", other),
     ):
-        asked = desk.ask(message, action="pay_same", context=context)
+        asked = desk.ask(message, action="settle_same", context=context)
         desk.decide(asked, verb, user="park")
-    desk.ask("Pay ACME again?", action="pay_same", context=same)
+    desk.ask("Pay ACME again?", action="settle_same", context=same)
     kim = operator()
     page = opened_at_the_desk(kim, "kim", "Pay ACME again?")
     lists = page.locator(".earlier-list")

@@ -47,7 +47,7 @@ def rows() -> dict[str, object]:
         f"/admin/hitl/outboxentry/{entry.pk}/": f"{book}request/?id=req-1",
         f"/admin/hitl/policy/{policy.pk}/": f"/admin/hitl/policy/{policy.pk}/change/",
         f"/admin/hitl/rejectionreason/{reason.pk}/": f"{book}{ours}reasons%3Achanged",
-        f"/admin/gateway/membership/{member.pk}/": f"{book}{ours}membership%3Achanged",
+        f"/admin/gateway/membership/{member.pk}/": f"{book}{ours}membership",
         f"{book}{record.pk}/": f"{book}{record.pk}/change/",
     }
 

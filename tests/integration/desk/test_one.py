@@ -181,7 +181,7 @@ def test_page_shows_no_secret_of_a_message_and_marks_the_action_where_it_is_deci
     assert "hunter2" not in page
     assert 'id="stored-message"' in page
     assert ">1E2</code>" in page
-    card = page.split('class="decide-action">')[1].split("</strong>")[0]
+    card = page.split('class="decide-action"')[1].split("</strong>")[0]
     assert "unseen imitating" in card
 
 

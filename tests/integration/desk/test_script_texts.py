@@ -16,7 +16,9 @@ def test_every_text_that_a_script_names_is_there_and_no_other() -> None:
     entry = finders.find("hitl/desk/inbox.js")
     assert isinstance(entry, str)
     scripts = "\n".join(path.read_text("utf-8") for path in Path(entry).parent.glob("*.js"))
-    named = set(re.findall(r'(?<!/)\btexts\.(\w+)|\bsay\("(\w+)"|"(live|connecting)"', scripts))
+    named = set(
+        re.findall(r'(?<!/)\btexts\.(\w+)|\bsay\("(\w+)"|"(live|connecting|silent)"', scripts)
+    )
 
     texts = json.loads(script_texts.as_json())
 
