@@ -283,6 +283,8 @@ def test_nothing_pops_up_while_the_inbox_is_seen(desk: Desk, operator: Open) -> 
     desk.ask("Pay 10 EUR?")
     for page in (archive, inbox):
         counted(page, 1)
+    # Whether an inbox is seen is looked at a moment later.
+    inbox.wait_for_timeout(3000)
     assert tabs.notified == []
     inbox.evaluate(_HIDE)
     desk.ask("Pay 11 EUR?")

@@ -9,7 +9,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from tests.browser.desk import INBOX, LIST, Desk, Operator
+from tests.browser.desk import INBOX, LIST, Desk, Operator, wait_until
 from tests.integration import redis_agents
 
 Open = Callable[..., Operator]
@@ -220,7 +220,8 @@ def test_who_approves_what_is_withheld_is_warned_before_and_after(
         )
     kim = operator(viewport={"width": 1366, "height": 768})
     page = kim.sign_in("kim")
-    expect(page.locator("#rows > .row")).to_have_count(2)
+    # They are adopted one after the other, and new ones join when they are asked for.
+    wait_until(page, lambda: kim.open(INBOX).locator("#rows > .row").count() == 2)
     kim.row("Delete 2?").locator(".open").click()
     kim.ready()
     expect(page.locator(".withheld")).to_contain_text("the agent is not told")
