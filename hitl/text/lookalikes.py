@@ -296,10 +296,7 @@ def _fold_once(text: str) -> str:
 def _may_deceive(character: str, word: str) -> bool:
     if script(character) in ("LATIN", "COMMON"):
         return True
-    if all(c.isascii() or _imitated(c) for c in word):
-        return True
-    scripts = {script(c) for c in word} - _NO_SCRIPT
-    return len(scripts) > 1 and not scripts - {"LATIN"} <= _MIXED_WITH_LATIN
+    return all(c.isascii() or _imitated(c) for c in word) or _mixes_scripts(word)
 
 
 @lru_cache(maxsize=4096)
