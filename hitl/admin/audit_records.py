@@ -134,19 +134,9 @@ class AuditRecordAdmin(ReadOnlyAdmin):
             else "",
         }
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show one record: what it says, and what vouches for it."""
-        obj = self.get_object(request, object_id)
-        context = {} if obj is None else _record_context(obj)
-        return super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **context}
-        )
+    def page_context(self, request: HttpRequest, obj: AuditRecord) -> dict[str, Any]:
+        """Return what one record says, and what vouches for it."""
+        return _record_context(obj)
 
     def audit_of(self, obj: AuditRecord) -> str:
         return reverse("admin:hitl_auditrecord_change", args=[obj.pk])

@@ -231,6 +231,23 @@ class ReadOnlyAdmin(TenantAdmin):
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self._is_covered(self.visible_tenants(operator_at(request)), None)
 
+    def page_context(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return what the page of one row shows besides its fields."""
+        return {}
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        obj = self.get_object(request, object_id)
+        context = {} if obj is None else self.page_context(request, obj)
+        return super().change_view(
+            request, object_id, form_url, {**(extra_context or {}), **context}
+        )
+
 
 def audit_search(tenant_id: str, **query: str) -> str:
     """Return the address of the audit records of a tenant that meet the conditions."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy
@@ -152,24 +152,11 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
         text = search_term.strip()
         return (queryset.filter(request__request_id=text) if text else queryset), False
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """Show one signal: what it is about, how its delivery stands, and last what is sent."""
-        entry = self.get_object(request, object_id)
-        context = {} if entry is None else self._context(entry)
-        return super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **context}
-        )
-
     def audit_of(self, obj: OutboxEntry) -> str:
         return audit_of_request(obj.request.request_id)
 
-    def _context(self, entry: OutboxEntry) -> dict[str, Any]:
+    def page_context(self, request: HttpRequest, entry: OutboxEntry) -> dict[str, Any]:
+        """Return what one signal is about, how its delivery stands, and last what is sent."""
         asked, is_waiting = entry.request, entry.outcome == DeliveryOutcome.PENDING
         return {
             "entry": entry,

@@ -122,25 +122,15 @@ class ApprovalRequestAdmin(ReadOnlyAdmin):
 
     # --- one ---------------------------------------------------------------------------
 
-    def change_view(
-        self,
-        request: HttpRequest,
-        object_id: str,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        obj = self.get_object(request, object_id)
-        context: dict[str, Any] = {}
-        if obj is not None:
-            chosen = Filter.from_view(request.GET.get("view", ""))
-            context = one.page_context(services.settle(obj), operator_at(request), chosen)
-            context["texts"] = script_texts.as_json()
+    def page_context(self, request: HttpRequest, obj: ApprovalRequest) -> dict[str, Any]:
+        chosen = Filter.from_view(request.GET.get("view", ""))
+        line = wording.message_line(obj, _MAX_TITLE_LENGTH)
+        return {
+            **one.page_context(services.settle(obj), operator_at(request), chosen),
+            "texts": script_texts.as_json(),
             # Several are open in tabs: the title says which is which.
-            line = wording.message_line(obj, _MAX_TITLE_LENGTH)
-            context["title"] = sanitize.plain(line) or wording.action(obj.action_type)
-        return super().change_view(
-            request, object_id, form_url, {**(extra_context or {}), **context}
-        )
+            "title": sanitize.plain(line) or wording.action(obj.action_type),
+        }
 
     def decide(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Make the decision that the request's page sends, and go on to the first request that the
