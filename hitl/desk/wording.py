@@ -22,7 +22,7 @@ from hitl.models import ApprovalRequest
 from hitl.policies import patterns
 from hitl.policies.rules import Rule, rule_of
 from hitl.states import OnTimeout, Status
-from hitl.text import dates, json_html, lookalikes, redact, sanitize
+from hitl.text import dates, imitation, json_html, redact, sanitize
 
 # Chosen, so that a row of the inbox stays two or three lines high: characters of a parameter's name
 # or value, characters of a headline, parameters of a row, and those of them that are not folded.
@@ -224,7 +224,7 @@ def imitations(text: str) -> str:
     if none do."""
     letters = "; ".join(
         f"{character} ({' '.join(f'U+{ord(c):04X}' for c in character)}) ≈ {like}"
-        for character, like in lookalikes.imitations(text).items()
+        for character, like in imitation.in_name(text).items()
     )
     return _("Letters that look like others: %(letters)s") % {"letters": letters} if letters else ""
 

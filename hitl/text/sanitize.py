@@ -18,7 +18,7 @@ from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
 from dwp_project.jsontext import indented
-from hitl.text import lookalikes
+from hitl.text import imitation
 from hitl.text.invisible import INVISIBLE
 
 # Chosen: as many spaces in a row are ordinary where a text is a title or an option, which a browser
@@ -131,7 +131,7 @@ def _without_gaps(text: str, *, is_multiline: bool = False, is_exact: bool = Fal
         marks.append((len(kept), len(kept), mark))
         place = end
     kept += text[place:]
-    for start, like in lookalikes.deceptive_letters(kept):
+    for start, like in imitation.in_text(kept):
         end = start + 1
         while kept[start].isascii() and end < len(kept) and _in_cluster(kept[end])[0]:
             end += 1

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hitl.text import lookalikes
+from hitl.text import imitation, lookalikes
 
 CHARACTERS = st.characters() | st.sampled_from("aAlI1oOрПуюӀіοσµıİßæﬁａ각결ᄀ\u3164ñ")
 
@@ -131,7 +131,7 @@ def test_letters_of_one_language_stay_apart(letters: str) -> None:
     ],
 )
 def test_imitating_letters_are_named(text: str, imitated: dict[str, str]) -> None:
-    assert lookalikes.imitations(text) == imitated
+    assert imitation.in_name(text) == imitated
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_imitating_letters_are_named(text: str, imitated: dict[str, str]) -> Non
     ],
 )
 def test_ordinary_words_of_any_language_imitate_nothing(text: str) -> None:
-    assert lookalikes.imitations(text) == {}
+    assert imitation.in_name(text) == {}
 
 
 def test_importing_reads_no_data() -> None:
@@ -172,7 +172,7 @@ def test_importing_reads_no_data() -> None:
 
 def letters(text: str) -> str:
     """Return the letters of a running text that deceive."""
-    return "".join(text[place] for place, _like in lookalikes.deceptive_letters(text))
+    return "".join(text[place] for place, _like in imitation.in_text(text))
 
 
 @pytest.mark.parametrize(
@@ -254,7 +254,7 @@ def test_running_text_of_any_language_deceives_nobody(text: str) -> None:
 @settings(deadline=None)
 @given(st.text(alphabet=CHARACTERS))
 def test_deceptive_letters_come_in_their_order_and_imitate_ascii(text: str) -> None:
-    places = list(lookalikes.deceptive_letters(text))
+    places = list(imitation.in_text(text))
 
     assert [place for place, _like in places] == sorted({place for place, _like in places})
     assert all(like.isascii() for _place, like in places)
