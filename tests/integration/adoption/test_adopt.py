@@ -129,7 +129,7 @@ def test_decision_made_before_the_agent_subscribed_still_reaches_it(
     services.approve(request_id, factories.actor())
     ear = Ear(redis_client, SESSION)
 
-    OutboxEntry.objects.update(due_at=timezone.now())
+    OutboxEntry.objects.update(due_at=clocks.now())
     relay.send_due()
 
     message = ear.hear()

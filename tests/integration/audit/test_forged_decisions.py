@@ -17,7 +17,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pytest_django import Settings
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import canonical
 from dwp_project.offload import run_sync
 from hitl import errors, services
@@ -113,7 +113,7 @@ def approval_of(
         record=entry,
         signal="{}",
         created_at=timezone.now(),
-        due_at=timezone.now() + timedelta(hours=1),
+        due_at=clocks.now() + timedelta(hours=1),
     )
     return entry
 

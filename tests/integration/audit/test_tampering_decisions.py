@@ -19,7 +19,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
-from dwp_project import wakeup
+from dwp_project import clocks, wakeup
 from dwp_project.gateway.errors import DwpError
 from dwp_project.jsontext import canonical, digest, parse
 from dwp_project.offload import run_sync
@@ -73,7 +73,7 @@ def _forge_entry(request: ApprovalRequest, record: AuditRecord | None = None) ->
         record=record,
         signal=FORGED_SIGNAL % request.request_id,
         created_at=timezone.now(),
-        due_at=timezone.now(),
+        due_at=clocks.now(),
     )
 
 

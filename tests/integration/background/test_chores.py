@@ -18,6 +18,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from dwp_project import clocks
 from dwp_project.offload import run_sync
 from hitl import metrics, services
 from hitl.approvals import idempotency
@@ -259,7 +260,7 @@ def test_end_that_races_expiry_is_one_and_told_alike(redis_client: redis.Redis, 
         [end] = ends_told
         ends[end] += 1
         # On a busy machine the deciding process may have found Redis too slow.
-        OutboxEntry.objects.pending().update(due_at=timezone.now())
+        OutboxEntry.objects.pending().update(due_at=clocks.now())
         relay.send_due()
         is_signalled = end in ("approved", "rejected")
         assert told(request.request_id) == {

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import redis
-from django.utils import timezone
 from redis.exceptions import RedisError
 
+from dwp_project import clocks
 from dwp_project.wakeup import hub
 from hitl import services
 from hitl.delivery import relay
@@ -37,7 +37,7 @@ def stored(client: redis.Redis, key: str) -> Any:
 
 
 def make_due() -> None:
-    OutboxEntry.objects.pending().update(due_at=timezone.now())
+    OutboxEntry.objects.pending().update(due_at=clocks.now())
 
 
 def turn() -> OutboxEntry:

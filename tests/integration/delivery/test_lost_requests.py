@@ -13,6 +13,7 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django import Settings
 
+from dwp_project import clocks
 from dwp_project.deployment import identity
 from hitl import services
 from hitl.adoption.scanner import Scanner
@@ -197,7 +198,7 @@ def test_owner_asks_again_with_a_clock_that_is_behind(api: Api, redis_client: re
     ear = Ear(redis_client, SESSION)
 
     services.approve(request.request_id, factories.actor(), now=timezone.now())
-    OutboxEntry.objects.update(due_at=timezone.now())
+    OutboxEntry.objects.update(due_at=clocks.now())
     relay.send_due()
 
     assert json.loads(str(ear.hear()))["requestId"] == request.request_id
@@ -217,7 +218,7 @@ def test_owner_who_asked_again_while_redis_was_away_is_answered(
         _, request_id = opens(api)
 
     api.post(f"/aura/hitl/approve/{request_id}", APPROVER)
-    OutboxEntry.objects.update(due_at=timezone.now())
+    OutboxEntry.objects.update(due_at=clocks.now())
     relay.send_due()
 
     assert json.loads(str(ear.hear()))["requestId"] == request_id
@@ -251,7 +252,7 @@ def test_somebody_else_who_opened_while_redis_was_away_does_not_take_the_session
         request = factories.opened(SESSION, by=APPROVER)
         services.approve(request.request_id, factories.actor())
     ear = Ear(redis_client, SESSION)
-    OutboxEntry.objects.update(due_at=timezone.now())
+    OutboxEntry.objects.update(due_at=clocks.now())
 
     relay.send_due()
 

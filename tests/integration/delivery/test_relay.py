@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import redis
 from django.db import connections
-from django.utils import timezone
 from pytest_django import Settings
 
+from dwp_project import clocks
 from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
 from hitl import services
@@ -189,7 +189,7 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
 ) -> None:
     for number in range(12):
         decided_and_died(monkeypatch, f"{SESSION}-{number}")
-    OutboxEntry.objects.update(due_at=timezone.now())
+    OutboxEntry.objects.update(due_at=clocks.now())
     monkeypatch.setattr(relay, "_batch", 8)
     # What nobody heard is not due again before this turn ends, however slow the machine is.
     monkeypatch.setattr(outbox, "_FIRST_PAUSE", 60.0)

@@ -202,7 +202,7 @@ class Delivery(RuleBasedStateMachine):
 
     @rule(crash=crashes)
     def relay(self, crash: int | None) -> None:
-        OutboxEntry.objects.pending().update(due_at=timezone.now())
+        OutboxEntry.objects.pending().update(due_at=clocks.now())
         self._process(relay.send_due, crash)
 
     @rule(crash=crashes)
@@ -464,7 +464,7 @@ class SharedSession(RuleBasedStateMachine):
     def relay(self) -> None:
         OutboxEntry.objects.pending().filter(
             Q(withheld_until=None) | Q(withheld_until__lte=clocks.now())
-        ).update(due_at=timezone.now())
+        ).update(due_at=clocks.now())
         relay.send_due()
         self._listen()
 

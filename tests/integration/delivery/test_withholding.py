@@ -53,7 +53,7 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 def relays() -> None:
-    OutboxEntry.objects.pending().update(due_at=timezone.now() - timedelta(hours=1))
+    OutboxEntry.objects.pending().update(due_at=clocks.now() - timedelta(hours=1))
     relay.send_due()
 
 

@@ -17,9 +17,9 @@ from typing import Any
 import pytest
 import redis
 from django.db import connection
-from django.utils import timezone
 from redis.exceptions import TimeoutError as RedisTimeout
 
+from dwp_project import clocks
 from dwp_project.wakeup import redis_client as product_client
 from hitl import services
 from hitl.adoption import adopt, redis_requests
@@ -98,7 +98,7 @@ class Talk:
                     self.wrong.append(f"after {after}: ear {number + 1} heard {message}")
 
     def relay(self) -> None:
-        OutboxEntry.objects.pending().update(due_at=timezone.now())
+        OutboxEntry.objects.pending().update(due_at=clocks.now())
         relay.send_due()
         self.listen("a relay's turn")
 
@@ -277,7 +277,7 @@ def answers_to_the_second(client: redis.Redis, kind: str, publish: Publish) -> s
         patch.setattr(commands, "publish", slowly)
         _, ear = together([decide, ask_again])
     assert ear is not None
-    OutboxEntry.objects.pending().update(due_at=timezone.now())
+    OutboxEntry.objects.pending().update(due_at=clocks.now())
     relay.send_due()
     messages = "".join(ear.arrived())
     ear.close()
@@ -351,7 +351,7 @@ def test_session_key_that_an_agent_writes_during_an_opening_is_not_overwritten(
     ear = Ear(redis_client, "session-wanted")
 
     services.approve(opened.request_id, factories.actor(COLLEAGUE))
-    OutboxEntry.objects.update(due_at=timezone.now())
+    OutboxEntry.objects.update(due_at=clocks.now())
     relay.send_due()
 
     assert ear.arrived() == []
