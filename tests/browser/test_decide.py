@@ -299,7 +299,7 @@ def test_what_is_typed_survives_a_session_that_ended(desk: Desk, operator: Open)
     page.get_by_role("button", name="Reject without it").click()
     expect(page.locator("h1")).to_have_text("Pay 108 EUR?")
     expect(page.locator(TYPED)).to_have_value("")
-    assert page.evaluate("sessionStorage.length") == 0
+    wait_until(page, lambda: page.evaluate("sessionStorage.length") == 0)
     page.goto(address)
     expect(page.locator(".state-reason")).to_have_text("The invoice is not ours")
     expect(page.locator("#typed-before")).to_be_hidden()

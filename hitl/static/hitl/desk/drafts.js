@@ -71,6 +71,8 @@ export function follow(draft, fields) {
     draft.keep({ ...draft.texts(), ...there });
   };
   for (const field of fields) field.addEventListener("input", keep);
+  // Somebody may have typed before this script was there.
+  if (fields.some((field) => field.value !== field.defaultValue)) keep();
   return isFilled;
 }
 
