@@ -24,6 +24,9 @@ from hitl.models import ApprovalRequest
 # news, and more are not read.
 _MISSED = timedelta(minutes=10)
 _MAX_MISSED = 20
+# Of so many that come at once a message has the rows as well. Chosen: fewer come between a page and
+# its stream.
+_MAX_LOOKS = 50
 
 Message = dict[str, Any]
 
@@ -120,6 +123,10 @@ class LiveInbox(LivePage):
             if (came := changed.get(pk) or entry_of(pk)) is not None
         ]
         different = {pk: changed[pk] for pk in changed.keys() & self._keys & before}
+        # A page that was read a moment ago may list them already, as they looked then.
+        looks = different | {
+            pk: changed[pk] for pk in sorted(changed.keys() & (self._keys - before))[:_MAX_LOOKS]
+        }
         gone = {pk: _ending(changed.get(pk)) for pk in before - self._keys}
         if not (arrived or different or gone) and len(self._mine) == mine_before:
             return None
@@ -127,7 +134,7 @@ class LiveInbox(LivePage):
             **self.facts,
             "count": len(self._keys),
             "arrived": arrived,
-            "rows": {pk: self._row(entry) for pk, entry in different.items()},
+            "rows": {pk: self._row(entry) for pk, entry in looks.items()},
             "gone": gone,
         }
 

@@ -13,7 +13,7 @@ from django.utils import translation
 from dwp_project import clocks
 from dwp_project.gateway.operators import Operator
 from hitl import services
-from hitl.desk import board
+from hitl.desk import board, live_pages
 from hitl.desk.board import BoardEntry
 from hitl.desk.filters import Filter
 from hitl.desk.live_pages import LiveDesk, LiveInbox
@@ -86,10 +86,27 @@ def test_what_comes_is_announced_and_what_leaves_says_why() -> None:
         rejected.pk: "rejected by approver3",
         withdrawn.pk: "withdrawn",
     }
-    assert (message["count"], message["mine"], message["rows"]) == (1, 1, {})
+    assert (message["count"], message["mine"]) == (1, 1)
     assert "keys" not in message
     with translation.override("ko"):
         assert update(page, desk.changed(seconds=6))["gone"] == {new.pk: "만료됨"}
+
+
+def test_row_that_a_page_may_list_before_its_stream_knows_of_it_looks_as_it_is_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    a_policy(min_approvals=2)
+    desk, page = Board(), inbox()
+    page.begin(desk.entries)
+    monkeypatch.setattr(live_pages, "_MAX_LOOKS", 2)
+    first, second, _ = [factories.opened() for _ in range(3)]
+    services.approve(first.request_id, factories.actor(APPROVERS[0]))
+
+    message = update(page, desk.changed())
+
+    assert len(message["arrived"]) == 3
+    assert list(message["rows"]) == [first.pk, second.pk]
+    assert "you approved" in message["rows"][first.pk]
 
 
 def test_search_finds_what_comes_later_by_its_context() -> None:
