@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.acceptance.server import RunningServer
 from tests.browser.conftest import PEOPLE
-from tests.browser.desk import INBOX, LIST, Desk, Operator, wait_until
+from tests.browser.desk import INBOX, LIST, Desk, Operator, served, wait_until
 from tests.browser.test_looking import serious
 
 Open = Callable[..., Operator]
@@ -48,13 +47,9 @@ _RETURN = 'dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }
 @pytest.fixture
 def own_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Return the desk of a server that this test may freeze."""
-    running = RunningServer(tmp_path_factory.mktemp("frozen") / "data")
-    try:
-        office = Desk(running.start())
+    with served(tmp_path_factory.mktemp("frozen") / "data") as office:
         office.people(*PEOPLE)
         yield office
-    finally:
-        running.end()
 
 
 def counted(page: Page, count: int) -> None:
