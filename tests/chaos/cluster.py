@@ -30,7 +30,7 @@ from tests.chaos.postgres import Postgres
 from tests.chaos.processes import CHECKOUT, Process, free_ports, inherited
 
 _START_SECONDS = 90.0
-_SECRET = "a-secret-that-only-this-run-knows-0123456789"
+SECRET = "a-secret-that-only-this-run-knows-0123456789"
 # One for all servers, each of which has a DATA_DIR of its own.
 _SIGNING_KEY = base64.b64encode(b"k" * 32).decode()
 _TOKEN_SECONDS = 6 * 3600
@@ -84,8 +84,8 @@ class Cluster:
         self.redis = Process(self._redis_command(notifications), inherited(), self._log("redis"))
         shared = inherited() | {
             "DATABASE_URL": self.postgres.url,
-            "JWT_SECRET": _SECRET,
-            "DJANGO_SECRET_KEY": _SECRET,
+            "JWT_SECRET": SECRET,
+            "DJANGO_SECRET_KEY": SECRET,
             "AUDIT_SIGNING_KEY": _SIGNING_KEY,
             "HITL_DEFAULT_TIMEOUT_SECONDS": str(question_seconds),
             "DWP_AGENT_OPTIONS": json.dumps({"chunk_delay": 0.05, "step_delay": 0.05}),
@@ -210,7 +210,7 @@ class Cluster:
         if who not in self._tokens:
             now = int(time.time())
             claims = {"sub": user, "tenant_id": tenant, "role": role}
-            token = jwt.encode(claims | {"iat": now, "exp": now + _TOKEN_SECONDS}, _SECRET)
+            token = jwt.encode(claims | {"iat": now, "exp": now + _TOKEN_SECONDS}, SECRET)
             self._tokens[who] = {"Authorization": f"Bearer {token}", "X-Tenant-ID": tenant}
         return self._tokens[who]
 
