@@ -44,12 +44,18 @@ _LEAVE = 'dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })
 _RETURN = 'dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }))'
 
 
-@pytest.fixture
-def own_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Return the desk of a server that this test may freeze."""
+@pytest.fixture(scope="session")
+def freezable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with served(tmp_path_factory.mktemp("frozen") / "data") as office:
         office.people(*PEOPLE)
         yield office
+
+
+@pytest.fixture
+def own_desk(freezable: Desk) -> Iterator[Desk]:
+    """Return the desk of a server that this test may freeze, and has to let go on."""
+    yield freezable
+    freezable.withdraw_all()
 
 
 def counted(page: Page, count: int) -> None:
