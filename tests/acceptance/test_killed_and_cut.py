@@ -110,8 +110,7 @@ def test_decision_whose_process_dies_before_its_late_commit_reaches_everybody(tw
 
 def status_at_the_end(server: RunningServer, request_id: str) -> str:
     """Wait over REST, as often as it takes; return what the request came to."""
-    status = 202
-    while status == 202:
+    while True:
         answer = server.get(f"{REQUESTS}/{request_id}/wait?timeout=5", server.headers())
-        status = answer.status
-    return str(answer.json()["data"]["status"])
+        if answer.status != 202:
+            return str(answer.json()["data"]["status"])
