@@ -18,6 +18,8 @@ from tests.acceptance.wire import request_bytes
 from tests.chaos.cluster import SECRET, Cluster
 from tests.integration.ears import Ear
 
+# The first test has everything started.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 # Longer than anything here looks back.
 HELD_SECONDS = 60.0
 # Promised are 6 s; the machine of a test may be slow.
@@ -66,7 +68,6 @@ def heard(ear: Ear) -> str:
     return str(json.loads(message)["requestId"])
 
 
-@pytest.mark.slow
 def test_signal_of_a_process_that_is_cut_from_redis_is_sent_by_another(two: Two) -> None:
     request_id = opened(two.first, "session-cut")
     answer = decide(two.first, "approve", request_id)
@@ -81,8 +82,6 @@ def test_signal_of_a_process_that_is_cut_from_redis_is_sent_by_another(two: Two)
         two.run(two.cluster.links.cut(0, False))
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
 def test_decision_whose_process_dies_before_its_late_commit_reaches_everybody(two: Two) -> None:
     with start(two.second, "POST", DELETE_THREE) as stream, ThreadPoolExecutor() as threads:
         asked = stream.until("hitl")[-1].json()

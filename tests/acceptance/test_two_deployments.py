@@ -20,7 +20,8 @@ from tests.acceptance.test_ready import READY, readiness
 from tests.acceptance.wire import Frame, Stream
 from tests.integration.ears import Ear
 
-pytestmark = pytest.mark.slow
+# The first test of a pair has two servers started.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 Maker = Callable[..., RunningServer]
 REQUESTS = "/aura/hitl/requests"
