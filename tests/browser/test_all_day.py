@@ -174,7 +174,8 @@ def test_200_requests_are_listed_and_rejected_at_once(desk: Desk, operator: Open
     expect(page.locator("#selected")).to_have_text("200 selected")
     page.click("#bar button[value=reject]")
     page.fill(".many input[name=reason]", "Cleared up already")
-    page.click(".many button.reject")
+    # Two hundred decisions in one answer, for which the click waits.
+    page.click(".many button.reject", timeout=180_000)
 
     expect(page.locator(".result.success")).to_have_count(200)
     assert [desk.status(request) for request in requests[199:]] == [
