@@ -44,6 +44,13 @@ def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
         own.stop()
 
 
+def handles_sigterm(pid: int) -> bool:
+    """Say whether the process has come so far that it ends in its own way."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    caught = next(line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) & 1 << (signal.SIGTERM - 1))
+
+
 def test_server_and_its_loops_end_with_a_frozen_database(
     own_server: Callable[..., RunningServer], postgres: Postgres, tmp_path: Path
 ) -> None:
@@ -55,6 +62,8 @@ def test_server_and_its_loops_end_with_a_frozen_database(
     try:
         asked = waiting_agent(server)
         time.sleep(5)
+        while not all(handles_sigterm(loop.pid) for loop in loops):
+            time.sleep(0.1)
         assert [loop.poll() for loop in loops] == [None] * 3
         with frozen(family_of(postmaster(tmp_path))):
             # Every thread that may call the database soon waits for it.
