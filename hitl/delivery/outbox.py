@@ -335,6 +335,8 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
     lived_to = max(newest, alive_at or newest)
     received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=lived_to - _IN_FLIGHT)
+    # A repeat may have been in flight of what was received before.
+    received |= Q(receivers__gt=0, answered_at__lt=lived_to - _IN_FLIGHT)
     # How long Redis lived on after this deployment last reached it is not known, and its agent may
     # have asked anew meanwhile: an answer that is not certain to be its own is not sent.
     uncertain = Q(attempted_at__lt=began_at - _SOON_BACK)

@@ -191,6 +191,27 @@ def test_signal_that_was_in_flight_is_owed_only_if_redis_was_soon_back(
     ear.close()
 
 
+def test_answer_received_before_its_last_repeat_is_not_owed(redis_client: redis.Redis) -> None:
+    """The signals of a new request's decision are repeated although they were received."""
+    request_id = redis_agents.asked(redis_client, SESSION, age=5.0)
+    ear = Ear(redis_client, SESSION)
+    services.reject(request_id, factories.actor())
+    assert ear.hear() is not None
+    entry = OutboxEntry.objects.get()
+    assert entry.is_repeated
+    assert entry.answered_at is not None
+    repeated_at = entry.answered_at + timedelta(seconds=2)
+    OutboxEntry.objects.update(attempted_at=repeated_at)
+
+    # Redis stops while the repeat is in flight, and its agent may have asked anew before.
+    owed = outbox.requeue_lost(repeated_at + timedelta(seconds=1), repeated_at)
+
+    assert owed == 0
+    entry.refresh_from_db()
+    assert (entry.outcome, entry.receivers) == ("delivered", 1)
+    ear.close()
+
+
 def test_relay_takes_no_entry_that_another_has_taken(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
