@@ -177,7 +177,7 @@ def names_in(archive: Path) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_backup_of_a_running_server_is_restored_and_its_loss_is_seen(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -249,7 +249,7 @@ def check_loss_is_accepted(installation: Installation, aside: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_lost_keys_and_checkpoints_are_put_back(on_sqlite: Installation, tmp_path: Path) -> None:
     # Files are the same for every database.
     server, backup = on_sqlite.server, tmp_path / "backup"
@@ -274,7 +274,7 @@ def test_lost_keys_and_checkpoints_are_put_back(on_sqlite: Installation, tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_database_that_is_named_as_a_file_leaves_no_file_out(
     installation: Installation, tmp_path: Path
 ) -> None:
@@ -298,7 +298,7 @@ def test_database_that_is_named_as_a_file_leaves_no_file_out(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_path_with_odd_characters_is_backed_up_and_a_database_without_tables_is_none(
     on_sqlite: Installation, tmp_path: Path
 ) -> None:
@@ -321,7 +321,7 @@ def test_path_with_odd_characters_is_backed_up_and_a_database_without_tables_is_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("installation", ["postgresql"], indirect=True)
 def test_empty_postgresql_database_is_no_backup(installation: Installation, tmp_path: Path) -> None:
     empty = installation.run("deploy/backup.sh", tmp_path / "empty")
@@ -331,7 +331,7 @@ def test_empty_postgresql_database_is_no_backup(installation: Installation, tmp_
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_backup_inside_the_data_has_no_backup_in_it(on_sqlite: Installation) -> None:
     first, second = (on_sqlite.server.data_dir / name for name in ("backup-1", "backup-2"))
     assert on_sqlite.run("deploy/backup.sh", first).returncode == 0
@@ -347,7 +347,7 @@ def test_backup_inside_the_data_has_no_backup_in_it(on_sqlite: Installation) -> 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_copy_beside_the_original_writes_nothing_into_its_folders(
     on_sqlite: Installation, tmp_path: Path
 ) -> None:
@@ -370,7 +370,7 @@ def test_copy_beside_the_original_writes_nothing_into_its_folders(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_other_paths_of_keys_stop_the_restore_before_it_writes(
     on_sqlite: Installation, tmp_path: Path
 ) -> None:
@@ -393,7 +393,7 @@ def test_other_paths_of_keys_stop_the_restore_before_it_writes(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_files_in_a_closed_folder_are_named_before_anything_is_put_back(
     on_sqlite: Installation,
 ) -> None:

@@ -19,7 +19,7 @@ from tests.chaos.cluster import SECRET, Cluster
 from tests.integration.ears import Ear
 
 # The first test has everything started.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 # Longer than anything here looks back.
 HELD_SECONDS = 60.0
 # Promised are 6 s; the machine of a test may be slow.

@@ -91,7 +91,7 @@ def postgresql(server: RunningServer, redis_beside: None, postgres: Postgres) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_deployment_moves_to_postgresql_and_goes_on(
     sqlite: Database, postgresql: Database, server: RunningServer, postgres: Postgres
 ) -> None:
@@ -112,7 +112,7 @@ def test_deployment_moves_to_postgresql_and_goes_on(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_database_of_an_older_version_is_not_moved(
     sqlite: Database, server: RunningServer, tmp_path: Path
 ) -> None:
@@ -126,7 +126,7 @@ def test_database_of_an_older_version_is_not_moved(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_deployment_moves_to_sqlite_too(
     postgresql: Database, server: RunningServer, tmp_path: Path
 ) -> None:
@@ -140,7 +140,7 @@ def test_deployment_moves_to_sqlite_too(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_plain_dumpdata_loads_into_another_database(
     sqlite: Database, server: RunningServer, tmp_path: Path
 ) -> None:

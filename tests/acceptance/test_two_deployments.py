@@ -21,7 +21,7 @@ from tests.acceptance.wire import Frame, Stream
 from tests.integration.ears import Ear
 
 # The first test of a pair has two servers started.
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 Maker = Callable[..., RunningServer]
 REQUESTS = "/aura/hitl/requests"
