@@ -19,7 +19,7 @@ from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, Subscription, hub, reader
 from streaming import events, log, replay, runner, sessions
 from streaming.models import Session
 from streaming.serializers import MessageQuery, PromptBody
@@ -107,11 +107,18 @@ class StreamConsumer(ApiConsumer):
                 page = await _read(session.pk, after)
                 continue
             silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-            pause = REREAD_SECONDS if page is not None else _RETRY_SECONDS
-            message = await subscription.next(max(0.0, min(silence, pause)))
+            if page is None:
+                message = await subscription.next(max(0.0, min(silence, _RETRY_SECONDS)))
+            else:
+                with reader(log.AWAITED).awaiting(session.pk, after, subscription):
+                    message = await subscription.next(max(0.0, silence))
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
+            if message is None and page is not None:
+                # Neither woken nor behind: no statement for a heartbeat.
+                page = replay.NOTHING_NEW
+                continue
             page = replay.from_wakeup(message, session.event_key, after) if message else None
             if page is None:
                 page = await _read(session.pk, after)
