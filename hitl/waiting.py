@@ -1,4 +1,4 @@
-"""Waits for a request's end: subscribe, have it confirmed, read, sleep, read again."""
+"""Waits for a request's end: subscribe, have it confirmed, read, sleep until woken, read again."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from structlog.stdlib import get_logger
 from dwp_project import clocks
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
-from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, AwaitedTable, hub, reader
 from hitl import services
 from hitl.models import ApprovalRequest
 from hitl.states import Status
 
 logger = get_logger(__name__)
+
+# The requests that have ended: a term is a timer of the waiter's own.
+AWAITED = AwaitedTable(ApprovalRequest._meta.db_table, "stored.status <> 'pending'")
 
 # How soon to read again after a failed read: its wake-up will not come again. Chosen.
 _RETRY_SECONDS = 0.5
@@ -39,13 +42,13 @@ async def until_ended(request_id: str, *, seconds: float | None = None) -> Appro
                 if left <= 0:
                     raise
                 logger.warning("database_away", request_id=request_id, error=str(exc).strip())
-                left = min(left, _RETRY_SECONDS)
+                await subscription.next(min(left, _RETRY_SECONDS))
             else:
                 if request.status != Status.PENDING or left <= 0:
                     return request
                 due = (request.expires_at - clocks.estimate()).total_seconds()
-                left = min(left, max(due, 0.01))
-            await subscription.next(min(left, REREAD_SECONDS))
+                with reader(AWAITED).awaiting(request.pk, 0, subscription):
+                    await subscription.next(min(left, max(due, 0.01)))
 
 
 def _settled(request_id: str) -> ApprovalRequest:

@@ -11,15 +11,15 @@ from django.http import HttpRequest, HttpResponse
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks
-from dwp_project.gateway import accounts
 from dwp_project.gateway.body import read_json
 from dwp_project.gateway.consumers import ApiConsumer
-from dwp_project.gateway.errors import TokenInvalid, UserMismatch
+from dwp_project.gateway.errors import UserMismatch
+from dwp_project.gateway.followed_accounts import followed_accounts
 from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, Subscription, hub, reader
 from streaming import events, log, replay, runner, sessions
 from streaming.models import Session
 from streaming.serializers import MessageQuery, PromptBody
@@ -32,30 +32,23 @@ _RETRY_SECONDS = 0.5
 # When clients of a process that ends come back, in milliseconds: spread out, so that the other
 # processes do not get all of them at once. Chosen: another process takes over in that time.
 _RETRY_MILLISECONDS = (500, 5000)
-# How often an open stream asks for its token's account. Chosen: a dismissal ends it within a
-# minute, and ten thousand streams take a few hundred queries a second at most.
-ACCOUNT_SECONDS = 30.0
 
 
 class StreamConsumer(ApiConsumer):
     """Sends one session's events from a cursor on, to `[DONE]`."""
 
-    clock = staticmethod(time.monotonic)
-
     async def stream(self, session: Session, after: int, identity: Identity) -> None:
         """Send the session's events after sequence `after`; cut when the token has run out or its
         account has ended, so that the client comes back with a new one. The session runs on
         (wire.md, 4.3)."""
-        self._claims, self._judged_at = identity.claims, self.clock()
         lifetime = asyncio.timeout(identity.claims.accepted_until - time.time())
         try:
             # Subscribe before the first read: what commits in between then causes a wake-up.
             async with lifetime, hub().subscribe(log.wake_topic(session.pk)) as subscription:
-                await self.begin()
-                await subscription.confirmed(CONFIRM_SECONDS)
-                await self._follow(session, after, subscription)
-        except TokenInvalid:
-            return await self.cut()
+                with followed_accounts().follow(identity.claims, lifetime):
+                    await self.begin()
+                    await subscription.confirmed(CONFIRM_SECONDS)
+                    await self._follow(session, after, subscription)
         except TimeoutError:
             if not lifetime.expired():
                 raise
@@ -78,26 +71,11 @@ class StreamConsumer(ApiConsumer):
         await self.write(frames.retry(random.randint(*_RETRY_MILLISECONDS)))  # noqa: S311
         await self.cut()
 
-    async def _judge_account(self) -> None:
-        """Raise `TokenInvalid` if the token follows an account that has ended; ask now and then."""
-        now = self.clock()
-        if self._claims.account is None or now - self._judged_at < ACCOUNT_SECONDS:
-            return
-        self._judged_at = now
-        try:
-            await run_sync(accounts.role_of, self._claims)
-        except DATABASE_AWAY as exc:
-            logger.warning("database_away", error=str(exc).strip())
-
     async def _follow(self, session: Session, after: int, subscription: Subscription) -> None:
-        """Send every event after sequence `after` once, in order, up to the session's last.
-
-        Raises `TokenInvalid` if the token's account has ended.
-        """
+        """Send every event after sequence `after` once, in order, up to the session's last."""
         sent_at = time.monotonic()
         page = await _read(session.pk, after)
         while True:
-            await self._judge_account()
             if page is not None and page.frames:
                 await self.write(page.frames)
                 after, sent_at = page.sequence, time.monotonic()
@@ -107,11 +85,18 @@ class StreamConsumer(ApiConsumer):
                 page = await _read(session.pk, after)
                 continue
             silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-            pause = REREAD_SECONDS if page is not None else _RETRY_SECONDS
-            message = await subscription.next(max(0.0, min(silence, pause)))
+            if page is None:
+                message = await subscription.next(max(0.0, min(silence, _RETRY_SECONDS)))
+            else:
+                with reader(log.AWAITED).awaiting(session.pk, after, subscription):
+                    message = await subscription.next(max(0.0, silence))
             if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
                 await self.write(frames.HEARTBEAT)
                 sent_at = time.monotonic()
+            if message is None and page is not None:
+                # Neither woken nor behind: no statement for a heartbeat.
+                page = replay.NOTHING_NEW
+                continue
             page = replay.from_wakeup(message, session.event_key, after) if message else None
             if page is None:
                 page = await _read(session.pk, after)

@@ -44,6 +44,13 @@ def wake_topic(session_pk: int) -> str:
     return f"events:{session_pk}"
 
 
+# The sessions that have a later event than a reader knows, or have ended.
+AWAITED = wakeup.AwaitedTable(
+    Session._meta.db_table,
+    "stored.last_sequence > awaited.known OR stored.status <> 'running'",
+)
+
+
 def append(
     session_pk: int,
     new: Sequence[AgentEvent],

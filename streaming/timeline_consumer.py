@@ -15,7 +15,7 @@ from dwp_project.jsontext import compact
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
-from dwp_project.wakeup import CONFIRM_SECONDS, REREAD_SECONDS, Subscription, hub
+from dwp_project.wakeup import CONFIRM_SECONDS, Subscription, hub, reader
 from hitl.models import is_id
 from streaming import log, timeline
 from streaming.models import Session
@@ -60,7 +60,7 @@ class TimelineConsumer(OperatorConsumer):
     async def _follow(
         self, page: OpenPage, session: Session, after: int, subscription: Subscription
     ) -> None:
-        is_quiet_sent = False
+        is_quiet_sent, is_woken, is_partial = False, True, False
         while True:
             if page.operator is None or session.tenant_id not in page.operator.tenants:
                 return await self.finish()  # the page reconnects, and gets 404
@@ -69,26 +69,29 @@ class TimelineConsumer(OperatorConsumer):
                 await asyncio.sleep(1.0)
                 await self._ping(page, after)
                 continue
-            try:
-                events = await self.run_in_language(timeline.read, session.pk, after)
-            except DATABASE_AWAY as exc:
-                logger.warning("database_away", error=str(exc).strip())
-                await asyncio.sleep(1.0)
-                await self._ping(page, after, is_current=False)
-                continue
-            if events.items:
-                await self.write(b"".join(map(_frame, events.items)))
-            elif events.sequence == 0 and not is_quiet_sent:
-                is_quiet_sent = True
-                await self.write(frames.event(0, "quiet", "{}"))
-            after = events.sequence
-            if events.is_last:
-                return await self.finish(frames.event(after, "over", "{}"))
+            if is_woken:
+                try:
+                    events = await self.run_in_language(timeline.read, session.pk, after)
+                except DATABASE_AWAY as exc:
+                    logger.warning("database_away", error=str(exc).strip())
+                    await asyncio.sleep(1.0)
+                    await self._ping(page, after, is_current=False)
+                    continue
+                if events.items:
+                    await self.write(b"".join(map(_frame, events.items)))
+                elif events.sequence == 0 and not is_quiet_sent:
+                    is_quiet_sent = True
+                    await self.write(frames.event(0, "quiet", "{}"))
+                after, is_partial = events.sequence, events.is_partial
+                if events.is_last:
+                    return await self.finish(frames.event(after, "over", "{}"))
             await self._ping(page, after)
-            if events.is_partial:
+            if is_partial:
                 continue
-            await subscription.next(min(page.seconds_to_ping, REREAD_SECONDS))
-            await asyncio.sleep(_BETWEEN_READS_SECONDS)
+            with reader(log.AWAITED).awaiting(session.pk, after, subscription):
+                is_woken = await subscription.next(page.seconds_to_ping) is not None
+            if is_woken:
+                await asyncio.sleep(_BETWEEN_READS_SECONDS)
 
     async def _ping(self, page: OpenPage, after: int, *, is_current: bool = True) -> None:
         if frame := page.ping(after, is_current=is_current):

@@ -7,9 +7,10 @@ Its claim `acct` is the account's primary key and a fingerprint, which changes w
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from threading import Lock
+from typing import NamedTuple
 
 from cachetools import TLRUCache
 from django.contrib.auth.models import User
@@ -32,6 +33,14 @@ class _ReadRole:
 
     role: str | None
     read_at: float
+
+
+class Followed(NamedTuple):
+    """What a token follows: the claim `acct`, the account's name, and the tenant."""
+
+    account: str
+    user_id: str
+    tenant_id: str
 
 
 class AccountRoles:
@@ -72,6 +81,31 @@ def role_of(claims: Claims) -> str:
     return _roles.role_of(claims)
 
 
+def followed_by(claims: Claims) -> Followed:
+    """Return what a token with the claim `acct` follows."""
+    return Followed(str(claims.account), claims.user_id, claims.tenant_id)
+
+
+def ended(followed: Collection[Followed]) -> list[Followed]:
+    """Return those for which `role_of` would raise `TokenInvalid`, read now by one statement."""
+    keys = {one: one.account.partition(".")[0] for one in followed}
+    members = Membership.objects.select_related("user").filter(
+        user_id__in={int(key) for key in keys.values()},
+        tenant_id__in={one.tenant_id for one in followed},
+        user__is_active=True,
+    )
+    users = {
+        (str(member.user_id), member.user.username, member.tenant_id): member.user
+        for member in members
+    }
+    return [
+        one
+        for one, key in keys.items()
+        if (user := users.get((key, one.user_id, one.tenant_id))) is None
+        or not _has_fingerprint(user, one.account.partition(".")[2])
+    ]
+
+
 def claim_of(user: User) -> str:
     """Return the claim `acct` of a token for this account."""
     return f"{user.pk}.{user.get_session_auth_hash()[:_FINGERPRINT_LENGTH]}"
@@ -88,8 +122,10 @@ def _read_role(claims: Claims) -> str | None:
     member = members.first()
     if member is None:
         return None
-    user = member.user
+    return member.role if _has_fingerprint(member.user, fingerprint) else None
+
+
+def _has_fingerprint(user: User, fingerprint: str) -> bool:
     # The key that signs now, and those that signed before it.
     hashes = [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()]
-    is_same = any(constant_time_compare(h[:_FINGERPRINT_LENGTH], fingerprint) for h in hashes)
-    return member.role if is_same else None
+    return any(constant_time_compare(h[:_FINGERPRINT_LENGTH], fingerprint) for h in hashes)

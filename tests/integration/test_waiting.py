@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project.offload import run_sync
-from dwp_project.wakeup import REREAD_SECONDS, hub
+from dwp_project.wakeup import READ_SECONDS, hub
 from dwp_project.wakeup.publish import channel_prefix
 from hitl import services, waiting
 from hitl.models import ApprovalRequest
@@ -28,12 +29,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 SOON = 10.0
 
 
-@pytest.fixture
-def rereads_within(monkeypatch: pytest.MonkeyPatch) -> float:
-    """Shorten the pause between two readings, which is 5 s at most; return three of them."""
-    assert REREAD_SECONDS <= 5
-    monkeypatch.setattr("hitl.waiting.REREAD_SECONDS", 1.0)
-    return 3.0
+# Within so many seconds the reader notices what no wake-up has said.
+READ_WITHIN = 3 * READ_SECONDS
 
 
 async def opened(**kwargs: object) -> ApprovalRequest:
@@ -89,21 +86,19 @@ async def test_waiter_is_woken_through_redis(redis_client: redis.Redis) -> None:
         assert (await task).decided_by == "elsewhere"
 
 
-async def test_waiter_that_no_wake_up_reaches_reads_again(
-    redis_client: redis.Redis, rereads_within: float
-) -> None:
+async def test_waiter_that_no_wake_up_reaches_reads_again(redis_client: redis.Redis) -> None:
     request = await opened()
     task = await begun(request)
 
     await run_sync(decided_elsewhere, request)
 
-    async with asyncio.timeout(rereads_within):
+    async with asyncio.timeout(READ_WITHIN):
         assert (await task).decided_by == "elsewhere"
 
 
 @pytest.mark.parametrize("trouble", ["redis_away", "redis_frozen"])
 async def test_waiter_without_redis_reads_again(
-    request: pytest.FixtureRequest, rereads_within: float, trouble: str
+    request: pytest.FixtureRequest, trouble: str
 ) -> None:
     request.getfixturevalue(trouble)
     asked = await opened()
@@ -112,7 +107,7 @@ async def test_waiter_without_redis_reads_again(
 
     await run_sync(decided_elsewhere, asked)
 
-    async with asyncio.timeout(rereads_within):
+    async with asyncio.timeout(READ_WITHIN):
         assert (await task).decided_by == "elsewhere"
 
 
@@ -204,7 +199,7 @@ async def test_300_waiters_share_one_connection_and_all_are_woken(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Woken by what they are told, and not because it is time to read again.
-    monkeypatch.setattr("hitl.waiting.REREAD_SECONDS", 60.0)
+    monkeypatch.setattr(sys.modules["dwp_project.wakeup.reader"], "READ_SECONDS", 60.0)
     requests = [await opened() for _ in range(20)]
     tasks = [
         asyncio.create_task(waiting.until_ended(requests[number % 20].request_id))
@@ -222,7 +217,7 @@ async def test_300_waiters_share_one_connection_and_all_are_woken(
 
 
 async def test_waiter_on_a_frozen_link_reads_again(
-    redis_client: redis.Redis, settings: Settings, rereads_within: float
+    redis_client: redis.Redis, settings: Settings
 ) -> None:
     with outages.freezable_redis(settings) as link:
         request = await opened()
@@ -232,6 +227,6 @@ async def test_waiter_on_a_frozen_link_reads_again(
         await run_sync(decided_elsewhere, request)
         redis_client.publish(channel_prefix() + services.wake_topic(request.request_id), b"")
 
-        async with asyncio.timeout(rereads_within):
+        async with asyncio.timeout(READ_WITHIN):
             assert (await task).decided_by == "elsewhere"
         await hub().close()

@@ -22,8 +22,8 @@ def test_time_limits_are_those_of_the_contract(settings: Settings) -> None:
     )
 
 
-def test_waiters_sleep_at_most_five_seconds() -> None:
-    assert wakeup.REREAD_SECONDS <= 5
+def test_what_is_awaited_is_read_every_second() -> None:
+    assert wakeup.READ_SECONDS <= 1
 
 
 def test_session_of_a_dead_process_is_found_within_fifteen_seconds() -> None:

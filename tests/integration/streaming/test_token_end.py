@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Collection
+from contextlib import AsyncExitStack
 from functools import partial
 
 import jwt
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from dwp_project.gateway import accounts, tokens
+from dwp_project.gateway.followed_accounts import ACCOUNT_SECONDS, followed_accounts
 from dwp_project.offload import run_sync
 from hitl import services
-from streaming.consumers import ACCOUNT_SECONDS, StreamConsumer
 from streaming.models import Session
 from tests import factories
 from tests.integration.exchange import Exchange, stream
 from tests.integration.frames import frames_of, take, whole
-from tests.integration.polling import until
+from tests.integration.outages import no_database
 from tests.integration.small_agents import Asker, configure
 from tests.people import REQUESTER, TENANT
 from tests.services import JWT_SECRET
@@ -108,47 +111,26 @@ async def test_stream_whose_session_is_over_first_ends_as_always(settings: Setti
 # --- the account of a token of our own login --------------------------------------------
 
 HEARTBEAT = b": keep-alive\n\n"
-
-
-class Clock:
-    """The clock of streams and accounts, which a test sets; and what accounts were asked for."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-        self.questions = 0
-        self.is_database_away = False
-
-    def __call__(self) -> float:
-        return self.now
-
-    def has_asked(self, times: int) -> bool:
-        return self.questions == times
+NAMES = ["kim", "lee", "park"]
 
 
 @pytest.fixture
-def clock(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Clock:
-    """Return a clock that stands still, while streams wake up ten times a second."""
-    made, read = Clock(), accounts._read_role
-
-    def count(claims: tokens.Claims) -> str | None:
-        made.questions += 1
-        if made.is_database_away:
-            raise OperationalError("the database is away")
-        return read(claims)
-
+def asker(settings: Settings) -> None:
+    """Have the agent ask and wait, while its stream wakes up ten times a second."""
     settings.SSE_HEARTBEAT_SECONDS = 0.1
     configure(settings, Asker)
-    monkeypatch.setattr(accounts, "_roles", accounts.AccountRoles(timer=made))
-    monkeypatch.setattr(accounts, "_read_role", count)
-    monkeypatch.setattr(StreamConsumer, "clock", made)
-    return made
 
 
 def headers_of(user: User | None) -> dict[str, str]:
-    """Return the headers of kim with a token of our own login, or of another issuer's."""
-    account = accounts.claim_of(user) if user else None
-    token = tokens.issue("kim", TENANT, lifetime_seconds=600, account=account)
+    """Return the headers of this user with a token of our own login, or of kim with another
+    issuer's."""
+    account, name = (accounts.claim_of(user), user.username) if user else (None, "kim")
+    token = tokens.issue(name, TENANT, lifetime_seconds=600, account=account)
     return {"Authorization": f"Bearer {token}", "X-Tenant-ID": TENANT}
+
+
+def stream_by(user: User | None) -> Exchange:
+    return Exchange("GET", "/aura/test/stream?message=x", None, b"", headers_of(user))
 
 
 async def heartbeats(sse: Exchange, count: int = 3) -> None:
@@ -159,16 +141,36 @@ async def heartbeats(sse: Exchange, count: int = 3) -> None:
         assert not sse.is_complete
 
 
-async def test_stream_is_cut_when_its_account_has_left_the_tenant(clock: Clock) -> None:
+def switch_off(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def change_password(user: User) -> None:
+    user.set_password("another long password")
+    user.save()
+
+
+def rename(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(username="kim2")
+
+
+def leave_tenant(user: User) -> None:
+    user.memberships.all().delete()
+
+
+@pytest.mark.parametrize("end", [switch_off, change_password, rename, leave_tenant, User.delete])
+async def test_stream_is_cut_when_its_account_has_ended(
+    asker: None, end: Callable[[User], object]
+) -> None:
     kim = await run_sync(lambda: factories.user("kim", role="approver"))
-    async with Exchange("GET", "/aura/test/stream?message=x", None, b"", headers_of(kim)) as sse:
+    async with stream_by(kim) as sse:
         await sse.start()
         await take(sse, until="hitl")
-        await run_sync(kim.memberships.all().delete)
-
-        clock.now += ACCOUNT_SECONDS - 0.1
+        await followed_accounts().ask()
         await heartbeats(sse)
-        clock.now += 0.1
+
+        await run_sync(end, kim)
+        await followed_accounts().ask()
         async with asyncio.timeout(10):
             rest = await sse.rest()
 
@@ -178,43 +180,59 @@ async def test_stream_is_cut_when_its_account_has_left_the_tenant(clock: Clock) 
     assert await run_sync(Session.objects.filter(ended_at=None).count) == 1
 
 
-async def test_open_stream_asks_for_its_account_every_half_minute(clock: Clock) -> None:
+async def test_one_statement_asks_for_the_accounts_of_all_open_streams(
+    asker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ended = [], accounts.ended
+
+    def count(followed: Collection[accounts.Followed]) -> list[accounts.Followed]:
+        with CaptureQueriesContext(connection) as queries:
+            answer = ended(followed)
+        asked.append((len(followed), len(queries)))
+        return answer
+
+    monkeypatch.setattr(accounts, "ended", count)
+    people = [await run_sync(partial(factories.user, name, role="viewer")) for name in NAMES]
+    async with AsyncExitStack() as stack:
+        for user in [*people, people[0], None]:
+            sse = await stack.enter_async_context(stream_by(user))
+            await sse.start()
+
+        await followed_accounts().ask()
+
+    assert asked == [(len(NAMES), 1)]
+
+
+async def test_accounts_of_open_streams_are_asked_for_within_a_minute(
+    asker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ACCOUNT_SECONDS <= 30
+    monkeypatch.setattr("dwp_project.gateway.followed_accounts.ACCOUNT_SECONDS", 0.3)
     kim = await run_sync(lambda: factories.user("kim", role="approver"))
-    async with Exchange("GET", "/aura/test/stream?message=x", None, b"", headers_of(kim)) as sse:
+    async with stream_by(kim) as sse:
         await sse.start()
         await take(sse, until="hitl")
-        assert clock.questions == 1
-        for expected in (2, 3, 4):
-            clock.now += ACCOUNT_SECONDS
-            await until(partial(clock.has_asked, expected), within=10)
-            await heartbeats(sse)
-            assert clock.questions == expected
+        await heartbeats(sse, 6)
 
-
-async def test_open_stream_of_another_issuers_token_asks_for_no_account(clock: Clock) -> None:
-    async with Exchange("GET", "/aura/test/stream?message=x", None, b"", headers_of(None)) as sse:
-        await sse.start()
-        await take(sse, until="hitl")
-        for _ in range(3):
-            clock.now += ACCOUNT_SECONDS
-            await heartbeats(sse)
-
-    assert clock.questions == 0
-
-
-async def test_database_that_is_away_cuts_no_stream(clock: Clock) -> None:
-    kim = await run_sync(lambda: factories.user("kim", role="approver"))
-    async with Exchange("GET", "/aura/test/stream?message=x", None, b"", headers_of(kim)) as sse:
-        await sse.start()
-        await take(sse, until="hitl")
-
-        clock.is_database_away = True
-        clock.now += ACCOUNT_SECONDS
-        await until(partial(clock.has_asked, 2), within=10)
-        await heartbeats(sse)
-        clock.is_database_away = False
         await run_sync(kim.delete)
-        clock.now += ACCOUNT_SECONDS
+        async with asyncio.timeout(10):
+            await sse.rest()
+
+    assert sse.was_cut
+
+
+async def test_database_that_is_away_cuts_no_stream(
+    asker: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dwp_project.gateway.followed_accounts.ACCOUNT_SECONDS", 0.2)
+    kim = await run_sync(lambda: factories.user("kim", role="approver"))
+    async with stream_by(kim) as sse:
+        await sse.start()
+        await take(sse, until="hitl")
+        with no_database():
+            await heartbeats(sse, 6)
+
+        await run_sync(kim.delete)
         async with asyncio.timeout(10):
             await sse.rest()
 
