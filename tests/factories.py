@@ -10,12 +10,13 @@ from typing import Any
 from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from dwp_project.gateway.models import Membership, Tenant
 from hitl import services
 from hitl.actors import Actor
 from hitl.models import ApprovalRequest
-from hitl.states import ActorKind, Channel, Origin
+from hitl.states import ActorKind, Channel, Origin, Status
 from tests.people import APPROVER, REQUESTER, TENANT, Person
 
 CONTEXT: dict[str, Any] = {"folder": "받은편지함", "count": 3}
@@ -112,3 +113,13 @@ def tenant(tenant_id: str, name: str = "") -> Tenant:
     """Make a tenant that forms offer; nobody hears of it."""
     [made] = QuerySet[Tenant](Tenant).bulk_create([Tenant(tenant_id=tenant_id, name=name)])
     return made
+
+
+def decided_elsewhere(request: ApprovalRequest) -> None:
+    """Decide as another process does that dies before the wake-up."""
+    ApprovalRequest.objects.filter(pk=request.pk).update(
+        status=Status.APPROVED,
+        decided_at=timezone.now(),
+        decided_by="elsewhere",
+        decided_channel=Channel.REST,
+    )

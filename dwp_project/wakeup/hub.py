@@ -28,8 +28,8 @@ PING_SECONDS = 3.0
 SILENCE_SECONDS = 10.0
 # How long a cancelled task has to end before it is cancelled again. Chosen.
 _CANCEL_SECONDS = 0.5
-# Pauses after one failure to connect, two, three and more. Chosen: no longer than
-# between two readings of the database.
+# Pauses after one failure to connect, two, three and more. Chosen: no longer
+# than between two readings of the database.
 _RECONNECT_SECONDS = (0.1, 0.2, 0.5, 1.0)
 # How long Redis has to execute a command, and to accept a connection. Chosen: a Redis that works is
 # faster, and a frozen one fails before the link counts as silent.

@@ -13,9 +13,10 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import DjangoDbBlocker
 
+from dwp_project.embedded_redis import RedisProcess
 from dwp_project.gateway import first_run
 from tests.acceptance.app_server import AppServer
-from tests.acceptance.server import RunningServer, free_ports
+from tests.acceptance.server import RunningServer, free_ports, running_redis
 from tests.chaos.postgres import Postgres
 
 POSTGRES_PASSWORD = "password"
@@ -48,6 +49,13 @@ def data_after_first_run(
         connection.close()
     connection.settings_dict["NAME"] = configured
     return folder
+
+
+@pytest.fixture
+def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
+    """Return a Redis that is no server's own."""
+    with running_redis(tmp_path / "redis.sock", tmp_path / "redis") as process:
+        yield process
 
 
 @pytest.fixture

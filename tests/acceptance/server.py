@@ -8,7 +8,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import jwt
@@ -17,6 +18,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from dwp_project.datadir import redis_socket
+from dwp_project.embedded_redis import RedisProcess
 from tests.acceptance.wire import Connection, Response, Stream, request_bytes
 
 CHECKOUT = Path(__file__).resolve().parents[2]
@@ -24,6 +26,17 @@ START_SECONDS = 90.0
 STOP_SECONDS = 30.0
 # All that a server inherits from the shell that runs the tests.
 _INHERITED = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV")
+
+
+@contextmanager
+def running_redis(socket: Path, folder: Path) -> Iterator[RedisProcess]:
+    """Run a Redis that is no server's own until the block ends."""
+    process = RedisProcess(socket, folder)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
 
 
 class RunningServer:

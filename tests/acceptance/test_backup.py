@@ -12,17 +12,15 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from dwp_project.datadir import redis_socket
-from dwp_project.embedded_redis import RedisProcess
 from tests.acceptance.conftest import POSTGRES_PASSWORD
 from tests.acceptance.prompts import DELETE_THREE, decide, start
-from tests.acceptance.server import CHECKOUT, RunningServer
+from tests.acceptance.server import CHECKOUT, RunningServer, running_redis
 from tests.acceptance.wire import Frame
 from tests.chaos.postgres import Postgres
 
@@ -121,16 +119,6 @@ class Installation:
         headers = {**self.server.headers(), "Last-Event-ID": str(after.id)}
         with start(self.server, "POST", DELETE_THREE, headers) as stream:
             return next(stream.events())
-
-
-@contextmanager
-def running_redis(socket: Path, folder: Path) -> Iterator[None]:
-    redis = RedisProcess(socket, folder)
-    redis.start()
-    try:
-        yield
-    finally:
-        redis.stop()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

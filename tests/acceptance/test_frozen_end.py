@@ -34,16 +34,6 @@ def postgres(tmp_path: Path) -> Iterator[Postgres]:
         own.end()
 
 
-@pytest.fixture
-def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    own = RedisProcess(tmp_path / "redis.sock", tmp_path / "redis")
-    own.start()
-    try:
-        yield own
-    finally:
-        own.stop()
-
-
 def handles_sigterm(pid: int) -> bool:
     """Say whether the process has come so far that it ends in its own way."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")

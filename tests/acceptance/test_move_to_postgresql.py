@@ -13,9 +13,8 @@ import psycopg
 import pytest
 
 from dwp_project.datadir import redis_socket
-from dwp_project.embedded_redis import RedisProcess
 from tests.acceptance.conftest import POSTGRES_PASSWORD
-from tests.acceptance.server import CHECKOUT, RunningServer
+from tests.acceptance.server import CHECKOUT, RunningServer, running_redis
 from tests.chaos.postgres import Postgres
 
 SCRIPT = CHECKOUT / "deploy/move-to-postgresql.sh"
@@ -73,10 +72,8 @@ def server(own_server: Callable[..., RunningServer], tmp_path: Path) -> RunningS
 
 @pytest.fixture
 def redis_beside(server: RunningServer) -> Iterator[None]:
-    redis = RedisProcess(redis_socket(server.data_dir), server.data_dir / "redis")
-    redis.start()
-    yield
-    redis.stop()
+    with running_redis(redis_socket(server.data_dir), server.data_dir / "redis"):
+        yield
 
 
 @pytest.fixture

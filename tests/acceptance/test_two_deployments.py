@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,7 @@ import redis
 
 from dwp_project.embedded_redis import RedisProcess
 from tests.acceptance.prompts import DELETE_THREE, decide, names, start
-from tests.acceptance.server import RunningServer
+from tests.acceptance.server import RunningServer, running_redis
 from tests.acceptance.test_ready import READY, readiness
 from tests.acceptance.wire import Frame, Stream
 from tests.integration.ears import Ear
@@ -47,7 +47,7 @@ def pair(
 ) -> Iterator[Pair]:
     """Return two deployments that run."""
     folder = tmp_path_factory.mktemp("pair")
-    with running_redis(folder) as process:
+    with running_redis(folder / "redis.sock", folder / "redis") as process:
         made = Pair(folder, process, request.param)
         try:
             for server in made.servers:
@@ -56,22 +56,6 @@ def pair(
         finally:
             for server in made.servers:
                 server.end()
-
-
-@contextmanager
-def running_redis(folder: Path) -> Iterator[RedisProcess]:
-    process = RedisProcess(folder / "redis.sock", folder / "redis")
-    process.start()
-    try:
-        yield process
-    finally:
-        process.stop()
-
-
-@pytest.fixture
-def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    with running_redis(tmp_path) as process:
-        yield process
 
 
 @pytest.fixture

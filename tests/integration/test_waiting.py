@@ -18,7 +18,6 @@ from dwp_project.wakeup import READ_SECONDS, hub
 from dwp_project.wakeup.publish import channel_prefix
 from hitl import services, waiting
 from hitl.models import ApprovalRequest
-from hitl.states import Channel, Status
 from tests import factories
 from tests.integration import outages
 from tests.integration.outages import no_database
@@ -35,16 +34,6 @@ READ_WITHIN = 3 * READ_SECONDS
 
 async def opened(**kwargs: object) -> ApprovalRequest:
     return await run_sync(factories.opened, **kwargs)  # type: ignore[arg-type]
-
-
-def decided_elsewhere(request: ApprovalRequest) -> None:
-    """Change the row as another process does: this one hears nothing of it."""
-    ApprovalRequest.objects.filter(pk=request.pk).update(
-        status=Status.APPROVED,
-        decided_at=timezone.now(),
-        decided_by="elsewhere",
-        decided_channel=Channel.REST,
-    )
 
 
 async def begun(request: ApprovalRequest) -> asyncio.Task[ApprovalRequest]:
@@ -79,7 +68,7 @@ async def test_waiter_is_woken_through_redis(redis_client: redis.Redis) -> None:
     request = await opened()
     task = await begun(request)
 
-    await run_sync(decided_elsewhere, request)
+    await run_sync(factories.decided_elsewhere, request)
     redis_client.publish(channel_prefix() + services.wake_topic(request.request_id), b"")
 
     async with asyncio.timeout(SOON):
@@ -90,7 +79,7 @@ async def test_waiter_that_no_wake_up_reaches_reads_again(redis_client: redis.Re
     request = await opened()
     task = await begun(request)
 
-    await run_sync(decided_elsewhere, request)
+    await run_sync(factories.decided_elsewhere, request)
 
     async with asyncio.timeout(READ_WITHIN):
         assert (await task).decided_by == "elsewhere"
@@ -105,7 +94,7 @@ async def test_waiter_without_redis_reads_again(
     task = asyncio.create_task(waiting.until_ended(asked.request_id))
     await asyncio.sleep(0.3)
 
-    await run_sync(decided_elsewhere, asked)
+    await run_sync(factories.decided_elsewhere, asked)
 
     async with asyncio.timeout(READ_WITHIN):
         assert (await task).decided_by == "elsewhere"
@@ -115,7 +104,7 @@ async def test_waiter_survives_a_killed_link(redis_client: redis.Redis) -> None:
     request = await opened()
     task = await begun(request)
 
-    await run_sync(decided_elsewhere, request)
+    await run_sync(factories.decided_elsewhere, request)
     redis_client.client_kill_filter(_type="pubsub")
 
     async with asyncio.timeout(SOON):
@@ -224,7 +213,7 @@ async def test_waiter_on_a_frozen_link_reads_again(
         task = await begun(request)
         link.freeze()
 
-        await run_sync(decided_elsewhere, request)
+        await run_sync(factories.decided_elsewhere, request)
         redis_client.publish(channel_prefix() + services.wake_topic(request.request_id), b"")
 
         async with asyncio.timeout(READ_WITHIN):

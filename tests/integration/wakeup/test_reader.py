@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 import redis
 from django.db import connection
-from django.utils import timezone
 from pytest_django import Settings
 
 from dwp_project import offload
@@ -20,7 +19,6 @@ from dwp_project.offload import run_sync
 from dwp_project.wakeup import READ_SECONDS, hub, reader
 from hitl import services, waiting
 from hitl.models import ApprovalRequest
-from hitl.states import Channel, Status
 from streaming import log, sessions
 from streaming.agents.base import AgentEvent
 from streaming.models import Session, SessionStatus
@@ -52,22 +50,23 @@ def begun_elsewhere() -> Session:
     return session
 
 
-def decided_elsewhere(request: ApprovalRequest) -> None:
-    """Decide as another process does that dies before the wake-up."""
-    ApprovalRequest.objects.filter(pk=request.pk).update(
-        status=Status.APPROVED,
-        decided_at=timezone.now(),
-        decided_by="elsewhere",
-        decided_channel=Channel.REST,
-    )
-
-
 def content(text: str) -> AgentEvent:
     return AgentEvent("content", {"content": text, "chunk": True})
 
 
 def stream_of(session: Session) -> Exchange:
     return Exchange("GET", f"/aura/sessions/{session.session_id}/stream", REQUESTER)
+
+
+async def sends_what_is_written_elsewhere(sse: Exchange, session: Session) -> None:
+    await sse.start()
+    await take(sse, until="content")
+
+    await run_sync(log.append, session.pk, [content("b")], after=1, lease=1)
+
+    async with asyncio.timeout(READ_WITHIN):
+        [second] = await take(sse, until="content")
+    assert second.data["content"] == "b"
 
 
 async def heartbeats(sse: Exchange, count: int) -> None:
@@ -143,12 +142,7 @@ async def test_stream_sends_what_a_process_committed_before_it_died(
 ) -> None:
     session = await run_sync(begun_elsewhere)
     async with stream_of(session) as sse:
-        await sse.start()
-        await take(sse, until="content")
-
-        await run_sync(log.append, session.pk, [content("b")], after=1, lease=1)
-        async with asyncio.timeout(READ_WITHIN):
-            [second] = await take(sse, until="content")
+        await sends_what_is_written_elsewhere(sse, session)
         end = [AgentEvent("end", {"message": "", "status": "completed"})]
         await run_sync(
             log.append, session.pk, end, after=2, lease=1, ending=SessionStatus.COMPLETED
@@ -156,7 +150,6 @@ async def test_stream_sends_what_a_process_committed_before_it_died(
         async with asyncio.timeout(READ_WITHIN):
             rest = await sse.rest()
 
-    assert second.data["content"] == "b"
     assert rest.endswith(b"data: [DONE]\n\n")
 
 
@@ -165,14 +158,7 @@ async def test_stream_without_redis_sends_what_another_process_committed(
 ) -> None:
     session = await run_sync(begun_elsewhere)
     async with stream_of(session) as sse:
-        await sse.start()
-        await take(sse, until="content")
-
-        await run_sync(log.append, session.pk, [content("b")], after=1, lease=1)
-
-        async with asyncio.timeout(READ_WITHIN):
-            [second] = await take(sse, until="content")
-    assert second.data["content"] == "b"
+        await sends_what_is_written_elsewhere(sse, session)
 
 
 async def test_wait_ends_when_its_request_is_deleted(redis_client: redis.Redis) -> None:
@@ -195,7 +181,7 @@ async def test_reader_goes_on_after_the_database_was_away(redis_client: redis.Re
         await asyncio.sleep(1.5 * READ_SECONDS)
         assert not wait.done()
 
-    await run_sync(decided_elsewhere, request)
+    await run_sync(factories.decided_elsewhere, request)
 
     async with asyncio.timeout(READ_WITHIN):
         assert (await wait).decided_by == "elsewhere"
