@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import logging
 import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import pytest
@@ -28,6 +30,19 @@ from tests.services import services
 # The deployment whose process the tests are: those without a database have channels too.
 DEPLOYMENT = "00000000feedbeef"
 identity._current = DEPLOYMENT
+
+
+class Loggers(dict[str, logging.Logger | logging.PlaceHolder]):
+    """The loggers there are; a thread may add one while others go through them.
+
+    pytest 9.2 goes through them before each test, beside what threads of the last one import.
+    """
+
+    def values(self) -> Any:
+        return list(super().values())
+
+
+logging.root.manager.loggerDict = Loggers(logging.root.manager.loggerDict)
 # What takes longest goes first, and the rest ends beside it.
 LONGEST = (
     *("test_million", "test_foreign_tenant", "test_postgresql_roles", "test_wrong_question"),
