@@ -89,11 +89,11 @@ test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothi
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
-	$(PYTEST) -rs $(MOSTLY_WAITING) tests/browser
+	$(PYTEST) -rfERs $(MOSTLY_WAITING) tests/browser
 
 .PHONY: test-desk
 test-desk: $(DEVELOPMENT) ## Run those at every width and length as well, with pictures of every page
-	DESK=all $(PYTEST) -rs $(MOSTLY_WAITING) tests/browser
+	DESK=all $(PYTEST) -rfERs $(MOSTLY_WAITING) tests/browser
 
 .PHONY: screenshots
 screenshots: $(DEVELOPMENT) ## Take pictures of every page at four widths into build/screenshots/gallery

@@ -35,6 +35,7 @@ OVERLOADED_SECONDS = 0.25
 
 
 @pytest.mark.slow
+@pytest.mark.flaky(reruns=0)
 @pytest.mark.timeout(300)
 def test_no_fault_loses_doubles_or_misdelivers_a_decision() -> None:
     process = subprocess.Popen(
