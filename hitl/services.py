@@ -28,7 +28,7 @@ from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
 from hitl.audit.request_digest import request_digest as digest_of
 from hitl.delivery import after_commit, outbox, publisher
-from hitl.models import ApprovalRequest, OutboxEntry, is_id
+from hitl.models import ApprovalRequest, is_id
 from hitl.policies import rules
 from hitl.sessions import claim_session
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, AuditEvent, Origin, Status
@@ -318,11 +318,13 @@ def _leave_pending(
         EVENT_OF[to], actor, decided_at, request=request, details=details
     )
     # Our own waiters first, because with a frozen Redis the rest takes a second.
-    after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
+    topic = wake_topic(request.request_id)
     if to in DECIDED:
-        entry = outbox.enqueue(request, decision_record, decided_at)
-        after_commit.run(lambda: _publish_signal(entry))
+        decided = outbox.enqueue(request, decision_record, decided_at)
+        after_commit.run(lambda: wakeup.publish_here(topic))
+        after_commit.run(lambda: _publish_signal(decided))
     else:
+        after_commit.run(lambda: wakeup.publish(topic))
         after_commit.refresh(request)
     after_commit.notify_desk(request)
     after_commit.run(metrics.ended_requests.labels(str(to)).inc)
@@ -347,9 +349,11 @@ def _decision_details(
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
-def _publish_signal(entry: OutboxEntry) -> None:
-    """Publish the signal at once, and wake a relay if it has to be sent again."""
+def _publish_signal(decided: outbox.NewEntry) -> None:
+    """Publish the signal at once, wake who waits in other processes, and wake the relay of this
+    one if it has to be sent again."""
     if wakeup.is_paused():
         return  # Redis failed a moment ago: the decision does not wait for the next failure
-    if publisher.send([entry]).is_incomplete:
-        wakeup.publish(outbox.TOPIC)
+    if publisher.send_first(decided, wake_topic(decided.entry.request.request_id)).is_incomplete:
+        # Other processes look every second.
+        wakeup.publish_here(outbox.TOPIC)

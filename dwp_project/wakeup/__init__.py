@@ -6,7 +6,13 @@ and again at least every `REREAD_SECONDS`; the call only makes that sooner.
 
 from dwp_project.wakeup.client import is_paused, redis_client, redis_may_be_away
 from dwp_project.wakeup.hub import Hub, Pattern, hub
-from dwp_project.wakeup.publish import publish
+from dwp_project.wakeup.publish import (
+    Message,
+    messages,
+    publish,
+    publish_here,
+    publish_to_others,
+)
 from dwp_project.wakeup.subscription import Subscription
 
 # No waiter sleeps longer than this without reading the database again: the promised 6 s of
@@ -20,11 +26,15 @@ __all__ = [
     "CONFIRM_SECONDS",
     "REREAD_SECONDS",
     "Hub",
+    "Message",
     "Pattern",
     "Subscription",
     "hub",
     "is_paused",
+    "messages",
     "publish",
+    "publish_here",
+    "publish_to_others",
     "redis_client",
     "redis_may_be_away",
 ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.models import Case, F, Max, Q, Value, When
@@ -25,6 +25,8 @@ from hitl.audit.hashing import FIRST_SIGNED_FORM
 from hitl.audit.record_signatures import trust_of
 from hitl.audit.signing import Trust
 from hitl.delivery import keys as redis_keys
+from hitl.delivery import withholding
+from hitl.delivery.redis_clock import RedisReading, redis_clock
 from hitl.delivery.wire import signal
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet
 from hitl.states import DeliveryOutcome, Origin, Status
@@ -48,10 +50,18 @@ _NOTED_AT_ONCE = 200
 NOT_VOUCHED_FOR = "the audit does not have this decision"
 # The columns that a decision sets, also in an entry that was there before.
 _COLUMNS = (
-    *("record", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
+    *("record_id", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
     *("attempted_at", "heard_at", "error"),
     *("published_at", "answered_at", "withheld_until", "is_repeated", "first_heard_at"),
 )
+_INSERTED = ("request_id", *_COLUMNS)
+# As SQL, because each decision does it. Newer is what `withholding` says.
+_INSERT = f"""
+    INSERT INTO hitl_outboxentry ({", ".join(_INSERTED)})
+    VALUES ({", ".join(["%s"] * len(_INSERTED))})
+    ON CONFLICT (request_id) DO UPDATE
+       SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}
+    RETURNING id, {withholding.IS_OUTDATED}"""  # noqa: S608 - names of this module alone
 # What the built-in agent has read meanwhile is delivered (`mark_heard`).
 _DELIVERED_IF_HEARD = Case(
     When(heard_at=None, then=Value(DeliveryOutcome.PENDING)),
@@ -65,6 +75,15 @@ _UNNEEDED_UNTIL_SENT = ("message", "context_text")
 # Seconds between attempts: doubled six times, then constant. An agent hears at most 6 s after it
 # subscribed (delivery.md), and what else a relay has to do comes on top of the pause.
 _FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
+
+
+class NewEntry(NamedTuple):
+    """An entry that was just written, what Redis's time was before, if that is known, and whether
+    the session had a newer request then."""
+
+    entry: OutboxEntry
+    asked_at: RedisReading | None
+    is_outdated: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +122,12 @@ class AttemptResult:
         return DeliveryOutcome.WITHHELD if is_pending and self.withheld_until else self.outcome
 
 
-def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> OutboxEntry:
+def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> NewEntry:
     """Write the entry of a decided request and of the decision's record, in its transaction.
 
-    An entry that somebody wrote before the decision was made is replaced.
+    An entry that somebody wrote before the decision was made is replaced. The same statement says
+    whether the session has a newer request, so that nothing has to be asked before the signal is
+    sent.
     """
     entry = OutboxEntry(
         request=request,
@@ -115,10 +136,19 @@ def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> Out
         created_at=now,
         due_at=now + _FAST_PATH,
     )
-    OutboxEntry.objects.bulk_create(
-        [entry], update_conflicts=True, unique_fields=["request"], update_fields=_COLUMNS
-    )
-    return entry
+    asked_at = redis_clock.known()
+    values = [_adapted(getattr(entry, name)) for name in _INSERTED]
+    with connection.cursor() as cursor:
+        cursor.execute(_INSERT, [*values, request.pk])
+        entry.pk, is_outdated = cursor.fetchone()
+    entry._state.adding = False
+    return NewEntry(entry, asked_at, bool(is_outdated))
+
+
+def _adapted(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
 
 
 def text_of(entry: OutboxEntry) -> str:

@@ -18,6 +18,7 @@ from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
 from hitl.delivery import commands, outbox, redis_state, request_key, withholding
 from hitl.delivery import keys as redis_keys
+from hitl.delivery.redis_clock import RedisReading
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest, OutboxEntry, is_id
 from hitl.states import DeliveryOutcome, Origin
@@ -57,6 +58,36 @@ class KeyState(NamedTuple):
 
     has_signal: bool
     listeners: int
+
+
+def send_first(decided: outbox.NewEntry, topic: str) -> SendResult:
+    """Publish a decision that this process has just committed, and wake those who wait for `topic`
+    in other processes.
+
+    One round trip of Redis and one statement, unless something has to be asked first. Never raises
+    because Redis is away.
+    """
+    entry, asked_at, is_outdated = decided
+    is_ready = asked_at is not None and not is_outdated and not outbox.is_guarded(entry)
+    if asked_at is None or not is_ready or _seconds_left(entry) <= 0 or outbox.unvouched([entry]):
+        wakeup.publish_to_others(topic)
+        return send([entry])
+    result = outbox.AttemptResult(DeliveryOutcome.PENDING, is_away=True)
+    with redis_may_be_away("signals_not_published", due=1) as call:
+        publication = commands.publish(
+            entry.request,
+            outbox.text_of(entry),
+            seconds=_ttl(entry),
+            asked_at=asked_at,
+            before=wakeup.messages(topic),
+        )
+        result = _result_of(entry, publication)
+    outbox.record_attempts([(entry, replace(result, error=result.error or call.error))])
+    return SendResult(
+        is_incomplete=result.outcome is DeliveryOutcome.PENDING,
+        is_away=call.has_failed,
+        is_late=result.is_late,
+    )
 
 
 def send(entries: Sequence[OutboxEntry]) -> SendResult:
@@ -255,7 +286,7 @@ def _loaded(
 def _repeat(
     entries: Sequence[OutboxEntry],
     results: dict[int, outbox.AttemptResult],
-    asked_at: float,
+    asked_at: RedisReading,
 ) -> None:
     """Publish again what Redis holds, in one round trip. Redis counts no listener for these, but
     it never counts one that subscribes by pattern or at a replica."""

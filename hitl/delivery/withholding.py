@@ -24,6 +24,14 @@ WAITING = timedelta(seconds=310)
 # How long the agent of the approved request waits itself.
 _TERM = timedelta(seconds=redis_keys.SIGNAL_TTL)
 
+# Whether a request's session has a newer one, by the request's key.
+IS_OUTDATED = """EXISTS (
+        SELECT 1 FROM hitl_approvalrequest request
+          JOIN hitl_approvalrequest newer ON newer.session_id = request.session_id
+         WHERE request.id = %s
+           AND (newer.created_at > request.created_at
+                OR newer.created_at = request.created_at AND newer.id > request.id))"""
+
 # As SQL, because each attempt asks it: to build it takes five times as long as to answer it.
 # An older question is answered if its signal was received, or published again over 10 s.
 _STATEMENT = """

@@ -23,6 +23,7 @@ from dwp_project.offload import run_sync
 from dwp_project.wakeup import hub
 from hitl import services
 from hitl.delivery import commands, outbox, redis_state, relay
+from hitl.delivery.redis_clock import RedisReading
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents
@@ -211,7 +212,8 @@ def test_relay_takes_fewer_at_once_when_it_comes_too_late(
     def slowly(*args: Any, **kwargs: Any) -> commands.Publication:
         nonlocal since_look
         since_look += 1
-        late = {"asked_at": kwargs["asked_at"] - 60} if since_look > 2 else {}
+        asked_at = kwargs["asked_at"]
+        late = {"asked_at": RedisReading(asked_at.seconds - 60)} if since_look > 2 else {}
         return publish(*args, **kwargs | late)
 
     monkeypatch.setattr(outbox, "take_due", take)
