@@ -355,5 +355,4 @@ def _publish_signal(decided: outbox.NewEntry) -> None:
     if wakeup.is_paused():
         return  # Redis failed a moment ago: the decision does not wait for the next failure
     if publisher.send_first(decided, wake_topic(decided.entry.request.request_id)).is_incomplete:
-        # Other processes look every second.
-        wakeup.publish_here(outbox.TOPIC)
+        outbox.wake_relay()

@@ -14,36 +14,39 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Max, Q, Value, When
+from django.db.models import Case, F, Max, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce
 
-from dwp_project import clocks
+from dwp_project import clocks, wakeup
 from dwp_project.jsontext import compact
 from hitl import metrics
 from hitl.audit import decision_record, signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM
 from hitl.audit.record_signatures import trust_of
 from hitl.audit.signing import Trust
+from hitl.delivery import held, withholding
 from hitl.delivery import keys as redis_keys
-from hitl.delivery import withholding
+from hitl.delivery.leases import TERM, lease
 from hitl.delivery.redis_clock import RedisReading, redis_clock
 from hitl.delivery.wire import signal
-from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet, RelayLease
 from hitl.states import DeliveryOutcome, Origin, Status
 
 # The wake-up topic that tells relays to look at the outbox.
 TOPIC = "outbox"
+# What such a wake-up carries if it says no more than that this process holds another entry.
+HELD = b"held"
 # How long the deciding process has to publish before a relay may. Chosen: one call of Redis fails
 # within a second.
 _FAST_PATH = timedelta(seconds=1)
-# After this the entries of a relay that died are free again. Chosen: sending a batch takes less.
-_TAKEN_FOR = timedelta(seconds=3)
 # How long a signal that Redis has counted as received may take to reach its subscriber. Chosen:
 # delivery.md promises that what Redis published in its last second is sent again.
 _IN_FLIGHT = timedelta(seconds=1)
 # How soon Redis must be back for a signal that was in flight to be sent again. Chosen: as long as a
 # restart by a supervisor takes.
 _SOON_BACK = timedelta(seconds=4.5)
+# Entries of which a look returns the keys: more than are taken at once, for others take some too.
+LOOKED_AT = 500
 # Entries that one UPDATE marks while Redis is away. Chosen.
 _NOTED_AT_ONCE = 200
 # The error of an entry that is not sent, because no record that is trusted here has its decision.
@@ -55,12 +58,14 @@ _COLUMNS = (
     *("published_at", "answered_at", "withheld_until", "is_repeated", "first_heard_at"),
 )
 _INSERTED = ("request_id", *_COLUMNS)
+# An owner without a lease would keep others from the entry for ever.
+_OWNER = "(SELECT id FROM hitl_relaylease WHERE id = %s)"
 # As SQL, because each decision does it. Newer is what `withholding` says.
 _INSERT = f"""
-    INSERT INTO hitl_outboxentry ({", ".join(_INSERTED)})
-    VALUES ({", ".join(["%s"] * len(_INSERTED))})
+    INSERT INTO hitl_outboxentry ({", ".join(_INSERTED)}, owner)
+    VALUES ({", ".join(["%s"] * len(_INSERTED))}, {_OWNER})
     ON CONFLICT (request_id) DO UPDATE
-       SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}
+       SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "owner"))}
     RETURNING id, {withholding.IS_OUTDATED}"""  # noqa: S608 - names of this module alone
 # What the built-in agent has read meanwhile is delivered (`mark_heard`).
 _DELIVERED_IF_HEARD = Case(
@@ -71,10 +76,23 @@ _DELIVERED_IF_HEARD = Case(
 # at a replica are never counted (wire.md, 5.3).
 _REPEATED_FOR = timedelta(seconds=10)
 # Large columns that no signal is derived from.
-_UNNEEDED_UNTIL_SENT = ("message", "context_text")
-# Seconds between attempts: doubled six times, then constant. An agent hears at most 6 s after it
-# subscribed (delivery.md), and what else a relay has to do comes on top of the pause.
-_FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
+UNNEEDED_UNTIL_SENT = ("message", "context_text")
+# What a relay may take: what nobody owns, and what owners have whose lease has ended; and beside
+# that what this process itself owns, because it may not know of each.
+_LOOK = """
+    SELECT free.id, free.due_at, 0 FROM (
+           SELECT id, due_at FROM hitl_outboxentry
+            WHERE outcome = 'pending' AND owner IS NULL AND due_at <= %s
+            ORDER BY due_at LIMIT %s) free
+     UNION ALL
+    SELECT left_over.id, left_over.due_at, 0 FROM (
+           SELECT entry.id, entry.due_at FROM hitl_relaylease lease
+             JOIN hitl_outboxentry entry ON entry.owner = lease.id
+            WHERE lease.ends_at <= %s AND entry.outcome = 'pending' AND entry.due_at <= %s
+            ORDER BY entry.due_at LIMIT %s) left_over
+     UNION ALL
+    SELECT id, due_at, 1 FROM hitl_outboxentry
+     WHERE outcome = 'pending' AND owner = %s AND due_at <= %s"""
 
 
 class NewEntry(NamedTuple):
@@ -84,6 +102,14 @@ class NewEntry(NamedTuple):
     entry: OutboxEntry
     asked_at: RedisReading | None
     is_outdated: bool
+
+
+class OutboxLook(NamedTuple):
+    """The keys of entries that may be taken, the first due first, and when those are due that this
+    process owns."""
+
+    free: list[int]
+    own: dict[int, datetime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +140,12 @@ class AttemptResult:
         return is_pending and self.is_published and not self.is_repeated
 
     @property
+    def is_kept(self) -> bool:
+        """Whether the process that tried goes on trying, after the usual pause."""
+        is_pending = self.outcome is DeliveryOutcome.PENDING
+        return is_pending and not (self.due_at or self.is_away or self.is_late)
+
+    @property
     def reported_outcome(self) -> DeliveryOutcome:
         """The outcome as `OutboxEntry.reported_outcome` has it."""
         if self.is_repeated:
@@ -139,10 +171,32 @@ def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> New
     asked_at = redis_clock.known()
     values = [_adapted(getattr(entry, name)) for name in _INSERTED]
     with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [*values, request.pk])
+        cursor.execute(_INSERT, [*values, owner_value(), request.pk])
         entry.pk, is_outdated = cursor.fetchone()
     entry._state.adding = False
     return NewEntry(entry, asked_at, bool(is_outdated))
+
+
+def wake_relay() -> None:
+    """Have an entry sent again that was just tried: by this process's relay if it has one."""
+    if lease.owner is None:
+        wakeup.publish(TOPIC)
+    else:
+        wakeup.publish_here(TOPIC, HELD)
+
+
+def owner_value() -> Any:
+    """Return this process's key as owner, as a parameter of a statement."""
+    return OutboxEntry._meta.get_field("owner").get_db_prep_value(lease.owner, connection)
+
+
+def _owner() -> Subquery | None:
+    """Return what to write as owner: this process, if it has a lease."""
+    return (
+        None
+        if lease.owner is None
+        else Subquery(RelayLease.objects.filter(pk=lease.owner).values("pk"))
+    )
 
 
 def _adapted(value: Any) -> Any:
@@ -183,21 +237,57 @@ def is_by_unknown_key(entry: OutboxEntry) -> bool:
     return trust_of(record, signing.trusted_keys()) is Trust.UNKNOWN
 
 
-def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
-    """Return up to `limit` entries to send now, and keep other relays from them meanwhile.
+def look(now: datetime, limit: int) -> OutboxLook:
+    """Return up to `limit` entries that may be taken, and all that are due and this process's; one
+    statement."""
+    moment = _adapted(now)
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK, [moment, limit, moment, moment, limit, owner_value(), moment])
+        rows = cursor.fetchall()
+    free = sorted((withholding.moment(due_at), pk) for pk, due_at, is_own in rows if not is_own)
+    own = {pk: withholding.moment(due_at) for pk, due_at, is_own in rows if is_own}
+    return OutboxLook([pk for _, pk in free[:limit]], own)
+
+
+def take_due(now: datetime, limit: int, looked: OutboxLook | None = None) -> list[OutboxEntry]:
+    """Return up to `limit` entries to send now, and keep other relays from them meanwhile. `looked`
+    is what `look` has returned.
 
     Their requests are read without what people are shown: most entries wait for somebody to
     listen. `load_requests` reads the rest for those that are sent.
     """
-    due = OutboxEntry.objects.due(now).select_related("request", "record").order_by("due_at")
-    due = due.defer("signal", *(f"request__{name}" for name in _UNNEEDED_UNTIL_SENT))
+    free = (looked or look(now, LOOKED_AT)).free
+    if not free:
+        return []
+    due = _light(OutboxEntry.objects.due(now).filter(pk__in=free)).order_by("due_at")
     with transaction.atomic():
         taken = list(_unlocked(due)[:limit])
         if taken:
             OutboxEntry.objects.filter(pk__in=[entry.pk for entry in taken]).update(
-                due_at=now + _TAKEN_FOR
+                due_at=now + TERM, owner=_owner()
             )
     return taken
+
+
+def own(pks: Sequence[int]) -> list[OutboxEntry]:
+    """Return those of the entries that are pending and still this process's, as `take_due` does."""
+    if not pks or lease.owner is None:
+        return []
+    entries = OutboxEntry.objects.pending().filter(pk__in=pks, owner=lease.owner)
+    return list(_light(entries).order_by("pk"))
+
+
+def give_back() -> None:
+    """Own nothing any more, so that other processes send it at once."""
+    if lease.owner is not None:
+        _update_locked(
+            OutboxEntry.objects.pending().filter(owner=lease.owner), owner=None, due_at=clocks.now()
+        )
+
+
+def _light(entries: OutboxQuerySet) -> OutboxQuerySet:
+    deferred = ("signal", *(f"request__{name}" for name in UNNEEDED_UNTIL_SENT))
+    return entries.select_related("request", "record").defer(*deferred)
 
 
 def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
@@ -212,21 +302,21 @@ def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
 
 
 def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> None:
-    """Write what came of each attempt, and when the next is due; equal ones in one UPDATE."""
+    """Write what came of each attempt, and when the next is due; equal ones in one UPDATE. What is
+    sent again after a pause is held by this process, if a relay runs in it."""
     now = clocks.now()
+    # What is written now was true when it was last written, and was not written at each attempt.
+    before = {entry.pk: held.entries.drop(entry.pk) for entry, _ in attempts}
+    unwritten = {pk: kept.unwritten for pk, kept in before.items() if kept is not None}
     equal = defaultdict(list)
     for entry, result in attempts:
-        equal[result, min(entry.attempts, _DOUBLINGS)].append(entry.pk)
+        more = unwritten.get(entry.pk, 0)
+        equal[result, min(entry.attempts + more, held.DOUBLINGS), more].append(entry.pk)
     # One attempt is one statement: a transaction would take two more round trips.
     with transaction.atomic() if len(attempts) > 1 else nullcontext():
         if len(attempts) > 1:
             _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
-        for (result, before), pks in equal.items():
-            pause = _FIRST_PAUSE * 2**before if before < _DOUBLINGS else _LONGEST_PAUSE
-            if result.is_away:
-                pause = _FIRST_PAUSE  # another relay may reach Redis
-            if result.is_late:
-                pause = 0.0
+        for (result, tries, more), pks in equal.items():
             # Only pending entries: `mark_heard` or another relay may have settled one meanwhile.
             # But what was received is delivered, whatever another relay made of it meanwhile.
             entries = (
@@ -235,9 +325,10 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
                 else OutboxEntry.objects.pending()
             )
             entries.filter(pk__in=pks).update(
-                attempts=F("attempts") + (0 if result.is_late else 1),
+                attempts=F("attempts") + more + (0 if result.is_late else 1),
                 attempted_at=now,
-                due_at=result.due_at or now + timedelta(seconds=pause),
+                due_at=_next_at(result, tries, now),
+                owner=_owner() if result.is_kept else None,
                 receivers=F("receivers") + result.receivers,
                 outcome=_DELIVERED_IF_HEARD if result.is_unheard else result.outcome,
                 error=result.error[:255],
@@ -247,6 +338,46 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
                 **({"first_heard_at": _first_heard(now)} if result.receivers else {}),
             )
             metrics.signals.labels(str(result.reported_outcome)).inc(len(pks))
+    for entry, result in attempts:
+        tries = entry.attempts + unwritten.get(entry.pk, 0)
+        _hold(entry, result, tries, now)
+
+
+def _next_at(result: AttemptResult, tries: int, now: datetime) -> datetime:
+    """Return when a relay may take an entry that was tried so often before."""
+    if result.due_at is not None:
+        return result.due_at
+    if result.is_late:
+        return now
+    if result.is_away:
+        return now + timedelta(seconds=held.FIRST_PAUSE)  # another relay may reach Redis
+    if lease.owner is not None:
+        return now + TERM
+    return now + timedelta(seconds=held.pause_after(tries))
+
+
+def _hold(entry: OutboxEntry, result: AttemptResult, tries: int, now: datetime) -> None:
+    """Have this process's relay go on with the entry, if that is what the result means."""
+    if result.outcome is not DeliveryOutcome.PENDING or lease.owner is None:
+        return
+    next_at = _next_at(result, tries, now)
+    if not result.is_kept:
+        held.entries.ring_at(next_at)
+        return
+    held.entries.keep(
+        held.HeldEntry(
+            entry.pk,
+            attempts=tries + 1,
+            due_at=now + timedelta(seconds=held.pause_after(tries)),
+            row_due_at=next_at,
+            # What agents wrote to Redis has more to be looked at before each attempt.
+            is_quiet=result.is_unheard
+            and not entry.receivers
+            and entry.request.origin != Origin.REDIS,
+            session_id=entry.request.session_id,
+            request_id=entry.request.request_id,
+        )
+    )
 
 
 def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
@@ -261,11 +392,6 @@ def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
 
 def _first_heard(moment: datetime) -> Coalesce:
     return Coalesce("first_heard_at", Value(moment))
-
-
-def next_due() -> datetime | None:
-    """Return when the next pending entry may be sent again."""
-    return OutboxEntry.objects.pending().order_by("due_at").values_list("due_at", flat=True).first()
 
 
 def make_due_after_scan(opened_by: datetime) -> int:
@@ -283,7 +409,7 @@ def make_due_after_scan(opened_by: datetime) -> int:
     )
     with transaction.atomic():
         pks = _lock(waiting)
-        return OutboxEntry.objects.pending().filter(pk__in=pks).update(due_at=now) if pks else 0
+        return OutboxEntry.objects.pending().filter(pk__in=pks).update(due_at=now, owner=None)
 
 
 def mark_heard(request: ApprovalRequest) -> None:
@@ -382,7 +508,7 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     with transaction.atomic():
         lost = lost.filter(pk__in=_lock(lost))
         lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))
-        return lost.update(outcome=DeliveryOutcome.PENDING, due_at=now)
+        return lost.update(outcome=DeliveryOutcome.PENDING, due_at=now, owner=None)
 
 
 def entry_of(request_id: str) -> OutboxEntry | None:

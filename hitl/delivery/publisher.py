@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -123,6 +123,16 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
         is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in attempts),
         is_away=call.has_failed,
         is_late=any(result.is_late for _, result in attempts),
+    )
+
+
+def record_received(receivers: Mapping[int, int]) -> None:
+    """Record that so many have received the signals of these entries, which were sent again."""
+    outbox.record_attempts(
+        [
+            (entry, _result_of(entry, commands.Published(receivers[entry.pk])))
+            for entry in outbox.own([*receivers])
+        ]
     )
 
 

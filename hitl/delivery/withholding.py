@@ -80,9 +80,9 @@ def read(request_pks: Collection[int], now: datetime) -> dict[int, Withholding]:
         rows = cursor.fetchall()
     withholdings = {}
     for pk, is_outdated, older_at, disputed_until in rows:
-        ends = [_moment(older_at) + WAITING] if older_at is not None else []
+        ends = [moment(older_at) + WAITING] if older_at is not None else []
         if disputed_until is not None:
-            ends.append(_moment(disputed_until))
+            ends.append(moment(disputed_until))
         until = max((end for end in ends if end > now), default=None)
         withholdings[pk] = Withholding(bool(is_outdated), until)
     return withholdings
@@ -114,7 +114,7 @@ def is_for_good(until: datetime, created_at: datetime) -> bool:
     return until >= created_at + _TERM
 
 
-def _moment(value: datetime | str) -> datetime:
+def moment(value: datetime | str) -> datetime:
     """Return a time as the database's driver returns it; SQLite has texts."""
     if isinstance(value, str):
         value = datetime.fromisoformat(value)

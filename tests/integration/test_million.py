@@ -243,7 +243,7 @@ def _walked() -> None:
 def _delivered() -> None:
     now = timezone.now()
     outbox.take_due(now, 50)
-    outbox.next_due()
+    outbox.look(now, 50)
     outbox.note_redis_away("away")
     outbox.requeue_lost(now)
     entry = OutboxEntry.objects.order_by("-id").select_related("request")[0]

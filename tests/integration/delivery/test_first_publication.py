@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from redis.connection import AbstractConnection
 
 from hitl import services
-from hitl.delivery import redis_state, relay
+from hitl.delivery import relay
 from hitl.delivery.redis_clock import RedisClock, RedisReading, redis_clock
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
@@ -31,7 +31,7 @@ def clock_is_known(redis_client: redis.Redis) -> None:
     factories.opened("session-before")
     services.approve(ApprovalRequest.objects.get().request_id, factories.actor())
     OutboxEntry.objects.all().delete()
-    redis_state.current_run()
+    relay.send_due()
     redis_client.delete("hitl:signal:session-before")
 
 
