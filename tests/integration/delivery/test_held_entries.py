@@ -41,7 +41,7 @@ def time_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
     monkeypatch.setattr(clocks, "now", lambda: timezone.now() + timedelta(seconds=passed[0]))
     uptime = clocks.uptime
-    monkeypatch.setattr(leases.clocks, "uptime", lambda: uptime() + passed[0])
+    monkeypatch.setattr(clocks, "uptime", lambda: uptime() + passed[0])
     return passes
 
 
