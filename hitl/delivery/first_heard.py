@@ -1,14 +1,15 @@
-"""Notes when who opened a request over REST first read its decision: its agent, or a front end.
+"""Notes when who opened a request over REST first read its decision: its agent has heard it, and
+the signal is not repeated (ADR 0042).
 
-For people, and a moment after the answer, which it neither delays nor breaks: one statement for all
-that were answered meanwhile.
+A moment after the answer, which it neither delays nor breaks: one statement for all that were
+answered meanwhile.
 """
 
 from __future__ import annotations
 
 import atexit
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Lock, Timer
 
 from cachetools import LRUCache
@@ -17,6 +18,7 @@ from structlog.stdlib import get_logger
 from dwp_project import clocks, offload
 from dwp_project.outages import DATABASE_AWAY
 from hitl.delivery import outbox
+from hitl.delivery.outbox import Answer
 from hitl.models import ApprovalRequest
 from hitl.states import Origin
 
@@ -39,7 +41,7 @@ class FirstHeard:
     """When decisions were first heard, until it is written."""
 
     def __init__(self) -> None:
-        self._heard_at: dict[int, datetime] = {}
+        self._heard_at: dict[int, Answer] = {}
         # Written, or waiting to be: who reads again and again is noted once.
         self._noted: LRUCache[int, None] = LRUCache(_MOST_NOTED)
         self._timer: Timer | None = None
@@ -47,15 +49,15 @@ class FirstHeard:
         self._is_writing = False
         self._lock = Lock()
 
-    def add(self, request_pk: int, moment: datetime) -> None:
+    def add(self, request_pk: int, answer: Answer) -> None:
         """Keep the first time of a request until it is taken, and have it written soon."""
         with self._lock:
             if request_pk not in self._noted and len(self._heard_at) < _MOST_WAITING:
                 self._noted[request_pk] = None
-                self._heard_at[request_pk] = moment
+                self._heard_at[request_pk] = answer
             self._start(_DELAY_SECONDS)
 
-    def put_back(self, heard_at: dict[int, datetime]) -> None:
+    def put_back(self, heard_at: dict[int, Answer]) -> None:
         """Keep what was taken and could not be written."""
         with self._lock:
             self._heard_at = {**self._heard_at, **heard_at}
@@ -65,7 +67,7 @@ class FirstHeard:
         with self._lock:
             self._noted.pop(request_pk, None)
 
-    def take(self) -> dict[int, datetime]:
+    def take(self) -> dict[int, Answer]:
         """Return what waits, by the requests' keys; nothing is written by the timer until
         `end_write`."""
         with self._lock:
@@ -100,7 +102,9 @@ def note(request: ApprovalRequest, tenant_id: str, user_id: str) -> None:
     REST."""
     opener = (request.tenant_id, request.user_id)
     if request.origin == Origin.REST and request.is_decided and opener == (tenant_id, user_id):
-        waiting.add(request.pk, clocks.estimate())
+        # Who decides what they asked themselves is answered too, which says nothing of their agent.
+        is_to_agent = request.decided_by != user_id
+        waiting.add(request.pk, Answer(clocks.estimate(), is_to_agent))
 
 
 @atexit.register
@@ -125,12 +129,13 @@ def write_waiting() -> None:
         waiting.end_write(delay)
 
 
-def _try_again(locked: dict[int, datetime]) -> None:
+def _try_again(locked: dict[int, Answer]) -> None:
     """Keep those that wait for a lock of another process, unless they have waited too long."""
-    given_up = {pk for pk, moment in locked.items() if moment < clocks.estimate() - _TRIED_FOR}
+    latest = clocks.estimate() - _TRIED_FOR
+    given_up = {pk for pk, answer in locked.items() if answer.at < latest}
     for pk in given_up:
         waiting.forget(pk)
-    waiting.put_back({pk: moment for pk, moment in locked.items() if pk not in given_up})
+    waiting.put_back({pk: answer for pk, answer in locked.items() if pk not in given_up})
 
 
 def _write_soon() -> None:

@@ -7,7 +7,7 @@ until an agent has received them (docs/reference/wire.md, 5.2 and 5.3).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -67,10 +67,20 @@ _INSERT = f"""
     ON CONFLICT (request_id) DO UPDATE
        SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "owner"))}
     RETURNING id, {withholding.IS_OUTDATED}"""  # noqa: S608 - names of this module alone
-# What the built-in agent has read meanwhile is delivered (`mark_heard`).
+# What its agent has read meanwhile is delivered (`mark_heard`, `note_first_heard`).
 _DELIVERED_IF_HEARD = Case(
     When(heard_at=None, then=Value(DeliveryOutcome.PENDING)),
     default=Value(DeliveryOutcome.DELIVERED),
+)
+# What was sent, and read by who asked, is delivered (`note_first_heard`).
+_DELIVERED_IF_SENT = Case(
+    When(
+        outcome=DeliveryOutcome.PENDING,
+        attempts__gt=0,
+        error="",
+        then=Value(DeliveryOutcome.DELIVERED),
+    ),
+    default=F("outcome"),
 )
 # A signal that was published again for so long counts as answered: those who listen by pattern or
 # at a replica are never counted (wire.md, 5.3).
@@ -102,6 +112,14 @@ class NewEntry(NamedTuple):
     entry: OutboxEntry
     asked_at: RedisReading | None
     is_outdated: bool
+
+
+class Answer(NamedTuple):
+    """When who opened a request over REST was answered with its decision, and whether that may be
+    taken for its agent."""
+
+    at: datetime
+    is_to_agent: bool
 
 
 class OutboxLook(NamedTuple):
@@ -427,24 +445,43 @@ def mark_heard(request: ApprovalRequest) -> None:
     pending.update(outcome=DeliveryOutcome.DELIVERED)
 
 
-def note_first_heard(heard_at: Mapping[int, datetime]) -> set[int]:
-    """Write when agents first had the decisions on their requests, by the requests' keys, unless
-    that is known. The signals are sent as before.
+def note_first_heard(answers: Mapping[int, Answer]) -> set[int]:
+    """Write when those who opened requests over REST first had the decisions on them, by the
+    requests' keys, unless that is known. What their agents have heard is not repeated.
 
-    Waits for nobody: returns the keys of the requests whose entries another process has locked.
+    A signal that was not sent yet is sent once. Waits for nobody: returns the keys of the requests
+    whose entries another process has locked.
     """
     unknown = OutboxEntry.objects.filter(
-        request_id__in=[*heard_at], first_heard_at=None, heard_at=None, receivers=0
+        request_id__in=[*answers], first_heard_at=None, heard_at=None, receivers=0
     )
     with transaction.atomic():
         unlocked = dict(_unlocked(unknown).values_list("pk", "request_id"))
-        times = [When(request_id=pk, then=Value(heard_at[pk])) for pk in unlocked.values()]
-        if times:
-            entries = OutboxEntry.objects.filter(pk__in=[*unlocked])
-            entries.update(first_heard_at=Case(*times, default=None))
+        to_agents = [pk for pk, key in unlocked.items() if answers[key].is_to_agent]
+        for pks, is_heard in ((to_agents, True), (unlocked.keys() - {*to_agents}, False)):
+            times = [When(pk=pk, then=Value(answers[unlocked[pk]].at)) for pk in pks]
+            if times:
+                heard_at = Case(*times, default=None)
+                change: dict[str, Any] = {"first_heard_at": heard_at}
+                if is_heard:
+                    change |= {"heard_at": heard_at, "outcome": _DELIVERED_IF_SENT}
+                    change["attempts"] = F("attempts") + _unwritten(pks)
+                OutboxEntry.objects.filter(pk__in=pks).update(**change)
+    for pk in to_agents:
+        held.entries.drop(pk)
     if not connection.features.has_select_for_update_skip_locked:
         return set()
     return set(unknown.values_list("request_id", flat=True))
+
+
+def _unwritten(pks: Collection[int]) -> Case | int:
+    """Return how many attempts on each entry its row does not have."""
+    counts = [
+        When(pk=entry.pk, then=Value(entry.unwritten))
+        for entry in held.entries.all()
+        if entry.unwritten and entry.pk in pks
+    ]
+    return Case(*counts, default=Value(0)) if counts else 0
 
 
 def note_redis_away(error: str) -> None:

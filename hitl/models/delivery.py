@@ -60,10 +60,11 @@ class OutboxEntry(models.Model):
         default=DeliveryOutcome.PENDING,
     )
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
-    # When the built-in agent had the decision without the signal.
+    # When its agent had the decision without the signal: the built-in one, or one that opened the
+    # request over REST.
     heard_at = models.DateTimeField(null=True, blank=True)
     # When its agent first had the decision, from the channel, over REST or here. For people: what
-    # is sent goes by the other columns, since the asker's token may be a front end's as well.
+    # is sent goes by the other columns.
     first_heard_at = models.DateTimeField(_("first heard at"), null=True, blank=True)
     # When a relay may take the entry unless its owner is still there; whoever takes it sets a
     # later time before it sends. Processes of the version before know no owner and go by this.
