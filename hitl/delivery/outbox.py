@@ -45,6 +45,25 @@ _IN_FLIGHT = timedelta(seconds=1)
 # How soon Redis must be back for a signal that was in flight to be sent again. Chosen: as long as a
 # restart by a supervisor takes.
 _SOON_BACK = timedelta(seconds=4.5)
+# An owner without a lease would keep others from the entry for ever.
+_OWNER = "(SELECT id FROM hitl_relaylease WHERE id = %s)"
+# As SQL, because each publication does it: the ORM takes five times as long to build it. What its
+# agent has read meanwhile is delivered. A signal counts as answered when a subscriber has received
+# it, or it was published again for so long.
+_CHANGE = f"""
+    UPDATE hitl_outboxentry
+       SET attempts = attempts + %s, attempted_at = %s, due_at = %s, owner = {_OWNER},
+           receivers = receivers + %s,
+           outcome = CASE WHEN heard_at IS NOT NULL THEN %s ELSE %s END,
+           error = %s, is_repeated = %s, published_at = COALESCE(published_at, %s),
+           answered_at = COALESCE(
+               answered_at, %s, CASE WHEN published_at <= %s THEN %s ELSE NULL END),
+           withheld_until = COALESCE(%s, withheld_until),
+           first_heard_at = COALESCE(first_heard_at, %s)"""  # noqa: S608 - names of this module alone
+# Only pending entries: `mark_heard` or another relay may have settled one meanwhile. But what was
+# received is delivered, whatever another relay made of it meanwhile.
+_RECORD = f"{_CHANGE} WHERE outcome = 'pending'"
+_RECORD_RECEIVED = f"{_CHANGE} WHERE outcome <> 'refused'"
 # Entries of which a look returns the keys: more than are taken at once, for others take some too.
 LOOKED_AT = 500
 # Entries that one UPDATE marks while Redis is away. Chosen.
@@ -58,8 +77,6 @@ _COLUMNS = (
     *("published_at", "answered_at", "withheld_until", "is_repeated", "first_heard_at"),
 )
 _INSERTED = ("request_id", *_COLUMNS)
-# An owner without a lease would keep others from the entry for ever.
-_OWNER = "(SELECT id FROM hitl_relaylease WHERE id = %s)"
 # As SQL, because each decision does it. Newer is what `withholding` says.
 _INSERT = f"""
     INSERT INTO hitl_outboxentry ({", ".join(_INSERTED)}, owner)
@@ -67,11 +84,6 @@ _INSERT = f"""
     ON CONFLICT (request_id) DO UPDATE
        SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "owner"))}
     RETURNING id, {withholding.IS_OUTDATED}"""  # noqa: S608 - names of this module alone
-# What its agent has read meanwhile is delivered (`mark_heard`, `note_first_heard`).
-_DELIVERED_IF_HEARD = Case(
-    When(heard_at=None, then=Value(DeliveryOutcome.PENDING)),
-    default=Value(DeliveryOutcome.DELIVERED),
-)
 # What was sent, and read by who asked, is delivered (`note_first_heard`).
 _DELIVERED_IF_SENT = Case(
     When(
@@ -335,30 +347,40 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
         if len(attempts) > 1:
             _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
         for (result, tries, more), pks in equal.items():
-            # Only pending entries: `mark_heard` or another relay may have settled one meanwhile.
-            # But what was received is delivered, whatever another relay made of it meanwhile.
-            entries = (
-                OutboxEntry.objects.exclude(outcome=DeliveryOutcome.REFUSED)
-                if result.receivers
-                else OutboxEntry.objects.pending()
-            )
-            entries.filter(pk__in=pks).update(
-                attempts=F("attempts") + more + (0 if result.is_late else 1),
-                attempted_at=now,
-                due_at=_next_at(result, tries, now),
-                owner=_owner() if result.is_kept else None,
-                receivers=F("receivers") + result.receivers,
-                outcome=_DELIVERED_IF_HEARD if result.is_unheard else result.outcome,
-                error=result.error[:255],
-                is_repeated=result.is_repeated,
-                **(_publication_noted(result, now) if result.is_published else {}),
-                **({"withheld_until": result.withheld_until} if result.withheld_until else {}),
-                **({"first_heard_at": _first_heard(now)} if result.receivers else {}),
-            )
+            _record(pks, result, tries, now, more)
             metrics.signals.labels(str(result.reported_outcome)).inc(len(pks))
     for entry, result in attempts:
         tries = entry.attempts + unwritten.get(entry.pk, 0)
         _hold(entry, result, tries, now)
+
+
+def _record(
+    pks: Sequence[int], result: AttemptResult, tries: int, now: datetime, unwritten: int
+) -> None:
+    """Write the same result of an attempt on each of these entries."""
+    is_first_reception = result.is_published and bool(result.receivers)
+    is_unheard = result.is_published and not result.receivers
+    values = (
+        unwritten + (0 if result.is_late else 1),
+        now,
+        _next_at(result, tries, now),
+        owner_value() if result.is_kept else None,
+        result.receivers,
+        str(DeliveryOutcome.DELIVERED if result.is_unheard else result.outcome),
+        str(result.outcome),
+        result.error[:255],
+        result.is_repeated,
+        now if result.is_published else None,
+        now if is_first_reception else None,
+        now - _REPEATED_FOR if is_unheard else None,
+        now,
+        result.withheld_until,
+        now if result.receivers else None,
+    )
+    statement = _RECORD_RECEIVED if result.receivers else _RECORD
+    with connection.cursor() as cursor:
+        marks = ", ".join(["%s"] * len(pks))
+        cursor.execute(f"{statement} AND id IN ({marks})", [*map(_adapted, values), *pks])
 
 
 def _next_at(result: AttemptResult, tries: int, now: datetime) -> datetime:
@@ -396,16 +418,6 @@ def _hold(entry: OutboxEntry, result: AttemptResult, tries: int, now: datetime) 
             request_id=entry.request.request_id,
         )
     )
-
-
-def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
-    """Return the columns that say when the signal was published and its agent answered."""
-    is_long_repeated = When(published_at__lte=now - _REPEATED_FOR, then=Value(now))
-    answered = Value(now) if result.receivers else Case(is_long_repeated, default=None)
-    return {
-        "published_at": Coalesce("published_at", Value(now)),
-        "answered_at": Coalesce("answered_at", answered),
-    }
 
 
 def _first_heard(moment: datetime) -> Coalesce:
