@@ -15,8 +15,10 @@ from hitl.models import OutboxEntry, RelayLease
 # Others take what a process owned so long after it has last renewed its lease. Chosen: with
 # `LOOK_SECONDS` within five seconds of its death.
 TERM = timedelta(seconds=3)
-# Between two renewals, and between two looks for what others have left. Chosen.
-RENEWAL_SECONDS = LOOK_SECONDS = 1.9
+# Between two looks for what others have left. Chosen.
+LOOK_SECONDS = 1.5
+# After so long the lease is renewed as soon as the relay wakes, which sleeps for a second. Chosen.
+RENEWAL_SECONDS = 1.4
 # A process that holds nothing keeps only its row. Chosen.
 _IDLE_SECONDS = 3600.0
 # Rows of processes that ended so long ago are removed, if they own nothing that waits. Chosen.

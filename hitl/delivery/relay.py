@@ -47,15 +47,18 @@ async def run() -> None:
                 await asyncio.sleep(_LONGEST_SLEEP / 2)
                 step = send_due
                 continue
-            payload = await wakeups.next(pause)
+            left = looked_at + LOOK_SECONDS - time.monotonic()
+            payload = await wakeups.next(min(pause, max(left, _SHORTEST_SLEEP)))
             now = time.monotonic()
             is_called = payload is not None and payload != outbox.HELD
-            if is_called or held.entries.is_ringing(clocks.estimate()):
+            if (
+                is_called
+                or held.entries.is_ringing(clocks.estimate())
+                or now - looked_at >= LOOK_SECONDS
+            ):
                 step = send_due
-            elif now - asked_at >= _LONGEST_SLEEP:
-                step = send_due if now - looked_at >= LOOK_SECONDS else _send_owed
             else:
-                step = send_held
+                step = _send_owed if now - asked_at >= _LONGEST_SLEEP else send_held
             if step != send_held:
                 asked_at = now
             if step == send_due:

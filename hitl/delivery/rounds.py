@@ -35,13 +35,12 @@ _RENEWAL = (
 def run(now: datetime) -> list[int]:
     """Send again what is due and unchanged, and renew the lease; return the entries that need more
     than that. Raises `redis.RedisError` if Redis cannot be reached."""
+    is_holding = len(held.entries) > 0
     due = held.entries.take_due(now)
-    if not due and not (len(held.entries) and lease.is_to_be_renewed()):
-        return []
     quiet = [entry for entry in due if entry.is_quiet]
     rest = [entry.pk for entry in due if not entry.is_quiet]
     try:
-        if not quiet:
+        if is_holding and not quiet and lease.is_to_be_renewed():
             _renew_and_read([], now)
         for start in range(0, len(quiet), _AT_ONCE):
             rest += _send_again(quiet[start : start + _AT_ONCE], now)
