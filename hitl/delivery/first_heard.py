@@ -8,19 +8,23 @@ answered meanwhile.
 from __future__ import annotations
 
 import atexit
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Lock, Timer
+from typing import Any, NamedTuple
 
 from cachetools import LRUCache
+from django.db import connection, transaction
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks, offload
 from dwp_project.outages import DATABASE_AWAY
-from hitl.delivery import outbox
-from hitl.delivery.outbox import Answer
-from hitl.models import ApprovalRequest
-from hitl.states import Origin
+from hitl.delivery import held, outbox
+from hitl.models import ApprovalRequest, OutboxEntry
+from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
 
@@ -35,6 +39,26 @@ _AT_ONCE = 200
 # Chosen: more than are answered while the database is away for minutes; and requests whose agents
 # go on reading after the decision, of which nothing is written again.
 _MOST_WAITING, _MOST_NOTED = 5_000, 20_000
+
+
+# What was sent, and read by who asked, is delivered (`note_first_heard`).
+_DELIVERED_IF_SENT = Case(
+    When(
+        outcome=DeliveryOutcome.PENDING,
+        attempts__gt=0,
+        error="",
+        then=Value(DeliveryOutcome.DELIVERED),
+    ),
+    default=F("outcome"),
+)
+
+
+class Answer(NamedTuple):
+    """When who opened a request over REST was answered with its decision, and whether that may be
+    taken for its agent."""
+
+    at: datetime
+    is_to_agent: bool
 
 
 class FirstHeard:
@@ -117,7 +141,7 @@ def write_waiting() -> None:
         for start in range(0, len(pks), _AT_ONCE):
             try:
                 each = {pk: heard_at[pk] for pk in pks[start : start + _AT_ONCE]}
-                locked |= outbox.note_first_heard(each)
+                locked |= note_first_heard(each)
             except DATABASE_AWAY as exc:
                 logger.warning("database_away", error=str(exc).strip())
                 waiting.put_back({pk: heard_at[pk] for pk in pks[start:]})
@@ -141,3 +165,61 @@ def _try_again(locked: dict[int, Answer]) -> None:
 def _write_soon() -> None:
     with suppress(RuntimeError):  # the process ends, and writes what waits itself
         offload.start_afterwards(write_waiting)
+
+
+def mark_heard(request: ApprovalRequest) -> None:
+    """Record that the agent has the decision without the signal, because it runs here.
+
+    The signal is sent once all the same: others read the keys that are set with it.
+    """
+    now = clocks.now()
+    entries = OutboxEntry.objects.filter(request=request)
+    # In this order: an attempt that ends in between sees the first, or is seen by the second.
+    entries.filter(Q(outcome=DeliveryOutcome.PENDING) | Q(first_heard_at=None)).update(
+        heard_at=now, first_heard_at=_first_heard(now)
+    )
+    pending = entries.pending().filter(attempts__gt=0, error="")
+    pending.update(outcome=DeliveryOutcome.DELIVERED)
+
+
+def note_first_heard(answers: Mapping[int, Answer]) -> set[int]:
+    """Write when those who opened requests over REST first had the decisions on them, by the
+    requests' keys, unless that is known. What their agents have heard is not repeated.
+
+    A signal that was not sent yet is sent once. Waits for nobody: returns the keys of the requests
+    whose entries another process has locked.
+    """
+    unknown = OutboxEntry.objects.filter(
+        request_id__in=[*answers], first_heard_at=None, heard_at=None, receivers=0
+    )
+    with transaction.atomic():
+        unlocked = dict(outbox.unlocked_of(unknown).values_list("pk", "request_id"))
+        to_agents = [pk for pk, key in unlocked.items() if answers[key].is_to_agent]
+        for pks, is_heard in ((to_agents, True), (unlocked.keys() - {*to_agents}, False)):
+            times = [When(pk=pk, then=Value(answers[unlocked[pk]].at)) for pk in pks]
+            if times:
+                heard_at = Case(*times, default=None)
+                change: dict[str, Any] = {"first_heard_at": heard_at}
+                if is_heard:
+                    change |= {"heard_at": heard_at, "outcome": _DELIVERED_IF_SENT}
+                    change["attempts"] = F("attempts") + _unwritten(pks)
+                OutboxEntry.objects.filter(pk__in=pks).update(**change)
+    for pk in to_agents:
+        held.entries.drop(pk)
+    if not connection.features.has_select_for_update_skip_locked:
+        return set()
+    return set(unknown.values_list("request_id", flat=True))
+
+
+def _unwritten(pks: Collection[int]) -> Case | int:
+    """Return how many attempts on each entry its row does not have."""
+    counts = [
+        When(pk=entry.pk, then=Value(entry.unwritten))
+        for entry in held.entries.all()
+        if entry.unwritten and entry.pk in pks
+    ]
+    return Case(*counts, default=Value(0)) if counts else 0
+
+
+def _first_heard(moment: datetime) -> Coalesce:
+    return Coalesce("first_heard_at", Value(moment))

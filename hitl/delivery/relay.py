@@ -14,7 +14,16 @@ from structlog.stdlib import get_logger
 from dwp_project import clocks
 from dwp_project.offload import run_background
 from dwp_project.wakeup import hub
-from hitl.delivery import deployments, held, outbox, publisher, redis_state, resync, rounds
+from hitl.delivery import (
+    deployments,
+    held,
+    lost_signals,
+    outbox,
+    publisher,
+    redis_state,
+    resync,
+    rounds,
+)
 from hitl.delivery.leases import LOOK_SECONDS, lease
 from hitl.models import OutboxEntry
 
@@ -107,7 +116,7 @@ def _giving_back() -> Iterator[None]:
         outbox.give_back()
         held.entries.clear()
         # Raised again: the loop then sleeps and ignores wake-ups, which would only fail again.
-        outbox.note_redis_away(str(exc))
+        lost_signals.note_redis_away(str(exc))
         raise
 
 
@@ -173,7 +182,7 @@ def _requeue_after_restart() -> None:
     asked_at = clocks.now()
     redis_run = redis_state.current_run()
     if not redis_run.is_known:
-        count = outbox.requeue_lost(asked_at - timedelta(seconds=redis_run.uptime), _alive_at)
+        count = lost_signals.requeue_lost(asked_at - timedelta(seconds=redis_run.uptime), _alive_at)
         redis_state.remember_run(redis_run.run_id)
         logger.info("redis_began_anew", owed_again=count)
     _alive_at = asked_at

@@ -14,7 +14,7 @@ from typing import Any
 from django.db import connection
 
 from hitl import metrics
-from hitl.delivery import commands, held, outbox, publisher, redis_state, withholding
+from hitl.delivery import commands, held, outbox, publisher, redis_state
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.held import HeldEntry
 from hitl.delivery.leases import TERM, lease
@@ -101,7 +101,7 @@ def _needs_more(row: tuple[Any, ...], now: datetime) -> bool:
     """Say whether the entry's time is over, its session has a newer request, or its row says that
     it was published to somebody or not at all."""
     created_at, is_outdated, receivers, attempts, error = row[:5]
-    is_over = now - withholding.moment(created_at) >= _LIFE
+    is_over = now - outbox.as_moment(created_at) >= _LIFE
     return is_over or bool(is_outdated or receivers or not attempts or error)
 
 
@@ -137,7 +137,7 @@ def _statement(count: int) -> str:
         *(f"record.{field.column}" for field in AuditRecord._meta.concrete_fields),
     ]
     return f"""
-        SELECT entry.id, entry.created_at, {withholding.IS_OUTDATED % "entry.request_id"},
+        SELECT entry.id, entry.created_at, {outbox.IS_OUTDATED % "entry.request_id"},
                entry.receivers, entry.attempts, entry.error, {", ".join(columns)}
           FROM hitl_outboxentry entry
           JOIN hitl_approvalrequest request ON request.id = entry.request_id

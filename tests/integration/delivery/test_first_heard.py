@@ -20,7 +20,7 @@ from redis.exceptions import RedisError
 from dwp_project import offload
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.delivery import first_heard, held, outbox, relay
+from hitl.delivery import first_heard, held, relay
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents
@@ -364,7 +364,7 @@ def test_built_in_agent_that_reads_it_late_is_noted(redis_client: redis.Redis) -
     request = decided()
     OutboxEntry.objects.update(outcome="unheard", attempts=1)
 
-    outbox.mark_heard(request)
+    first_heard.mark_heard(request)
 
     entry = entry_of(request)
     assert entry.first_heard_at is not None
