@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest
 JOBS ?= 2
 SHARED_OUT := --no-loadscope-reorder --durations 15 --durations-min 1
 SIDE_BY_SIDE := -n $(JOBS) $(SHARED_OUT)
-# Tests that start servers mostly wait for them and for deadlines, so one more worker runs.
+# Tests of servers and pages mostly wait for them and for deadlines, so one more worker runs.
 MOSTLY_WAITING := -n $(shell expr $(JOBS) + 1) $(SHARED_OUT)
 # Checks import the settings, which generate files: keep those out of the real DATA_DIR.
 CHECK := DATA_DIR=build/check
@@ -89,11 +89,11 @@ test-chaos: $(DEVELOPMENT) ## Make parts fail under load for a minute; run nothi
 
 .PHONY: test-browser
 test-browser: $(DEVELOPMENT) ## Run the tests of the desk in Chromium, the system's if there is one
-	$(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
+	$(PYTEST) -rs $(MOSTLY_WAITING) tests/browser
 
 .PHONY: test-desk
 test-desk: $(DEVELOPMENT) ## Run those at every width and length as well, with pictures of every page
-	DESK=all $(PYTEST) -rs $(SIDE_BY_SIDE) tests/browser
+	DESK=all $(PYTEST) -rs $(MOSTLY_WAITING) tests/browser
 
 .PHONY: screenshots
 screenshots: $(DEVELOPMENT) ## Take pictures of every page at four widths into build/screenshots/gallery

@@ -39,7 +39,7 @@ LONGEST = (
         "test_runner",
         "test_consumers_reconnect",
     ),
-    *("test_backup", "test_move_to_postgresql"),
+    *("test_killed_and_cut", "test_two_deployments", "test_backup", "test_move_to_postgresql"),
     *("test_takeover", "test_frozen_end", "test_stream_ends", "test_server_overload", "test_serve"),
     *(
         "test_rolling_keys",
@@ -57,6 +57,7 @@ LONGEST = (
 TOGETHER = (
     *("test_million", "test_postgresql_roles"),
     *("test_reconnect", "test_stream_bytes", "test_stream_ends", "test_shipped_environment"),
+    *("test_killed_and_cut", "test_two_deployments"),
     "test_gallery",
 )
 

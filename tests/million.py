@@ -41,6 +41,8 @@ _AT = f"now() - ({REQUESTS} - n) * interval '{_SECONDS_APART} seconds'"
 _PENDING = (
     f"(n > {REQUESTS * 9 // 10} AND n % 2 = 0 OR n % {REQUESTS // 10} = 99 AND n > {REQUESTS // 2})"
 )
+# A hundred sessions, of a process that has ended.
+_RUNS = f"(n % {REQUESTS // 1000} = 1)"
 
 _STATEMENTS = {
     "hitl_approvalrequest": f"""
@@ -93,7 +95,9 @@ _STATEMENTS = {
             context_text, thread_id, status, last_sequence, created_at, ended_at, lease_owner,
             lease_number)
         SELECT 'session_' || n, {_TENANT}, {_USER}, 'default', '', 'FRONTEND', 'USER', 'Do it.',
-            '{{}}', '', 'completed', 8, {_AT}, {_AT}, '', 1
+            '{{}}', '', CASE WHEN {_RUNS} THEN 'running' ELSE 'completed' END, 8, {_AT},
+            CASE WHEN {_RUNS} THEN NULL ELSE {_AT} END,
+            CASE WHEN {_RUNS} THEN 'ended' ELSE '' END, 1
         FROM generate_series(1, {REQUESTS // 10}) n""",  # noqa: S608
     "streaming_event": """
         INSERT INTO streaming_event (session_id, sequence, name, payload, created_at)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ LARGE = (
 MOST_ROWS = 20_000
 # What is pending can be counted and listed whole: these have nothing else, and people decide it.
 OF_PENDING = ("request_open_of_tenant", "request_due")
+_VERBS = ("SELECT", "UPDATE", "DELETE", "INSERT", "(SELECT", "WITH")
+# In statements that are written as SQL names have no quotes.
+_LARGE_NAMES = re.compile(rf"\b({'|'.join(LARGE)})\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +56,13 @@ def captured() -> Iterator[list[str]]:
     statements: list[str] = []
     with CaptureQueriesContext(connection) as queries:
         yield statements
-    verbs = ("SELECT", "UPDATE", "DELETE", "INSERT", "(SELECT")
-    statements.extend(q["sql"] for q in queries if q["sql"].lstrip().startswith(verbs))
+    sent = (query["sql"].strip() for query in queries)
+    statements.extend(sql for sql in sent if sql.startswith(_VERBS))
 
 
 def reads(statement: str) -> list[Read]:
     """Run a statement again, without effect, and return how it reads the large tables."""
-    if not any(f'"{table}"' in statement for table in LARGE):
+    if not _LARGE_NAMES.search(statement):
         return []
     if statement.startswith("INSERT"):
         return []

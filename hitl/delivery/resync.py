@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db import transaction
 from django.db.models import Q
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
@@ -47,7 +48,11 @@ def clear_missed(*requests: ApprovalRequest) -> None:
                 escalated_at=request.escalated_at,
             )
     if sent:
-        ApprovalRequest.objects.filter(sent).update(is_missed_by_redis=False)
+        # Whoever locks several rows does it in the order of their keys.
+        locked = ApprovalRequest.objects.filter(sent).order_by("pk").select_for_update()
+        with transaction.atomic():
+            rows = ApprovalRequest.objects.filter(pk__in=locked.values("pk"))
+            rows.update(is_missed_by_redis=False)
 
 
 def drop_older_signals(*requests: ApprovalRequest) -> None:

@@ -12,6 +12,7 @@ import tarfile
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -122,6 +123,16 @@ class Installation:
             return next(stream.events())
 
 
+@contextmanager
+def running_redis(socket: Path, folder: Path) -> Iterator[None]:
+    redis = RedisProcess(socket, folder)
+    redis.start()
+    try:
+        yield
+    finally:
+        redis.stop()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def installation(
     request: pytest.FixtureRequest, own_server: Callable[..., RunningServer], tmp_path: Path
@@ -130,24 +141,34 @@ def installation(
     data_dir.mkdir(parents=True, mode=0o700)
     postgres = request.getfixturevalue("postgres") if request.param == "postgresql" else None
     made = Installation(own_server(data_dir=data_dir), postgres)
-    redis = RedisProcess(redis_socket(data_dir), data_dir / "redis")
-    redis.start()
-    yield made
-    redis.stop()
+    with running_redis(redis_socket(data_dir), data_dir / "redis"):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def data_with_a_request(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a DATA_DIR with tables, a request, a checkpoint, and the files of a first use."""
+    data_dir = tmp_path_factory.mktemp("with-a-request") / "data"
+    data_dir.mkdir(mode=0o700)
+    made = Installation(RunningServer(data_dir), None)
+    with running_redis(redis_socket(data_dir), data_dir / "redis"):
+        made.make_tables()
+        assert made.manage("checkpoint_audit").returncode == 0
+    return data_dir
 
 
 @pytest.fixture
-def on_sqlite(own_server: Callable[..., RunningServer], tmp_path: Path) -> Iterator[Installation]:
-    """Return an installation without servers, whose Redis stays where it is."""
+def on_sqlite(
+    own_server: Callable[..., RunningServer], data_with_a_request: Path, tmp_path: Path
+) -> Iterator[Installation]:
+    """Return an installation without servers, with a request; its Redis stays where it is."""
     data_dir = tmp_path / "data"
-    data_dir.mkdir(mode=0o700)
+    shutil.copytree(data_with_a_request, data_dir, ignore=shutil.ignore_patterns("redis*"))
     made = Installation(own_server(data_dir=data_dir), None)
     with tempfile.TemporaryDirectory(prefix="dwp-redis-", dir="/tmp") as folder:
         made.server.env["REDIS_URL"] = f"unix://{folder}/redis.sock"
-        redis = RedisProcess(Path(folder) / "redis.sock", Path(folder) / "redis")
-        redis.start()
-        yield made
-        redis.stop()
+        with running_redis(Path(folder) / "redis.sock", Path(folder) / "redis"):
+            yield made
 
 
 def names_in(archive: Path) -> list[str]:
@@ -229,31 +250,26 @@ def check_loss_is_accepted(installation: Installation, aside: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_lost_keys_and_checkpoints_are_put_back(installation: Installation, tmp_path: Path) -> None:
-    if installation.postgres is not None:
-        pytest.skip("files are the same for every database")
-    server, backup = installation.server, tmp_path / "backup"
-    assert installation.manage("migrate", "--verbosity", "0").returncode == 0
-    factory = "from tests.factories import opened; opened(request_id='one')"
-    assert installation.manage("shell", "--verbosity", "0", "-c", factory).returncode == 0
-    assert installation.manage("checkpoint_audit").returncode == 0
+def test_lost_keys_and_checkpoints_are_put_back(on_sqlite: Installation, tmp_path: Path) -> None:
+    # Files are the same for every database.
+    server, backup = on_sqlite.server, tmp_path / "backup"
     extra = tmp_path / "dwp.env"
     extra.write_text("SECRET=1")
     extra.chmod(0o600)
-    assert installation.run("deploy/backup.sh", backup, extra).returncode == 0
+    assert on_sqlite.run("deploy/backup.sh", backup, extra).returncode == 0
     names = ("audit_signing_key", "jwt_secret", "django_secret_key")
     before = {name: (server.data_dir / name).read_bytes() for name in names}
-    installation.lose_database()
+    on_sqlite.lose_database()
     for path in (extra, *(server.data_dir / name for name in names)):
         path.unlink()
     for path in (server.data_dir / "checkpoints").iterdir():
         path.unlink()
 
-    assert installation.run("deploy/restore.sh", backup).returncode == 0
+    assert on_sqlite.run("deploy/restore.sh", backup).returncode == 0
 
     assert {name: (server.data_dir / name).read_bytes() for name in names} == before
     assert (extra.read_text(), extra.stat().st_mode & 0o777) == ("SECRET=1", 0o600)
-    verified = installation.manage("verify_audit")
+    verified = on_sqlite.manage("verify_audit")
     assert verified.returncode == 0, verified.stderr
 
 
@@ -287,10 +303,9 @@ def test_path_with_odd_characters_is_backed_up_and_a_database_without_tables_is_
     on_sqlite: Installation, tmp_path: Path
 ) -> None:
     folder = tmp_path / "100%23 #1?x"
-    folder.mkdir()
+    on_sqlite.server.data_dir.rename(folder)
     on_sqlite.server.data_dir = folder
     on_sqlite.server.env["DATABASE_URL"] = f"sqlite:///{quote(str(folder))}/dwp.sqlite3"
-    on_sqlite.make_tables()
 
     done = on_sqlite.run("deploy/backup.sh", tmp_path / "backup")
 
@@ -307,9 +322,8 @@ def test_path_with_odd_characters_is_backed_up_and_a_database_without_tables_is_
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("installation", ["postgresql"], indirect=True)
 def test_empty_postgresql_database_is_no_backup(installation: Installation, tmp_path: Path) -> None:
-    if installation.postgres is None:
-        pytest.skip("the test before has SQLite's")
     empty = installation.run("deploy/backup.sh", tmp_path / "empty")
 
     assert (empty.returncode, (tmp_path / "empty").exists()) == (1, False)
@@ -319,7 +333,6 @@ def test_empty_postgresql_database_is_no_backup(installation: Installation, tmp_
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_backup_inside_the_data_has_no_backup_in_it(on_sqlite: Installation) -> None:
-    on_sqlite.make_tables()
     first, second = (on_sqlite.server.data_dir / name for name in ("backup-1", "backup-2"))
     assert on_sqlite.run("deploy/backup.sh", first).returncode == 0
 
@@ -338,8 +351,6 @@ def test_backup_inside_the_data_has_no_backup_in_it(on_sqlite: Installation) -> 
 def test_copy_beside_the_original_writes_nothing_into_its_folders(
     on_sqlite: Installation, tmp_path: Path
 ) -> None:
-    on_sqlite.make_tables()
-    assert on_sqlite.manage("checkpoint_audit").returncode == 0
     server, backup, extra = on_sqlite.server, tmp_path / "backup", tmp_path / "dwp.env"
     extra.touch()
     assert on_sqlite.run("deploy/backup.sh", backup, extra).returncode == 0
@@ -364,7 +375,6 @@ def test_other_paths_of_keys_stop_the_restore_before_it_writes(
     on_sqlite: Installation, tmp_path: Path
 ) -> None:
     key = tmp_path / "audit.key"
-    on_sqlite.make_tables()
     key.write_bytes((on_sqlite.server.data_dir / "audit_signing_key").read_bytes())
     on_sqlite.server.env["AUDIT_SIGNING_KEY_FILE"] = str(key)
     assert on_sqlite.run("deploy/backup.sh", tmp_path / "backup").returncode == 0
@@ -391,12 +401,11 @@ def test_files_in_a_closed_folder_are_named_before_anything_is_put_back(
     with tempfile.TemporaryDirectory(prefix="dwp-backup-", dir="/tmp") as name:
         top = Path(name)
         top.chmod(0o755)
-        on_sqlite.make_tables()
         (key := top / "closed/audit.key").parent.mkdir()
-        key.write_bytes((on_sqlite.server.data_dir / "audit_signing_key").read_bytes())
-        on_sqlite.server.env["AUDIT_SIGNING_KEY_FILE"] = str(key)
+        shutil.move(on_sqlite.server.data_dir, top / "data")
         on_sqlite.server.data_dir = top / "data"
-        on_sqlite.make_tables()
+        (top / "data/audit_signing_key").rename(key)
+        on_sqlite.server.env["AUDIT_SIGNING_KEY_FILE"] = str(key)
         assert on_sqlite.run("deploy/backup.sh", top / "backup").returncode == 0
         for path in ((top / "backup"), *(top / "backup").iterdir()):
             path.chmod(0o755)

@@ -7,7 +7,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,24 +24,62 @@ pytestmark = pytest.mark.slow
 
 Maker = Callable[..., RunningServer]
 REQUESTS = "/aura/hitl/requests"
-NUMBERS = pytest.mark.parametrize("numbers", [(0, 1), (0, 0)], ids=["two-numbers", "one-number"])
+
+
+class Pair:
+    """Two servers on one Redis, each with a database and a number in that Redis of its own."""
+
+    def __init__(self, folder: Path, process: RedisProcess, numbers: tuple[int, int]) -> None:
+        self.process, self.numbers = process, numbers
+        urls = [f"unix://{process.socket}?db={number}" for number in numbers]
+        self.ours, self.theirs = (
+            # Its first run of its own: a new database has a new id.
+            RunningServer(folder / name, env={"REDIS_URL": url})
+            for name, url in zip("ab", urls, strict=True)
+        )
+        self.servers = (self.ours, self.theirs)
+
+
+@pytest.fixture(scope="module", params=[(0, 1), (0, 0)], ids=["two-numbers", "one-number"])
+def pair(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Pair]:
+    """Return two deployments that run."""
+    folder = tmp_path_factory.mktemp("pair")
+    with running_redis(folder) as process:
+        made = Pair(folder, process, request.param)
+        try:
+            for server in made.servers:
+                server.start()
+            yield made
+        finally:
+            for server in made.servers:
+                server.end()
+
+
+@contextmanager
+def running_redis(folder: Path) -> Iterator[RedisProcess]:
+    process = RedisProcess(folder / "redis.sock", folder / "redis")
+    process.start()
+    try:
+        yield process
+    finally:
+        process.stop()
 
 
 @pytest.fixture
 def outside_redis(tmp_path: Path) -> Iterator[RedisProcess]:
-    process = RedisProcess(tmp_path / "redis.sock", tmp_path / "redis")
-    process.start()
-    yield process
-    process.stop()
+    with running_redis(tmp_path) as process:
+        yield process
 
 
 @pytest.fixture
 def launch(tmp_path: Path, own_server: Maker, outside_redis: RedisProcess) -> Maker:
-    """Return a maker of servers that run; takes a name for the data, and a database number."""
+    """Return a maker of servers that run; takes a name for the data."""
 
-    def launch(name: str, number: int) -> RunningServer:
-        url = f"unix://{outside_redis.socket}?db={number}"
-        # Its first run of its own, unless the data are there: a new database has a new id.
+    def launch(name: str) -> RunningServer:
+        url = f"unix://{outside_redis.socket}?db=0"
+        # Its first run of its own, unless the data are there.
         return own_server(data_dir=tmp_path / name, env={"REDIS_URL": url}).start()
 
     return launch
@@ -76,9 +114,8 @@ def wait_for(is_so: Callable[[], bool]) -> None:
         time.sleep(0.2)
 
 
-@NUMBERS
-def test_streams_of_two_deployments_do_not_mix(launch: Maker, numbers: tuple[int, int]) -> None:
-    ours, theirs = launch("a", numbers[0]), launch("b", numbers[1])
+def test_streams_of_two_deployments_do_not_mix(pair: Pair) -> None:
+    ours, theirs = pair.servers
     for _ in range(2):
         with start(ours, "POST", DELETE_THREE) as stream, start(theirs, "GET", DELETE_THREE) as b:
             our_frames, their_frames = stream.until("hitl"), b.until("hitl")
@@ -99,12 +136,9 @@ def test_streams_of_two_deployments_do_not_mix(launch: Maker, numbers: tuple[int
     assert session_keys(ours) == session_keys(theirs)
 
 
-@NUMBERS
-def test_request_of_one_deployment_is_unknown_to_the_other(
-    launch: Maker, outside_redis: RedisProcess, numbers: tuple[int, int]
-) -> None:
-    ours, theirs = launch("a", numbers[0]), launch("b", numbers[1])
-    with client_of(outside_redis, numbers[0]) as client:
+def test_request_of_one_deployment_is_unknown_to_the_other(pair: Pair) -> None:
+    ours, theirs = pair.servers
+    with client_of(pair.process, pair.numbers[0]) as client:
         sent = {"sessionId": "session-1", "actionType": "delete_mail", "timeoutSeconds": 600}
         opened = ours.request("POST", REQUESTS, ours.headers(), sent)
         request_id = opened.json()["data"]["requestId"]
@@ -113,7 +147,7 @@ def test_request_of_one_deployment_is_unknown_to_the_other(
         # An agent's request that both may adopt is adopted meanwhile: scans have passed ours.
         agents = {"requestId": "req-agent", "sessionId": "s-2", "userId": "user123"}
         agents |= {"tenantId": "tenant1", "actionType": "send", "status": "pending"}
-        with client_of(outside_redis, numbers[1]) as other:
+        with client_of(pair.process, pair.numbers[1]) as other:
             other.set("hitl:request:req-agent", json.dumps(agents), ex=1800)
         listed = f"{REQUESTS}?status=pending"
         wait_for(lambda: b"req-agent" in theirs.get(listed, theirs.headers()).body)
@@ -128,29 +162,23 @@ def test_request_of_one_deployment_is_unknown_to_the_other(
         ear.close()
 
 
-@NUMBERS
-def test_each_deployment_knows_by_itself_what_redis_has_lost(
-    launch: Maker, outside_redis: RedisProcess, numbers: tuple[int, int]
-) -> None:
-    ours, theirs = launch("a", numbers[0]), launch("b", numbers[1])
-    for server, number in zip((ours, theirs), numbers, strict=True):
-        with client_of(outside_redis, number) as client:
+def test_each_deployment_knows_by_itself_what_redis_has_lost(pair: Pair) -> None:
+    for server, number in zip(pair.servers, pair.numbers, strict=True):
+        with client_of(pair.process, number) as client:
             key = f"dwp:hitl:{id_of(server)}:memory"
             run_id = client.info("server")["run_id"]
             wait_for(lambda c=client, k=key, r=run_id: c.get(k) == r)  # type: ignore[misc]
-    assert id_of(ours) != id_of(theirs)
+    assert id_of(pair.ours) != id_of(pair.theirs)
 
 
-def test_deployments_on_two_database_numbers_are_ready(
-    launch: Maker, outside_redis: RedisProcess
-) -> None:
-    servers = [launch("a", 0), launch("b", 1)]
+@pytest.mark.parametrize("pair", [(0, 1)], ids=["two-numbers"], indirect=True)
+def test_deployments_on_two_database_numbers_are_ready(pair: Pair) -> None:
     beats: set[float] = set()
-    with client_of(outside_redis, 0) as client:
+    with client_of(pair.process, 0) as client:
 
         def has_beaten_five_times() -> bool:
             beats.update(at for _, at in client.zrange("dwp:deployments", 0, -1, withscores=True))
-            assert [readiness(server) for server in servers] == [READY, READY]
+            assert [readiness(server) for server in pair.servers] == [READY, READY]
             return len(beats) >= 5
 
         wait_for(has_beaten_five_times)
@@ -160,7 +188,7 @@ def test_deployments_on_two_database_numbers_are_ready(
 def test_deployments_on_one_database_number_say_so(
     launch: Maker, outside_redis: RedisProcess, tmp_path: Path
 ) -> None:
-    ours, theirs = launch("a", 0), launch("b", 0)
+    ours, theirs = launch("a"), launch("b")
 
     def is_late(server: RunningServer, word: str) -> bool:
         status, body = readiness(server)
@@ -181,7 +209,7 @@ def test_deployments_on_one_database_number_say_so(
         closing(sqlite3.connect(copied / "dwp.sqlite3")) as another,
     ):
         one.backup(another)
-    copy = launch("copy", 0)
+    copy = launch("copy")
     assert id_of(copy) == id_of(ours)
     for server in (ours, copy):
         wait_for(lambda s=server: is_late(s, "renew_deployment"))  # type: ignore[misc]

@@ -13,8 +13,7 @@ from playwright.sync_api import Browser, sync_playwright
 pytest.register_assert_rewrite("tests.browser.desk")
 
 # ruff: noqa: E402 - after the line above
-from tests.acceptance.server import RunningServer
-from tests.browser.desk import Desk, Operator, executable, launched
+from tests.browser.desk import Desk, Operator, executable, launched, served
 
 PEOPLE = (
     ("kim", {"tenant1": "approver"}),
@@ -37,7 +36,8 @@ _LOOKS_ONCE_MORE = {
     "test_reading.py": "1024|1920|2560",
     "test_risk.py": "1024|1920",
     "test_any_text.py": "conjunct",
-    "test_phone.py": "-320]",
+    "test_phone.py": "320]",
+    "test_board.py": "comes_back[ko-KR]",
 }
 
 
@@ -76,14 +76,10 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def desk(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Desk]:
     """Return the desk of a real server, with its people."""
-    running = RunningServer(tmp_path_factory.mktemp("desk") / "data")
-    try:
-        office = Desk(running.start())
+    with served(tmp_path_factory.mktemp("desk") / "data") as office:
         office.people(*PEOPLE)
         yield office
-        assert running.stop() == 0, running.output
-    finally:
-        running.end()
+        assert office.server.stop() == 0, office.server.output
 
 
 @pytest.fixture

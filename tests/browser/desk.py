@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.acceptance.server import CHECKOUT, RunningServer
+from tests.browser.shell import Shell
 
 # Long, because the machine may be busy with other things.
 expect.set_options(timeout=60_000)
@@ -69,20 +70,18 @@ class Desk:
         self.url = f"http://127.0.0.1:{server.ports[0]}"
         # The session cookie of each of the people.
         self.sessions: dict[str, str] = {}
+        self._shell: Shell | None = None
 
     def manage(self, code: str, sent: object = None) -> str:
         """Run a few lines of Python on the server's own data."""
-        done = subprocess.run(
-            [sys.executable, "manage.py", "shell", "--no-imports", "-v0", "-c", code],
-            cwd=CHECKOUT,
-            env=self.server.environment,
-            input=json.dumps(sent),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        if self._shell is None:
+            self._shell = Shell(self.server.environment)
+        return self._shell.run(code, sent)
+
+    def close(self) -> None:
+        """End what works on the server's data beside it."""
+        if self._shell is not None:
+            self._shell.close()
 
     def people(self, *people: tuple[str, Mapping[str, str]]) -> None:
         """Make operators with their roles in tenants, each signed in."""
@@ -164,6 +163,17 @@ class Desk:
         return str(json.loads(answer.json()["data"])["status"])
 
 
+@contextmanager
+def served(data_dir: Path) -> Iterator[Desk]:
+    """Run a server on these data until the block ends, and return its desk."""
+    server = RunningServer(data_dir)
+    with ExitStack() as stack:
+        stack.callback(server.end)
+        desk = Desk(server.start())
+        stack.callback(desk.close)
+        yield desk
+
+
 class Operator:
     """One browser window of an operator."""
 
@@ -214,6 +224,9 @@ class Operator:
         return page
 
     def shoot(self, name: str, *, whole: bool = False) -> None:
+        """Keep a picture of the page where pictures are looked at: with `DESK=all`."""
+        if os.environ.get("DESK") != "all":
+            return
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=whole)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from playwright.sync_api import ViewportSize, sync_playwright
 
-from tests.acceptance.server import CHECKOUT, RunningServer
-from tests.browser.desk import INBOX, Desk, Operator, executable, launched
+from tests.acceptance.server import CHECKOUT
+from tests.browser.desk import INBOX, Operator, executable, launched, served
 from tests.browser.gallery import MAIN, furnish
 
 IMAGES = CHECKOUT / "docs/images"
@@ -19,11 +19,10 @@ def main() -> None:
     """Write `docs/images/inbox.png` and `docs/images/request.png`."""
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         browser = launched(playwright, executable())
-        running = RunningServer(Path(folder) / "data")
-        try:
-            gallery = furnish(Desk(running.start()))
+        with served(Path(folder) / "data") as desk:
+            gallery = furnish(desk)
             context = browser.new_context(viewport=SIZE, locale="en-US", color_scheme="light")
-            operator = Operator(gallery.desk, context)
+            operator = Operator(desk, context)
             operator.sign_in(MAIN)
             operator.page.screenshot(path=IMAGES / "inbox.png", animations="disabled")
             operator.open(gallery.addresses["payment"])
@@ -31,10 +30,7 @@ def main() -> None:
             operator.page.screenshot(path=IMAGES / "request.png", animations="disabled")
             operator.assert_no_complaint()
             assert INBOX in operator.page.content()
-            running.stop()
-        finally:
-            running.end()
-            browser.close()
+        browser.close()
 
 
 if __name__ == "__main__":

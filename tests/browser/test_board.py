@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.acceptance.server import RunningServer
 from tests.browser.conftest import PEOPLE
-from tests.browser.desk import INBOX, LIST, Desk, Operator, wait_until
+from tests.browser.desk import INBOX, LIST, Desk, Operator, served, wait_until
 from tests.browser.test_looking import serious
 
 Open = Callable[..., Operator]
@@ -45,16 +44,18 @@ _LEAVE = 'dispatchEvent(new PageTransitionEvent("pagehide", { persisted: true })
 _RETURN = 'dispatchEvent(new PageTransitionEvent("pageshow", { persisted: true }))'
 
 
-@pytest.fixture
-def own_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """Return the desk of a server that this test may freeze."""
-    running = RunningServer(tmp_path_factory.mktemp("frozen") / "data")
-    try:
-        office = Desk(running.start())
+@pytest.fixture(scope="session")
+def freezable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    with served(tmp_path_factory.mktemp("frozen") / "data") as office:
         office.people(*PEOPLE)
         yield office
-    finally:
-        running.end()
+
+
+@pytest.fixture
+def own_desk(freezable: Desk) -> Iterator[Desk]:
+    """Return the desk of a server that this test may freeze, and has to let go on."""
+    yield freezable
+    freezable.withdraw_all()
 
 
 def counted(page: Page, count: int) -> None:

@@ -11,8 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, CDPSession, Page, ViewportSize
 
-from tests.acceptance.server import RunningServer
-from tests.browser.desk import SCREENSHOTS, Desk, Operator
+from tests.browser.desk import SCREENSHOTS, Desk, Operator, served
 from tests.browser.gallery import LEAVERS, PAGES, Gallery, GalleryPage, furnish
 
 # The width and height of each window; the narrow one is a phone's.
@@ -35,12 +34,9 @@ ALIKE = [
 @pytest.fixture(scope="module")
 def gallery(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Iterator[Gallery]:
     """Return a desk of its own, on which nobody but this file works."""
-    running = RunningServer(tmp_path_factory.mktemp("gallery") / "data")
-    try:
-        yield furnish(Desk(running.start()))
-        assert running.stop() == 0, running.output
-    finally:
-        running.end()
+    with served(tmp_path_factory.mktemp("gallery") / "data") as desk:
+        yield furnish(desk)
+        assert desk.server.stop() == 0, desk.server.output
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +30,21 @@ from tests.chaos.postgres import Postgres
 from tests.chaos.processes import CHECKOUT, Process, free_ports, inherited
 
 _START_SECONDS = 90.0
-_SECRET = "a-secret-that-only-this-run-knows-0123456789"
+SECRET = "a-secret-that-only-this-run-knows-0123456789"
 # One for all servers, each of which has a DATA_DIR of its own.
 _SIGNING_KEY = base64.b64encode(b"k" * 32).decode()
 _TOKEN_SECONDS = 6 * 3600
+# Has what writes a signal's entry wait where it commits, for as long as the lock of its server is
+# taken.
+_HOLD_COMMITS = """
+CREATE FUNCTION hold_commit() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(hashtext(current_setting('application_name')));
+    RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER hold_commit AFTER INSERT ON hitl_outboxentry
+DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION hold_commit();
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +84,8 @@ class Cluster:
         self.redis = Process(self._redis_command(notifications), inherited(), self._log("redis"))
         shared = inherited() | {
             "DATABASE_URL": self.postgres.url,
-            "JWT_SECRET": _SECRET,
-            "DJANGO_SECRET_KEY": _SECRET,
+            "JWT_SECRET": SECRET,
+            "DJANGO_SECRET_KEY": SECRET,
             "AUDIT_SIGNING_KEY": _SIGNING_KEY,
             "HITL_DEFAULT_TIMEOUT_SECONDS": str(question_seconds),
             "DWP_AGENT_OPTIONS": json.dumps({"chunk_delay": 0.05, "step_delay": 0.05}),
@@ -85,6 +98,7 @@ class Cluster:
                 shared
                 | {
                     "DATA_DIR": str(self.folder / f"data-{number}"),
+                    "DATABASE_URL": f"{self.postgres.url}?application_name=server-{number}",
                     "PORTS": str(self.server_ports[number]),
                     "REDIS_URL": f"redis://127.0.0.1:{links[number]}/0",
                 },
@@ -114,6 +128,8 @@ class Cluster:
                 connection.execute("CREATE DATABASE other")
             firsts.append(len(self.servers) - 1)
         await asyncio.gather(*map(self.start_server, firsts))
+        with self.postgres.connect() as connection:
+            connection.execute(_HOLD_COMMITS)
         following = [n for n in range(len(self.servers)) if n not in firsts]
         await asyncio.gather(*map(self.start_server, following))
 
@@ -147,6 +163,17 @@ class Cluster:
         await self.servers[number].ended(30.0)
         self.servers[number].kill()
         return time.monotonic() - began
+
+    @asynccontextmanager
+    async def commits_held(self, number: int) -> AsyncIterator[None]:
+        """Hold the decisions of one server where they commit."""
+        connection = await asyncio.to_thread(self.postgres.connect)
+        try:
+            lock = "SELECT pg_advisory_lock(hashtext(%s))"
+            await asyncio.to_thread(connection.execute, lock, [f"server-{number}"])
+            yield
+        finally:
+            connection.close()
 
     async def start_redis(self) -> None:
         """Start Redis with an empty memory; return when it answers."""
@@ -183,7 +210,7 @@ class Cluster:
         if who not in self._tokens:
             now = int(time.time())
             claims = {"sub": user, "tenant_id": tenant, "role": role}
-            token = jwt.encode(claims | {"iat": now, "exp": now + _TOKEN_SECONDS}, _SECRET)
+            token = jwt.encode(claims | {"iat": now, "exp": now + _TOKEN_SECONDS}, SECRET)
             self._tokens[who] = {"Authorization": f"Bearer {token}", "X-Tenant-ID": tenant}
         return self._tokens[who]
 

@@ -88,10 +88,27 @@ class Faults:
                     await cluster.links.cut(target, True)
                     await asyncio.sleep(fault.seconds)
                     await cluster.links.cut(target, False)
+            case Kind.HOLD:
+                await self._hold(fault)
             case Kind.DROP:
                 await cluster.links.drop_clients(fault.share, f"{self._seed}:{fault.at}")
             case _:
                 await self._restart(fault)
+
+    async def _hold(self, fault: Fault) -> None:
+        """Hold a server's decisions where they commit, and let them once the server is dead: then
+        nobody is woken by them."""
+        cluster, target = self._cluster, fault.target
+        async with self._away(Part.SERVER, target, "killed before its commits"):
+            # Others wait for the locks that these commits have.
+            async with (
+                self._database,
+                self._away(Part.DATABASE, 0, "commits held"),
+                cluster.commits_held(target),
+            ):
+                await asyncio.sleep(fault.seconds)
+                cluster.servers[target].kill()
+            await cluster.start_server(target)
 
     async def _restart(self, fault: Fault) -> None:
         """Restart Redis, which forgets everything, or PostgreSQL, which forgets nothing."""

@@ -15,6 +15,7 @@ class Kind(StrEnum):
     FREEZE = "freeze"
     CUT = "cut"
     DATABASE = "database"
+    HOLD = "hold"
     DROP = "drop"
 
 
@@ -27,9 +28,10 @@ _CHOICES: dict[Kind, tuple[int, float, float]] = {
     Kind.FREEZE: (3, 2.0, 12.0),
     Kind.CUT: (3, 0.5, 8.0),
     Kind.DATABASE: (2, 0.0, 2.0),
+    Kind.HOLD: (2, 2.0, 8.0),
     Kind.DROP: (4, 0.0, 0.0),
 }
-OF_SERVERS = frozenset({Kind.KILL, Kind.DRAIN, Kind.STOP})
+OF_SERVERS = frozenset({Kind.KILL, Kind.DRAIN, Kind.STOP, Kind.HOLD})
 OF_LINKS = frozenset({Kind.FREEZE, Kind.CUT})
 # A server that was started again needs this long before it counts.
 _START_SECONDS = 8.0

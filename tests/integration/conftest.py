@@ -12,6 +12,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.db.models.signals import post_migrate
 from pytest_django import Settings
 
+import dwp_project.asgi  # noqa: F401
 from dwp_project import logs
 from dwp_project.gateway import readiness
 from dwp_project.wakeup import client, hub
@@ -26,8 +27,10 @@ from tests.services import services
 
 # Who knows a password is tested with hashes; how long one takes is not.
 configured.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-# A traceback drawn for a console takes a third of a second.
-logs.configure({"level": "WARNING", "format": "json"})
+# A traceback drawn for a console takes a third of a second. After the import of the application,
+# which configures the logs as well.
+_LOGS = {"level": "WARNING", "format": "json"}
+logs.configure(_LOGS)
 # Every flush would make content types and permissions anew, which no test asks for.
 post_migrate.disconnect(create_contenttypes)
 post_migrate.disconnect(dispatch_uid="django.contrib.auth.management.create_permissions")
@@ -64,6 +67,14 @@ def _first_signed_record_of_its_own() -> None:
 def _own_content_types() -> None:
     """Have the admin's log name content types of this test: the last one's went with it."""
     ContentType.objects.clear_cache()
+
+
+@pytest.fixture
+def logs_reset() -> Iterator[None]:
+    """Have the next test log as before: a command that is run as from a shell configures the logs
+    anew, for a stream that is closed after this test."""
+    yield
+    logs.configure(_LOGS)
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from hitl.delivery import first_heard, lost_signals, outbox, resync, withholding
 from hitl.desk import board, snapshot
 from hitl.errors import ChainBroken
 from hitl.models import ApprovalRequest, OutboxEntry
-from streaming import retention, timeline
+from streaming import events, leases, replay, retention, sessions, timeline
 from streaming.models import Session
 from tests import factories, million, plans
 from tests.integration.calls import Api, browser
@@ -260,7 +260,62 @@ def _timeline() -> None:
     timeline.read(found.pk, 0)
 
 
+def _opened() -> ApprovalRequest:
+    """Open a request in a session of its own, and one in a session that has some; return it."""
+    latest = ApprovalRequest.objects.filter(tenant_id=BIG).latest("id")
+    asker = Person(latest.user_id, BIG, "user")
+    factories.opened(by=asker)
+    return factories.opened(latest.session_id, by=asker)
+
+
+def _decided(verb: Callable[..., object], role: str = "approver") -> None:
+    """Decide, and read the answer as an agent does that polls."""
+    request = _opened()
+    verb(request.request_id, factories.actor(Person("decider", BIG, role)))
+    services.read(request.request_id, BIG)
+
+
+def _heard() -> None:
+    answered = ApprovalRequest.objects.filter(tenant_id=BIG, status="approved").order_by("-id")
+    pks = answered.values_list("pk", flat=True)[:200]
+    outbox.note_first_heard(dict.fromkeys(pks, timezone.now()))
+
+
+def _streamed() -> None:
+    """Read what a stream reads: what has ended, what runs, what is new since the last event."""
+    for session in (Session.objects.latest("id"), Session.objects.running().latest("id")):
+        for after in (0, 3, session.last_sequence):
+            replay.read(session.pk, after)
+        replay.recorded_events(session.pk)
+        sessions.find(session.session_id, tenant_id=session.tenant_id, user_id=session.user_id)
+        sessions.find_by_cursor(
+            str(events.event_id(session.event_key, 3)),
+            session.prompt,
+            tenant_id=session.tenant_id,
+            user_id=session.user_id,
+        )
+
+
+def _leased() -> None:
+    """Keep the leases of the sessions that run, take over what others left, and let all go."""
+    keys = list(Session.objects.running().values_list("pk", flat=True))
+    assert 50 <= len(keys) <= 200
+    leases.is_any_held()
+    taken = leases.take_over_expired(limit=20)
+    assert len(taken) == 20
+    leases.renew(keys)
+    leases.confirm(taken[0].pk, taken[0].lease_number)
+    leases.release(keys)
+
+
 WORK: dict[str, Callable[[], object]] = {
+    "an approval": lambda: _decided(services.approve),
+    "a rejection": lambda: _decided(services.reject),
+    "a withdrawal": lambda: _decided(services.cancel, "admin"),
+    "an opening": _opened,
+    "answers that were heard": _heard,
+    "a stream": _streamed,
+    "the leases of running sessions": _leased,
     "one request, read again": lambda: snapshot.of_request(
         _inbox([]), ApprovalRequest.objects.filter(tenant_id=BIG).latest("id").pk
     ),

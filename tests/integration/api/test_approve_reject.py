@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
+from dwp_project import clocks
 from hitl import services
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import Status
@@ -175,7 +176,7 @@ def test_another_tenants_request_is_not_found(api: Api, verb: str) -> None:
 
 def test_decision_is_recorded_with_its_maker_and_time(api: Api) -> None:
     request = factories.opened()
-    before = timezone.now()
+    before = clocks.now()
 
     decide(api, "reject", request.request_id, APPROVER, {"reason": "no"})
 
@@ -183,7 +184,7 @@ def test_decision_is_recorded_with_its_maker_and_time(api: Api) -> None:
     assert request.decided_by == "approver1"
     assert request.decided_channel == "rest"
     assert request.decided_at is not None
-    assert before <= request.decided_at <= timezone.now()
+    assert before <= request.decided_at <= clocks.now()
 
 
 def test_idempotency_key_replays_the_first_answer(api: Api) -> None:

@@ -62,7 +62,7 @@ def test_cancel_of_a_decided_request_answers_the_decision(api: Api, verb: str) -
 def test_cancel_of_what_is_over_is_gone(api: Api) -> None:
     cancelled = factories.opened()
     services.cancel(cancelled.request_id, factories.actor())
-    expired = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    expired = factories.opened(now=timezone.now() - timedelta(seconds=301))
 
     for request in (cancelled, expired):
         answer = api.post(f"/aura/hitl/requests/{request.request_id}/cancel", REQUESTER)

@@ -13,7 +13,7 @@ from django.db.backends.utils import CursorWrapper
 from django.utils import timezone
 from redis.connection import AbstractConnection
 
-from dwp_project import background
+from dwp_project import background, clocks
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.adoption import adopt
@@ -156,10 +156,10 @@ async def test_foreign_decision_is_audited_later_with_the_time_of_the_try(
 ) -> None:
     await run_sync(_pending)
 
-    before = timezone.now()
+    before = clocks.estimate()
     await done_for(work, "POST", f"/aura/hitl/approve/{FOREIGN}")
     await done_for(work, "POST", f"/aura/hitl/reject/{UNKNOWN}")
-    after = timezone.now()
+    after = clocks.estimate()
     assert not await run_sync(_refused)
 
     await run_sync(foreign_decisions.write_waiting)

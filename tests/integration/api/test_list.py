@@ -63,7 +63,7 @@ def test_list_is_filtered_by_session(api: Api) -> None:
 
 
 def test_list_shows_an_overdue_request_as_expired(api: Api) -> None:
-    overdue = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    overdue = factories.opened(now=timezone.now() - timedelta(seconds=301))
 
     items = api.get(PATH, REQUESTER).data["items"]
 
@@ -73,7 +73,7 @@ def test_list_shows_an_overdue_request_as_expired(api: Api) -> None:
 
 
 def test_list_of_pending_shows_nothing_that_is_overdue(api: Api) -> None:
-    overdue = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    overdue = factories.opened(now=timezone.now() - timedelta(seconds=301))
 
     assert ids_of(api, "?status=pending") == []
     assert ids_of(api, "?status=expired") == [overdue.request_id]

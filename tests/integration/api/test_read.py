@@ -69,7 +69,7 @@ def test_read_tells_who_rejected_when_and_why(api: Api) -> None:
 
 
 def test_read_shows_an_overdue_request_as_expired(api: Api) -> None:
-    request = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    request = factories.opened(now=timezone.now() - timedelta(seconds=301))
 
     document = json.loads(api.get(f"/aura/hitl/requests/{request.request_id}", REQUESTER).data)
 

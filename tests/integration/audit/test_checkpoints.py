@@ -193,7 +193,7 @@ def test_audit_page_needs_no_key(folder: Path, settings: Settings) -> None:
 
 
 def test_key_is_printed_into_the_folder_of_trusted_keys(
-    folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
+    logs_reset: None, folder: Path, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trusted = folder.parent / "trusted"
     trusted.mkdir()

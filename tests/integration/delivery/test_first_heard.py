@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from dwp_project import offload
+from dwp_project import clocks, offload
 from dwp_project.offload import run_sync
 from hitl import services
 from hitl.delivery import first_heard, held, relay
@@ -78,13 +78,13 @@ def test_agent_that_opened_it_over_rest_is_noted_when_it_reads_the_decision(
 ) -> None:
     request = decided()
     assert entry_of(request).first_heard_at is None
-    before = timezone.now()
+    before = clocks.now()
 
     READINGS[way](api, request, REQUESTER)
 
     heard_at = entry_of(request).first_heard_at
     assert heard_at is not None
-    assert before <= heard_at <= timezone.now()
+    assert before <= heard_at <= clocks.now()
 
 
 def test_who_asked_and_decides_it_has_read_it(api: Api) -> None:
@@ -135,7 +135,7 @@ def test_person_who_reads_the_request_of_an_agent_on_redis_is_not_its_agent(
 
 def test_reading_a_pending_or_expired_request_notes_nothing(api: Api) -> None:
     pending = factories.opened()
-    expired = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    expired = factories.opened(now=timezone.now() - timedelta(seconds=301))
     with CaptureQueriesContext(connection) as queries:
         for request in (pending, expired):
             api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)

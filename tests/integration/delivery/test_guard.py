@@ -197,7 +197,7 @@ def test_signal_is_not_sent_after_300_seconds(redis_client: redis.Redis, ear: Ea
     redis_client.delete(f"hitl:signal:{SESSION}")
     OutboxEntry.objects.update(outcome="pending", receivers=0)
     entry = OutboxEntry.objects.get()
-    entry.created_at = timezone.now() - timedelta(seconds=300)
+    entry.created_at = timezone.now() - timedelta(seconds=301)
 
     publisher.send([entry])
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import redis
 from django.db import transaction
-from django.utils import timezone
 
+from dwp_project import clocks
 from dwp_project.deployment import identity
 from hitl import services
 from hitl.delivery.wire import document
@@ -162,7 +162,7 @@ def test_signal_that_somebody_received_is_delivered(request_: ApprovalRequest, e
     entry = OutboxEntry.objects.get()
     assert (entry.outcome, entry.attempts, entry.receivers) == ("delivered", 1, 1)
     assert entry.attempted_at is not None
-    assert entry.attempted_at <= timezone.now()
+    assert entry.attempted_at <= clocks.now()
 
 
 def test_signal_that_nobody_received_stays_pending(

@@ -546,4 +546,4 @@ def test_agent_would_take_the_yes_of_another_if_approvals_were_not_withheld(
     SharedSession.client = redis_client
 
     with pytest.raises(AssertionError):
-        run_shared_session(EXAMPLES or 100)
+        run_shared_session(EXAMPLES or 400)

@@ -214,7 +214,7 @@ def test_decision_that_comes_second_changes_nothing() -> None:
 
 
 def test_page_of_an_expired_or_cancelled_request_offers_no_decision() -> None:
-    expired = factories.opened(now=timezone.now() - timedelta(seconds=300))
+    expired = factories.opened(now=timezone.now() - timedelta(seconds=301))
     cancelled = factories.opened()
     services.cancel(cancelled.request_id, factories.actor())
     client = signed_in()

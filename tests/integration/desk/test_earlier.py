@@ -24,7 +24,7 @@ THESE, OTHERS = {"to": "acme"}, {"to": "globex"}
 
 def ended(status: str, context: dict[str, str]) -> ApprovalRequest:
     if status == "expired":
-        asked = factories.opened(context=context, now=timezone.now() - timedelta(seconds=300))
+        asked = factories.opened(context=context, now=timezone.now() - timedelta(seconds=301))
         return services.settle(asked)
     asked = factories.opened(context=context)
     end: dict[str, Callable[..., ApprovalRequest]]
