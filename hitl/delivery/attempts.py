@@ -102,6 +102,7 @@ def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> No
     for entry, result in attempts:
         tries = entry.attempts + unwritten.get(entry.pk, 0)
         _hold(entry, result, tries, now)
+        entry.request.sent_outcome = str(result.reported_outcome)
 
 
 def _record(

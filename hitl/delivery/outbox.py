@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.models import Q, Subquery
 
-from dwp_project import clocks, wakeup
+from dwp_project import clocks, exchange, wakeup
+from dwp_project.exchange import Statement
 from dwp_project.jsontext import compact
 from hitl.audit import decision_record, signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM
@@ -52,14 +53,16 @@ _COLUMNS = (
     *("attempted_at", "heard_at", "error"),
     *("published_at", "answered_at", "withheld_until", "is_repeated", "first_heard_at"),
 )
-_INSERTED = ("request_id", *_COLUMNS)
+_VALUES = ("request_id", *(name for name in _COLUMNS if name != "record_id"))
+# The record is written in the same exchange, so its key is not known yet.
+_KEY_OF_RECORD = "(SELECT id FROM hitl_auditrecord WHERE tenant_id = %s AND sequence = %s)"
 # As SQL, because each decision does it.
 _INSERT = f"""
-    INSERT INTO hitl_outboxentry ({", ".join(_INSERTED)}, owner)
-    VALUES ({", ".join(["%s"] * len(_INSERTED))}, {OWNER})
+    INSERT INTO hitl_outboxentry ({", ".join(_VALUES)}, record_id, owner)
+    VALUES ({", ".join(["%s"] * len(_VALUES))}, {_KEY_OF_RECORD}, {OWNER})
     ON CONFLICT (request_id) DO UPDATE
        SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "owner"))}
-    RETURNING id, {IS_OUTDATED}"""  # noqa: S608 - names of this module alone
+    RETURNING id, record_id, {IS_OUTDATED}"""  # noqa: S608 - names of this module alone
 # Large columns that no signal is derived from.
 UNNEEDED_UNTIL_SENT = ("message", "context_text")
 # What a relay may take: what nobody owns, and what owners have whose lease has ended; and beside
@@ -97,8 +100,11 @@ class OutboxLook(NamedTuple):
     own: dict[int, datetime]
 
 
-def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> NewEntry:
-    """Write the entry of a decided request and of the decision's record, in its transaction.
+def enqueue(
+    request: ApprovalRequest, record: AuditRecord, now: datetime, *before: Statement
+) -> NewEntry:
+    """Write the entry of a decided request and of the decision's record, which the statements
+    `before` write, and end their transaction.
 
     An entry that somebody wrote before the decision was made is replaced. The same statement says
     whether the session has a newer request, so that nothing has to be asked before the signal is
@@ -106,17 +112,19 @@ def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> New
     """
     entry = OutboxEntry(
         request=request,
-        record=record,
         signal=compact(signal(request)),
         created_at=now,
         due_at=now + _FAST_PATH,
     )
     asked_at = redis_clock.known()
-    values = [adapted(getattr(entry, name)) for name in _INSERTED]
-    with connection.cursor() as cursor:
-        cursor.execute(_INSERT, [*values, owner_value(), request.pk])
-        entry.pk, is_outdated = cursor.fetchone()
-    entry._state.adding = False
+    values = [adapted(getattr(entry, name)) for name in _VALUES]
+    of_record = (record.tenant_id, record.sequence)
+    insertion = Statement(_INSERT, [*values, *of_record, owner_value(), request.pk])
+    *_, [(entry.pk, record.pk, is_outdated)] = exchange.send(
+        *before, insertion, ends_transaction=True
+    )
+    entry.record = record
+    entry._state.adding = record._state.adding = False
     return NewEntry(entry, asked_at, bool(is_outdated))
 
 

@@ -278,7 +278,8 @@ def _decided(verb: Callable[..., object], role: str = "approver") -> None:
 def _heard() -> None:
     answered = ApprovalRequest.objects.filter(tenant_id=BIG, status="approved").order_by("-id")
     pks = answered.values_list("pk", flat=True)[:200]
-    outbox.note_first_heard(dict.fromkeys(pks, timezone.now()))
+    answer = first_heard.Answer(timezone.now(), is_to_agent=True)
+    first_heard.note_first_heard(dict.fromkeys(pks, answer))
 
 
 def _streamed() -> None:
