@@ -37,6 +37,8 @@ _REQUEST = f"""
 _POLICY = f"""
     SELECT {exchange.columns(Policy, "policy")} FROM hitl_approvalrequest request
       JOIN hitl_policy policy ON policy.id = request.policy_id WHERE {_OF_TENANT}"""  # noqa: S608
+# Of another tenant's request nothing is read: it takes the same work as an unknown one.
+_ITS_ID = f"(SELECT request_id FROM hitl_approvalrequest request WHERE {_OF_TENANT})"  # noqa: S608
 _LEAVE = """
     UPDATE hitl_approvalrequest SET {changes}
      WHERE id = %s AND status = 'pending' AND {in_time} AND {is_as_read} RETURNING id"""
@@ -51,7 +53,7 @@ def read(
     requests, policies, records = exchange.read(  # type: ignore[assignment]
         (ApprovalRequest, Statement(_REQUEST, of_tenant)),
         (Policy, Statement(_POLICY, of_tenant)),
-        (AuditRecord, request_record.statement(request_id)),
+        (AuditRecord, request_record.statement(_ITS_ID, of_tenant)),
     )
     for request in requests:
         for policy in policies:

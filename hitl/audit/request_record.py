@@ -26,12 +26,12 @@ from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 # decisions, of which there may be many, begin otherwise.
 _RECORDS = f"""
     SELECT {exchange.columns(AuditRecord)} FROM hitl_auditrecord
-     WHERE request_id = %s AND event LIKE 'request:%%' ORDER BY id"""  # noqa: S608
+     WHERE request_id = {{request_id}} AND event LIKE 'request:%%' ORDER BY id"""  # noqa: S608
 
 
-def statement(request_id: str) -> Statement:
-    """Return the statement that reads the records of a request, for `differences`."""
-    return Statement(_RECORDS, [request_id])
+def statement(request_id: str, parameters: Sequence[Any]) -> Statement:
+    """Return the statement that reads the records of a request, whose id is SQL."""
+    return Statement(_RECORDS.format(request_id=request_id), parameters)
 
 
 def differences(
@@ -67,7 +67,7 @@ def _shown_digest(request: ApprovalRequest) -> str:
 
 
 def _vouched_records(request: ApprovalRequest) -> list[AuditRecord]:
-    records = AuditRecord.objects.raw(*statement(request.request_id))
+    records = AuditRecord.objects.raw(*statement("%s", [request.request_id]))
     return vouched(records)
 
 
