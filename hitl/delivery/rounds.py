@@ -49,10 +49,11 @@ def run(now: datetime) -> list[int]:
         for entry in due:
             held.entries.keep(entry)
         raise
+    more = {*rest}
     for entry in due:
-        if entry.pk in rest:
+        if entry.pk in more:
             held.entries.keep(entry)
-    return sorted(rest)
+    return sorted(more)
 
 
 def _send_again(entries: Sequence[HeldEntry], now: datetime) -> list[int]:
@@ -63,7 +64,7 @@ def _send_again(entries: Sequence[HeldEntry], now: datetime) -> list[int]:
     rows = _renew_and_read([entry.pk for entry in entries], now)
     mine = [entry for entry in entries if entry.pk in rows]  # the others are settled, or another's
     rest = [entry.pk for entry in mine if _needs_more(rows[entry.pk], now)]
-    sent = [entry for entry in mine if entry.pk not in rest]
+    sent = [entry for entry in mine if not _needs_more(rows[entry.pk], now)]
     unchecked = [entry for entry in sent if entry.row != rows[entry.pk]]
     if unchecked:
         loaded = {entry.pk: entry for entry in outbox.own([entry.pk for entry in unchecked])}
@@ -72,9 +73,8 @@ def _send_again(entries: Sequence[HeldEntry], now: datetime) -> list[int]:
             if entry.pk in loaded and entry.pk not in unvouched:
                 entry.row = rows[entry.pk]
                 entry.signal = outbox.text_of(loaded[entry.pk])
-            else:
-                rest.append(entry.pk)
-        sent = [entry for entry in sent if entry.pk not in rest]
+        rest += [entry.pk for entry in sent if entry.row != rows[entry.pk]]
+        sent = [entry for entry in sent if entry.row == rows[entry.pk]]
     if not sent:
         return rest
     publications = commands.repeat_all(
