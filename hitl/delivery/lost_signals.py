@@ -71,6 +71,18 @@ def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
     # have asked anew meanwhile: an answer that is not certain to be its own is not sent.
     uncertain = Q(attempted_at__lt=began_at - _SOON_BACK)
     agents = Q(request__origin=Origin.REDIS)
+    # So is one of a process that froze or died between sending its first publication and recording
+    # it, if Redis lived on after the decision.
+    outbox.update_locked(
+        recent.pending().filter(
+            agents,
+            attempts=0,
+            error="",
+            created_at__lte=lived_to,
+            created_at__lt=began_at - _SOON_BACK,
+        ),
+        outcome=DeliveryOutcome.UNHEARD,
+    )
     # Nobody knows whether its agent still waits: it counts as unanswered.
     in_flight = lost.filter(~received & uncertain & agents)
     outbox.update_locked(

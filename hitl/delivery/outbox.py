@@ -56,12 +56,13 @@ _COLUMNS = (
 _VALUES = ("request_id", *(name for name in _COLUMNS if name != "record_id"))
 # The record is written in the same exchange, so its key is not known yet.
 _KEY_OF_RECORD = "(SELECT id FROM hitl_auditrecord WHERE tenant_id = %s AND sequence = %s)"
-# As SQL, because each decision does it.
+# As SQL, because each decision does it. Nobody owns it before its first publication is recorded, so
+# that others send it soon if this process dies or freezes meanwhile.
 _INSERT = f"""
-    INSERT INTO hitl_outboxentry ({", ".join(_VALUES)}, record_id, owner)
-    VALUES ({", ".join(["%s"] * len(_VALUES))}, {_KEY_OF_RECORD}, {OWNER})
+    INSERT INTO hitl_outboxentry ({", ".join(_VALUES)}, record_id)
+    VALUES ({", ".join(["%s"] * len(_VALUES))}, {_KEY_OF_RECORD})
     ON CONFLICT (request_id) DO UPDATE
-       SET {", ".join(f"{name} = excluded.{name}" for name in (*_COLUMNS, "owner"))}
+       SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}, owner = NULL
     RETURNING id, record_id, {IS_OUTDATED}"""  # noqa: S608 - names of this module alone
 # Large columns that no signal is derived from.
 UNNEEDED_UNTIL_SENT = ("message", "context_text")
@@ -119,7 +120,7 @@ def enqueue(
     asked_at = redis_clock.known()
     values = [adapted(getattr(entry, name)) for name in _VALUES]
     of_record = (record.tenant_id, record.sequence)
-    insertion = Statement(_INSERT, [*values, *of_record, owner_value(), request.pk])
+    insertion = Statement(_INSERT, [*values, *of_record, request.pk])
     *_, [(entry.pk, record.pk, is_outdated)] = exchange.send(
         *before, insertion, ends_transaction=True
     )
