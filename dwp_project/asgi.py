@@ -28,6 +28,7 @@ from dwp_project.gateway.addresses import ForwardedClient
 from dwp_project.gateway.body import BodyCap
 from dwp_project.gateway.checks import refuse_unsafe_start
 from dwp_project.gateway.handler import Handler
+from dwp_project.gateway.health import KeptHealth
 from dwp_project.gateway.paths import ReadPath
 from hitl.api import urls as hitl_urls
 from hitl.desk import urls as hitl_pages
@@ -66,4 +67,4 @@ _http = URLRouter(
     ]
 )
 
-application = ProtocolTypeRouter({"http": ForwardedClient(ReadPath(BodyCap(_http)))})
+application = ProtocolTypeRouter({"http": ForwardedClient(ReadPath(BodyCap(KeptHealth(_http))))})

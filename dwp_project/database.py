@@ -38,7 +38,7 @@ def with_options(
         options.setdefault("keepalives_interval", 2)
         options.setdefault("keepalives_count", 3)
         # After a restart of the database the pool would hand out dead connections, one by one.
-        database["CONN_HEALTH_CHECKS"] = True
+        database["ENGINE"] = "dwp_project.postgresql"
         if is_behind_pgbouncer:
             # One transaction and the next have different connections to the server: no cursor
             # outlives its transaction, and PgBouncer refuses `options`; deploy.md has the role's

@@ -12,8 +12,9 @@ import contextvars
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import close_old_connections
 
@@ -92,26 +93,61 @@ class NoThreadFree(Exception):
     """No thread was free in time; nothing was done."""
 
 
+class CallerLeft(Exception):
+    """Who called has left before the call ended; a call that has begun runs on."""
+
+
 async def run_request(
-    function: Callable[[], T], *, seconds: float, pool: ThreadPoolExecutor = request_pool
+    function: Callable[[], T],
+    *,
+    seconds: float,
+    pool: ThreadPoolExecutor = request_pool,
+    leaving: asyncio.Future[Any] | None = None,
 ) -> T:
     """Do what `run_sync` does, on the threads of `pool`, by default those of Django's views.
 
-    Raises `NoThreadFree` if no thread was free for `seconds`. If the caller is cancelled before a
-    thread was free, the call is dropped.
+    Raises `NoThreadFree` if no thread was free for `seconds`, and `CallerLeft` if `leaving` is done
+    before the call is. If that or a cancellation comes before a thread was free, the call is
+    dropped.
     """
-    call = _submit(pool, function)
-    answer = asyncio.wrap_future(call)
+    # A future of the loop's own, and no `asyncio.wait` around it: each would cost about as much as
+    # the change of threads itself.
+    call, loop = _submit(pool, function), asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+
+    def wake(_: object = None) -> None:
+        if not woken.done():
+            woken.set_result(None)
+
+    def wake_from_thread(_: object) -> None:
+        with suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(wake)
+
+    call.add_done_callback(wake_from_thread)
+    timer = loop.call_later(seconds, wake)
+    if leaving is not None:
+        leaving.add_done_callback(wake)
     try:
-        await asyncio.wait([answer], timeout=seconds)
+        await woken
+        # A call that has begun is awaited, however long it takes; only one that waits is refused.
+        if not call.done() and not _has_left(leaving):
+            if call.cancel():
+                raise NoThreadFree
+            woken = loop.create_future()
+            await woken
     except asyncio.CancelledError:
         call.cancel()
-        answer.cancel()  # a call that has begun runs on; its result is not used
         raise
-    # A call that has begun is awaited, however long it takes; only one that still waits is refused.
-    if call.cancel():
-        raise NoThreadFree
-    return await answer
+    finally:
+        timer.cancel()
+    if not call.done():
+        call.cancel()
+        raise CallerLeft
+    return call.result()
+
+
+def _has_left(leaving: asyncio.Future[Any] | None) -> bool:
+    return leaving is not None and leaving.done()
 
 
 async def _run_in(pool: ThreadPoolExecutor, function: Callable[[], T]) -> T:

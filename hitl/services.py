@@ -16,7 +16,7 @@ from typing import Any
 from django.db import transaction
 from structlog.stdlib import get_logger
 
-from dwp_project import clocks, wakeup
+from dwp_project import clocks, exchange, wakeup
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, metrics
@@ -28,7 +28,7 @@ from hitl.approvals.opening import Question, announce_again
 from hitl.audit import record
 from hitl.audit.request_digest import request_digest as digest_of
 from hitl.delivery import after_commit, outbox, publisher
-from hitl.models import ApprovalRequest, OutboxEntry, is_id
+from hitl.models import ApprovalRequest, AuditRecord, is_id
 from hitl.policies import rules
 from hitl.sessions import claim_session
 from hitl.states import DECIDED, EVENT_OF, TRANSITIONS, AuditEvent, Origin, Status
@@ -82,19 +82,27 @@ def find(request_id: str, tenant_id: str, *, now: datetime | None = None) -> App
 
     Raises `RequestNotFound` for an unknown id, and for another tenant's.
     """
-    request = None
+    stored = None
     # PostgreSQL refuses a NUL.
     if is_id(request_id):
         # Another tenant's request is not even read: it takes the same work as an unknown one.
-        request = permissions.visible_in(tenant_id).filter(request_id=request_id).first()
-        if request is None or (
-            request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused()
-        ):
-            # An agent may have written it to Redis and nobody has read it yet, or changed it since.
-            request = adopt.adopt_request(request_id)
+        stored = permissions.visible_in(tenant_id).filter(request_id=request_id).first()
+    return settle(_current(request_id, tenant_id, stored), now=now)
+
+
+def _current(request_id: str, tenant_id: str, stored: ApprovalRequest | None) -> ApprovalRequest:
+    """Return the request that is `stored`, or that an agent has written to Redis; raises
+    `RequestNotFound`."""
+    request = stored
+    if is_id(request_id) and (
+        request is None
+        or (request.origin == Origin.REDIS and not request.is_decided and not wakeup.is_paused())
+    ):
+        # An agent may have written it to Redis and nobody has read it yet, or changed it since.
+        request = adopt.adopt_request(request_id)
     if request is None or not permissions.may_see(tenant_id, request):
         raise errors.RequestNotFound
-    return settle(request, now=now)
+    return request
 
 
 def read(request_id: str, tenant_id: str, *, now: datetime | None = None) -> ApprovalRequest:
@@ -229,18 +237,29 @@ def expire_overdue(*, now: datetime | None = None, limit: int = 100) -> int:
 def _decide(proposed: ProposedDecision, request_id: str, now: datetime | None) -> ApprovalRequest:
     now = now or clocks.now()
     try:
-        request = find(request_id, proposed.actor.tenant_id, now=now)
+        request, records = _find_to_decide(request_id, proposed.actor.tenant_id, now)
     except errors.RequestNotFound:
         proposed.record_if_foreign(request_id, now)
         raise
     while True:
-        proposed.check(request, now)
+        proposed.check(request, now, records)
+        records = None
         if proposed.is_repeated_vote(request):
             return request
         if _apply(proposed, request, now):
             return request
         # Somebody else decided first, the term is over, or it escalated and others decide now.
         request = settle(ApprovalRequest.objects.get(pk=request.pk), now=now)
+
+
+def _find_to_decide(
+    request_id: str, tenant_id: str, now: datetime
+) -> tuple[ApprovalRequest, list[AuditRecord] | None]:
+    """Return the request as `find` does, and its audit records if they were read with it."""
+    stored, records = decisions.read(request_id, tenant_id) if is_id(request_id) else (None, None)
+    request = settle(_current(request_id, tenant_id, stored), now=now)
+    # What has just been adopted, or changed with time, has other records.
+    return request, records if request is stored and request.expires_at > now else None
 
 
 def _apply(proposed: ProposedDecision, request: ApprovalRequest, now: datetime) -> bool:
@@ -293,11 +312,10 @@ def _leave_pending(
     """Move the request from `pending` to `to` if it still is pending; say whether this did it.
 
     The gate is the update's WHERE: of any number of transactions, one changes the row. It
-    compares `escalated_at` too, because the check of permissions depended on it.
+    compares `escalated_at` too, because the check of permissions depended on it. Ends the
+    transaction if it is the outermost one.
     """
     assert to in TRANSITIONS[Status.PENDING]
-    pending = ApprovalRequest.objects.filter(pk=request.pk, escalated_at=request.escalated_at)
-    pending = pending.overdue(now) if to is Status.EXPIRED else pending.undecided_at(now)
     decided_at = request.not_before_opening(now)
     change = {
         "status": to,
@@ -309,21 +327,28 @@ def _leave_pending(
         # An end without a decision has no outbox entry: `hitl.delivery.resync` sends it by this.
         "is_missed_by_redis": to not in DECIDED,
     }
-    if not pending.update(**change):
+    changed, heads = exchange.send(
+        decisions.leave_pending(request, change, now), record.lock_statement(actor.tenant_id)
+    )
+    if not changed:
         return False
     for name, value in change.items():
         setattr(request, name, value)
     details = _decision_details(request, shown_digest, reason=reason, comment=comment)
-    decision_record = record.write(
-        EVENT_OF[to], actor, decided_at, request=request, details=details
-    )
+    chain = record.locked_chain(actor.tenant_id, heads)
+    fact = record.Fact(EVENT_OF[to], actor, decided_at, request, details=details)
+    decision_record, statements = record.append(chain, fact)
     # Our own waiters first, because with a frozen Redis the rest takes a second.
-    after_commit.run(lambda: wakeup.publish(wake_topic(request.request_id)))
-    if to in DECIDED:
-        entry = outbox.enqueue(request, decision_record, decided_at)
-        after_commit.run(lambda: _publish_signal(entry))
-    else:
-        after_commit.refresh(request)
+    topic = wake_topic(request.request_id)
+    with record.refusing_taken_numbers(decision_record):
+        if to in DECIDED:
+            decided = outbox.enqueue(request, decision_record, decided_at, *statements)
+            after_commit.run(lambda: wakeup.publish_here(topic))
+            after_commit.run(lambda: _publish_signal(decided))
+        else:
+            exchange.send(*statements, ends_transaction=True)
+            after_commit.run(lambda: wakeup.publish(topic))
+            after_commit.refresh(request)
     after_commit.notify_desk(request)
     after_commit.run(metrics.ended_requests.labels(str(to)).inc)
     return True
@@ -347,9 +372,10 @@ def _decision_details(
     return details | ({"shownDigest": shown_digest} if shown_digest else {})
 
 
-def _publish_signal(entry: OutboxEntry) -> None:
-    """Publish the signal at once, and wake a relay if it has to be sent again."""
+def _publish_signal(decided: outbox.NewEntry) -> None:
+    """Publish the signal at once, wake who waits in other processes, and wake the relay of this
+    one if it has to be sent again."""
     if wakeup.is_paused():
         return  # Redis failed a moment ago: the decision does not wait for the next failure
-    if publisher.send([entry]).is_incomplete:
-        wakeup.publish(outbox.TOPIC)
+    if publisher.send_first(decided, wake_topic(decided.entry.request.request_id)).is_incomplete:
+        outbox.wake_relay()

@@ -13,7 +13,7 @@ from dwp_project.jsontext import canonical, digest
 from hitl import services, waiting
 from hitl.actors import Actor
 from hitl.audit import decision_record
-from hitl.delivery import outbox
+from hitl.delivery import first_heard
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest
 from hitl.states import ActorKind, Channel, Origin, Status
@@ -87,7 +87,7 @@ class SessionGate:
         """
         ended = await waiting.until_ended(request_id)
         if ended.is_decided:
-            await retry_until_database_answers(outbox.mark_heard, ended)
+            await retry_until_database_answers(first_heard.mark_heard, ended)
         # Only a decision decides: a status that somebody wrote into the row is nobody's yes.
         is_recorded = await retry_until_database_answers(decision_record.is_recorded, ended)
         # After everything else: while this process was frozen, another may have taken over, and

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from io import BytesIO
 from typing import Any
 
 from corsheaders.middleware import CorsMiddleware
 from csp.middleware import CSPMiddleware
 from django.core.exceptions import RequestDataTooBig
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.core.signals import request_started
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.middleware.security import SecurityMiddleware
 from django.urls import set_script_prefix
@@ -59,23 +62,30 @@ class Handler(ASGIHandler):
         self._logged_at = -math.inf
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        # Django's `__call__` would create a `ThreadSensitiveContext`, and with it a thread. Outside
-        # `get_response_async` only signals and closing are left, which need none.
-        await self.handle(scope, receive, send)
+        """Answer one request."""
+        body = await _body(receive)
+        if body is None:
+            return
+        # The one task of an answer: it waits for the client to leave.
+        leaving = asyncio.ensure_future(receive())
+        try:
+            request, failure = self.create_request(scope, BytesIO(body))
+            response: Any = failure if request is None else await self._answer(request, leaving)
+        except offload.CallerLeft:
+            return
+        finally:
+            leaving.cancel()
+        await self.send_response(response, send)
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
 
-    async def get_response_async(self, request: HttpRequest) -> HttpResponseBase:
+    async def _answer(self, request: HttpRequest, leaving: asyncio.Future[Any]) -> HttpResponseBase:
         """Return the answer, computed on one thread; a call that has begun outlives its client."""
-        # Read the body now, because its file is closed when the client disconnects. If it cannot be
-        # read, the view gets the same error again.
-        with suppress(RequestDataTooBig, OSError, ValueError):
-            _ = request.body
         pool, seconds = _pool_for(request)
         try:
             return await offload.run_request(
-                partial(self._respond, request), seconds=seconds, pool=pool
+                partial(self._respond, request), seconds=seconds, pool=pool, leaving=leaving
             )
         except offload.NoThreadFree:
             _refused.inc()
@@ -86,14 +96,33 @@ class Handler(ASGIHandler):
             return refusal
 
     def _respond(self, request: Any) -> HttpResponseBase:
-        # Django has set the script prefix in the event loop's context, which this thread does not
-        # share.
+        # Django sends its signals from the event loop, and changes threads for each receiver.
+        request_started.send(sender=type(self), scope=request.scope)
         set_script_prefix(get_script_prefix(request.scope))
+        # Read whole, so that what reads a form leaves the body to others. If it cannot be read, the
+        # view gets the same error again.
+        with suppress(RequestDataTooBig, OSError, ValueError):
+            _ = request.body
         response = self.get_response(request)
-        if isinstance(response, StreamingHttpResponse) and not response.is_async:
+        # Django's own handlers set it, for what asks which handler has answered.
+        response._handler_class = type(self)  # type: ignore[attr-defined]
+        if isinstance(response, StreamingHttpResponse):
             # A file. Read here, because Django would read it on one thread for all requests.
             response.streaming_content = _single_chunk(b"".join(response))
+        response.close()  # sends `request_finished`
         return response
+
+
+async def _body(receive: Any) -> bytes | None:
+    """Return the whole body, whose size is limited already; None if the client left meanwhile."""
+    body = bytearray()
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return bytes(body)
 
 
 def _pool_for(request: HttpRequest) -> tuple[ThreadPoolExecutor, float]:

@@ -4,12 +4,11 @@ from django.urls import path
 
 from dwp_project.gateway import health, login, monitoring
 
-_ALIASES = ("health", "aura/health", "aura/agents/health", "agents/health", "auth/health")
 _MAIN_SERVICE = "main/health"
-HEALTH_PATHS = (*_ALIASES, _MAIN_SERVICE)
+HEALTH_PATHS = (*health.ALIASES, _MAIN_SERVICE)
 
 urlpatterns = [
-    *(path(alias, health.HealthView.as_view()) for alias in _ALIASES),
+    *(path(alias, health.HealthView.as_view()) for alias in health.ALIASES),
     path(_MAIN_SERVICE, health.MainServiceView.as_view()),
     path("ready", health.ReadyView.as_view()),
     path("metrics", monitoring.metrics),

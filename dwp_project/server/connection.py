@@ -101,7 +101,8 @@ class ClientConnection(HTTPChannel):
 
     def connectionMade(self) -> None:
         super().connectionMade()  # type: ignore[no-untyped-call]
-        self.factory.connections.add(self)
+        if not self.factory.add(self):
+            self._refuse_head(b"503 Service Unavailable", errors.Overloaded())
 
     def dataReceived(self, data: bytes) -> None:
         if self._phase is not Phase.LINGERING:
@@ -172,9 +173,13 @@ class ClientConnection(HTTPChannel):
 
     def _refuse_head(self, status: bytes, error: errors.DwpError) -> None:
         content = compact(envelope.failure(error, HttpRequest())).encode()
+        others = "".join(
+            f"{key}: {text}\r\n" for key, text in envelope.error_headers(error).items()
+        )
         self.transport.write(
-            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n"
-            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b" % (status, len(content), content)
+            b"HTTP/1.1 %b\r\nContent-Type: application/json\r\n%b"
+            b"Connection: close\r\nContent-Length: %d\r\n\r\n%b"
+            % (status, others.encode(), len(content), content)
         )
         self.clearLineBuffer()  # type: ignore[no-untyped-call]
         self._enter(Phase.DISCARDING)
@@ -226,7 +231,7 @@ class ClientConnection(HTTPChannel):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.has_room.set()
-        self.factory.connections.discard(self)
+        self.factory.remove(self)
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     # --- phases ------------------------------------------------------------------------

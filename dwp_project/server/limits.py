@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import resource
+import sys
 from dataclasses import dataclass
+
+import structlog
+from django.conf import settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +33,33 @@ DEFAULT_LIMITS = Limits()
 SHUTDOWN_LIMITS = Limits(new=2.0, receive=2.0, stall=2.0, idle=0.0, linger=1.0)
 
 
-def allow_open_files() -> None:
-    """Raise the limit of open files as far as this user may: every connection needs one."""
+# Descriptors for all but clients and the pool of database connections: SQLite's and Redis's of each
+# thread, listeners, what is open for a moment. Chosen: more than were ever seen.
+_OWN_FILES = 150
+# Chosen: a process with a limit for fewer clients is refused their connections in everyday use.
+_FEW_CONNECTIONS = 1000
+REMEDY = (
+    "Every client needs an open file. Raise the limit (`ulimit -n 65536`, or LimitNOFILE= in a "
+    "systemd unit) or start more processes."
+)
+
+logger = structlog.get_logger(__name__)
+
+
+def allow_open_files() -> int:
+    """Raise the limit of open files as far as this user may: every connection needs one.
+
+    Returns how many clients may be connected, and logs a warning if they are few. The rest of the
+    descriptors is for what the process opens itself, so that clients cannot take it away.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if hard == resource.RLIM_INFINITY:
+        return sys.maxsize
+    connections = max(hard - _OWN_FILES - settings.DATABASE_POOL_SIZE, hard // 4)
+    if connections < _FEW_CONNECTIONS:
+        logger.warning(
+            "open_files_limit_is_low", limit=hard, connections=connections, remedy=REMEDY
+        )
+    return connections

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import signal
 import time
 from collections.abc import Callable, Coroutine, Sequence
@@ -19,8 +20,8 @@ from twisted.logger import LogLevel, globalLogPublisher
 
 from dwp_project.asgi_types import ASGIApp
 from dwp_project.gateway.body import TOO_LARGE
-from dwp_project.server.factory import Factory
-from dwp_project.server.limits import DEFAULT_LIMITS, Limits, allow_open_files
+from dwp_project.server.factory import LOG_AGAIN_SECONDS, Factory
+from dwp_project.server.limits import DEFAULT_LIMITS, REMEDY, Limits, allow_open_files
 from dwp_project.server.ports import OpenPort
 from dwp_project.server.request import Request
 from dwp_project.server.shutdown import DrainCallback, DrainCallbacks, cancel_all, drain_connections
@@ -37,6 +38,10 @@ _SWEEP_SECONDS = 1.0
 # Chosen: a loop that fails at once does not fill the log, and the promised delays of its work are
 # not long exceeded.
 _BACKGROUND_PAUSE_SECONDS = 5.0
+# Chosen: clients wait in the backlog for so long when no file can be opened.
+_ACCEPT_AGAIN_SECONDS = 1.0
+# What Twisted logs when it cannot accept a connection.
+_ACCEPTING, _NOT_ACCEPTED = "twisted.internet.tcp.Port", ("EMFILE enc", "Could not accept")
 
 
 class Server(DaphneServer):
@@ -75,6 +80,7 @@ class Server(DaphneServer):
         self._limits = limits
         self._drains = DrainCallbacks()
         self._is_stopping = self._is_cancelling = False
+        self._exhausted_at = -math.inf
         # Requests whose application outlived them, so that each is logged once.
         self._outlived: WeakSet[Any] = WeakSet()
 
@@ -83,7 +89,7 @@ class Server(DaphneServer):
 
         The signals are ignored from then on, because they must not interrupt the clean-up.
         """
-        allow_open_files()
+        self._most_connections = allow_open_files()
         self.endpoints: list[str] = []
         before = {number: signal.signal(number, self._on_signal) for number in _STOPPING_SIGNALS}
         try:
@@ -103,7 +109,8 @@ class Server(DaphneServer):
     def _listen(self) -> None:
         """Accept connections; daphne calls this when its factories exist, before its loop runs."""
         _twisted_log.addObserver(_log_failure)
-        self.http_factory = Factory(self, self._limits)
+        _twisted_log.addObserver(self._on_twisted_event)
+        self.http_factory = Factory(self, self._limits, self._most_connections)
         for port in self._ports:
             self._listeners.append(
                 reactor.adoptStreamPort(port.socket.fileno(), port.socket.family, self.http_factory)
@@ -117,6 +124,25 @@ class Server(DaphneServer):
             self._background_task = asyncio.ensure_future(_keep_running(self._background))
         if self._on_ready is not None:
             self._on_ready()
+
+    def _on_twisted_event(self, event: Any) -> None:
+        """Stop accepting for a while when no file can be opened: the loop would do little else."""
+        if event.get("log_namespace") != _ACCEPTING or event.get("log_level") is not LogLevel.info:
+            return
+        if not (event.get("log_format") or "").startswith(_NOT_ACCEPTED):
+            return
+        if time.monotonic() - self._exhausted_at >= LOG_AGAIN_SECONDS:
+            self._exhausted_at = time.monotonic()
+            logger.error("no_file_can_be_opened", remedy=REMEDY)
+        if not self._is_stopping:
+            for listener in self._listeners:
+                listener.stopReading()
+            reactor.callLater(_ACCEPT_AGAIN_SECONDS, self._accept_again)
+
+    def _accept_again(self) -> None:
+        if not self._is_stopping:
+            for listener in self._listeners:
+                listener.startReading()
 
     # --- one request -------------------------------------------------------------------
 

@@ -6,7 +6,13 @@ the one reader of its process wakes it within seconds if the row has changed wit
 
 from dwp_project.wakeup.client import is_paused, redis_client, redis_may_be_away
 from dwp_project.wakeup.hub import Hub, Pattern, hub
-from dwp_project.wakeup.publish import publish
+from dwp_project.wakeup.publish import (
+    Message,
+    messages,
+    publish,
+    publish_here,
+    publish_to_others,
+)
 from dwp_project.wakeup.reader import READ_SECONDS, AwaitedTable, Reader, reader
 from dwp_project.wakeup.subscription import Subscription
 
@@ -19,12 +25,16 @@ __all__ = [
     "READ_SECONDS",
     "AwaitedTable",
     "Hub",
+    "Message",
     "Pattern",
     "Reader",
     "Subscription",
     "hub",
     "is_paused",
+    "messages",
     "publish",
+    "publish_here",
+    "publish_to_others",
     "reader",
     "redis_client",
     "redis_may_be_away",

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 from django.db import Error
 from structlog.stdlib import get_logger
@@ -19,6 +20,13 @@ _loops: dict[asyncio.AbstractEventLoop, Callable[[str, bytes], None]] = {}
 _lock = threading.Lock()
 
 
+class Message(NamedTuple):
+    """What is published on a channel of Redis, by its full name."""
+
+    channel: str
+    payload: bytes
+
+
 def publish(topic: str, payload: bytes = b"") -> None:
     """Wake whoever waits on `topic`, in any process, from any thread; never raises.
 
@@ -26,6 +34,20 @@ def publish(topic: str, payload: bytes = b"") -> None:
     the database at the very first use, only this process is woken at once; the others read the
     database in time.
     """
+    publish_here(topic, payload)
+    publish_to_others(topic, payload)
+
+
+def publish_to_others(topic: str, payload: bytes = b"") -> None:
+    """Wake whoever waits on `topic` in other processes; never raises."""
+    if not is_paused():
+        with redis_may_be_away("wakeup_not_published", topic=topic):
+            for message in messages(topic, payload):
+                redis_client().publish(*message)
+
+
+def publish_here(topic: str, payload: bytes = b"") -> None:
+    """Wake whoever waits on `topic` in this process, from any thread; never raises."""
     for loop, deliver in list(_loops.items()):
         if loop.is_closed():
             with _lock:
@@ -33,14 +55,16 @@ def publish(topic: str, payload: bytes = b"") -> None:
         else:
             with suppress(RuntimeError):  # it has been closed since, so nobody waits in it
                 loop.call_soon_threadsafe(deliver, topic, payload)
-    if not is_paused():
-        with redis_may_be_away("wakeup_not_published", topic=topic):
-            try:
-                channel = channel_prefix() + topic
-            except Error as exc:
-                logger.warning("wakeup_not_published", topic=topic, error=str(exc).strip())
-            else:
-                redis_client().publish(channel, payload)
+
+
+def messages(topic: str, payload: bytes = b"") -> list[Message]:
+    """Return what has to be published so that the other processes are woken: one message, or none
+    if the database is away at the very first use."""
+    try:
+        return [Message(channel_prefix() + topic, payload)]
+    except Error as exc:
+        logger.warning("wakeup_not_published", topic=topic, error=str(exc).strip())
+        return []
 
 
 def channel_prefix() -> str:

@@ -144,7 +144,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=gettext_lazy("next attempt at"))
     def next_attempt(self, entry: OutboxEntry) -> str:
-        return dates.html(entry.due_at if entry.outcome == DeliveryOutcome.PENDING else None)
+        return dates.html(entry.next_attempt_at)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -157,7 +157,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
 
     def page_context(self, request: HttpRequest, entry: OutboxEntry) -> dict[str, Any]:
         """Return what one signal is about, how its delivery stands, and last what is sent."""
-        asked, is_waiting = entry.request, entry.outcome == DeliveryOutcome.PENDING
+        asked = entry.request
         return {
             "entry": entry,
             "request_link": self.of_request(entry),
@@ -174,7 +174,7 @@ class OutboxEntryAdmin(ReadOnlyAdmin):
                     (gettext_lazy("first sent at"), entry.first_sent_at),
                     (gettext_lazy("received at"), entry.known_heard_at),
                     (gettext_lazy("last attempt at"), entry.attempted_at),
-                    (gettext_lazy("next attempt at"), entry.due_at if is_waiting else None),
+                    (gettext_lazy("next attempt at"), entry.next_attempt_at),
                     (gettext_lazy("withheld until"), entry.withheld_until),
                 )
             ],

@@ -19,7 +19,7 @@ from dwp_project.offload import run_background
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.wakeup import CONFIRM_SECONDS, Pattern, Subscription, hub
 from hitl.adoption import adopt, redis_requests
-from hitl.delivery import publisher, redis_state
+from hitl.delivery import redis_state, withholding
 from hitl.delivery.parser import waiting_sessions
 from hitl.models import ApprovalRequest
 from hitl.states import Origin, Status
@@ -54,7 +54,7 @@ async def run() -> None:
     was_notified = False
     async with (
         hub().subscribe(pattern) as notifications,
-        hub().subscribe(publisher.SCAN_TOPIC) as wishes,
+        hub().subscribe(withholding.SCAN_TOPIC) as wishes,
         asyncio.TaskGroup() as group,
     ):
         group.create_task(_pass_on(wishes, notifications))
@@ -73,7 +73,7 @@ async def run() -> None:
                     # that wait for it.
                     await run_background(scanner.scan, keys_per_call)
                 if is_asked:
-                    await run_background(publisher.resume_after_scan, scanner.began_at)
+                    await run_background(withholding.resume_after_scan, scanner.began_at)
                 # Not in step with other processes, which meet the same keys.
                 seconds = _SCAN_SECONDS_IF_NOTIFIED if is_notified else _SCAN_SECONDS
                 seconds *= random.uniform(0.8, 1.2)  # noqa: S311

@@ -4,12 +4,15 @@ signed with the deployment's key."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
+from dwp_project import exchange
+from dwp_project.exchange import Rows, Statement
 from dwp_project.jsontext import canonical
 from hitl.actors import Actor
 from hitl.audit import blocked, record_signatures
@@ -20,13 +23,21 @@ from hitl.states import AuditEvent
 __all__ = [
     "GENESIS",
     "Fact",
+    "append",
     "hash_of",
     "lock_chain",
+    "lock_statement",
+    "locked_chain",
+    "refusing_taken_numbers",
     "tenants",
     "write",
     "write_all",
     "write_behind",
 ]
+
+# As SQL, because each decision does it.
+_HEAD = f"SELECT {exchange.columns(AuditChain)} FROM hitl_auditchain WHERE tenant_id = %s"  # noqa: S608
+_ADVANCE = "UPDATE hitl_auditchain SET last_sequence = %s, last_hash = %s WHERE id = %s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +76,33 @@ def write_all(tenant_id: str, facts: Sequence[Fact]) -> list[AuditRecord]:
         raise RuntimeError("an audit record is written in the transaction of its change")
     chain = lock_chain(tenant_id)
     entries = [_build_record(chain, fact) for fact in facts]
-    _insert(chain.tenant_id, entries)
+    _insert(entries)
     chain.save(update_fields=["last_sequence", "last_hash"])
     return entries
 
 
-def _insert(tenant_id: str, entries: Sequence[AuditRecord]) -> None:
-    try:
+def _insert(entries: Sequence[AuditRecord]) -> None:
+    with refusing_taken_numbers(entries[0]):
         AuditRecord.objects.bulk_create(entries)
+
+
+@contextmanager
+def refusing_taken_numbers(entry: AuditRecord) -> Iterator[None]:
+    """Raise `ChainBlocked` if the record's number proves taken when it is inserted in here."""
+    try:
+        yield
     except IntegrityError as exc:
         if blocked.is_number_taken(exc):
-            raise blocked.report(tenant_id, entries[0].sequence) from exc
+            raise blocked.report(entry.tenant_id, entry.sequence) from exc
         raise
+
+
+def append(chain: AuditChain, fact: Fact) -> tuple[AuditRecord, list[Statement]]:
+    """Return the next record of a locked chain, and the statements that write it: for a caller that
+    sends them with others, within `refusing_taken_numbers`. The record has no key yet."""
+    entry = _build_record(chain, fact)
+    head = (chain.last_sequence, chain.last_hash, chain.pk)
+    return entry, [exchange.insert(entry), Statement(_ADVANCE, head)]
 
 
 def write_behind(chain: AuditChain, fact: Fact, *, last_hash: str, number: int) -> AuditRecord:
@@ -88,7 +114,7 @@ def write_behind(chain: AuditChain, fact: Fact, *, last_hash: str, number: int) 
     """
     chain.last_sequence, chain.last_hash = number - 1, last_hash
     entry = _build_record(chain, fact)
-    _insert(chain.tenant_id, [entry])
+    _insert([entry])
     chain.save(update_fields=["last_sequence", "last_hash"])
     return entry
 
@@ -100,6 +126,19 @@ def lock_chain(tenant_id: str) -> AuditChain:
         return chain
     AuditChain.objects.bulk_create([AuditChain(tenant_id=tenant_id)], ignore_conflicts=True)
     return chains.get()
+
+
+def lock_statement(tenant_id: str) -> Statement:
+    """Return the statement that locks the chain; what it answers is for `locked_chain`."""
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    return Statement(_HEAD + lock, [tenant_id])
+
+
+def locked_chain(tenant_id: str, heads: Rows) -> AuditChain:
+    """Return the chain that `lock_statement` has locked; a new one if there is none."""
+    for head in heads:
+        return exchange.one(AuditChain, head)
+    return lock_chain(tenant_id)
 
 
 def _build_record(chain: AuditChain, fact: Fact) -> AuditRecord:

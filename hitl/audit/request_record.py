@@ -12,6 +12,8 @@ from typing import Any
 from django.db import transaction
 from django.db.models import QuerySet
 
+from dwp_project import exchange
+from dwp_project.exchange import Statement
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.actors import person_key
 from hitl.audit.hashing import FIRST_SIGNED_FORM, exact
@@ -22,18 +24,27 @@ from hitl.states import EVENT_OF, OPENINGS, AuditEvent, Status
 
 # As SQL, because each decision asks it, and to build it takes longer than to answer it. Refused
 # decisions, of which there may be many, begin otherwise.
-_RECORDS = """
-    SELECT * FROM hitl_auditrecord WHERE request_id = %s AND event LIKE 'request:%%' ORDER BY id"""
+_RECORDS = f"""
+    SELECT {exchange.columns(AuditRecord)} FROM hitl_auditrecord
+     WHERE request_id = {{request_id}} AND event LIKE 'request:%%' ORDER BY id"""  # noqa: S608
 
 
-def differences(request: ApprovalRequest) -> list[str]:
+def statement(request_id: str, parameters: Sequence[Any]) -> Statement:
+    """Return the statement that reads the records of a request, whose id is SQL."""
+    return Statement(_RECORDS.format(request_id=request_id), parameters)
+
+
+def differences(
+    request: ApprovalRequest, records: Sequence[AuditRecord] | None = None
+) -> list[str]:
     """Return what of a pending request's row is not as its records say: `opening` (there is no
     record of it), `decision` (it was decided before), `request`, `term`, `votes`; or nothing.
 
-    `context_digest` must have been compared with the stored context before.
+    `records` are those that were read with the row, if they were. `context_digest` must have been
+    compared with the stored context before.
     """
     # Without the lock first: it is seldom that votes and escalations of others come between.
-    if not _differences(request):
+    if not _differences(request, _vouched_records(request) if records is None else records):
         return []
     with transaction.atomic():
         locked = ApprovalRequest.objects.select_for_update().get(pk=request.pk)
@@ -41,7 +52,7 @@ def differences(request: ApprovalRequest) -> list[str]:
             return []  # Somebody has decided meanwhile.
         if _shown_digest(locked) != _shown_digest(request):
             return ["request"]  # What is decided is the request as it was read before.
-        return _differences(locked)
+        return _differences(locked, _vouched_records(locked))
 
 
 def are_votes_recorded(request: ApprovalRequest, *, without: str) -> bool:
@@ -56,13 +67,17 @@ def _shown_digest(request: ApprovalRequest) -> str:
 
 
 def _vouched_records(request: ApprovalRequest) -> list[AuditRecord]:
-    records = AuditRecord.objects.raw(_RECORDS, [request.request_id])
+    records = AuditRecord.objects.raw(*statement("%s", [request.request_id]))
+    return vouched(records)
+
+
+def vouched(records: Iterable[AuditRecord]) -> list[AuditRecord]:
+    """Return the records that this deployment wrote."""
     return [entry for entry in records if is_vouched_for(entry)]
 
 
-def _differences(request: ApprovalRequest) -> list[str]:
+def _differences(request: ApprovalRequest, records: Sequence[AuditRecord]) -> list[str]:
     # Of all tenants: an id that was opened twice is another request's somewhere.
-    records = _vouched_records(request)
     openings = [entry for entry in records if entry.event in OPENINGS]
     if len(openings) != 1 or openings[0].tenant_id != request.tenant_id:
         return ["opening"]

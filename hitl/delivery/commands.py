@@ -15,9 +15,11 @@ from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project.jsontext import InvalidJSON, compact
+from dwp_project.wakeup import Message
 from hitl.delivery import keys as redis_keys
 from hitl.delivery import request_key
 from hitl.delivery.keys import MARKED, NAMED_BY, Script
+from hitl.delivery.redis_clock import RedisReading
 from hitl.delivery.request_key import HAS_ENDED, SET_REQUEST
 from hitl.delivery.wire import milliseconds
 from hitl.models import ApprovalRequest
@@ -60,13 +62,20 @@ class Refused:
 
 Publication = Published | Superseded | TooLate | Refused
 
-# Whether Redis's own time is past a moment, in seconds.
-_IS_PAST = """
-local function is_past(moment)
-  local now = redis.call('TIME')
-  return tonumber(now[1]) + tonumber(now[2]) / 1000000 > tonumber(moment)
+# Whether what the database answered may still be acted on: it was asked `asked_at` by the clock of
+# this very run of Redis, and not long ago. That it is earlier now says that the clock was set.
+_IS_VALID = """
+local function is_valid()
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+  local passed = now - tonumber(asked_at)
+  if passed < -0.001 or passed > tonumber(valid_seconds) then return false end
+  return run_id == ''
+    or string.find(redis.call('INFO', 'server'), 'run_id:' .. run_id, 1, true) ~= nil
 end
 """
+# The arguments that `_IS_VALID` refers to.
+_VALIDITY = ("asked_at", "valid_seconds", "run_id")
 
 
 # Two openings may reach Redis in the wrong order: newest_key keeps when the newest was opened, and
@@ -151,17 +160,17 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
 
 
 # The request's own key is always updated; if its agent has rewritten it since it was read, nothing
-# is done until the decision is merged into the new text. The signal is set and published only until
-# `valid_until` and only if the session waits for nothing or for this request. An agent subscribes
-# late and takes whatever comes first, so a late or repeated signal must never reach a newer
-# question.
+# is done until the decision is merged into the new text. The signal is set and published only as
+# long as the database's answer is valid, and only if the session waits for nothing or for this
+# request. An agent subscribes late and takes whatever comes first, so a late or repeated signal
+# must never reach a newer question.
 _PUBLISH = Script(
     NAMED_BY
-    + _IS_PAST
+    + _IS_VALID
     + SET_REQUEST
     + """
 if not set_request() then return -2 end
-if is_past(valid_until) then return -1 end
+if not is_valid() then return -1 end
 local named = named_by(redis.call('GET', session_key))
 if named and named ~= request_id then return named end
 redis.call('SET', signal_key, signal, 'EX', signal_ttl)
@@ -170,7 +179,7 @@ return redis.call('PUBLISH', channel, signal)
     keys=("request_key", "session_key", "signal_key", "channel"),
     arguments=(
         *("request", "read", "is_read", "signal", "request_id"),
-        *("signal_ttl", "request_ttl", "valid_until"),
+        *("signal_ttl", "request_ttl", *_VALIDITY),
     ),
 )
 
@@ -180,25 +189,28 @@ def publish(
     signal: str,
     *,
     seconds: int,
-    asked_at: float,
+    asked_at: RedisReading,
     texts: Mapping[str, bytes | None] | None = None,
+    before: Sequence[Message] = (),
 ) -> Publication:
     """Set the signal's key for `seconds` and publish `signal`, in one atomic step.
 
-    `asked_at` is what `clock` returned before the database said that no newer request is
-    known, and `texts` what was read with it. Raises `redis.RedisError` if Redis cannot be reached.
+    `asked_at` is Redis's time before the database said that no newer request is known, and `texts`
+    what was read with it. The messages `before` are published in the same round trip. Raises
+    `redis.RedisError` if Redis cannot be reached.
     """
     texts = request_key.agents_texts([request], texts)
     try:
         arguments = _arguments(request, signal, seconds, asked_at, texts)
-        return _publication_of(_PUBLISH.run(**arguments))
+        [answer] = _PUBLISH.run_all([arguments], before=before)
+        return _publication_of(answer)
     except (ResponseError, InvalidJSON) as exc:
         # Redis answers: only this signal cannot be published.
         return Refused(str(exc))
 
 
 def publish_all(
-    publications: Sequence[tuple[ApprovalRequest, str, int]], *, asked_at: float
+    publications: Sequence[tuple[ApprovalRequest, str, int]], *, asked_at: RedisReading
 ) -> list[Publication]:
     """Do what `publish` does for many in one round trip, and one that reads the texts of agents,
     each independent of the others.
@@ -224,7 +236,7 @@ def _arguments(
     request: ApprovalRequest,
     signal: str,
     seconds: int,
-    asked_at: float,
+    asked_at: RedisReading,
     texts: Mapping[str, bytes | None],
 ) -> dict[str, str | bytes]:
     return {
@@ -235,7 +247,15 @@ def _arguments(
         "signal": signal,
         "request_id": request.request_id,
         "signal_ttl": str(seconds),
-        "valid_until": f"{asked_at + VALID_SECONDS:.6f}",
+        **_validity(asked_at),
+    }
+
+
+def _validity(asked_at: RedisReading) -> dict[str, str | bytes]:
+    return {
+        "asked_at": f"{asked_at.seconds:.6f}",
+        "valid_seconds": str(VALID_SECONDS),
+        "run_id": asked_at.run_id,
     }
 
 
@@ -253,35 +273,36 @@ def _publication_of(answer: Any) -> Publication:
 # Nothing is written: the signal's key keeps the expiry that it got when the signal was first sent.
 _REPEAT = Script(
     NAMED_BY
-    + _IS_PAST
+    + _IS_VALID
     + """
 if redis.call('GET', signal_key) ~= signal then return -1 end
-if is_past(valid_until) then return -1 end
+if not is_valid() then return -1 end
 local named = named_by(redis.call('GET', session_key))
 if named and named ~= request_id then return named end
 return redis.call('PUBLISH', channel, signal)
 """,
     keys=("session_key", "signal_key", "channel"),
-    arguments=("signal", "request_id", "valid_until"),
+    arguments=("signal", "request_id", *_VALIDITY),
 )
 
 
-def repeat_all(signals: Sequence[tuple[str, str, str]], *, asked_at: float) -> list[Publication]:
+def repeat_all(
+    signals: Sequence[tuple[str, str, str]], *, asked_at: RedisReading
+) -> list[Publication]:
     """Publish signals again that their sessions' keys hold, in one round trip; `TooLate()` if the
     key holds something else now.
 
     `signals` gives session, request and signal. Raises `redis.RedisError` if Redis cannot be
     reached.
     """
-    valid_until = f"{asked_at + VALID_SECONDS:.6f}"
-    calls = [
+    calls: list[dict[str, str | bytes]] = [
         {
             "session_key": redis_keys.session_key(session_id),
             "signal_key": redis_keys.signal_key(session_id),
             "channel": redis_keys.channel_of(session_id),
             "signal": signal,
             "request_id": request_id,
-            "valid_until": valid_until,
+            **_validity(asked_at),
         }
         for session_id, request_id, signal in signals
     ]

@@ -5,11 +5,14 @@ No other module names a key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha1
 from typing import Any
 
+from redis.exceptions import NoScriptError
+
 from dwp_project.deployment import identity
-from dwp_project.wakeup import redis_client
+from dwp_project.wakeup import Message, redis_client
 
 # How many seconds a key lives (wire.md, 5.1).
 REQUEST_TTL = 1800
@@ -86,23 +89,45 @@ class Script:
             *(f"local {name} = ARGV[{number}]" for number, name in enumerate(arguments, start=1)),
         ]
         self.text = "\n".join([*declared, body])
+        self._digest = sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
     def run(self, **values: str | bytes) -> Any:
         """Run the script; raises `redis.RedisError`."""
-        keys, arguments = self._in_order(values)
-        # register_script sends the digest and falls back to the text where Redis lacks it.
-        return redis_client().register_script(self.text)(keys=keys, args=arguments)
+        [answer] = self.run_all([values])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
-    def run_all(self, calls: Iterable[Mapping[str, str | bytes]]) -> list[Any]:
-        """Run the script once for each call's values, in one round trip; return what each
-        answered, or the `redis.ResponseError` it met. Raises `redis.RedisError` if Redis cannot
-        be reached."""
+    def run_all(
+        self,
+        calls: Iterable[Mapping[str, str | bytes]],
+        *,
+        after: Sequence[Message] = (),
+        before: Sequence[Message] = (),
+    ) -> list[Any]:
+        """Run the script once for each call's values, in one round trip, in which the messages
+        are published too; return what each call answered, or the `redis.ResponseError` it met.
+        Raises `redis.RedisError` if Redis cannot be reached."""
+        ordered = [self._in_order(values) for values in calls]
         pipeline = redis_client().pipeline(transaction=False)
-        for values in calls:
-            keys, arguments = self._in_order(values)
-            # The text itself: asking whether Redis knows its digest takes another round trip.
-            pipeline.eval(self.text, len(keys), *keys, *arguments)
-        return pipeline.execute(raise_on_error=False)
+        for message in before:
+            pipeline.publish(*message)
+        for keys, arguments in ordered:
+            pipeline.evalsha(self._digest, len(keys), *keys, *arguments)
+        for message in after:
+            pipeline.publish(*message)
+        answers = pipeline.execute(raise_on_error=False)
+        answers = answers[len(before) : len(before) + len(ordered)]
+        # Redis runs none of those whose script it has not seen since it started.
+        unknown = [n for n, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
+        if unknown:
+            pipeline = redis_client().pipeline(transaction=False)
+            for number in unknown:
+                keys, arguments = ordered[number]
+                pipeline.eval(self.text, len(keys), *keys, *arguments)
+            for number, answer in zip(unknown, pipeline.execute(False), strict=True):
+                answers[number] = answer
+        return answers
 
     def _in_order(
         self, values: Mapping[str, str | bytes]

@@ -6,119 +6,155 @@ until an agent has received them (docs/reference/wire.md, 5.2 and 5.3).
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.models import Case, F, Max, Q, Value, When
-from django.db.models.functions import Coalesce
+from django.db.models import Q, Subquery
 
-from dwp_project import clocks
+from dwp_project import clocks, exchange, wakeup
+from dwp_project.exchange import Statement
 from dwp_project.jsontext import compact
-from hitl import metrics
 from hitl.audit import decision_record, signing
 from hitl.audit.hashing import FIRST_SIGNED_FORM
 from hitl.audit.record_signatures import trust_of
 from hitl.audit.signing import Trust
 from hitl.delivery import keys as redis_keys
+from hitl.delivery.leases import TERM, lease
+from hitl.delivery.redis_clock import RedisReading, redis_clock
 from hitl.delivery.wire import signal
-from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet
-from hitl.states import DeliveryOutcome, Origin, Status
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry, OutboxQuerySet, RelayLease
+from hitl.states import Origin, Status
 
 # The wake-up topic that tells relays to look at the outbox.
 TOPIC = "outbox"
+# What such a wake-up carries if it says no more than that this process holds another entry.
+HELD = b"held"
 # How long the deciding process has to publish before a relay may. Chosen: one call of Redis fails
 # within a second.
 _FAST_PATH = timedelta(seconds=1)
-# After this the entries of a relay that died are free again. Chosen: sending a batch takes less.
-_TAKEN_FOR = timedelta(seconds=3)
-# How long a signal that Redis has counted as received may take to reach its subscriber. Chosen:
-# delivery.md promises that what Redis published in its last second is sent again.
-_IN_FLIGHT = timedelta(seconds=1)
-# How soon Redis must be back for a signal that was in flight to be sent again. Chosen: as long as a
-# restart by a supervisor takes.
-_SOON_BACK = timedelta(seconds=4.5)
-# Entries that one UPDATE marks while Redis is away. Chosen.
-_NOTED_AT_ONCE = 200
+# Whether a request's session has a newer one, by the request's key.
+IS_OUTDATED = """EXISTS (
+        SELECT 1 FROM hitl_approvalrequest request
+          JOIN hitl_approvalrequest newer ON newer.session_id = request.session_id
+         WHERE request.id = %s
+           AND (newer.created_at > request.created_at
+                OR newer.created_at = request.created_at AND newer.id > request.id))"""
+# An owner without a lease would keep others from the entry for ever.
+OWNER = "(SELECT id FROM hitl_relaylease WHERE id = %s)"
+# Entries of which a look returns the keys: more than are taken at once, for others take some too.
+LOOKED_AT = 500
 # The error of an entry that is not sent, because no record that is trusted here has its decision.
 NOT_VOUCHED_FOR = "the audit does not have this decision"
 # The columns that a decision sets, also in an entry that was there before.
 _COLUMNS = (
-    *("record", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
+    *("record_id", "signal", "created_at", "due_at", "attempts", "receivers", "outcome"),
     *("attempted_at", "heard_at", "error"),
     *("published_at", "answered_at", "withheld_until", "is_repeated", "first_heard_at"),
 )
-# What the built-in agent has read meanwhile is delivered (`mark_heard`).
-_DELIVERED_IF_HEARD = Case(
-    When(heard_at=None, then=Value(DeliveryOutcome.PENDING)),
-    default=Value(DeliveryOutcome.DELIVERED),
-)
-# A signal that was published again for so long counts as answered: those who listen by pattern or
-# at a replica are never counted (wire.md, 5.3).
-_REPEATED_FOR = timedelta(seconds=10)
+_VALUES = ("request_id", *(name for name in _COLUMNS if name != "record_id"))
+# The record is written in the same exchange, so its key is not known yet.
+_KEY_OF_RECORD = "(SELECT id FROM hitl_auditrecord WHERE tenant_id = %s AND sequence = %s)"
+# As SQL, because each decision does it. Nobody owns it before its first publication is recorded, so
+# that others send it soon if this process dies or freezes meanwhile.
+_INSERT = f"""
+    INSERT INTO hitl_outboxentry ({", ".join(_VALUES)}, record_id)
+    VALUES ({", ".join(["%s"] * len(_VALUES))}, {_KEY_OF_RECORD})
+    ON CONFLICT (request_id) DO UPDATE
+       SET {", ".join(f"{name} = excluded.{name}" for name in _COLUMNS)}, owner = NULL
+    RETURNING id, record_id, {IS_OUTDATED}"""  # noqa: S608 - names of this module alone
 # Large columns that no signal is derived from.
-_UNNEEDED_UNTIL_SENT = ("message", "context_text")
-# Seconds between attempts: doubled six times, then constant. An agent hears at most 6 s after it
-# subscribed (delivery.md), and what else a relay has to do comes on top of the pause.
-_FIRST_PAUSE, _LONGEST_PAUSE, _DOUBLINGS = 0.1, 4.0, 6
+UNNEEDED_UNTIL_SENT = ("message", "context_text")
+# What a relay may take: what nobody owns, and what owners have whose lease has ended; and beside
+# that what this process itself owns, because it may not know of each.
+_LOOK = """
+    SELECT free.id, free.due_at, 0 FROM (
+           SELECT id, due_at FROM hitl_outboxentry
+            WHERE outcome = 'pending' AND owner IS NULL AND due_at <= %s
+            ORDER BY due_at LIMIT %s) free
+     UNION ALL
+    SELECT left_over.id, left_over.due_at, 0 FROM (
+           SELECT entry.id, entry.due_at FROM hitl_relaylease lease
+             JOIN hitl_outboxentry entry ON entry.owner = lease.id
+            WHERE lease.ends_at <= %s AND entry.outcome = 'pending' AND entry.due_at <= %s
+            ORDER BY entry.due_at LIMIT %s) left_over
+     UNION ALL
+    SELECT id, due_at, 1 FROM hitl_outboxentry
+     WHERE outcome = 'pending' AND owner = %s AND due_at <= %s"""
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptResult:
-    """What came of one attempt to publish; `error` says why nothing was published, `is_away`
-    that this process did not reach Redis."""
+class NewEntry(NamedTuple):
+    """An entry that was just written, what Redis's time was before, if that is known, and whether
+    the session had a newer request then."""
 
-    outcome: DeliveryOutcome
-    receivers: int = 0
-    error: str = ""
-    is_away: bool = False
-    # Redis executed it too late and did nothing: it does not count as an attempt.
-    is_late: bool = False
-    is_published: bool = False
-    # It was received now or before, and goes on being published: its request is so new.
-    is_repeated: bool = False
-    # Another agent may be waiting until then: nothing was published.
-    withheld_until: datetime | None = None
-    # When it is worth trying again, if that is not after the usual pause.
-    due_at: datetime | None = None
-    # Nothing was published before a scan that has to be asked for.
-    needs_scan: bool = False
-
-    @property
-    def is_unheard(self) -> bool:
-        """Whether the signal was published and nobody received it."""
-        is_pending = self.outcome is DeliveryOutcome.PENDING
-        return is_pending and self.is_published and not self.is_repeated
-
-    @property
-    def reported_outcome(self) -> DeliveryOutcome:
-        """The outcome as `OutboxEntry.reported_outcome` has it."""
-        if self.is_repeated:
-            return DeliveryOutcome.DELIVERED
-        is_pending = self.outcome is DeliveryOutcome.PENDING
-        return DeliveryOutcome.WITHHELD if is_pending and self.withheld_until else self.outcome
+    entry: OutboxEntry
+    asked_at: RedisReading | None
+    is_outdated: bool
 
 
-def enqueue(request: ApprovalRequest, record: AuditRecord, now: datetime) -> OutboxEntry:
-    """Write the entry of a decided request and of the decision's record, in its transaction.
+class OutboxLook(NamedTuple):
+    """The keys of entries that may be taken, the first due first, and when those are due that this
+    process owns."""
 
-    An entry that somebody wrote before the decision was made is replaced.
+    free: list[int]
+    own: dict[int, datetime]
+
+
+def enqueue(
+    request: ApprovalRequest, record: AuditRecord, now: datetime, *before: Statement
+) -> NewEntry:
+    """Write the entry of a decided request and of the decision's record, which the statements
+    `before` write, and end their transaction.
+
+    An entry that somebody wrote before the decision was made is replaced. The same statement says
+    whether the session has a newer request, so that nothing has to be asked before the signal is
+    sent.
     """
     entry = OutboxEntry(
         request=request,
-        record=record,
         signal=compact(signal(request)),
         created_at=now,
         due_at=now + _FAST_PATH,
     )
-    OutboxEntry.objects.bulk_create(
-        [entry], update_conflicts=True, unique_fields=["request"], update_fields=_COLUMNS
+    asked_at = redis_clock.known()
+    values = [adapted(getattr(entry, name)) for name in _VALUES]
+    of_record = (record.tenant_id, record.sequence)
+    insertion = Statement(_INSERT, [*values, *of_record, request.pk])
+    *_, [(entry.pk, record.pk, is_outdated)] = exchange.send(
+        *before, insertion, ends_transaction=True
     )
-    return entry
+    entry.record = record
+    entry._state.adding = record._state.adding = False
+    return NewEntry(entry, asked_at, bool(is_outdated))
+
+
+def wake_relay() -> None:
+    """Have an entry sent again that was just tried: by this process's relay if it has one."""
+    if lease.owner is None:
+        wakeup.publish(TOPIC)
+    else:
+        wakeup.publish_here(TOPIC, HELD)
+
+
+def owner_value() -> Any:
+    """Return this process's key as owner, as a parameter of a statement."""
+    return OutboxEntry._meta.get_field("owner").get_db_prep_value(lease.owner, connection)
+
+
+def _owner() -> Subquery | None:
+    """Return what to write as owner: this process, if it has a lease."""
+    return (
+        None
+        if lease.owner is None
+        else Subquery(RelayLease.objects.filter(pk=lease.owner).values("pk"))
+    )
+
+
+def adapted(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
 
 
 def text_of(entry: OutboxEntry) -> str:
@@ -153,21 +189,57 @@ def is_by_unknown_key(entry: OutboxEntry) -> bool:
     return trust_of(record, signing.trusted_keys()) is Trust.UNKNOWN
 
 
-def take_due(now: datetime, limit: int) -> list[OutboxEntry]:
-    """Return up to `limit` entries to send now, and keep other relays from them meanwhile.
+def look(now: datetime, limit: int) -> OutboxLook:
+    """Return up to `limit` entries that may be taken, and all that are due and this process's; one
+    statement."""
+    moment = adapted(now)
+    with connection.cursor() as cursor:
+        cursor.execute(_LOOK, [moment, limit, moment, moment, limit, owner_value(), moment])
+        rows = cursor.fetchall()
+    free = sorted((as_moment(due_at), pk) for pk, due_at, is_own in rows if not is_own)
+    own = {pk: as_moment(due_at) for pk, due_at, is_own in rows if is_own}
+    return OutboxLook([pk for _, pk in free[:limit]], own)
+
+
+def take_due(now: datetime, limit: int, looked: OutboxLook | None = None) -> list[OutboxEntry]:
+    """Return up to `limit` entries to send now, and keep other relays from them meanwhile. `looked`
+    is what `look` has returned.
 
     Their requests are read without what people are shown: most entries wait for somebody to
     listen. `load_requests` reads the rest for those that are sent.
     """
-    due = OutboxEntry.objects.due(now).select_related("request", "record").order_by("due_at")
-    due = due.defer("signal", *(f"request__{name}" for name in _UNNEEDED_UNTIL_SENT))
+    free = (looked or look(now, LOOKED_AT)).free
+    if not free:
+        return []
+    due = _light(OutboxEntry.objects.due(now).filter(pk__in=free)).order_by("due_at")
     with transaction.atomic():
-        taken = list(_unlocked(due)[:limit])
+        taken = list(unlocked_of(due)[:limit])
         if taken:
             OutboxEntry.objects.filter(pk__in=[entry.pk for entry in taken]).update(
-                due_at=now + _TAKEN_FOR
+                due_at=now + TERM, owner=_owner()
             )
     return taken
+
+
+def own(pks: Sequence[int]) -> list[OutboxEntry]:
+    """Return those of the entries that are pending and still this process's, as `take_due` does."""
+    if not pks or lease.owner is None:
+        return []
+    entries = OutboxEntry.objects.pending().filter(pk__in=pks, owner=lease.owner)
+    return list(_light(entries).order_by("pk"))
+
+
+def give_back() -> None:
+    """Own nothing any more, so that other processes send it at once."""
+    if lease.owner is not None:
+        update_locked(
+            OutboxEntry.objects.pending().filter(owner=lease.owner), owner=None, due_at=clocks.now()
+        )
+
+
+def _light(entries: OutboxQuerySet) -> OutboxQuerySet:
+    deferred = ("signal", *(f"request__{name}" for name in UNNEEDED_UNTIL_SENT))
+    return entries.select_related("request", "record").defer(*deferred)
 
 
 def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
@@ -179,182 +251,6 @@ def load_requests(entries: Sequence[OutboxEntry]) -> list[OutboxEntry]:
         else {}
     )
     return [whole.get(entry.pk, entry) for entry in entries]
-
-
-def record_attempts(attempts: Sequence[tuple[OutboxEntry, AttemptResult]]) -> None:
-    """Write what came of each attempt, and when the next is due; equal ones in one UPDATE."""
-    now = clocks.now()
-    equal = defaultdict(list)
-    for entry, result in attempts:
-        equal[result, min(entry.attempts, _DOUBLINGS)].append(entry.pk)
-    # One attempt is one statement: a transaction would take two more round trips.
-    with transaction.atomic() if len(attempts) > 1 else nullcontext():
-        if len(attempts) > 1:
-            _lock(OutboxEntry.objects.filter(pk__in=[entry.pk for entry, _ in attempts]))
-        for (result, before), pks in equal.items():
-            pause = _FIRST_PAUSE * 2**before if before < _DOUBLINGS else _LONGEST_PAUSE
-            if result.is_away:
-                pause = _FIRST_PAUSE  # another relay may reach Redis
-            if result.is_late:
-                pause = 0.0
-            # Only pending entries: `mark_heard` or another relay may have settled one meanwhile.
-            # But what was received is delivered, whatever another relay made of it meanwhile.
-            entries = (
-                OutboxEntry.objects.exclude(outcome=DeliveryOutcome.REFUSED)
-                if result.receivers
-                else OutboxEntry.objects.pending()
-            )
-            entries.filter(pk__in=pks).update(
-                attempts=F("attempts") + (0 if result.is_late else 1),
-                attempted_at=now,
-                due_at=result.due_at or now + timedelta(seconds=pause),
-                receivers=F("receivers") + result.receivers,
-                outcome=_DELIVERED_IF_HEARD if result.is_unheard else result.outcome,
-                error=result.error[:255],
-                is_repeated=result.is_repeated,
-                **(_publication_noted(result, now) if result.is_published else {}),
-                **({"withheld_until": result.withheld_until} if result.withheld_until else {}),
-                **({"first_heard_at": _first_heard(now)} if result.receivers else {}),
-            )
-            metrics.signals.labels(str(result.reported_outcome)).inc(len(pks))
-
-
-def _publication_noted(result: AttemptResult, now: datetime) -> dict[str, Any]:
-    """Return the columns that say when the signal was published and its agent answered."""
-    is_long_repeated = When(published_at__lte=now - _REPEATED_FOR, then=Value(now))
-    answered = Value(now) if result.receivers else Case(is_long_repeated, default=None)
-    return {
-        "published_at": Coalesce("published_at", Value(now)),
-        "answered_at": Coalesce("answered_at", answered),
-    }
-
-
-def _first_heard(moment: datetime) -> Coalesce:
-    return Coalesce("first_heard_at", Value(moment))
-
-
-def next_due() -> datetime | None:
-    """Return when the next pending entry may be sent again."""
-    return OutboxEntry.objects.pending().order_by("due_at").values_list("due_at", flat=True).first()
-
-
-def make_due_after_scan(opened_by: datetime) -> int:
-    """Make due the approvals that wait for a scan of Redis and whose requests were opened by then;
-    return how many."""
-    now = clocks.now()
-    waiting = OutboxEntry.objects.pending().filter(
-        due_at__gt=now,
-        attempts__gt=0,
-        published_at=None,
-        withheld_until=None,
-        request__origin=Origin.REDIS,
-        request__status=Status.APPROVED,
-        request__created_at__lte=opened_by,
-    )
-    with transaction.atomic():
-        pks = _lock(waiting)
-        return OutboxEntry.objects.pending().filter(pk__in=pks).update(due_at=now) if pks else 0
-
-
-def mark_heard(request: ApprovalRequest) -> None:
-    """Record that the agent has the decision without the signal, because it runs here.
-
-    The signal is sent once all the same: others read the keys that are set with it.
-    """
-    now = clocks.now()
-    entries = OutboxEntry.objects.filter(request=request)
-    # In this order: an attempt that ends in between sees the first, or is seen by the second.
-    entries.filter(Q(outcome=DeliveryOutcome.PENDING) | Q(first_heard_at=None)).update(
-        heard_at=now, first_heard_at=_first_heard(now)
-    )
-    pending = entries.pending().filter(attempts__gt=0, error="")
-    pending.update(outcome=DeliveryOutcome.DELIVERED)
-
-
-def note_first_heard(heard_at: Mapping[int, datetime]) -> set[int]:
-    """Write when agents first had the decisions on their requests, by the requests' keys, unless
-    that is known. The signals are sent as before.
-
-    Waits for nobody: returns the keys of the requests whose entries another process has locked.
-    """
-    unknown = OutboxEntry.objects.filter(
-        request_id__in=[*heard_at], first_heard_at=None, heard_at=None, receivers=0
-    )
-    with transaction.atomic():
-        unlocked = dict(_unlocked(unknown).values_list("pk", "request_id"))
-        times = [When(request_id=pk, then=Value(heard_at[pk])) for pk in unlocked.values()]
-        if times:
-            entries = OutboxEntry.objects.filter(pk__in=[*unlocked])
-            entries.update(first_heard_at=Case(*times, default=None))
-    if not connection.features.has_select_for_update_skip_locked:
-        return set()
-    return set(unknown.values_list("request_id", flat=True))
-
-
-def note_redis_away(error: str) -> None:
-    """Record why nothing can be sent from here, and give up entries that are too old."""
-    due = OutboxEntry.objects.due(clocks.now())
-    end = clocks.now() - timedelta(seconds=redis_keys.SIGNAL_TTL)
-    with transaction.atomic():
-        for entries, change in (
-            (
-                due.filter(created_at__lte=end, withheld_until__isnull=False, published_at=None),
-                {"outcome": DeliveryOutcome.WITHHELD},
-            ),
-            (due.filter(created_at__lte=end, receivers=0), {"outcome": DeliveryOutcome.UNHEARD}),
-            (
-                due.filter(created_at__lte=end, receivers__gt=0),
-                {"outcome": DeliveryOutcome.DELIVERED},
-            ),
-            (due.filter(error=""), {}),
-        ):
-            pks = [entry.pk for entry in _unlocked(entries)[:_NOTED_AT_ONCE]]
-            OutboxEntry.objects.filter(pk__in=pks).update(error=error[:255], **change)
-
-
-def requeue_lost(began_at: datetime, alive_at: datetime | None = None) -> int:
-    """Make due again what Redis lost when it restarted at `began_at`; return how many. Before that
-    it was last known to answer at `alive_at`.
-
-    A restart loses the keys of the last five minutes. Redis may have counted its last signals as
-    received without sending them: those are sent until somebody receives them, to agents on Redis
-    only if it was soon back. What an agent on Redis has received is not sent again: it may have
-    asked a new question since, which Redis lost before any process here read it.
-    """
-    now = clocks.now()
-    since = now - timedelta(seconds=redis_keys.SIGNAL_TTL)
-    recent = OutboxEntry.objects.filter(created_at__gt=since)
-    # From here on they are as lost as others that were received.
-    _update_locked(
-        recent.pending().filter(is_repeated=True),
-        outcome=DeliveryOutcome.DELIVERED,
-        is_repeated=False,
-    )
-    lost = recent.filter(outcome=DeliveryOutcome.DELIVERED)
-    before = lost.filter(attempted_at__lt=began_at)
-    newest = before.aggregate(newest=Max("attempted_at"))["newest"] or began_at
-    lived_to = max(newest, alive_at or newest)
-    received = Q(attempted_at__gte=began_at) | Q(attempted_at__lt=lived_to - _IN_FLIGHT)
-    # A repeat may have been in flight of what was received before.
-    received |= Q(receivers__gt=0, answered_at__lt=lived_to - _IN_FLIGHT)
-    # How long Redis lived on after this deployment last reached it is not known, and its agent may
-    # have asked anew meanwhile: an answer that is not certain to be its own is not sent.
-    uncertain = Q(attempted_at__lt=began_at - _SOON_BACK)
-    agents = Q(request__origin=Origin.REDIS)
-    # Nobody knows whether its agent still waits: it counts as unanswered.
-    in_flight = lost.filter(~received & uncertain & agents)
-    _update_locked(
-        in_flight,
-        receivers=0,
-        answered_at=None,
-        first_heard_at=None,
-        outcome=DeliveryOutcome.UNHEARD,
-    )
-    lost = lost.exclude((received | uncertain) & agents)
-    with transaction.atomic():
-        lost = lost.filter(pk__in=_lock(lost))
-        lost.filter(received, heard_at=None).update(heard_at=F("attempted_at"))
-        return lost.update(outcome=DeliveryOutcome.PENDING, due_at=now)
 
 
 def entry_of(request_id: str) -> OutboxEntry | None:
@@ -397,21 +293,21 @@ def _was_published(entry: OutboxEntry) -> bool:
     return entry.published_at is not None or entry.receivers > 0
 
 
-def _unlocked(entries: OutboxQuerySet) -> OutboxQuerySet:
+def unlocked_of(entries: OutboxQuerySet) -> OutboxQuerySet:
     """Return those that no other process has locked, and lock them; SQLite has one writer."""
     if connection.features.has_select_for_update_skip_locked:
         return entries.select_for_update(skip_locked=True, of=("self",))
     return entries
 
 
-def _update_locked(entries: OutboxQuerySet, **change: Any) -> int:
-    """Update the entries, locked as `_lock` says; return how many. Each call is a transaction: two
+def update_locked(entries: OutboxQuerySet, **change: Any) -> int:
+    """Update the entries, locked as `lock` says; return how many. Each call is a transaction: two
     groups that one transaction locks after each other are in no order."""
     with transaction.atomic():
-        return entries.filter(pk__in=_lock(entries)).update(**change)
+        return entries.filter(pk__in=lock(entries)).update(**change)
 
 
-def _lock(entries: OutboxQuerySet) -> list[int]:
+def lock(entries: OutboxQuerySet) -> list[int]:
     """Lock the entries in the order of their pks, as every process does; return the pks.
 
     A slow relay may still have entries that another has taken since. In different orders each
@@ -419,3 +315,10 @@ def _lock(entries: OutboxQuerySet) -> list[int]:
     """
     locked = entries.order_by("pk").select_for_update(of=("self",))
     return list(locked.values_list("pk", flat=True))
+
+
+def as_moment(value: datetime | str) -> datetime:
+    """Return a time as the database's driver returns it; SQLite has texts."""
+    if isinstance(value, str):
+        value = datetime.fromisoformat(value)
+    return value if value.tzinfo else value.replace(tzinfo=UTC)

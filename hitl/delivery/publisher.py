@@ -3,44 +3,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import NamedTuple
 
 from redis.exceptions import ResponseError
 from structlog.stdlib import get_logger
 
 from dwp_project import clocks, wakeup
-from dwp_project.deployment import identity
 from dwp_project.jsontext import InvalidJSON
 from dwp_project.wakeup import redis_may_be_away
 from hitl import metrics
-from hitl.delivery import commands, outbox, redis_state, request_key, withholding
+from hitl.delivery import (
+    attempts,
+    commands,
+    outbox,
+    redis_state,
+    request_key,
+    superseded,
+    withholding,
+)
 from hitl.delivery import keys as redis_keys
-from hitl.delivery.wire import milliseconds
-from hitl.models import ApprovalRequest, OutboxEntry, is_id
+from hitl.delivery.redis_clock import RedisReading
+from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome, Origin
 
 logger = get_logger(__name__)
 
-# A request of an agent on Redis is so old before an approval of it is published: by then whoever
-# asked before it has subscribed (wire.md, 5.3).
-_YOUNGEST = timedelta(seconds=2)
-# How much later than its question a scan must have begun to have met every older question: the
-# writes of two agents may interleave, and the clocks of Redis and the database differ.
-_SCAN_MARGIN = timedelta(seconds=0.25)
-# How long after that a scan is asked for that nobody has made by itself. Chosen.
-_SCAN_PAUSE = timedelta(seconds=0.2)
-# How soon a scan is asked for again: who was asked may be gone. Chosen.
-_ASKED_AGAIN = timedelta(seconds=2)
 # So old is a request when its signal is not repeated any more although it was received:
 # subscriptions may be dead (wire.md, 5.2).
 _REPEATED_UNTIL = timedelta(seconds=10)
 # Repeats are at most 4 s apart; more than that between two says that Redis was not reached.
 _INTERRUPTED = timedelta(seconds=6)
-# The wake-up topic that asks for a scan of all requests in Redis.
-SCAN_TOPIC = "scan"
 
 
 class SendResult(NamedTuple):
@@ -59,6 +54,36 @@ class KeyState(NamedTuple):
     listeners: int
 
 
+def send_first(decided: outbox.NewEntry, topic: str) -> SendResult:
+    """Publish a decision that this process has just committed, and wake those who wait for `topic`
+    in other processes.
+
+    One round trip of Redis and one statement, unless something has to be asked first. Never raises
+    because Redis is away.
+    """
+    entry, asked_at, is_outdated = decided
+    is_ready = asked_at is not None and not is_outdated and not outbox.is_guarded(entry)
+    if asked_at is None or not is_ready or _seconds_left(entry) <= 0 or outbox.unvouched([entry]):
+        wakeup.publish_to_others(topic)
+        return send([entry])
+    result = attempts.AttemptResult(DeliveryOutcome.PENDING, is_away=True)
+    with redis_may_be_away("signals_not_published", due=1) as call:
+        publication = commands.publish(
+            entry.request,
+            outbox.text_of(entry),
+            seconds=_ttl(entry),
+            asked_at=asked_at,
+            before=wakeup.messages(topic),
+        )
+        result = _result_of(entry, publication)
+    attempts.record_attempts([(entry, replace(result, error=result.error or call.error))])
+    return SendResult(
+        is_incomplete=result.outcome is DeliveryOutcome.PENDING,
+        is_away=call.has_failed,
+        is_late=result.is_late,
+    )
+
+
 def send(entries: Sequence[OutboxEntry]) -> SendResult:
     """Publish entries through the guarded script and record what became of each.
 
@@ -66,8 +91,8 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
     turned into an error.
     """
     results = {
-        entry.pk: outbox.AttemptResult(
-            _final_outcome(
+        entry.pk: attempts.AttemptResult(
+            withholding.final_outcome(
                 entry,
                 DeliveryOutcome.WITHHELD if entry.is_withheld else DeliveryOutcome.UNHEARD,
             )
@@ -79,23 +104,35 @@ def send(entries: Sequence[OutboxEntry]) -> SendResult:
     with redis_may_be_away("signals_not_published", due=len(timely)) as call:
         if timely:
             _send_timely(timely, results)
-    away = outbox.AttemptResult(DeliveryOutcome.PENDING, error=call.error, is_away=True)
-    attempts = [
+    away = attempts.AttemptResult(DeliveryOutcome.PENDING, error=call.error, is_away=True)
+    came_of = [
         (entry, results.get(entry.pk) or replace(away, is_repeated=entry.is_repeated))
         for entry in entries
     ]
-    outbox.record_attempts(attempts)
+    attempts.record_attempts(came_of)
     # Only now: who scans makes due again what is recorded as waiting.
-    if any(result.needs_scan for _, result in attempts):
-        wakeup.publish(SCAN_TOPIC)
+    if any(result.needs_scan for _, result in came_of):
+        wakeup.publish(withholding.SCAN_TOPIC)
     return SendResult(
-        is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in attempts),
+        is_incomplete=any(result.outcome is DeliveryOutcome.PENDING for _, result in came_of),
         is_away=call.has_failed,
-        is_late=any(result.is_late for _, result in attempts),
+        is_late=any(result.is_late for _, result in came_of),
     )
 
 
-def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]) -> None:
+def record_received(receivers: Mapping[int, int]) -> None:
+    """Record that so many have received the signals of these entries, which were sent again."""
+    attempts.record_attempts(
+        [
+            (entry, _result_of(entry, commands.Published(receivers[entry.pk])))
+            for entry in outbox.own([*receivers])
+        ]
+    )
+
+
+def _send_timely(
+    entries: Sequence[OutboxEntry], results: dict[int, attempts.AttemptResult]
+) -> None:
     """Send entries whose time is not over; put the result of each into `results`, as long as Redis
     can be reached."""
     # Redis's time first: the database's answer may be acted on for `VALID_SECONDS` from then.
@@ -109,11 +146,11 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
     )
     asked_at = look.asked_at
     entries = _without_unvouched(entries, results)
-    kept_back, states = _kept_back(entries, look), _key_states(entries)
+    kept_back, states = withholding.kept_back(entries, look), _key_states(entries)
     idle = {pk for pk, state in states.items() if state.has_signal and not state.listeners}
     again = {entry.pk for entry in entries if entry.is_repeated and entry.pk in states}
     kept_back |= {
-        entry.pk: outbox.AttemptResult(DeliveryOutcome.DELIVERED)
+        entry.pk: attempts.AttemptResult(DeliveryOutcome.DELIVERED)
         for entry in entries
         if entry.pk in again - kept_back.keys()
         # What Redis has lost is not sent again: its agent may have asked anew.
@@ -150,74 +187,8 @@ def _send_timely(entries: Sequence[OutboxEntry], results: dict[int, outbox.Attem
             results[entry.pk] = _result_of(entry, publication)
 
 
-def _kept_back(
-    entries: Sequence[OutboxEntry], look: redis_state.Look
-) -> dict[int, outbox.AttemptResult]:
-    """Return what becomes of the entries that must not be published now: a newer request of their
-    session exists, or another agent may take an approval for its own (wire.md, 5.3)."""
-    now = clocks.now()
-    withholdings = withholding.read([entry.request_id for entry in entries], now)
-    kept_back: dict[int, outbox.AttemptResult] = {}
-    for entry in entries:
-        is_outdated, until = withholdings[entry.request_id]
-        if is_outdated:
-            outcome = _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
-            kept_back[entry.pk] = outbox.AttemptResult(outcome)
-        elif outbox.is_guarded(entry):
-            unadopted = look.unadopted.get(entry.request.session_id)
-            ends = [end for end in (until, unadopted) if end is not None and end > now]
-            result = _result_if_withheld(entry, max(ends, default=None), now)
-            result = result or _result_before_scan(entry, look.scanned_at, now)
-            if result is not None:
-                kept_back[entry.pk] = result
-    return kept_back
-
-
-def _result_if_withheld(
-    entry: OutboxEntry, until: datetime | None, now: datetime
-) -> outbox.AttemptResult | None:
-    """Return what becomes of an approval if others may be waiting `until` then, or if they were for
-    so long that its own agent has stopped waiting."""
-    opened_at = entry.request.created_at
-    is_for_good = withholding.is_for_good(until or now, opened_at)
-    if until is not None and not (is_for_good or entry.receivers):
-        return outbox.AttemptResult(DeliveryOutcome.PENDING, withheld_until=until, due_at=until)
-    if until is not None or (is_for_good and entry.is_withheld):
-        outcome = _final_outcome(entry, DeliveryOutcome.WITHHELD)
-        return outbox.AttemptResult(outcome, withheld_until=until)
-    return None
-
-
-def _result_before_scan(
-    entry: OutboxEntry, scanned_at: datetime | None, now: datetime
-) -> outbox.AttemptResult | None:
-    """Return what becomes of an approval until Redis has been scanned since its question: before
-    that nobody here knows of an older one."""
-    opened_at = entry.request.created_at
-    scan_from = opened_at + _SCAN_MARGIN
-    is_scanned = scanned_at is not None and scanned_at >= scan_from
-    if entry.published_at is not None or (is_scanned and now >= opened_at + _YOUNGEST):
-        return None
-    is_young = now < opened_at + _YOUNGEST
-    due_at = opened_at + _YOUNGEST if is_young else now + _ASKED_AGAIN
-    if not is_scanned and now < scan_from:
-        due_at = scan_from + _SCAN_PAUSE
-    return outbox.AttemptResult(
-        DeliveryOutcome.PENDING,
-        # Not longer, even if a clock is wrong.
-        due_at=min(due_at, now + _ASKED_AGAIN),
-        needs_scan=not is_scanned and now >= scan_from,
-    )
-
-
-def resume_after_scan(began_at: datetime) -> None:
-    """Have the approvals sent at once that wait for a scan which began then."""
-    if outbox.make_due_after_scan(min(began_at - _SCAN_MARGIN, clocks.now() - _YOUNGEST)):
-        wakeup.publish(outbox.TOPIC)
-
-
 def _without_unvouched(
-    entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]
+    entries: Sequence[OutboxEntry], results: dict[int, attempts.AttemptResult]
 ) -> list[OutboxEntry]:
     """Return the entries whose decision the audit has; put into `results` that the others are
     refused, or wait if a key signed it that is not trusted here: nothing of them is sent or written
@@ -227,7 +198,7 @@ def _without_unvouched(
         if entry.pk in unvouched:
             # A key that this process does not trust may be the one that others have by now.
             is_final = not outbox.is_by_unknown_key(entry)
-            results[entry.pk] = outbox.AttemptResult(
+            results[entry.pk] = attempts.AttemptResult(
                 DeliveryOutcome.REFUSED if is_final else DeliveryOutcome.PENDING,
                 error=outbox.NOT_VOUCHED_FOR,
             )
@@ -241,7 +212,7 @@ def _without_unvouched(
 
 
 def _loaded(
-    entries: Sequence[OutboxEntry], results: dict[int, outbox.AttemptResult]
+    entries: Sequence[OutboxEntry], results: dict[int, attempts.AttemptResult]
 ) -> list[OutboxEntry]:
     """Return the entries with everything of their requests. Those whose rows are read again for
     that are compared with the audit again."""
@@ -254,8 +225,8 @@ def _loaded(
 
 def _repeat(
     entries: Sequence[OutboxEntry],
-    results: dict[int, outbox.AttemptResult],
-    asked_at: float,
+    results: dict[int, attempts.AttemptResult],
+    asked_at: RedisReading,
 ) -> None:
     """Publish again what Redis holds, in one round trip. Redis counts no listener for these, but
     it never counts one that subscribes by pattern or at a replica."""
@@ -293,7 +264,7 @@ def _refresh(entry: OutboxEntry) -> None:
         logger.error("request_unreadable", request_id=entry.request.request_id, error=str(exc))
 
 
-def _result_of(entry: OutboxEntry, publication: commands.Publication) -> outbox.AttemptResult:
+def _result_of(entry: OutboxEntry, publication: commands.Publication) -> attempts.AttemptResult:
     """Return what a publication means for its entry."""
     match publication:
         case commands.Published(receivers):
@@ -302,21 +273,21 @@ def _result_of(entry: OutboxEntry, publication: commands.Publication) -> outbox.
                 is_received and entry.request.origin == Origin.REDIS and _is_new(entry.request)
             )
             is_settled = is_received and not is_repeated
-            return outbox.AttemptResult(
+            return attempts.AttemptResult(
                 DeliveryOutcome.DELIVERED if is_settled else DeliveryOutcome.PENDING,
                 receivers,
                 is_published=True,
                 is_repeated=is_repeated,
             )
         case commands.Superseded(named):
-            outcome = _outcome_if_superseded(entry, named)
-            return outbox.AttemptResult(outcome, is_repeated=_goes_on(entry, outcome))
+            outcome = superseded.outcome_of(entry, named)
+            return attempts.AttemptResult(outcome, is_repeated=_goes_on(entry, outcome))
         case commands.TooLate():
             pending = DeliveryOutcome.PENDING
-            return outbox.AttemptResult(pending, is_late=True, is_repeated=entry.is_repeated)
+            return attempts.AttemptResult(pending, is_late=True, is_repeated=entry.is_repeated)
         case commands.Refused(error):
             pending = DeliveryOutcome.PENDING
-            return outbox.AttemptResult(pending, error=error, is_repeated=entry.is_repeated)
+            return attempts.AttemptResult(pending, error=error, is_repeated=entry.is_repeated)
 
 
 def _goes_on(entry: OutboxEntry, outcome: DeliveryOutcome) -> bool:
@@ -332,49 +303,6 @@ def _was_interrupted(entry: OutboxEntry) -> bool:
     """Say whether nobody here reached Redis when it was due: it is repeated once more, however old
     its request is by now."""
     return entry.attempted_at is not None and clocks.now() - entry.attempted_at > _INTERRUPTED
-
-
-def _outcome_if_superseded(entry: OutboxEntry, named: str) -> DeliveryOutcome:
-    """Return what it means that the session's key names another request than this one.
-
-    If the database knows that one as older, or has lost it, its session has not heard of this one
-    yet. An agent on Redis is about to write it; a request opened here that Redis missed is
-    announced now, unless the key has changed meanwhile. Either way the signal is sent again.
-    """
-    request = entry.request
-    older = ApprovalRequest.objects.filter(session_id=request.session_id).exclude(pk=request.pk)
-    # Only possible ids are looked up: PostgreSQL refuses a NUL.
-    if not is_id(named) or not (
-        older.filter(request_id=named).exists() or _is_lost(named, request)
-    ):
-        return _final_outcome(entry, DeliveryOutcome.SUPERSEDED)
-    if request.origin != Origin.REDIS:
-        commands.announce(request, instead_of=named)
-    return DeliveryOutcome.PENDING
-
-
-def _is_lost(named: str, request: ApprovalRequest) -> bool:
-    """Say whether a deployment opened the request `named`, which the database does not know, for
-    the person and in the session of `request` before that: the database was restored."""
-    if request.origin == Origin.REDIS:
-        return False
-    lost = redis_state.marked_request(request.session_id)
-    return (
-        lost is not None
-        and (lost.request_id, lost.tenant_id, lost.user_id)
-        == (named, request.tenant_id, request.user_id)
-        and (
-            lost.deployment_id == identity.current()
-            or lost.created_at < milliseconds(request.created_at)
-        )
-        and not ApprovalRequest.objects.filter(request_id=named).exists()
-    )
-
-
-def _final_outcome(entry: OutboxEntry, outcome: DeliveryOutcome) -> DeliveryOutcome:
-    """Return how an entry ends: a signal that was received once stays delivered, even if Redis
-    has lost it since."""
-    return DeliveryOutcome.DELIVERED if entry.receivers else outcome
 
 
 def _ttl(entry: OutboxEntry) -> int:

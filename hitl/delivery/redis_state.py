@@ -13,16 +13,17 @@ from dwp_project.wakeup import redis_client
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.keys import NAMED_BY, Script
 from hitl.delivery.merge import MOST_MERGED_BYTES
+from hitl.delivery.redis_clock import RedisReading, redis_clock
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What Redis says before the database is asked: its own time in seconds, which bounds how long
-    the database's answer may be acted on; when the last complete scan of requests began; until when
+    """What Redis says before the database is asked: its own time, which bounds how long the
+    database's answer may be acted on; when the last complete scan of requests began; until when
     agents may be waiting whose questions are not adopted, by session; and the text of each
     request's key, empty if there is none, None if it is of another type."""
 
-    asked_at: float
+    asked_at: RedisReading
     scanned_at: datetime | None = None
     unadopted: dict[str, datetime] = field(default_factory=dict)
     texts: dict[str, bytes | None] = field(default_factory=dict)
@@ -44,7 +45,7 @@ def look(session_ids: Sequence[str] = (), request_ids: Sequence[str] = ()) -> Lo
     scanned_at, *ends = map(_moment, moments)
     unadopted = zip(session_ids, ends, strict=True)
     return Look(
-        float(time[0] + time[1] / 1_000_000),
+        RedisReading(float(time[0] + time[1] / 1_000_000)),
         scanned_at,
         {session_id: until for session_id, until in unadopted if until is not None},
         {
@@ -160,6 +161,8 @@ def current_run() -> RedisRun:
     pipeline.get(redis_keys.last_run_key())
     info, stored = pipeline.execute()
     run_id = str(info["run_id"])
+    if "server_time_usec" in info:
+        redis_clock.note(info["server_time_usec"] / 1_000_000, run_id)
     return RedisRun(
         run_id,
         float(info["uptime_in_seconds"]),

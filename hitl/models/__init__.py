@@ -2,7 +2,7 @@
 
 from hitl.models.audit import AuditChain, AuditCheckpoint, AuditRecord
 from hitl.models.background import Chore, KeptAnswer
-from hitl.models.delivery import OutboxEntry, OutboxQuerySet
+from hitl.models.delivery import OutboxEntry, OutboxQuerySet, RelayLease
 from hitl.models.inbox_views import InboxView
 from hitl.models.policies import Policy, PolicyQuerySet, RejectionReason
 from hitl.models.requests import (
@@ -29,6 +29,7 @@ __all__ = [
     "Policy",
     "PolicyQuerySet",
     "RejectionReason",
+    "RelayLease",
     "SessionOwner",
     "Vote",
     "is_id",

@@ -12,6 +12,16 @@ from hitl.models.requests import ApprovalRequest
 from hitl.states import DeliveryOutcome
 
 
+class RelayLease(models.Model):
+    """Until when the process that has this key goes on sending the entries that it owns."""
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    ends_at = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
 class OutboxQuerySet(models.QuerySet["OutboxEntry"]):
     def pending(self) -> OutboxQuerySet:
         return self.filter(outcome=DeliveryOutcome.PENDING)
@@ -50,13 +60,18 @@ class OutboxEntry(models.Model):
         default=DeliveryOutcome.PENDING,
     )
     attempted_at = models.DateTimeField(_("last attempt at"), null=True, blank=True)
-    # When the built-in agent had the decision without the signal.
+    # When its agent had the decision without the signal: the built-in one, or one that opened the
+    # request over REST.
     heard_at = models.DateTimeField(null=True, blank=True)
     # When its agent first had the decision, from the channel, over REST or here. For people: what
-    # is sent goes by the other columns, since the asker's token may be a front end's as well.
+    # is sent goes by the other columns.
     first_heard_at = models.DateTimeField(_("first heard at"), null=True, blank=True)
-    # When a relay may take the entry; the relay that takes it sets a later time before it sends.
+    # When a relay may take the entry unless its owner is still there; whoever takes it sets a
+    # later time before it sends. Processes of the version before know no owner and go by this.
     due_at = models.DateTimeField(_("next attempt at"))
+    # The process that sends it, by its lease; None if whoever comes first may. No foreign key: a
+    # decision is written whatever became of the lease.
+    owner = models.UUIDField(null=True, editable=False)
     # Why the last attempt did not reach Redis; empty if it did.
     error = models.CharField(_("last error"), max_length=255, blank=True)
     # When a process of this version first published it: delivery goes by it. None if a process of
@@ -79,6 +94,11 @@ class OutboxEntry(models.Model):
             models.Index(
                 fields=["due_at"], name="outbox_due", condition=models.Q(outcome="pending")
             ),
+            models.Index(
+                fields=["owner", "due_at"],
+                name="outbox_owned",
+                condition=models.Q(outcome="pending"),
+            ),
             models.Index(fields=["created_at"], name="outbox_by_age"),
         ]
 
@@ -95,6 +115,13 @@ class OutboxEntry(models.Model):
             if self.is_withheld:
                 return DeliveryOutcome.WITHHELD
         return DeliveryOutcome(self.outcome)
+
+    @property
+    def next_attempt_at(self) -> datetime | None:
+        """When it is tried again, for people. None if a process has it, which tries every few
+        seconds."""
+        is_waiting = self.outcome == DeliveryOutcome.PENDING and self.owner is None
+        return self.due_at if is_waiting else None
 
     @property
     def first_sent_at(self) -> datetime | None:

@@ -47,6 +47,9 @@ class ApprovalRequest(models.Model):
     `status` changes only in `hitl.services`, from `pending` to one final state.
     """
 
+    # What became of the signal where this process has just sent it; no column.
+    sent_outcome = ""
+
     request_id = models.CharField(_("request id"), max_length=MAX_ID_BYTES, unique=True)
     session_id = models.CharField(_("session"), max_length=MAX_ID_BYTES)
     tenant_id = models.CharField(_("tenant"), max_length=255)

@@ -18,7 +18,8 @@ from dwp_project.gateway import readiness
 from dwp_project.wakeup import client, hub
 from hitl.approvals import foreign
 from hitl.audit import record_signatures
-from hitl.delivery import deployments, first_heard
+from hitl.delivery import deployments, first_heard, held
+from hitl.delivery.leases import lease
 from streaming.agents import registry
 from tests.integration import outages
 from tests.integration.calls import Api
@@ -137,6 +138,14 @@ def _own_first_heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(first_heard, "waiting", first_heard.FirstHeard())
     yield
     first_heard.waiting.take()
+
+
+@pytest.fixture(autouse=True)
+def _owns_no_entries() -> Iterator[None]:
+    """Have a test begin as a process in which no relay has run yet."""
+    yield
+    held.entries.clear()
+    lease.forget()
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from django.db.models import F, Model
 
 from dwp_project import clocks
 from hitl import services
-from hitl.delivery import outbox, resync
+from hitl.delivery import attempts, lost_signals, resync
 from hitl.models import ApprovalRequest, OutboxEntry
 from hitl.states import DeliveryOutcome
 from streaming import leases, sessions
@@ -49,8 +49,8 @@ def decided() -> None:
 
 def sent(pks: Sequence[int]) -> None:
     entries = OutboxEntry.objects.select_related("request").filter(pk__in=pks).order_by("-pk")
-    result = outbox.AttemptResult(DeliveryOutcome.DELIVERED, receivers=1, is_published=True)
-    outbox.record_attempts([(entry, result) for entry in entries])
+    result = attempts.AttemptResult(DeliveryOutcome.DELIVERED, receivers=1, is_published=True)
+    attempts.record_attempts([(entry, result) for entry in entries])
 
 
 def received() -> None:
@@ -73,7 +73,7 @@ WORK: dict[str, Work] = {
     "signals that Redis has lost": (
         OutboxEntry,
         received,
-        lambda _: outbox.requeue_lost(clocks.now()),
+        lambda _: lost_signals.requeue_lost(clocks.now()),
     ),
 }
 

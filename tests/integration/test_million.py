@@ -24,7 +24,7 @@ from hitl.adoption import scanner
 from hitl.audit import breaks, diagnose, export_file, record, search, verify
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
-from hitl.delivery import outbox, resync, withholding
+from hitl.delivery import first_heard, lost_signals, outbox, resync, withholding
 from hitl.desk import board, snapshot
 from hitl.errors import ChainBroken
 from hitl.models import ApprovalRequest, OutboxEntry
@@ -243,14 +243,14 @@ def _walked() -> None:
 def _delivered() -> None:
     now = timezone.now()
     outbox.take_due(now, 50)
-    outbox.next_due()
-    outbox.note_redis_away("away")
-    outbox.requeue_lost(now)
+    outbox.look(now, 50)
+    lost_signals.note_redis_away("away")
+    lost_signals.requeue_lost(now)
     entry = OutboxEntry.objects.order_by("-id").select_related("request")[0]
     outbox.outcome_of(entry.request.request_id)
     outbox.is_waiting_for_redis(entry.request.request_id)
     outbox.current_signal(entry.request.session_id)
-    outbox.mark_heard(entry.request)
+    first_heard.mark_heard(entry.request)
 
 
 def _timeline() -> None:
@@ -278,7 +278,8 @@ def _decided(verb: Callable[..., object], role: str = "approver") -> None:
 def _heard() -> None:
     answered = ApprovalRequest.objects.filter(tenant_id=BIG, status="approved").order_by("-id")
     pks = answered.values_list("pk", flat=True)[:200]
-    outbox.note_first_heard(dict.fromkeys(pks, timezone.now()))
+    answer = first_heard.Answer(timezone.now(), is_to_agent=True)
+    first_heard.note_first_heard(dict.fromkeys(pks, answer))
 
 
 def _streamed() -> None:

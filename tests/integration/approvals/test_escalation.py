@@ -168,8 +168,10 @@ def test_vote_checked_before_the_escalation_is_checked_again(
         )
         check = ProposedDecision.check
 
-        def check_too_early(proposed: Any, read: Any, now: datetime, check: Any = check) -> None:
-            check(proposed, read, now)
+        def check_too_early(
+            proposed: Any, read: Any, now: datetime, records: Any, check: Any = check
+        ) -> None:
+            check(proposed, read, now, records)
             services.expire_overdue(now=at(10))
 
         monkeypatch.setattr(ProposedDecision, "check", check_too_early)

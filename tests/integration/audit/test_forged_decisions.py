@@ -198,8 +198,8 @@ def test_request_that_was_put_right_under_the_lock_is_not_decided_as_it_was_read
     rows.update(policy_id=None, message="Read one mail?")
     compared = request_record._differences
 
-    def differences(row: ApprovalRequest) -> list[str]:
-        result = compared(row)
+    def differences(row: ApprovalRequest, records: Any) -> list[str]:
+        result = compared(row, records)
         rows.update(policy_id=policy.pk, message=request.message)
         return result
 
@@ -217,8 +217,8 @@ def test_votes_that_are_added_between_check_and_vote_do_not_count(
     request = factories.opened(SESSION)
     compared = request_record.differences
 
-    def differences(row: ApprovalRequest) -> list[str]:
-        result = compared(row)
+    def differences(row: ApprovalRequest, records: Any) -> list[str]:
+        result = compared(row, records)
         ApprovalRequest.objects.filter(pk=row.pk).update(approvals=1)
         return result
 

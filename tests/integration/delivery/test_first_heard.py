@@ -20,12 +20,12 @@ from redis.exceptions import RedisError
 from dwp_project import clocks, offload
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.delivery import first_heard, outbox, relay
+from hitl.delivery import first_heard, held, relay
 from hitl.models import ApprovalRequest, OutboxEntry
 from tests import factories
 from tests.integration import redis_agents
 from tests.integration.calls import Api
-from tests.integration.delivery.sending import SESSION, make_due, turn
+from tests.integration.delivery.sending import SESSION, decided_and_died, make_due, turn
 from tests.integration.ears import Ear
 from tests.integration.exchange import call
 from tests.integration.outages import no_database
@@ -292,21 +292,53 @@ def test_decision_that_is_read_after_its_300_seconds_is_noted_and_stays_unheard(
     assert (entry.outcome, entry.receivers) == ("unheard", 0)
 
 
-def test_signal_is_sent_on_to_who_listens_although_it_was_read_over_rest(
+def test_signal_is_not_repeated_once_who_opened_it_over_rest_has_read_the_decision(
     api: Api, redis_client: redis.Redis
 ) -> None:
+    relay.send_due()
     request = decided()
+    assert len(held.entries) == 1
     api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
-    read_at = entry_of(request).first_heard_at
-    # The token may be a front end's, whose agent has not subscribed yet.
-    assert turn().outcome == "pending"
+
+    entry = entry_of(request)
+
+    assert (entry.outcome, entry.receivers, len(held.entries)) == ("delivered", 0, 0)
+    assert entry.heard_at == entry.first_heard_at
+    ear = Ear(redis_client, SESSION)
+    turn()
+    assert ear.hears_nothing()
+    # Who listens late finds it under its key.
+    assert redis_client.get(f"hitl:signal:{SESSION}") == entry.signal
+    ear.close()
+
+
+def test_signal_is_repeated_although_who_asked_and_decided_it_was_answered(
+    api: Api, redis_client: redis.Redis
+) -> None:
+    """That a person has their own decision says nothing of their agent."""
+    request = factories.opened(SESSION)
+    api.post(f"/aura/hitl/approve/{request.request_id}", REQUESTER, {})
+    api.get(f"{REQUESTS}/{request.request_id}", REQUESTER)
+    entry = entry_of(request)
+    assert (entry.outcome, entry.first_heard_at is not None) == ("pending", True)
     ear = Ear(redis_client, SESSION)
 
-    entry = turn()
+    assert turn().outcome == "delivered"
 
     assert ear.hear() is not None
-    assert (entry.outcome, entry.first_heard_at) == ("delivered", read_at)
     ear.close()
+
+
+def test_signal_that_was_read_before_it_was_sent_is_sent_once(
+    redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = decided_and_died(monkeypatch)
+    first_heard.note(entry.request, REQUESTER.tenant_id, REQUESTER.user_id)
+    assert entry_of(entry.request).outcome == "pending"
+
+    assert turn().outcome == "delivered"
+
+    assert redis_client.get(f"hitl:signal:{SESSION}") == entry.signal
 
 
 def test_subscriber_that_receives_it_is_noted_once(api: Api, redis_client: redis.Redis) -> None:
@@ -332,7 +364,7 @@ def test_built_in_agent_that_reads_it_late_is_noted(redis_client: redis.Redis) -
     request = decided()
     OutboxEntry.objects.update(outcome="unheard", attempts=1)
 
-    outbox.mark_heard(request)
+    first_heard.mark_heard(request)
 
     entry = entry_of(request)
     assert entry.first_heard_at is not None

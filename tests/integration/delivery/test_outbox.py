@@ -18,7 +18,16 @@ from redis.exceptions import RedisError
 from dwp_project.offload import run_sync
 from hitl import metrics, services
 from hitl.adoption import adopt
-from hitl.delivery import commands, outbox, redis_state, relay
+from hitl.delivery import (
+    attempts,
+    commands,
+    first_heard,
+    held,
+    lost_signals,
+    outbox,
+    redis_state,
+    relay,
+)
 from hitl.models import OutboxEntry
 from hitl.states import DeliveryOutcome
 from tests import factories
@@ -39,14 +48,16 @@ def test_pauses_between_attempts_double_but_stay_below_5_seconds(
     pauses = []
     for _ in range(9):
         entry = turn()
+        [kept] = held.entries.all()
         assert entry.attempted_at is not None
-        pauses.append((entry.due_at - entry.attempted_at).total_seconds())
+        pauses.append((kept.due_at - entry.attempted_at).total_seconds())
 
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 4.0, 4.0, 4.0]
     OutboxEntry.objects.update(attempts=5000)
     entry = turn()
+    [kept] = held.entries.all()
     assert entry.attempted_at is not None
-    assert (entry.due_at - entry.attempted_at).total_seconds() == 4.0
+    assert (kept.due_at - entry.attempted_at).total_seconds() == 4.0
 
 
 def test_signal_is_given_up_even_if_redis_never_comes_back(
@@ -60,7 +71,7 @@ def test_signal_is_given_up_even_if_redis_never_comes_back(
 def test_any_number_of_signals_that_nobody_received_end_unheard(
     redis_client: redis.Redis, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outbox, "_NOTED_AT_ONCE", 1)
+    monkeypatch.setattr(lost_signals, "_NOTED_AT_ONCE", 1)
     for number in range(3):
         decided_and_died(monkeypatch, f"session-{number}")
     OutboxEntry.objects.update(created_at=timezone.now() - timedelta(seconds=301))
@@ -95,7 +106,7 @@ def test_relay_does_not_overwrite_that_the_built_in_agent_has_the_decision(
     publish = commands.publish
 
     def meanwhile(*args: Any, **kwargs: Any) -> commands.Publication:
-        outbox.mark_heard(unsent.request)
+        first_heard.mark_heard(unsent.request)
         return publish(*args, **kwargs)
 
     monkeypatch.setattr(commands, "publish", meanwhile)
@@ -180,7 +191,7 @@ def test_signal_that_was_in_flight_is_owed_only_if_redis_was_soon_back(
     assert received_at is not None
 
     # Nobody here has reached it since, and its agent may have asked anew before it lost all.
-    owed = outbox.requeue_lost(received_at + timedelta(seconds=seconds), received_at)
+    owed = lost_signals.requeue_lost(received_at + timedelta(seconds=seconds), received_at)
 
     assert bool(owed) is is_owed
     # Whoever is not certain to have heard it may still wait.
@@ -204,7 +215,7 @@ def test_answer_received_before_its_last_repeat_is_not_owed(redis_client: redis.
     OutboxEntry.objects.update(attempted_at=repeated_at)
 
     # Redis stops while the repeat is in flight, and its agent may have asked anew before.
-    owed = outbox.requeue_lost(repeated_at + timedelta(seconds=1), repeated_at)
+    owed = lost_signals.requeue_lost(repeated_at + timedelta(seconds=1), repeated_at)
 
     assert owed == 0
     entry.refresh_from_db()
@@ -257,9 +268,9 @@ def test_two_relays_record_the_same_entries_without_a_deadlock(
 
     def noting(order: list[OutboxEntry]) -> None:
         # Each with its own outcome, so each with its own UPDATE, in this order.
-        outbox.record_attempts(
+        attempts.record_attempts(
             [
-                (entry, outbox.AttemptResult(DeliveryOutcome.PENDING, error=f"{place}"))
+                (entry, attempts.AttemptResult(DeliveryOutcome.PENDING, error=f"{place}"))
                 for place, entry in enumerate(order)
             ]
         )

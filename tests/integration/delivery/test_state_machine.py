@@ -42,7 +42,7 @@ from hitl.adoption.scanner import Scanner
 from hitl.approvals import opening
 from hitl.audit import record as audit_record
 from hitl.audit import verify
-from hitl.delivery import commands, outbox, redis_state, relay, request_key, withholding
+from hitl.delivery import attempts, commands, outbox, redis_state, relay, request_key, withholding
 from hitl.errors import AlreadyDecided
 from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import Origin, Status
@@ -71,7 +71,7 @@ OF_THE_REST = [
     (audit_record, "write_all"),
     (outbox, "enqueue"),
     (withholding, "read"),
-    (outbox, "record_attempts"),
+    (attempts, "record_attempts"),
     (outbox, "take_due"),
     (wakeup, "publish"),
     (services, "_publish_signal"),

@@ -23,7 +23,7 @@ from dwp_project.offload import run_sync
 from hitl import metrics, services
 from hitl.adoption import adopt, scanner
 from hitl.adoption.scanner import Scanner
-from hitl.delivery import keys, outbox, publisher, relay, withholding
+from hitl.delivery import attempts, keys, lost_signals, outbox, publisher, relay, withholding
 from hitl.models import ApprovalRequest, AuditChain, OutboxEntry, SessionOwner
 from hitl.states import DeliveryOutcome
 from tests import factories
@@ -182,7 +182,7 @@ def test_signal_that_nobody_could_send_in_time_ends_withheld(
     time_passes(10)
     make_due()
     with no_redis(settings):
-        outbox.note_redis_away("away")
+        lost_signals.note_redis_away("away")
     assert entry_of(newer).outcome == "withheld"
     ear.close()
 
@@ -429,9 +429,9 @@ def test_scan_makes_due_what_waited_for_it_and_nothing_else(
     earlier = {name: entry_of(name).due_at for name in (withheld, waiting, young)}
     assert earlier[waiting] > clocks.now()
 
-    publisher.resume_after_scan(clocks.now() - timedelta(seconds=10))
+    withholding.resume_after_scan(clocks.now() - timedelta(seconds=10))
     assert entry_of(waiting).due_at == earlier[waiting]
-    publisher.resume_after_scan(clocks.now())
+    withholding.resume_after_scan(clocks.now())
 
     assert entry_of(waiting).due_at <= clocks.now()
     assert entry_of(withheld).due_at == earlier[withheld]
@@ -692,8 +692,8 @@ def test_answer_that_was_received_counts_whatever_another_relay_made_of_it(
     services.approve(request_id, factories.actor())
     OutboxEntry.objects.update(outcome="superseded", receivers=0, answered_at=None)
 
-    received = outbox.AttemptResult(DeliveryOutcome.DELIVERED, 1, is_published=True)
-    outbox.record_attempts([(entry_of(request_id), received)])
+    received = attempts.AttemptResult(DeliveryOutcome.DELIVERED, 1, is_published=True)
+    attempts.record_attempts([(entry_of(request_id), received)])
 
     entry = entry_of(request_id)
     assert (entry.outcome, entry.receivers) == ("delivered", 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import pytest
@@ -11,8 +12,10 @@ from pytest_django import DjangoAssertNumQueries
 
 from dwp_project import offload
 from dwp_project.gateway import handler, readiness
+from dwp_project.offload import run_sync
 from tests import factories
-from tests.integration.calls import Api
+from tests.integration.calls import Answer, Api
+from tests.integration.exchange import call
 from tests.integration.outages import no_database
 
 BARE = ["/health", "/aura/health", "/aura/agents/health", "/agents/health", "/auth/health"]
@@ -139,3 +142,49 @@ def test_ready_is_checked_once_for_all_who_ask(monkeypatch: pytest.MonkeyPatch) 
 
     assert check.fault() is None
     assert calls == [1]
+
+
+FIRST_OF_ITS_KIND: list[dict[str, str]] = [
+    {},
+    {"Origin": "http://localhost:4200"},
+    {"Origin": "http://elsewhere"},
+    {"Accept-Language": "ko"},
+    {"Cookie": "django_language=ko"},
+    {"Origin": "http://localhost:4200", "Accept-Language": "ko", "X-Forwarded-Proto": "https"},
+]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST"])
+@pytest.mark.parametrize("path", ["/health", "/api/aura/health?at=1", "/main/health"])
+async def test_health_repeats_its_first_answer_and_no_other(path: str, method: str) -> None:
+    for headers in FIRST_OF_ITS_KIND:
+        expected = await run_sync(_through_django, method, path, headers)
+        for _ in range(2):
+            answer = await call(method, path, headers=headers)
+            assert (answer.status, answer.headers) == (expected.status, expected.headers)
+            if path != "/main/health" and method == "GET":
+                assert answer.content == expected.content
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_health_is_answered_though_its_thread_is_taken() -> None:
+    assert (await call("GET", "/health")).status == 200
+    is_taken, may_end = threading.Event(), threading.Event()
+
+    def take() -> None:
+        is_taken.set()
+        assert may_end.wait(30)
+
+    taking = asyncio.create_task(offload.run_request(take, seconds=30.0, pool=offload.probe_pool))
+    assert await asyncio.to_thread(is_taken.wait, 30)
+    try:
+        async with asyncio.timeout(10):
+            assert (await call("GET", "/health")).status == 200
+    finally:
+        may_end.set()
+        await taking
+
+
+def _through_django(method: str, path: str, headers: dict[str, str]) -> Answer:
+    return Api().send(method, path.removeprefix("/api"), headers=headers)

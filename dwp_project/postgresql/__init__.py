@@ -1,0 +1,1 @@
+"""The database backend that settings name for PostgreSQL; Django wants one to be a package."""
