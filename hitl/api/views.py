@@ -45,10 +45,12 @@ class RequestView(EnvelopeView):
             raise UserMismatch
         return self.actor(request)
 
-    def note_read(self, request: Request, asked: ApprovalRequest) -> None:
-        """Note that the caller is answered with the request."""
+    def note_answer(
+        self, request: Request, asked: ApprovalRequest, *, is_reading: bool = False
+    ) -> None:
+        """Note that the caller is answered with the request, and whether they asked for it."""
         identity = self.identity(request)
-        first_heard.note(asked, identity.tenant_id, identity.user_id)
+        first_heard.note(asked, identity.tenant_id, identity.user_id, is_reading=is_reading)
 
     def once(
         self, request: Request, endpoint: str, payload: Any, act: Callable[[], Answer]
@@ -61,7 +63,7 @@ class RequestView(EnvelopeView):
         try:
             status, body = answer_once(self.identity(request), endpoint, key, payload, act)
         except errors.AlreadyDecided as already:
-            self.note_read(request, already.request)
+            self.note_answer(request, already.request)
             return self.success(
                 wire.decision(already.request),
                 "Request was already processed (idempotent)",
@@ -89,7 +91,7 @@ class RequestView(EnvelopeView):
         request_id = self.kwargs["request_id"]
         response = self.once(request, verb, [request_id, body], act)
         for one in answered:
-            self.note_read(request, one)
+            self.note_answer(request, one)
         # The answer to a vote has no signal, even if it is replayed after the decision.
         is_vote = response.status_code == http.HTTP_202_ACCEPTED
         sent = [one.sent_outcome for one in answered if one.sent_outcome]
@@ -156,7 +158,7 @@ class RequestsView(RequestView):
         listed = [i for i in settled if status in (None, i.status) and i.pk not in unrecorded]
         items = [wire.document(i) for i in listed]
         for each in listed:
-            self.note_read(request, each)
+            self.note_answer(request, each)
         page: dict[str, Any] = {"items": items}
         if next_cursor:
             page["nextCursor"] = next_cursor
@@ -177,7 +179,7 @@ class RequestsView(RequestView):
 
         def act() -> Answer:
             opened, is_new = services.open_request(question, actor, Origin.REST)
-            self.note_read(request, opened)
+            self.note_answer(request, opened, is_reading=True)
             message = "Approval request opened" if is_new else "Approval request already opened"
             status = http.HTTP_201_CREATED if is_new else http.HTTP_200_OK
             return status, envelope.success(wire.document(opened), message)
@@ -191,7 +193,7 @@ class OneRequestView(RequestView):
         identity = self.identity(request)
         asked = services.read(request_id, identity.tenant_id)
         document = wire.document(asked)
-        self.note_read(request, asked)
+        self.note_answer(request, asked, is_reading=True)
         # A JSON string, not an object: deployed clients JSON.parse it (wire.md, 3.3).
         return self.success(compact(document), "Approval request retrieved")
 
@@ -208,7 +210,7 @@ class SignalView(RequestView):
         signal = self._signal(session_id)
         decided = None if signal is None else _request_of(signal, tenant_id)
         if decided is not None and permissions.may_see_signal(self.actor(request), decided):
-            self.note_read(request, decided)
+            self.note_answer(request, decided, is_reading=True)
             return self.success(signal, "Signal retrieved")
         return self.success(None, "No signal found for session")
 

@@ -121,13 +121,15 @@ class FirstHeard:
 waiting = FirstHeard()
 
 
-def note(request: ApprovalRequest, tenant_id: str, user_id: str) -> None:
+def note(
+    request: ApprovalRequest, tenant_id: str, user_id: str, *, is_reading: bool = True
+) -> None:
     """Note that this user is answered with the request, if it is decided and they opened it over
-    REST."""
+    REST. `is_reading` says whether they asked for this request, as their agent does."""
     opener = (request.tenant_id, request.user_id)
     if request.origin == Origin.REST and request.is_decided and opener == (tenant_id, user_id):
-        # Who decides what they asked themselves is answered too, which says nothing of their agent.
-        is_to_agent = request.decided_by != user_id
+        # A person who decides, tries to, or looks at a list says nothing of their agent.
+        is_to_agent = is_reading and request.decided_by != user_id
         waiting.add(request.pk, Answer(clocks.estimate(), is_to_agent))
 
 

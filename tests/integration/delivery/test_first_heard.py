@@ -292,6 +292,25 @@ def test_decision_that_is_read_after_its_300_seconds_is_noted_and_stays_unheard(
     assert (entry.outcome, entry.receivers) == ("unheard", 0)
 
 
+@pytest.mark.parametrize(
+    ("way", "outcome"),
+    [
+        *((way, "delivered") for way in ("request", "signal", "opening again")),
+        # Pages of people ask for these, before their agent may have subscribed.
+        *((way, "pending") for way in READINGS if way.startswith(("list", "409"))),
+    ],
+)
+def test_signal_is_settled_by_who_asks_for_the_request_and_not_by_who_lists_or_decides(
+    api: Api, way: str, outcome: str
+) -> None:
+    relay.send_due()
+    request = decided()
+
+    READINGS[way](api, request, REQUESTER)
+
+    assert entry_of(request).outcome == outcome
+
+
 def test_signal_is_not_repeated_once_who_opened_it_over_rest_has_read_the_decision(
     api: Api, redis_client: redis.Redis
 ) -> None:
