@@ -74,6 +74,24 @@ def test_decision_takes_four_exchanges(
     redis_clock.forget()
 
 
+@pytest.mark.parametrize("names", [{}, {"requestId": "req-1"}], ids=["no id", "own id"])
+def test_opening_takes_three_exchanges_and_one_more_with_an_id_of_its_own(
+    api: Api, redis_client: redis.Redis, waits: list[object], names: dict[str, str]
+) -> None:
+    factories.opened()
+    waits.clear()
+
+    answer = api.post(
+        "/aura/hitl/requests",
+        REQUESTER,
+        {"sessionId": "session-1", "actionType": "delete_mail", **names},
+    )
+
+    # Read; begin, claim the session and lock; write and commit. An id that the client chose is
+    # written before the chain is locked.
+    assert (answer.status, len(waits)) == (201, 3 + len(names))
+
+
 HEAD = Statement(
     "INSERT INTO hitl_auditchain (tenant_id, last_sequence, last_hash) VALUES ('a', 0, '')"
 )
