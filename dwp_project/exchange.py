@@ -26,6 +26,8 @@ class Statement(NamedTuple):
     parameters: Sequence[Any] = ()
 
 
+# What columns of these models' kinds take as it is.
+_PLAIN = (str, int, bool, type(None))
 _BEGIN, _COMMIT = Statement("BEGIN"), Statement("COMMIT")
 
 
@@ -50,7 +52,8 @@ def send(*statements: Statement, ends_transaction: bool = False) -> list[Rows]:
         )
         answers: list[Rows] = []
         while len(answers) < len(sent):
-            answers.append(cursor.fetchall() if cursor.description else [])
+            # Not `description`, which describes each column.
+            answers.append(cursor.fetchall() if cursor.pgresult.nfields else [])
             cursor.nextset()
     if end:
         # Whatever else the block does is a transaction again.
@@ -118,10 +121,13 @@ def columns(model: type[Model], table: str = "") -> str:
 def insert(row: Model) -> Statement:
     """Return the statement that inserts a new row, and answers its key."""
     fields = [field for field in row._meta.concrete_fields if not field.primary_key]
-    return Statement(
-        _insert_into(type(row)),
-        [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields],
-    )
+    return Statement(_insert_into(type(row)), [_prepared(field, row) for field in fields])
+
+
+def _prepared(field: Field[Any, Any], row: Model) -> Any:
+    value = getattr(row, field.attname)
+    # Nothing is to be done with these, which most are.
+    return value if type(value) in _PLAIN else field.get_db_prep_save(value, connection)
 
 
 @cache
