@@ -343,7 +343,7 @@ def _leave_pending(
         else:
             exchange.send(*statements, ends_transaction=True)
             after_commit.run(lambda: wakeup.publish(topic))
-            after_commit.refresh(request)
+            after_commit.refresh(request, decision_record)
     after_commit.notify_desk(request)
     after_commit.run(metrics.ended_requests.labels(str(to)).inc)
     return True

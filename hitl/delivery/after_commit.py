@@ -11,7 +11,7 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
 from hitl.delivery import request_key, resync
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import Status
 
 logger = get_logger(__name__)
@@ -35,15 +35,16 @@ def run(step: Callable[[], object]) -> None:
     transaction.on_commit(run_quietly)
 
 
-def refresh(request: ApprovalRequest) -> None:
-    """Bring the request's copy in Redis up to date after the commit."""
-    run(lambda: _refresh(request))
+def refresh(request: ApprovalRequest, end: AuditRecord | None = None) -> None:
+    """Bring the request's copy in Redis up to date after the commit; `end` is the record of its
+    end, if it has just ended."""
+    run(lambda: _refresh(request, end))
 
 
-def _refresh(request: ApprovalRequest) -> None:
+def _refresh(request: ApprovalRequest, end: AuditRecord | None) -> None:
     if not wakeup.is_paused():
         with wakeup.redis_may_be_away("redis_away") as call:
-            request_key.refresh(request)
+            request_key.refresh(request, end)
         if not call.has_failed:
             # An opening or adoption that Redis has missed takes more than this: a relay does it.
             if request.status != Status.PENDING:

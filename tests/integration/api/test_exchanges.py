@@ -74,6 +74,18 @@ def test_decision_takes_four_exchanges(
     redis_clock.forget()
 
 
+def test_withdrawal_takes_four_exchanges(
+    api: Api, redis_client: redis.Redis, waits: list[object]
+) -> None:
+    request = factories.opened()
+    waits.clear()
+
+    answer = api.post(f"/aura/hitl/requests/{request.request_id}/cancel", REQUESTER, {})
+
+    # Read; begin, change and lock; write and commit; that Redis has it.
+    assert (answer.status, len(waits)) == (200, 4)
+
+
 @pytest.mark.parametrize("names", [{}, {"requestId": "req-1"}], ids=["no id", "own id"])
 def test_opening_takes_three_exchanges_and_one_more_with_an_id_of_its_own(
     api: Api, redis_client: redis.Redis, waits: list[object], names: dict[str, str]
