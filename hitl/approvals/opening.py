@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -205,8 +205,7 @@ def _open(
     if is_generated:
         [(request.pk,)] = inserted
     request._state.adding = False
-    after_commit.run(lambda: _announce(request))
-    after_commit.notify_desk(request)
+    after_commit.run(lambda: _announce(request, after_commit.desk_messages(request)))
     return request, True
 
 
@@ -218,8 +217,8 @@ def _term(question: Question, policy: Policy | None) -> int:
     return min(requested, ceiling) if ceiling else requested
 
 
-def _announce(request: ApprovalRequest) -> None:
-    """Write a request that has just been committed to Redis.
+def _announce(request: ApprovalRequest, messages: Sequence[wakeup.Message] = ()) -> None:
+    """Write a request that has just been committed to Redis, and publish the messages.
 
     If that fails, a publication for the session's earlier request may still be on its way: it
     was checked before this request was committed, and lapses `commands.VALID_SECONDS` after
@@ -228,7 +227,7 @@ def _announce(request: ApprovalRequest) -> None:
     """
     committed_at = time.monotonic()
     with wakeup.redis_may_be_away("redis_away") as call:
-        if commands.announce(request) is False and (named := _one_before(request)):
+        if commands.announce(request, after=messages) is False and (named := _one_before(request)):
             # The version before wrote that one, without a mark: no agent did.
             commands.announce(request, instead_of=named)
     if call.has_failed:

@@ -16,7 +16,8 @@ from hitl.states import Status
 
 logger = get_logger(__name__)
 
-# A signal of Django's, not an agent's: a change of `request` is committed. The desk listens.
+# A signal of Django's, not an agent's: a change of `request` is committed. The desk listens. With a
+# list `carried`, it adds what has to be published to that instead of publishing it.
 request_changed = Signal()
 
 
@@ -58,4 +59,13 @@ def notify_desk(request: ApprovalRequest) -> None:
 
     Called last of all: what an agent waits for comes first.
     """
-    run(lambda: request_changed.send(ApprovalRequest, request=request))
+    run(lambda: request_changed.send(ApprovalRequest, request=request, carried=None))
+
+
+def desk_messages(request: ApprovalRequest) -> list[wakeup.Message]:
+    """Return the messages that tell the operators' pages of a change that is committed, for a
+    caller that sends Redis something else as well."""
+    carried: list[wakeup.Message] = []
+    # What the agent waits for is sent even if this fails, which Django logs.
+    request_changed.send_robust(ApprovalRequest, request=request, carried=carried)
+    return carried
