@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
-from django.db.models import Model
+from django.db.models import Field, Model
 from psycopg.pq import TransactionStatus
 
 M = TypeVar("M", bound=Model)
@@ -26,6 +26,8 @@ class Statement(NamedTuple):
     parameters: Sequence[Any] = ()
 
 
+# What columns of these models' kinds take as it is.
+_PLAIN = (str, int, bool, type(None))
 _BEGIN, _COMMIT = Statement("BEGIN"), Statement("COMMIT")
 
 
@@ -50,7 +52,8 @@ def send(*statements: Statement, ends_transaction: bool = False) -> list[Rows]:
         )
         answers: list[Rows] = []
         while len(answers) < len(sent):
-            answers.append(cursor.fetchall() if cursor.description else [])
+            # Not `description`, which describes each column.
+            answers.append(cursor.fetchall() if cursor.pgresult.nfields else [])
             cursor.nextset()
     if end:
         # Whatever else the block does is a transaction again.
@@ -78,8 +81,6 @@ def _run(statement: Statement) -> Rows:
 def read(*questions: tuple[type[M], Statement]) -> list[list[M]]:
     """Return the objects of each statement's rows, which have every column of the model's table in
     the order of its fields (`columns`)."""
-    if connection.vendor != "postgresql":
-        return [list(model._default_manager.raw(*statement)) for model, statement in questions]
     answers = send(*(statement for _, statement in questions))
     return [
         [one(model, row) for row in rows]
@@ -89,7 +90,20 @@ def read(*questions: tuple[type[M], Statement]) -> list[list[M]]:
 
 def one(model: type[M], row: tuple[Any, ...]) -> M:
     """Return the object of a row that has `columns`."""
+    if connection.vendor != "postgresql":
+        row = tuple(map(_converted, model._meta.concrete_fields, row))
     return model.from_db(connection.alias, _names(model), row)
+
+
+def _converted(field: Field[Any, Any], value: Any) -> Any:
+    """Return a value as the field has it: SQLite knows neither times nor booleans."""
+    column = field.cached_col
+    for convert in (
+        *connection.ops.get_db_converters(column),
+        *field.get_db_converters(connection),
+    ):
+        value = convert(value, column, connection)
+    return value
 
 
 @cache
@@ -105,19 +119,22 @@ def columns(model: type[Model], table: str = "") -> str:
 
 
 def insert(row: Model) -> Statement:
-    """Return the statement that inserts a new row, without its key."""
+    """Return the statement that inserts a new row, and answers its key."""
     fields = [field for field in row._meta.concrete_fields if not field.primary_key]
-    return Statement(
-        _insert_into(type(row)),
-        [field.get_db_prep_save(getattr(row, field.attname), connection) for field in fields],
-    )
+    return Statement(_insert_into(type(row)), [_prepared(field, row) for field in fields])
+
+
+def _prepared(field: Field[Any, Any], row: Model) -> Any:
+    value = getattr(row, field.attname)
+    # Nothing is to be done with these, which most are.
+    return value if type(value) in _PLAIN else field.get_db_prep_save(value, connection)
 
 
 @cache
 def _insert_into(model: type[Model]) -> str:
     names = [field.attname for field in model._meta.concrete_fields if not field.primary_key]
     marks = ", ".join(["%s"] * len(names))
-    return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({marks})"  # noqa: S608
+    return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({marks}) RETURNING id"  # noqa: S608
 
 
 def moment(value: Any) -> Any:

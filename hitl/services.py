@@ -69,11 +69,6 @@ def open_request(
     `SessionNotFound` in somebody else's session and `RequestIdTaken` for another question
     under an existing id.
     """
-    if origin is Origin.REST and question.request_id is not None:
-        # An agent on Redis may have written a question under this id: that one came first.
-        existing = ApprovalRequest.objects.filter(request_id=question.request_id)
-        if not existing.exists() and not wakeup.is_paused():
-            adopt.adopt_request(question.request_id)
     return opening.open_request(question, actor, origin, now=now)
 
 
@@ -348,7 +343,7 @@ def _leave_pending(
         else:
             exchange.send(*statements, ends_transaction=True)
             after_commit.run(lambda: wakeup.publish(topic))
-            after_commit.refresh(request)
+            after_commit.refresh(request, decision_record)
     after_commit.notify_desk(request)
     after_commit.run(metrics.ended_requests.labels(str(to)).inc)
     return True

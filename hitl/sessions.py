@@ -6,10 +6,23 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 
+from django.db import connection
 from django.db.models import OuterRef, Q, Subquery
+from django.utils import timezone
 
+from dwp_project import exchange
+from dwp_project.exchange import Statement
 from hitl.models import ApprovalRequest, SessionOwner
 from hitl.states import Origin
+
+# As SQL, because each opening does it, and to build it takes longer than to answer it.
+_CLAIM = """
+    INSERT INTO hitl_sessionowner (session_id, tenant_id, user_id, origin, created_at)
+    VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING"""
+_OWNER = "SELECT tenant_id, user_id, origin FROM hitl_sessionowner WHERE session_id = %s"
+_LATEST = """
+    SELECT created_at FROM hitl_approvalrequest
+     WHERE session_id = %s ORDER BY created_at DESC, id DESC LIMIT 1"""
 
 
 def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin) -> bool:
@@ -18,8 +31,21 @@ def claim_session(session_id: str, tenant_id: str, user_id: str, origin: Origin)
     Locks the session's row until the transaction ends, so that requests of one session
     are opened one after the other.
     """
-    owner = claim_sessions({session_id: user_id}, tenant_id, origin)[session_id]
-    return (owner.tenant_id, owner.user_id, owner.origin) == (tenant_id, user_id, origin)
+    _, owners = exchange.send(*claim_statements(session_id, tenant_id, user_id, origin))
+    return owners == [(tenant_id, user_id, origin)]
+
+
+def claim_statements(
+    session_id: str, tenant_id: str, user_id: str, origin: Origin
+) -> tuple[Statement, Statement]:
+    """Return the statements that do what `claim_session` does; the second one answers the owner's
+    tenant, user and origin."""
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    claimed_at = exchange.moment(timezone.now())
+    return (
+        Statement(_CLAIM, [session_id, tenant_id, user_id, origin, claimed_at]),
+        Statement(_OWNER + lock, [session_id]),
+    )
 
 
 def claim_sessions(
@@ -56,6 +82,12 @@ def latest_opened_at(session_ids: Collection[str]) -> dict[str, datetime | None]
     opened = ApprovalRequest.objects.filter(session_id=OuterRef("session_id")).newest_first()
     owned = SessionOwner.objects.filter(session_id__in=session_ids)
     return dict(owned.values_list("session_id", Subquery(opened.values("created_at")[:1])))
+
+
+def latest_statement(session_id: str) -> Statement:
+    """Return the statement that answers when the session's newest request was opened, if it has
+    one."""
+    return Statement(_LATEST, [session_id])
 
 
 def strictly_after(last: datetime | None, moment: datetime) -> datetime:

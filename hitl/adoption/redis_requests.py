@@ -60,6 +60,11 @@ def _value_of(text: object, left: int, now: datetime) -> RedisValue | None:
     return RedisValue(text, age, now - timedelta(seconds=age), is_dated)
 
 
+def is_written(request_id: str) -> bool:
+    """Say whether the request's key exists; raises `redis.RedisError`."""
+    return bool(redis_client().exists(redis_keys.request_key(request_id)))
+
+
 def read_texts(request_ids: Sequence[str]) -> Iterator[bytes | None]:
     """Yield the text of each request's key, cut after `MOST_BYTES` and one; None if it is not a
     string. Raises `redis.RedisError`."""

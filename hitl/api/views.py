@@ -94,8 +94,10 @@ class RequestView(EnvelopeView):
             self.note_answer(request, one)
         # The answer to a vote has no signal, even if it is replayed after the decision.
         is_vote = response.status_code == http.HTTP_202_ACCEPTED
+        if is_vote or any(not one.is_decided for one in answered):
+            return response
         sent = [one.sent_outcome for one in answered if one.sent_outcome]
-        if not is_vote and (outcome := sent[0] if sent else outbox.outcome_of(request_id)):
+        if outcome := sent[0] if sent else outbox.outcome_of(request_id):
             response["X-DWP-Signal"] = outcome
         return response
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,18 +17,29 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from redis.exceptions import ResponseError
 
-from dwp_project import clocks, wakeup
+from dwp_project import clocks, exchange, wakeup
+from dwp_project.exchange import Statement
 from dwp_project.jsontext import compact, digest
 from dwp_project.outages import DATABASE_AWAY
 from hitl import errors, sessions
 from hitl.actors import Actor
-from hitl.adoption import redis_requests
+from hitl.adoption import adopt, redis_requests
 from hitl.audit import decision_record, record
 from hitl.audit.request_digest import opening_details
-from hitl.delivery import after_commit, commands, redis_state, resync
+from hitl.delivery import after_commit, commands, outbox, redis_state, resync
 from hitl.models import ApprovalRequest, Policy, SessionOwner
 from hitl.policies import rules
 from hitl.states import AuditEvent, Origin, Status
+
+# As SQL, because each opening asks it, and to build it takes longer than to answer it.
+_IS_KNOWN = "SELECT 1 FROM hitl_approvalrequest WHERE request_id = %s"
+_KNOWN = f"""
+    SELECT EXISTS (SELECT 1 FROM hitl_sessionowner WHERE session_id = %s),
+           EXISTS ({_IS_KNOWN})"""  # noqa: S608 - a text of this module
+
+
+class _IsAnothers(Exception):
+    """The session is another user's: nothing of the opening is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +62,7 @@ class Question:
 def open_request(
     question: Question, actor: Actor, origin: Origin, *, now: datetime | None = None
 ) -> tuple[ApprovalRequest, bool]:
-    """Open a request as `services.open_request` says, which looks in Redis for the id first."""
+    """Open a request as `services.open_request` says."""
     now = now or clocks.now()
     try:
         return _open_in_session(question, actor, origin, now)
@@ -79,14 +90,15 @@ def _record_foreign_id(question: Question, actor: Actor, now: datetime) -> None:
 def _open_in_session(
     question: Question, actor: Actor, origin: Origin, now: datetime
 ) -> tuple[ApprovalRequest, bool]:
-    is_owner = not (origin == Origin.REST and _is_used_by_another(question.session_id, actor))
+    # Before anything is locked: a large context takes its time.
+    draft = _draft(question, actor, origin)
+    is_owner = not (origin == Origin.REST and _is_used_by_another(question, actor))
     try:
-        with transaction.atomic():
-            is_owner = is_owner and sessions.claim_session(
-                question.session_id, actor.tenant_id, actor.id, origin
-            )
-            if is_owner:
-                return _open(question, actor, origin, now)
+        if is_owner:
+            with transaction.atomic():
+                return _open(draft, question, actor, now)
+    except _IsAnothers:
+        pass
     except IntegrityError:
         # Another transaction took the id first, in another session.
         with transaction.atomic():
@@ -96,39 +108,43 @@ def _open_in_session(
     raise errors.SessionNotFound
 
 
-def _is_used_by_another(session_id: str, actor: Actor) -> bool:
+def _is_used_by_another(question: Question, actor: Actor) -> bool:
     """Say whether somebody else uses a session that the database does not know: an agent on Redis,
     or the person for whom a deployment opened a request that the database has lost.
 
-    A request that the actor opened in that session would answer the other's.
+    A request that the actor opened in that session would answer the other's. What an agent wrote
+    under the question's id is adopted first: that one came before.
     """
-    owners = SessionOwner.objects.filter(session_id=session_id)
-    if owners.exists() or wakeup.is_paused():
+    [[(is_owned, is_known)]] = exchange.send(
+        Statement(_KNOWN, [question.session_id, question.request_id])
+    )
+    if not (is_known or wakeup.is_paused()):
+        _adopt(question.request_id)
+    if is_owned or wakeup.is_paused():
         return False
     is_used = False
     with wakeup.redis_may_be_away("redis_away"):
         try:
-            is_used = redis_requests.waiting_request(session_id) is not None
-            lost = redis_state.marked_request(session_id) if is_used else None
+            is_used = redis_requests.waiting_request(question.session_id) is not None
+            lost = redis_state.marked_request(question.session_id) if is_used else None
             if lost is not None:
                 is_used = (lost.tenant_id, lost.user_id) != (actor.tenant_id, actor.id)
         except ResponseError:
             is_used = True  # Redis answers: somebody else uses the key, with another type
     # The key may come from a request that was opened here and has just been committed.
-    return is_used and not owners.exists()
+    return is_used and not SessionOwner.objects.filter(session_id=question.session_id).exists()
 
 
-def _open(
-    question: Question, actor: Actor, origin: Origin, now: datetime
-) -> tuple[ApprovalRequest, bool]:
-    if (
-        question.request_id is not None
-        and ApprovalRequest.objects.filter(request_id=question.request_id).exists()
-    ):
-        return _existing_request(question, actor)
-    policy = rules.applying(actor.tenant_id, question.action_type)
-    last = sessions.latest_opened_at([question.session_id])[question.session_id]
-    request = ApprovalRequest.objects.create(
+def _adopt(request_id: str | None) -> None:
+    """Adopt what an agent wrote under the id, if Redis answers."""
+    with wakeup.redis_may_be_away("redis_away"):
+        if request_id is not None and redis_requests.is_written(request_id):
+            adopt.adopt_or_raise(request_id)
+
+
+def _draft(question: Question, actor: Actor, origin: Origin) -> ApprovalRequest:
+    """Return the request with the fields that need nothing of the database."""
+    return ApprovalRequest(
         request_id=question.request_id or f"req_{uuid.uuid4().hex}",
         session_id=question.session_id,
         tenant_id=actor.tenant_id,
@@ -140,19 +156,56 @@ def _open(
         context_text=compact(question.context),
         context_digest=digest(question.context),
         body_digest=_body_digest(question, actor),
-        created_at=sessions.strictly_after(last, now),
-        expires_at=now + timedelta(seconds=_term(question, policy)),
-        policy=policy,
     )
+
+
+def _open(
+    request: ApprovalRequest, question: Question, actor: Actor, now: datetime
+) -> tuple[ApprovalRequest, bool]:
+    """Insert the draft, with its record, and end the transaction if it is the outermost one; or
+    return the existing request of the question's id. Raises `_IsAnothers`."""
+    origin = Origin(request.origin)
+    owner = (actor.tenant_id, actor.id, origin)
+    lock_chain = record.lock_statement(actor.tenant_id)
+    # Somebody else may insert an id that the client chose, and lock the chain then: as everywhere,
+    # the chain is locked last. A generated id is nobody else's.
+    is_generated = question.request_id is None
+    is_known = Statement(_IS_KNOWN, [request.request_id])
+    _, owners, latest, policies, rows = exchange.send(
+        *sessions.claim_statements(request.session_id, actor.tenant_id, actor.id, origin),
+        sessions.latest_statement(request.session_id),
+        rules.current_statement(actor.tenant_id),
+        lock_chain if is_generated else is_known,
+    )
+    if owners != [owner]:
+        raise _IsAnothers
+    if rows and not is_generated:
+        return _existing_request(question, actor)
+    last = outbox.as_moment(latest[0][0]) if latest else None
+    request.policy = rules.applying_of(policies, request.action_type)
+    request.created_at = sessions.strictly_after(last, now)
+    request.expires_at = now + timedelta(seconds=_term(question, request.policy))
+    insertion = exchange.insert(request)
+    if is_generated:
+        before, heads = [insertion], rows
+    else:
+        before = []
+        [(request.pk,)], heads = exchange.send(insertion, lock_chain)
     details = {
         "actionType": request.action_type,
         "origin": str(origin),
         **rules.policy_details(request),
         **opening_details(request, actor.id),
     }
-    record.write(AuditEvent.REQUEST_OPENED, actor, now, request=request, details=details)
-    after_commit.run(lambda: _announce(request))
-    after_commit.notify_desk(request)
+    chain = record.locked_chain(actor.tenant_id, heads)
+    fact = record.Fact(AuditEvent.REQUEST_OPENED, actor, now, request, details=details)
+    entry, statements = record.append(chain, fact)
+    with record.refusing_taken_numbers(entry):
+        [inserted, *_] = exchange.send(*before, *statements, ends_transaction=True)
+    if is_generated:
+        [(request.pk,)] = inserted
+    request._state.adding = False
+    after_commit.run(lambda: _announce(request, after_commit.desk_messages(request)))
     return request, True
 
 
@@ -164,8 +217,8 @@ def _term(question: Question, policy: Policy | None) -> int:
     return min(requested, ceiling) if ceiling else requested
 
 
-def _announce(request: ApprovalRequest) -> None:
-    """Write a request that has just been committed to Redis.
+def _announce(request: ApprovalRequest, messages: Sequence[wakeup.Message] = ()) -> None:
+    """Write a request that has just been committed to Redis, and publish the messages.
 
     If that fails, a publication for the session's earlier request may still be on its way: it
     was checked before this request was committed, and lapses `commands.VALID_SECONDS` after
@@ -174,7 +227,7 @@ def _announce(request: ApprovalRequest) -> None:
     """
     committed_at = time.monotonic()
     with wakeup.redis_may_be_away("redis_away") as call:
-        if commands.announce(request) is False and (named := _one_before(request)):
+        if commands.announce(request, after=messages) is False and (named := _one_before(request)):
             # The version before wrote that one, without a mark: no agent did.
             commands.announce(request, instead_of=named)
     if call.has_failed:

@@ -11,12 +11,13 @@ from structlog.stdlib import get_logger
 from dwp_project import wakeup
 from dwp_project.outages import DATABASE_AWAY
 from hitl.delivery import request_key, resync
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import Status
 
 logger = get_logger(__name__)
 
-# A signal of Django's, not an agent's: a change of `request` is committed. The desk listens.
+# A signal of Django's, not an agent's: a change of `request` is committed. The desk listens. With a
+# list `carried`, it adds what has to be published to that instead of publishing it.
 request_changed = Signal()
 
 
@@ -35,15 +36,16 @@ def run(step: Callable[[], object]) -> None:
     transaction.on_commit(run_quietly)
 
 
-def refresh(request: ApprovalRequest) -> None:
-    """Bring the request's copy in Redis up to date after the commit."""
-    run(lambda: _refresh(request))
+def refresh(request: ApprovalRequest, end: AuditRecord | None = None) -> None:
+    """Bring the request's copy in Redis up to date after the commit; `end` is the record of its
+    end, if it has just ended."""
+    run(lambda: _refresh(request, end))
 
 
-def _refresh(request: ApprovalRequest) -> None:
+def _refresh(request: ApprovalRequest, end: AuditRecord | None) -> None:
     if not wakeup.is_paused():
         with wakeup.redis_may_be_away("redis_away") as call:
-            request_key.refresh(request)
+            request_key.refresh(request, end)
         if not call.has_failed:
             # An opening or adoption that Redis has missed takes more than this: a relay does it.
             if request.status != Status.PENDING:
@@ -57,4 +59,13 @@ def notify_desk(request: ApprovalRequest) -> None:
 
     Called last of all: what an agent waits for comes first.
     """
-    run(lambda: request_changed.send(ApprovalRequest, request=request))
+    run(lambda: request_changed.send(ApprovalRequest, request=request, carried=None))
+
+
+def desk_messages(request: ApprovalRequest) -> list[wakeup.Message]:
+    """Return the messages that tell the operators' pages of a change that is committed, for a
+    caller that sends Redis something else as well."""
+    carried: list[wakeup.Message] = []
+    # What the agent waits for is sent even if this fails, which Django logs.
+    request_changed.send_robust(ApprovalRequest, request=request, carried=carried)
+    return carried

@@ -125,13 +125,16 @@ return 1
 )
 
 
-def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
+def announce(
+    request: ApprovalRequest, *, instead_of: str = "", after: Sequence[Message] = ()
+) -> bool:
     """Make a newly opened request known to agents as the one its session waits for, and remove
     an older request's signal; return whether the session's key names it now. Raises
     `redis.RedisError`.
 
     With `instead_of`, the session's key changes only if it still names that request. Writes
-    nothing of an end that the audit does not have.
+    nothing of an end that the audit does not have. The messages `after` are published after it, in
+    the same round trip.
     """
     if request_key.is_unrecorded(request):
         return False
@@ -141,21 +144,24 @@ def announce(request: ApprovalRequest, *, instead_of: str = "") -> bool:
         "userId": request.user_id,
         "tenantId": request.tenant_id,
     }
-    is_named = _ANNOUNCE.run(
-        request_key=redis_keys.request_key(request.request_id),
-        session_key=redis_keys.session_key(request.session_id),
-        signal_key=redis_keys.signal_key(request.session_id),
-        newest_key=redis_keys.newest_key(request.session_id),
-        request=request_key.text_of(request),
-        session=compact(session),
-        request_id=request.request_id,
-        opened_at=str(int(request.created_at.timestamp() * 1_000_000)),
-        request_ttl=str(redis_keys.REQUEST_TTL),
-        session_ttl=str(redis_keys.SESSION_TTL),
-        instead_of=instead_of,
-        created_at=str(milliseconds(request.created_at)),
-        request_prefix=redis_keys.request_key(""),
-    )
+    values: dict[str, str | bytes] = {
+        "request_key": redis_keys.request_key(request.request_id),
+        "session_key": redis_keys.session_key(request.session_id),
+        "signal_key": redis_keys.signal_key(request.session_id),
+        "newest_key": redis_keys.newest_key(request.session_id),
+        "request": request_key.text_of(request),
+        "session": compact(session),
+        "request_id": request.request_id,
+        "opened_at": str(int(request.created_at.timestamp() * 1_000_000)),
+        "request_ttl": str(redis_keys.REQUEST_TTL),
+        "session_ttl": str(redis_keys.SESSION_TTL),
+        "instead_of": instead_of,
+        "created_at": str(milliseconds(request.created_at)),
+        "request_prefix": redis_keys.request_key(""),
+    }
+    [is_named] = _ANNOUNCE.run_all([values], after=after)
+    if isinstance(is_named, Exception):
+        raise is_named
     return bool(is_named)
 
 

@@ -19,7 +19,7 @@ from hitl.delivery import keys as redis_keys
 from hitl.delivery import merge, redis_state
 from hitl.delivery.keys import NAMED_BY, Script
 from hitl.delivery.wire import document
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import Origin, Status
 
 logger = get_logger(__name__)
@@ -105,15 +105,16 @@ _END = Script(
 _MERGES = 5
 
 
-def refresh(request: ApprovalRequest) -> None:
+def refresh(request: ApprovalRequest, end: AuditRecord | None = None) -> None:
     """Bring the request's own key up to date, after a vote, an escalation or its end, unless the
     audit does not have that end; raises `redis.RedisError`.
 
-    What an agent wrote changes only with its end.
+    What an agent wrote changes only with its end. `end` is the record of it, if the caller has
+    just written that.
     """
     if request.origin == Origin.REDIS and request.status == Status.PENDING:
         return
-    if is_unrecorded(request):
+    if is_unrecorded(request, end):
         return
     if request.origin == Origin.REDIS:
         for _ in range(_MERGES):
@@ -144,8 +145,11 @@ def text_of(request: ApprovalRequest) -> str:
     return compact(body)
 
 
-def is_unrecorded(request: ApprovalRequest) -> bool:
-    """Say whether the request has an end that the audit does not have, and log it."""
+def is_unrecorded(request: ApprovalRequest, end: AuditRecord | None = None) -> bool:
+    """Say whether the request has an end that the audit does not have, and log it; `end` is the
+    record of it, if that need not be read."""
+    if end is not None and decision_record.says_so(end, request):
+        return False
     if not decision_record.unrecorded([request]):
         return False
     logger.error("request_not_vouched_for", request_id=request.request_id, tenant=request.tenant_id)

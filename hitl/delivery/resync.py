@@ -8,6 +8,8 @@ key may say `pending`. Decisions are not marked here: the outbox sends their sig
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
+from operator import or_
 
 from django.db import transaction
 from django.db.models import Q
@@ -38,18 +40,22 @@ def mark_missed(request: ApprovalRequest) -> None:
 def clear_missed(*requests: ApprovalRequest) -> None:
     """Record that Redis has the requests as these objects have them; one whose row was changed
     since stays marked."""
-    sent = Q()
-    for request in requests:
-        if request.is_missed_by_redis:
-            sent |= Q(
-                pk=request.pk,
-                status=request.status,
-                approvals=request.approvals,
-                escalated_at=request.escalated_at,
-            )
-    if sent:
+    sent = [
+        Q(
+            pk=request.pk,
+            status=request.status,
+            approvals=request.approvals,
+            escalated_at=request.escalated_at,
+        )
+        for request in requests
+        if request.is_missed_by_redis
+    ]
+    as_sent = ApprovalRequest.objects.filter(reduce(or_, sent, Q()))
+    if len(sent) == 1:
+        as_sent.update(is_missed_by_redis=False)
+    elif sent:
         # Whoever locks several rows does it in the order of their keys.
-        locked = ApprovalRequest.objects.filter(sent).order_by("pk").select_for_update()
+        locked = as_sent.order_by("pk").select_for_update()
         with transaction.atomic():
             rows = ApprovalRequest.objects.filter(pk__in=locked.values("pk"))
             rows.update(is_missed_by_redis=False)

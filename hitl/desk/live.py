@@ -50,8 +50,13 @@ def connect() -> None:
     request_changed.connect(_on_request_changed, dispatch_uid="desk.live")
 
 
-def _on_request_changed(*, request: ApprovalRequest, **_: object) -> None:
-    tell(request)
+def _on_request_changed(
+    *, request: ApprovalRequest, carried: list[wakeup.Message] | None, **_: object
+) -> None:
+    if carried is None:
+        tell(request)
+    else:
+        carried.append(_message(request))
 
 
 def tell(request: ApprovalRequest) -> None:
@@ -64,10 +69,15 @@ def tell(request: ApprovalRequest) -> None:
     """
     if wakeup.is_paused():
         return
+    message = _message(request)
+    with wakeup.redis_may_be_away("desk_not_told"):
+        wakeup.redis_client().publish(*message)
+
+
+def _message(request: ApprovalRequest) -> wakeup.Message:
     layer: Any = get_channel_layer()
     channel = layer.channel_of_group(group_of(request.tenant_id))
-    with wakeup.redis_may_be_away("desk_not_told"):
-        wakeup.redis_client().publish(channel, layer.serialize(MESSAGE))
+    return wakeup.Message(channel, layer.serialize(MESSAGE))
 
 
 # --- listening ----------------------------------------------------------------------------

@@ -12,9 +12,16 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from dwp_project import exchange
+from dwp_project.exchange import Rows, Statement
 from hitl.models import ApprovalRequest, Policy
 from hitl.policies import patterns
 from hitl.states import DECIDED_ALONE, OnTimeout, Risk
+
+# As SQL, because each opening asks it, and to build it takes longer than to answer it.
+_CURRENT = f"""
+    SELECT {exchange.columns(Policy)} FROM hitl_policy
+     WHERE tenant_id = %s AND is_current AND NOT is_retired"""  # noqa: S608 - names of columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,17 @@ def applying_to_each(tenant_id: str, action_types: Collection[str]) -> dict[str,
     """Return the policy that applies to each action, if any; one query for all."""
     current = _current(tenant_id)
     return {action: next(iter(_matching(current, action)), None) for action in action_types}
+
+
+def current_statement(tenant_id: str) -> Statement:
+    """Return the statement that reads a tenant's policies; its rows are for `applying_of`."""
+    return Statement(_CURRENT, [tenant_id])
+
+
+def applying_of(rows: Rows, action_type: str) -> Policy | None:
+    """Return the policy that applies to an action, of those that `current_statement` has read."""
+    current = [exchange.one(Policy, row) for row in rows]
+    return next(iter(_matching(current, action_type)), None)
 
 
 def explain(tenant_id: str, action_type: str) -> list[PolicyMatch]:

@@ -74,6 +74,64 @@ def test_decision_takes_four_exchanges(
     redis_clock.forget()
 
 
+def test_withdrawal_takes_four_exchanges(
+    api: Api, redis_client: redis.Redis, waits: list[object]
+) -> None:
+    request = factories.opened()
+    waits.clear()
+
+    answer = api.post(f"/aura/hitl/requests/{request.request_id}/cancel", REQUESTER, {})
+
+    # Read; begin, change and lock; write and commit; that Redis has it.
+    assert (answer.status, len(waits)) == (200, 4)
+
+
+@pytest.mark.parametrize("names", [{}, {"requestId": "req-1"}], ids=["no id", "own id"])
+def test_opening_takes_three_exchanges_and_one_more_with_an_id_of_its_own(
+    api: Api, redis_client: redis.Redis, waits: list[object], names: dict[str, str]
+) -> None:
+    factories.opened()
+    waits.clear()
+
+    answer = api.post(
+        "/aura/hitl/requests",
+        REQUESTER,
+        {"sessionId": "session-1", "actionType": "delete_mail", **names},
+    )
+
+    # Read; begin, claim the session and lock; write and commit. An id that the client chose is
+    # written before the chain is locked.
+    assert (answer.status, len(waits)) == (201, 3 + len(names))
+
+
+@pytest.mark.parametrize(("is_known", "calls"), [(True, 1), (False, 2)], ids=["known", "new"])
+def test_opening_calls_redis_once_and_asks_it_of_a_new_session(
+    api: Api,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    is_known: bool,
+    calls: int,
+) -> None:
+    factories.opened("session-1")
+    sent: list[object] = []
+    send: Any = redis.connection.AbstractConnection.send_packed_command
+
+    def counting(self: Any, command: Any, *args: Any, **kwargs: Any) -> None:
+        sent.append(command)
+        send(self, command, *args, **kwargs)
+
+    monkeypatch.setattr(redis.connection.AbstractConnection, "send_packed_command", counting)
+
+    answer = api.post(
+        "/aura/hitl/requests",
+        REQUESTER,
+        {"sessionId": "session-1" if is_known else "session-2", "actionType": "delete_mail"},
+    )
+
+    # Whether an agent uses the session; the request, and that the desk has it.
+    assert (answer.status, len(sent)) == (201, calls)
+
+
 HEAD = Statement(
     "INSERT INTO hitl_auditchain (tenant_id, last_sequence, last_hash) VALUES ('a', 0, '')"
 )

@@ -214,7 +214,7 @@ def test_owner_who_asked_again_while_redis_was_away_is_answered(
     monkeypatch.setattr(identity, "_current", "1111111111111111")
     with monkeypatch.context() as patch:
         # The process dies between the commit and its writing to Redis.
-        patch.setattr(commands, "announce", lambda request: None)
+        patch.setattr(commands, "announce", lambda request, **_: None)
         _, request_id = opens(api)
 
     api.post(f"/aura/hitl/approve/{request_id}", APPROVER)

@@ -64,7 +64,7 @@ OF_REDIS = [
     (request_key, "refresh"),
     *((redis_state, name) for name in ("look", "note_scanned")),
     *((redis_requests, name) for name in ("read_values", "waiting_requests")),
-    *((redis_requests, name) for name in ("waiting_request", "request_ids")),
+    *((redis_requests, name) for name in ("is_written", "waiting_request", "request_ids")),
     (commands, "forget_other_signals"),
 ]
 OF_THE_REST = [

@@ -365,7 +365,7 @@ def test_opening_whose_process_died_is_announced_when_the_client_repeats_it(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(commands, "announce", lambda request: None)
+        patch.setattr(commands, "announce", lambda request, **_: None)
         factories.opened("session-died", request_id="req-died")
     assert not redis_client.exists("hitl:session:session-died")
 

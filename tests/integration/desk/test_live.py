@@ -30,12 +30,14 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def changes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     """Status and votes of every request as it was told."""
     entries: list[tuple[str, int]] = []
+    make = live._message
 
-    def tell(request: ApprovalRequest) -> None:
+    def noting(request: ApprovalRequest) -> wakeup.Message:
         assert not transaction.get_connection().in_atomic_block
         entries.append((str(request.status), request.approvals))
+        return make(request)
 
-    monkeypatch.setattr(live, "tell", tell)
+    monkeypatch.setattr(live, "_message", noting)
     return entries
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 import redis
@@ -94,6 +95,26 @@ def test_refusals_are_the_same_in_both_languages(api: Api) -> None:
         assert english.refusal == korean.refusal
         assert english.body["message"].isascii()
         assert HANGUL.search(korean.body["message"]), path
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "sent", [{"message": "x" * 10_001}, {"timeoutSeconds": 0}, {"context": 1}, {"other": 1}]
+)
+def test_what_is_wrong_with_a_body_is_said_in_the_language_of_each_call(
+    api: Api, sent: dict[str, Any]
+) -> None:
+    body = {"sessionId": "session-1", "actionType": "delete_mail", **sent}
+
+    answers = [
+        api.post("/aura/hitl/requests", REQUESTER, body, headers=headers)
+        for headers in (None, KOREAN, None)
+    ]
+
+    english, korean, again = (answer.body["message"] for answer in answers)
+    assert HANGUL.search(korean)
+    assert not HANGUL.search(english)
+    assert again == english
 
 
 @pytest.mark.django_db

@@ -10,6 +10,7 @@ from typing import Any
 import jwt
 import pytest
 from pytest_django import Settings
+from rest_framework_simplejwt.backends import TokenBackend
 
 from dwp_project.gateway import tokens
 from dwp_project.gateway.errors import TokenExpired, TokenInvalid
@@ -173,6 +174,49 @@ def test_token_over_8_kb_is_refused() -> None:
 
     assert tokens.verify(fits).user_id == "user123"
     refused(too_large)
+
+
+# --- tokens that come again ---------------------------------------------------------------
+
+
+def test_signature_of_a_token_that_comes_again_is_verified_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    raw, decoded = signed(claims(jti="again")), []
+    decode = TokenBackend.decode
+
+    def counting(self: TokenBackend, *args: Any, **kwargs: Any) -> Any:
+        decoded.append(self)
+        return decode(self, *args, **kwargs)
+
+    monkeypatch.setattr(TokenBackend, "decode", counting)
+
+    assert tokens.verify(raw) == tokens.verify(raw)
+    assert len(decoded) == 1
+
+
+def test_token_that_was_believed_is_refused_once_it_has_expired() -> None:
+    now = int(time.time())
+    raw = signed(claims(iat=now - HOUR, exp=now - 28))
+    assert tokens.verify(raw).user_id == "user123"
+
+    time.sleep(3)
+
+    with pytest.raises(TokenExpired):
+        tokens.verify(raw)
+
+
+def test_token_that_was_believed_is_refused_when_its_secret_or_its_lifetime_is_no_longer_allowed(
+    settings: Settings,
+) -> None:
+    settings.JWT_SECRET_FALLBACKS = [EARLIER]
+    by_earlier, long = signed(claims(), key=EARLIER), signed(claims())
+    assert tokens.verify(by_earlier) == tokens.verify(long)
+
+    settings.JWT_SECRET_FALLBACKS = []
+    refused(by_earlier)
+    settings.JWT_MAX_LIFETIME = 60
+    refused(long)
 
 
 # --- fallbacks ----------------------------------------------------------------------------
