@@ -76,10 +76,28 @@ def _processor() -> str:
 def _section(result: dict[str, Any]) -> str:
     """Return the table of a run as the page has it."""
     lines = [f"{result['at']}, {result['machine']}, {result['seconds']} s.", ""]
-    lines += ["| | measured |", "| --- | --- |"]
+    lines += ["| | measured | reach | |", "| --- | --- | --- | --- |"]
     for name, figures in result["rows"].items():
-        lines.append(f"| {name} | {_cell(figures)} |")
+        lines.append(f"| {name} | {_cell(figures)} | {_reach(name, figures)} |")
+    if _PICTURE.exists():
+        lines += ["", f"![Latency against open streams](images/{_PICTURE.name})"]
     return "\n".join(lines) + "\n"
+
+
+def _reach(name: str, figures: dict[str, float]) -> str:
+    """Return what a row is to reach, and whether it does, as two cells."""
+    if name not in rows.REACH:
+        return "|"
+    reach = dict(rows.REACH[name])
+    if "core" in reach:
+        texts = [f"{reach.pop('core'):.0%}", *(f"{value:g}" for value in reach.values())]
+    elif "milliseconds" in reach:
+        texts = [f"{reach['milliseconds']:g} ms"]
+    else:
+        texts = [f"{value:g} ×" for value in reach.values()]
+    sign = "≥" if "rate" in figures else "≤"
+    is_there = "reached" if rows.is_reached(name, figures) else "not reached"
+    return f"{sign} {' / '.join(texts)} | {is_there}"
 
 
 def _cell(figures: dict[str, float]) -> str:

@@ -26,6 +26,33 @@ _OLD_SECONDS = 3.0
 _PROMPT = {"prompt": "Delete 3 emails"}
 
 
+# What a row's figures are to reach: at most, but for multiples of plain's rates, at least.
+_STREAM = "decision → the stream's next event"
+REACH: dict[str, dict[str, float]] = {
+    "decision → an agent on Redis": {"p50_floor": 5, "p99_floor": 12},
+    "decision → an agent in `wait`": {"p50_floor": 6, "p99_floor": 15},
+    f"{_STREAM}, nobody else there": {"p50_floor": 8, "p99_floor": 20},
+    f"{_STREAM}, among 1000 idle watchers": {"p50_floor": 9, "p99_floor": 25},
+    f"{_STREAM}, among 1000 waiting agents": {"p50_floor": 9, "p99_floor": 25},
+    f"{_STREAM}, among 3000 idle watchers": {"p50_floor": 10, "p99_floor": 40},
+    "approve, one caller": {"times_plain": 0.9},
+    "processor of one approve": {"milliseconds": 10},
+    f"approve, {_CALLERS} callers, a second": {"times_plain": 1.5},
+    f"open, {_CALLERS} callers, a second": {"times_plain": 1.5},
+    "3000 idle watchers": {"core": 0.04, "transactions": 20},
+    "500 agents that wait": {"core": 0.02},
+    "500 agents that wait, their clients gone": {"core": 0.02},
+}
+
+
+def is_reached(name: str, figures: dict[str, float]) -> bool:
+    """Say whether the figures of a row of `REACH` are where they are to be."""
+    return all(
+        figures[key] >= reach if "rate" in figures else figures[key] <= reach
+        for key, reach in REACH[name].items()
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """How much of everything a run takes."""
@@ -225,7 +252,7 @@ async def _streams(bench: Bench, sizes: Sizes, table: Table) -> None:
                 await asyncio.sleep(2)
             values = [await _next_event(bench) for _ in range(sizes.samples)]
             among = f"among {watchers} idle watchers" if watchers else "nobody else there"
-            table.delays(f"decision → the stream's next event, {among}", values)
+            table.delays(f"{_STREAM}, {among}", values)
             table.chart.append((watchers, percentile(values, 50), percentile(values, 99)))
         core, transactions = await bench.idle(sizes.idle_seconds)
         table.put(f"{watchers} idle watchers", core=core, transactions=transactions)
@@ -252,4 +279,4 @@ async def _agents(bench: Bench, sizes: Sizes, table: Table) -> None:
     finally:
         await crowd.close()
     among = f"among {sizes.more_agents} waiting agents"
-    table.delays(f"decision → the stream's next event, {among}", values)
+    table.delays(f"{_STREAM}, {among}", values)

@@ -46,8 +46,8 @@ class LeapingClock:
         monkeypatch.setattr(time, "clock_gettime", uptime)
         submit = offload._submit
 
-        def counted(*args: Any) -> Future[Any]:
-            future: Future[Any] = submit(*args)
+        def counted(*args: Any, **kwargs: Any) -> Future[Any]:
+            future: Future[Any] = submit(*args, **kwargs)
             self._running += 1
             future.add_done_callback(self._ended)
             return future
