@@ -1,0 +1,202 @@
+"""What calls and waiting ask of PostgreSQL and Redis, exactly.
+
+Whoever changes a cost edits `BUDGET`: a test that fails prints what it measured as it is written
+there. Nothing runs beside what is measured, and minutes are those of a clock that leaps.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import redis
+from pytest_django import Settings
+
+from dwp_project.offload import run_sync
+from dwp_project.wakeup import hub
+from hitl.delivery import relay
+from streaming import runner, sessions
+from tests.integration.calls import Answer
+from tests.integration.counting import Cost, Counted, counting
+from tests.integration.exchange import Exchange, stream
+from tests.integration.leaping import LeapingClock
+from tests.integration.small_agents import Asker, configure
+from tests.people import APPROVER, REQUESTER, TENANT, Person
+from tests.services import services
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.usefixtures("agents_reset"),
+    pytest.mark.skipif(services.database != "postgres", reason="SQLite has no round trips"),
+]
+
+BUDGET = {
+    # Calls over HTTP, with all that follows before the request's thread is free again.
+    "open": Cost(sql=12, statements=11, redis=3, commands=3),
+    "read": Cost(sql=2, statements=1, redis=0, commands=0),
+    "list": Cost(sql=2, statements=1, redis=0, commands=0),
+    "approve": Cost(sql=13, statements=12, redis=5, commands=6),
+    "reject": Cost(sql=13, statements=12, redis=5, commands=6),
+    # What waits. 20 commands a minute are the pings of the process's one connection for wake-ups.
+    "stream, idle minute": Cost(sql=24, statements=12, redis=20, commands=20),
+    "200 streams, idle minute": Cost(sql=4800, statements=2400, redis=20, commands=20),
+    "wait, a minute in vain": Cost(sql=28, statements=14, redis=22, commands=22),
+    "agent that waits, idle minute": Cost(sql=84, statements=52, redis=20, commands=20),
+    "relay, idle minute": Cost(sql=325, statements=324, redis=72, commands=132),
+    "relay, 5 minutes of an unheard decision": Cost(
+        sql=2115, statements=2114, redis=601, commands=1063
+    ),
+}
+
+REQUESTS = "/aura/hitl/requests"
+# How often a call is made before it is counted: connections, scripts and caches are there then.
+_WARM_UP = 3
+# How long after something began a minute of it is counted: no timer ends with that minute.
+_ASIDE_SECONDS = 1.3
+
+
+class Application:
+    """The application behind proxies that count."""
+
+    def __init__(self, counted: Counted) -> None:
+        self._counted = counted
+        self._opened = 0
+
+    async def cost_of(self, step: Coroutine[Any, Any, object]) -> Cost:
+        before = self._counted.cost
+        await step
+        return self._counted.cost - before
+
+    async def call(self, method: str, path: str, by: Person, body: object = None) -> Answer:
+        content = b"" if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"}
+        async with Exchange(method, path, by, content, headers) as exchange:
+            status, answered = await exchange.start(within=90)
+            answer = Answer(status, answered, await exchange.rest())
+        assert status in (200, 201, 202), answer
+        return answer
+
+    async def open(self) -> str:
+        """Open a request in a session of its own; return its id."""
+        self._opened += 1
+        session_id = f"budget-{self._opened}"
+        body = {"sessionId": session_id, "actionType": "pay_invoice", "context": {"amount": 100}}
+        answer = await self.call("POST", REQUESTS, REQUESTER, body)
+        return str(answer.data["requestId"])
+
+    async def cost_of_call(self, method: str, path: str, by: Person) -> Cost:
+        """Return what a call costs on a new request, whose id is put into `path`."""
+        for _ in range(_WARM_UP):
+            await self.call(method, path.format(await self.open()), by)
+        return await self.cost_of(self.call(method, path.format(await self.open()), by))
+
+    async def cost_of_opening(self) -> Cost:
+        for _ in range(_WARM_UP):
+            await self.open()
+        return await self.cost_of(self.open())
+
+    async def cost_of_minute(self) -> Cost:
+        """Return what a minute costs in which nothing happens."""
+        await asyncio.sleep(_ASIDE_SECONDS)
+        return await self.cost_of(asyncio.sleep(60))
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> LeapingClock:
+    """Return the clock on which the test and the application run."""
+    clock = LeapingClock()
+    clock.install(monkeypatch)
+    return clock
+
+
+@pytest.fixture
+def anyio_backend(clock: LeapingClock) -> tuple[str, dict[str, Any]]:
+    return "asyncio", {"loop_factory": clock.loop}
+
+
+@pytest.fixture
+def counted(settings: Settings, redis_client: redis.Redis) -> Iterator[Counted]:
+    with counting(settings) as counted:
+        yield counted
+
+
+@pytest.fixture
+async def application(counted: Counted) -> AsyncIterator[Application]:
+    yield Application(counted)
+    await runner.release_all()
+    await hub().close()
+
+
+async def test_calls_keep_to_the_budget(application: Application) -> None:
+    assert_in_budget(
+        {
+            "open": await application.cost_of_opening(),
+            "read": await application.cost_of_call("GET", f"{REQUESTS}/{{}}", REQUESTER),
+            "list": await application.cost_of_call("GET", REQUESTS, REQUESTER),
+            "approve": await application.cost_of_call("POST", "/aura/hitl/approve/{}", APPROVER),
+            "reject": await application.cost_of_call("POST", "/aura/hitl/reject/{}", APPROVER),
+        }
+    )
+
+
+@pytest.mark.parametrize(("name", "watchers"), [("stream", 1), ("200 streams", 200)])
+async def test_idle_streams_keep_to_the_budget(
+    application: Application, name: str, watchers: int
+) -> None:
+    names = {"tenant_id": TENANT, "user_id": REQUESTER.user_id}
+    session = await run_sync(sessions.begin, sessions.Prompt("Wait"), **names)
+    async with AsyncExitStack() as watching:
+        for _ in range(watchers):
+            url = f"/aura/sessions/{session.session_id}/stream"
+            await watching.enter_async_context(stream(url, REQUESTER))
+
+        assert_in_budget({f"{name}, idle minute": await application.cost_of_minute()})
+
+
+async def test_waits_keep_to_the_budget(application: Application) -> None:
+    path = f"{REQUESTS}/{{}}/wait?timeout=60"
+
+    assert_in_budget(
+        {"wait, a minute in vain": await application.cost_of_call("GET", path, REQUESTER)}
+    )
+
+
+async def test_agents_that_wait_keep_to_the_budget(
+    application: Application, settings: Settings
+) -> None:
+    configure(settings, Asker)
+    async with stream("/aura/test/stream?message=test", REQUESTER) as sse:
+        while b"event: hitl" not in await sse.piece():
+            pass
+
+    assert_in_budget({"agent that waits, idle minute": await application.cost_of_minute()})
+
+
+async def test_relays_keep_to_the_budget(application: Application, clock: LeapingClock) -> None:
+    def relayed(seconds: float) -> None:
+        """Have the relay look whenever it wants to, as its loop does, but for wake-ups."""
+        left = seconds
+        while left > 0:
+            pause = relay.send_due()
+            clock.leap(pause)
+            left -= pause
+
+    for _ in range(_WARM_UP):
+        await application.open()
+    await run_sync(relayed, 10)
+    idle = await application.cost_of(run_sync(relayed, 60))
+    await application.call("POST", f"/aura/hitl/approve/{await application.open()}", APPROVER)
+    unheard = await application.cost_of(run_sync(relayed, 300))
+
+    assert_in_budget(
+        {"relay, idle minute": idle, "relay, 5 minutes of an unheard decision": unheard}
+    )
+
+
+def assert_in_budget(measured: Mapping[str, Cost]) -> None:
+    lines = "".join(f'    "{name}": {cost!r},\n' for name, cost in measured.items())
+    assert measured == {name: BUDGET.get(name) for name in measured}, f"measured:\n{lines}"
