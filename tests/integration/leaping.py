@@ -8,17 +8,18 @@ import selectors
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from dwp_project import offload
+from dwp_project import clocks, offload
 
 # How long nothing may come from Redis before the clock leaps. Chosen: it answers sooner.
 _GRACE_SECONDS = 0.03
-# Steps of the clock in a second, a power of two: sums of times are then exact, and no two runs
-# differ by how they were rounded.
-_STEPS = 1024
+# Steps of the clock in a second, a power of two and whole microseconds: sums of times are then
+# exact, and no two runs differ by how they were rounded.
+_STEPS = 64
 
 
 class LeapingClock:
@@ -33,15 +34,16 @@ class LeapingClock:
         the calls that run in threads: the clock waits for them. The host's clock goes on: tokens
         are judged by it."""
         began_at = _on_grid(time.monotonic())
-        clocks = (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC)
-        uptimes: Mapping[int, float] = {
-            clock: _on_grid(time.clock_gettime(clock)) for clock in clocks
-        }
+        kinds = (time.CLOCK_BOOTTIME, time.CLOCK_MONOTONIC)
+        uptimes: Mapping[int, float] = {kind: _on_grid(time.clock_gettime(kind)) for kind in kinds}
         real = time.clock_gettime
 
-        def uptime(clock: int) -> float:
-            return uptimes[clock] + self._leapt if clock in uptimes else real(clock)
+        def uptime(kind: int) -> float:
+            return uptimes[kind] + self._leapt if kind in uptimes else real(kind)
 
+        if (clock := clocks.distant_database()) and (reading := clock._reading):
+            exact = replace(reading, offset=_on_grid(reading.offset))
+            monkeypatch.setattr(clock, "_reading", exact)
         monkeypatch.setattr(time, "monotonic", lambda: began_at + self._leapt)
         monkeypatch.setattr(time, "clock_gettime", uptime)
         submit = offload._submit
@@ -81,8 +83,11 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc,valid-type,unus
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if timeout is None or timeout <= 0:
             return super().select(timeout)
-        while not (ready := super().select(_GRACE_SECONDS)):
-            if not self._clock.is_still():
+        while True:
+            # A call that ends meanwhile may have something to say that is not here yet.
+            was_still = self._clock.is_still()
+            if ready := super().select(_GRACE_SECONDS):
+                return ready
+            if not was_still:
                 self._clock.leap(timeout)
-                break
-        return ready
+                return ready
