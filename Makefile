@@ -114,7 +114,7 @@ chaos: $(DEVELOPMENT) ## Make parts fail under load and check every promise; SEE
 
 .PHONY: bench
 bench: $(DEVELOPMENT) ## Measure decisions and waiting beside a floor and a plain application; QUICK=1 to try it
-	@exec $(BIN)/python -m tests.bench $(if $(QUICK),--quick)
+	@exec $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: coverage
 coverage: $(DEVELOPMENT) ## Measure the coverage of unit and integration tests

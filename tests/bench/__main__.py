@@ -1,4 +1,4 @@
-"""The command line: `python -m tests.bench [--quick]`."""
+"""The command line: `python -m tests.bench [--quick] [--profile PART | --page FILE]`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import asyncio
 import json
 import os
 import platform
+import pstats
 import re
 import resource
 import signal
@@ -29,42 +30,64 @@ _SECTION = re.compile(r"(?<=<!-- bench -->\n).*(?=<!-- /bench -->)", re.DOTALL)
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="small numbers, and no documentation")
-    is_quick = parser.parse_args().quick
+    parser.add_argument("--profile", choices=rows.PARTS, help="say where one part's time goes")
+    parser.add_argument("--page", type=Path, help="write this result into the documentation")
+    options = parser.parse_args()
+    if options.page:
+        _document(json.loads(options.page.read_text(encoding="utf-8")))
+        return 0
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     # Inherited by the server and by the crowds.
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    bench = Bench()
+    _RESULTS.mkdir(parents=True, exist_ok=True)
+    profile = _RESULTS / f"{options.profile}.prof" if options.profile else None
+    bench = Bench(profile)
+    sizes = rows.QUICK if options.quick else rows.Sizes()
     began_at = time.monotonic()
     try:
-        table = asyncio.run(_run(bench, rows.QUICK if is_quick else rows.Sizes()))
+        table = asyncio.run(_run(bench, sizes, options.profile))
     except KeyboardInterrupt:
         print("\nInterrupted; everything was ended.")
         return 1
     finally:
         bench.stop()
+    if profile:
+        pstats.Stats(str(profile)).sort_stats("tottime").print_stats(40)
+        print(f"python -m pstats {profile.relative_to(CHECKOUT)} has all of it")
+        return 0
     result = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "is_quick": is_quick,
+        "is_quick": options.quick,
         "machine": f"{os.cpu_count()} cores, {_processor()}, Python {platform.python_version()}",
         "seconds": round(time.monotonic() - began_at),
         "rows": table.rows,
         "chart": table.chart,
     }
-    _RESULTS.mkdir(parents=True, exist_ok=True)
-    path = _RESULTS / ("quick.json" if is_quick else "bench.json")
+    path = _RESULTS / ("quick.json" if options.quick else "bench.json")
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(f"\n{result['seconds']} s; {path.relative_to(CHECKOUT)}")
-    chart.draw(table.chart, _RESULTS / "quick.png" if is_quick else _PICTURE)
-    if not is_quick:
-        page = _PAGE.read_text(encoding="utf-8")
-        _PAGE.write_text(_SECTION.sub(lambda _: _section(result), page), encoding="utf-8")
+    if options.quick:
+        chart.draw(table.chart, _RESULTS / "quick.png")
+    else:
+        _document(result)
     return 0
 
 
-async def _run(bench: Bench, sizes: rows.Sizes) -> rows.Table:
+async def _run(bench: Bench, sizes: rows.Sizes, part: str | None) -> rows.Table:
     await bench.start()
-    return await rows.measure(bench, sizes)
+    if part is None:
+        return await rows.measure(bench, sizes)
+    async with bench.profiling():
+        return await rows.measure(bench, sizes, [part])
+
+
+def _document(result: dict[str, Any]) -> None:
+    """Write a run's table and picture into the documentation."""
+    _PICTURE.parent.mkdir(exist_ok=True)
+    chart.draw(result["chart"], _PICTURE)
+    page = _PAGE.read_text(encoding="utf-8")
+    _PAGE.write_text(_SECTION.sub(lambda _: _section(result), page), encoding="utf-8")
 
 
 def _processor() -> str:
@@ -75,7 +98,8 @@ def _processor() -> str:
 
 def _section(result: dict[str, Any]) -> str:
     """Return the table of a run as the page has it."""
-    lines = [f"{result['at']}, {result['machine']}, {result['seconds']} s.", ""]
+    sizes = ", small numbers" if result["is_quick"] else ""
+    lines = [f"{result['at']}, {result['machine']}, {result['seconds']} s{sizes}.", ""]
     lines += ["| | measured | reach | |", "| --- | --- | --- | --- |"]
     for name, figures in result["rows"].items():
         lines.append(f"| {name} | {_cell(figures)} | {_reach(name, figures)} |")

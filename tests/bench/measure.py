@@ -8,11 +8,13 @@ import base64
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,9 +36,13 @@ SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current
 
 
 class Bench:
-    """Everything that one run starts; `port` is the server's, `plain_port` the other's."""
+    """Everything that one run starts; `port` is the server's, `plain_port` the other's.
 
-    def __init__(self) -> None:
+    With `profile`, the server's profile of a part of the run is written there.
+    """
+
+    def __init__(self, profile: Path | None = None) -> None:
+        self._profile = profile
         # /tmp even where TMPDIR is long: a Unix socket's path may have 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="dwp-bench-", dir="/tmp"))
         database, self.redis_port, self.port, self.plain_port = free_ports(4)
@@ -58,9 +64,10 @@ class Bench:
         redis += ["--save", "", "--appendonly", "no", "--dir", str(self._folder)]
         daphne = [sys.executable, "-m", "daphne", "-p", str(self.plain_port), "-v", "0"]
         self._redis = Process(redis, inherited(), self._folder / "redis.log")
-        self._server = Process(
-            [sys.executable, "manage.py", "serve"], shared, self._folder / "server.log"
-        )
+        serve = ["manage.py", "serve"]
+        if profile is not None:
+            serve = ["-m", "tests.bench.profiled", str(profile)]
+        self._server = Process([sys.executable, *serve], shared, self._folder / "server.log")
         self._plain = Process(
             [*daphne, "tests.bench.plain:application"], shared, self._folder / "plain.log"
         )
@@ -119,6 +126,20 @@ class Bench:
             row = connection.execute(_TRANSACTIONS).fetchone()
         assert row is not None
         return int(row[0])
+
+    @asynccontextmanager
+    async def profiling(self) -> AsyncIterator[None]:
+        """Have the server write the profile of what it does while the block runs."""
+        assert self._profile is not None
+        self._profile.unlink(missing_ok=True)
+        os.kill(self._server.pid, signal.SIGUSR1)
+        yield
+        os.kill(self._server.pid, signal.SIGUSR1)
+        for _ in range(300):
+            if self._profile.exists():
+                return
+            await asyncio.sleep(0.1)
+        raise RuntimeError("the server has written no profile")
 
     async def idle(self, seconds: float) -> tuple[float, float]:
         """Do nothing; return the share of a core that the server takes, and how many transactions

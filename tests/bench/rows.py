@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -95,14 +95,15 @@ class Table:
         print(f"  {name}: " + ", ".join(f"{key} {value:.3g}" for key, value in figures.items()))
 
 
-async def measure(bench: Bench, sizes: Sizes) -> Table:
+async def measure(bench: Bench, sizes: Sizes, parts: Iterable[str] = ()) -> Table:
+    """Measure these of `PARTS`, or all."""
     table = Table()
     floors: list[float] = []
-    for part in (_calls, _agents_outside, _streams, _agents):
+    for part in parts or PARTS:
         # In between, so that what else the machine does falls on both.
         url, times = bench.postgres.url, sizes.plain // 4
         floors += await asyncio.to_thread(floor.delays, url, bench.redis_port, times)
-        await part(bench, sizes, table)
+        await PARTS[part](bench, sizes, table)
     table.compare(floors)
     return table
 
@@ -280,3 +281,6 @@ async def _agents(bench: Bench, sizes: Sizes, table: Table) -> None:
         await crowd.close()
     among = f"among {sizes.more_agents} waiting agents"
     table.delays(f"{_STREAM}, {among}", values)
+
+
+PARTS = {"calls": _calls, "outside": _agents_outside, "streams": _streams, "agents": _agents}
