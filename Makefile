@@ -113,8 +113,8 @@ chaos: $(DEVELOPMENT) ## Make parts fail under load and check every promise; SEE
 	@exec $(BIN)/python -m tests.chaos --seed $(SEED) --decisions $(DECISIONS) --seconds $(SECONDS) --rate $(RATE)
 
 .PHONY: bench
-bench: $(DEVELOPMENT) ## Measure decisions, streams and waits together, in about two minutes
-	@exec $(BIN)/python -m tests.bench
+bench: $(DEVELOPMENT) ## Measure decisions and waiting beside a floor and a plain application; QUICK=1 to try it
+	@exec $(BIN)/python -m tests.bench $(if $(QUICK),--quick) $(if $(PROFILE),--profile $(PROFILE))
 
 .PHONY: coverage
 coverage: $(DEVELOPMENT) ## Measure the coverage of unit and integration tests

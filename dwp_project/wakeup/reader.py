@@ -32,9 +32,12 @@ _SLICE = 2_000
 # A row's primary key, and a number that stands for what its waiter knows of it.
 Awaited = tuple[int, int]
 
+# OFFSET 0 has each row looked up by its key: of 2,000 keys or so PostgreSQL would otherwise rather
+# read a whole table of 100,000 rows.
 _POSTGRESQL = """
 SELECT awaited.key, awaited.known
 FROM unnest(%s::bigint[], %s::bigint[]) AS awaited (key, known)
+LEFT JOIN LATERAL (SELECT * FROM {table} WHERE id = awaited.key OFFSET 0) AS stored ON true
 """
 _SQLITE = """
 SELECT awaited.key, awaited.known
@@ -42,6 +45,7 @@ FROM (
     SELECT json_extract(value, '$[0]') AS key, json_extract(value, '$[1]') AS known
     FROM json_each(%s)
 ) AS awaited
+LEFT JOIN {table} AS stored ON stored.id = awaited.key
 """
 
 
@@ -61,10 +65,8 @@ class AwaitedTable:
             parameters = [list(column) for column in zip(*awaited, strict=True)]
         else:
             source, parameters = _SQLITE, [json.dumps(awaited)]
-        statement = (
-            f"{source} LEFT JOIN {connection.ops.quote_name(self.name)} AS stored "
-            f"ON stored.id = awaited.key WHERE stored.id IS NULL OR {self.differs}"
-        )
+        source = source.format(table=connection.ops.quote_name(self.name))
+        statement = f"{source} WHERE stored.id IS NULL OR {self.differs}"
         with connection.cursor() as cursor:
             cursor.execute(statement, parameters)
             return [(key, known) for key, known in cursor.fetchall()]

@@ -6,32 +6,47 @@ does not depend on how much there is.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection, transaction
-from django.test import Client
+from django.test import Client, TestCase
 from django.utils import timezone
 from pytest_django import DjangoDbBlocker
 
+from dwp_project import clocks
 from dwp_project.gateway.operators import operator_of
-from hitl import services
+from dwp_project.wakeup import AwaitedTable
+from hitl import services, waiting
 from hitl.admin import archive as request_archive
 from hitl.adoption import scanner
 from hitl.audit import breaks, diagnose, export_file, record, search, verify
 from hitl.audit import export as audit_export
 from hitl.audit.export_format import Format
-from hitl.delivery import first_heard, lost_signals, outbox, resync, withholding
+from hitl.delivery import (
+    first_heard,
+    held,
+    lost_signals,
+    outbox,
+    redis_state,
+    resync,
+    rounds,
+    withholding,
+)
+from hitl.delivery.leases import lease
 from hitl.desk import board, snapshot
 from hitl.errors import ChainBroken
-from hitl.models import ApprovalRequest, OutboxEntry
-from streaming import events, leases, replay, retention, sessions, timeline
+from hitl.models import ApprovalRequest, OutboxEntry, RelayLease
+from streaming import events, leases, log, replay, retention, sessions, timeline
 from streaming.models import Session
 from tests import factories, million, plans
 from tests.integration.calls import Api, browser
+from tests.integration.test_budget import BUDGET
 from tests.million import (
     BIG,
     FORMER_USER,
@@ -59,6 +74,7 @@ LIMITS = (
     (plans, "MOST_ROWS"),
 )
 OPERATORS = {"big": [BIG], "small": [SMALL], "many": OTHERS[:20]}
+REST = "/aura/hitl/requests"
 ARCHIVE, AUDIT = "/admin/hitl/approvalrequest/", "/admin/hitl/auditrecord/"
 
 
@@ -282,6 +298,19 @@ def _heard() -> None:
     first_heard.note_first_heard(dict.fromkeys(pks, answer))
 
 
+@contextmanager
+def committed() -> Iterator[None]:
+    """Do what follows a commit, which no test has, at the end of the block."""
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        yield
+
+
+def _serve() -> None:
+    """Be a process that has run for a while: it has a lease, and knows Redis's time."""
+    redis_state.remember_run(redis_state.current_run().run_id)
+    lease.begin(clocks.now())
+
+
 def _streamed() -> None:
     """Read what a stream reads: what has ended, what runs, what is new since the last event."""
     for session in (Session.objects.latest("id"), Session.objects.running().latest("id")):
@@ -344,6 +373,97 @@ WORK: dict[str, Callable[[], object]] = {
     "old events": lambda: retention._remove_batch(timezone.now() - timedelta(days=300)),
     "a request's records": lambda: search.records_of_request(f"req_{REQUESTS // 2 + 1}", BIG),
 }
+
+
+# By call of `BUDGET` its path, and how many of its statements are not counted here: two are its
+# transaction's. A decision's answer asks for one more, because here it comes before the signal.
+CALLS = {
+    "open": ("POST", REST, 2),
+    "read": ("GET", f"{REST}/{{}}", 0),
+    "list": ("GET", f"{REST}?status=pending", 0),
+    "approve": ("POST", "/aura/hitl/approve/{}", 1),
+    "reject": ("POST", "/aura/hitl/reject/{}", 1),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_call_reads_a_bounded_stretch_of_an_index_and_asks_as_often_as_with_few_requests(
+    redis_client: redis.Redis, name: str
+) -> None:
+    _serve()
+    verb, path, fewer = CALLS[name]
+    api, by = Api(), Person("approver1", BIG, "approver")
+
+    def ask(session_id: str) -> list[str]:
+        request = factories.opened(by=by)
+        body = {"sessionId": session_id, "actionType": "pay"} if name == "open" else {}
+        with plans.captured() as statements, committed():
+            if verb == "GET":
+                answer = api.get(path.format(request.request_id), by)
+            else:
+                answer = api.post(path.format(request.request_id), by, body)
+        assert answer.status in (200, 201), answer
+        return statements
+
+    # What a process looks up once for all, it has looked up.
+    ask("first")
+    statements = ask("second")
+
+    assert len(statements) == BUDGET[name].statements - fewer
+    assert not plans.unbounded(statements)
+
+
+@pytest.mark.parametrize("table", [waiting.AWAITED, log.AWAITED], ids=lambda table: table.name)
+def test_reader_reads_what_is_awaited_by_its_key(table: AwaitedTable) -> None:
+    model = ApprovalRequest if table is waiting.AWAITED else Session
+    pks = list(model._default_manager.order_by("-pk").values_list("pk", flat=True)[:2000])
+
+    with plans.captured() as statements:
+        table.differing([(pk, 0) for pk in pks])
+
+    [statement] = statements
+    assert {(read.by, read.rows) for read in plans.reads(statement)} == {("Index Scan", len(pks))}
+
+
+def test_relay_reads_what_it_holds_in_one_statement_and_only_that(
+    redis_client: redis.Redis,
+) -> None:
+    _serve()
+    for number in range(20):
+        with committed():
+            request = factories.opened(f"round-{number}", by=Person("asker", BIG, "user"))
+            services.approve(
+                request.request_id, factories.actor(Person("decider", BIG, "approver"))
+            )
+    counts = []
+    for seconds in (60, 120, 180):
+        at = clocks.now() + timedelta(seconds=seconds)
+        with plans.captured() as statements:
+            assert rounds.run(at) == []
+        counts.append(len(statements))
+        assert not plans.unbounded(statements)
+
+    # The first compares what it reads with the audit, by two statements more.
+    assert (counts[1:], len(held.entries)) == ([1, 1], 20)
+
+
+def test_what_a_dead_process_left_is_read_by_an_index(redis_client: redis.Redis) -> None:
+    now = clocks.now()
+    dead = RelayLease.objects.create(id=uuid.uuid4(), ends_at=now - timedelta(hours=1))
+    RelayLease.objects.create(id=uuid.uuid4(), ends_at=now + timedelta(hours=1))
+    pending = OutboxEntry.objects.pending()
+    left = pending.filter(pk__in=pending.order_by("pk").values("pk")[:60]).update(owner=dead.pk)
+    _serve()
+    with plans.captured() as statements:
+        looked = outbox.look(now, outbox.LOOKED_AT)
+        taken = outbox.take_due(now, 50, looked)
+        assert outbox.own([entry.pk for entry in taken]) == taken
+        outbox.give_back()
+
+    assert (left, len(taken)) == (60, 50)
+    assert not plans.unbounded(statements)
+    [entries] = [read for read in plans.reads(statements[0]) if read.index == "outbox_owned"]
+    assert entries.rows <= left
 
 
 @pytest.mark.parametrize("work", WORK)
