@@ -7,6 +7,8 @@ ifndef READY
 .NOTPARALLEL:
 endif
 .DELETE_ON_ERROR:
+# Some containers set it; every process would compile all modules and rewrite all assertions anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 PYTHON ?= python3
 VENV ?= .venv

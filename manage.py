@@ -1,13 +1,16 @@
 #!/usr/bin/env python
 """Django's command line for this project."""
 
+import atexit
 import codecs
+import gc
 import json
 import os
 import sys
 
 
 def main() -> None:
+    _search_less_for_garbage()
     _print_in_any_charset()
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dwp_project.settings")
     from django.core.exceptions import ImproperlyConfigured
@@ -26,6 +29,16 @@ def main() -> None:
             raise
         print(f"It could not be verified: {exc}", file=sys.stderr)
         sys.exit(2)
+
+
+def _search_less_for_garbage() -> None:
+    """Keep what imports leave, which lives until the end, out of most collections of garbage.
+
+    They take a third of the processor time of a short command.
+    """
+    gc.set_threshold(50_000, 10, 10)
+    # The interpreter collects garbage several times while it ends.
+    atexit.register(gc.freeze)
 
 
 def _print_in_any_charset() -> None:

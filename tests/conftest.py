@@ -115,7 +115,6 @@ def pytest_collection_finish() -> None:
     """Keep what lives until the end of the run out of every collection of garbage."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
 
 
 @pytest.fixture

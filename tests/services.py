@@ -10,6 +10,7 @@ it, and have a database each.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import tempfile
@@ -54,6 +55,12 @@ max_wal_size = 2GB
 shared_buffers = 512MB
 max_connections = 300
 """
+
+
+# What is imported and collected lives until the end of the run: few collections of garbage go
+# through it, and those of an ending interpreter do not.
+gc.set_threshold(100_000, 20, 50)
+atexit.register(gc.freeze)
 
 
 class Services:

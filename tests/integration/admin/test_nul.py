@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import connection
 from django.test import Client
 from pytest_django import Settings
 
@@ -39,6 +40,8 @@ LOGGERS = (
 )
 # A session cookie of NULs, as a quoted cookie spells them.
 NUL_COOKIE = '"' + r"\000" * 32 + '"'
+# What takes long is tried where a text with NUL is refused; SQLite takes one.
+where_refused = pytest.mark.skipif(connection.vendor == "sqlite", reason="PostgreSQL refuses NUL")
 PARAMETER = re.compile(r"<[^>]*>|\(\?P<\w+>[^)]*\)")
 
 
@@ -69,6 +72,7 @@ def path_with(place: Place, odd: str) -> str:
     return "/" + PARAMETER.sub(odd, re.sub(r"[\^$\\]", "", place.route))
 
 
+@where_refused
 @pytest.mark.parametrize("odd", ODD)
 def test_list_that_is_asked_with_nul_is_no_failure(odd: str) -> None:
     their = foreign.made()
@@ -88,6 +92,7 @@ def test_list_that_is_asked_with_nul_is_no_failure(odd: str) -> None:
     assert not failures
 
 
+@where_refused
 def test_form_with_nul_is_no_failure() -> None:
     their = foreign.made()
     client = signed_in()
@@ -105,6 +110,7 @@ def test_form_with_nul_is_no_failure() -> None:
     assert not failures
 
 
+@where_refused
 @pytest.mark.parametrize("odd", ODD)
 def test_path_with_nul_is_no_failure(odd: str) -> None:
     their = foreign.made()

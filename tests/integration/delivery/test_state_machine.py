@@ -22,7 +22,7 @@ import pytest
 import redis
 from django.db.models import F, Q
 from django.utils import timezone
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -514,13 +514,16 @@ class SharedSession(RuleBasedStateMachine):
             OutboxEntry.objects.all().delete()
 
 
-def run_shared_session(examples: int) -> None:
+def run_shared_session() -> None:
+    if not EXAMPLES:
+        # Of these examples one fails if approvals are not withheld, as a test below shows; if it
+        # shows it no more, choose another seed.
+        seed(3)(SharedSession)
     run_state_machine_as_test(
         SharedSession,
         settings=settings(
-            max_examples=examples,
+            max_examples=EXAMPLES or 25,
             stateful_step_count=12,
-            derandomize=not EXAMPLES,
             database=None,
             deadline=None,
             report_multiple_bugs=False,
@@ -532,11 +535,10 @@ def run_shared_session(examples: int) -> None:
 
 def test_no_agent_takes_the_yes_of_another_agent_of_its_session(redis_client: redis.Redis) -> None:
     SharedSession.client = redis_client
-    run_shared_session(EXAMPLES or 25)
+    run_shared_session()
 
 
-# It searches long, and that the machine can fail is shown by one database.
-@pytest.mark.timeout(600)
+# That the machine can fail is shown by one database.
 @pytest.mark.skipif(started.database == "postgres", reason="shown on SQLite")
 def test_agent_would_take_the_yes_of_another_if_approvals_were_not_withheld(
     redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
@@ -550,4 +552,4 @@ def test_agent_would_take_the_yes_of_another_if_approvals_were_not_withheld(
     SharedSession.client = redis_client
 
     with pytest.raises(AssertionError):
-        run_shared_session(EXAMPLES or 400)
+        run_shared_session()
