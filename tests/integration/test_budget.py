@@ -40,12 +40,12 @@ pytestmark = [
 
 BUDGET = {
     # Calls over HTTP, with all that follows before the request's thread is free again.
-    "open": Cost(sql=11, statements=11, redis=3, commands=3),
+    "open": Cost(sql=3, statements=11, redis=2, commands=3),
     "read": Cost(sql=1, statements=1, redis=0, commands=0),
     "list": Cost(sql=1, statements=1, redis=0, commands=0),
     "approve": Cost(sql=4, statements=11, redis=2, commands=3),
     "reject": Cost(sql=4, statements=11, redis=2, commands=3),
-    "withdraw": Cost(sql=8, statements=14, redis=3, commands=3),
+    "withdraw": Cost(sql=4, statements=10, redis=3, commands=3),
     # What waits. 20 commands a minute are the pings of the process's one connection for wake-ups.
     # An exchange without a statement tries a connection that was idle for a second.
     "stream, idle minute": Cost(sql=120, statements=60, redis=20, commands=20),
