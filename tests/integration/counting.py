@@ -45,6 +45,7 @@ class Counted:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._sql = self._statements = self._redis = self._commands = 0
+        self._awaited = 0
 
     def add(self, *, sql: int = 0, statements: int = 0, redis: int = 0, commands: int = 0) -> None:
         with self._lock:
@@ -52,6 +53,14 @@ class Counted:
             self._statements += statements
             self._redis += redis
             self._commands += commands
+
+    def awaits(self, change: int) -> None:
+        """Note that an answer of Redis is awaited, or no more."""
+        with self._lock:
+            self._awaited += change
+
+    def is_answer_awaited(self) -> bool:
+        return self._awaited > 0
 
     @property
     def cost(self) -> Cost:
@@ -63,7 +72,8 @@ class _Wire(Protocol):
     """One connection's protocol, as its two directions are read."""
 
     def asked(self, data: bytes) -> None: ...
-    def answered(self, data: bytes) -> None: ...
+    def answered(self, data: bytes) -> None:
+        """Take what the other side says, which is nothing when the connection has ended."""
 
 
 class PostgresWire:
@@ -117,9 +127,13 @@ class RedisWire:
             commands, self._asked = commands + 1, self._asked[size:]
         if commands:
             self._counted.add(commands=commands, redis=int(self._is_turn))
+            if self._is_turn:
+                self._counted.awaits(1)
             self._is_turn = False
 
     def answered(self, data: bytes) -> None:
+        if not self._is_turn:
+            self._counted.awaits(-1)
         self._is_turn = True
 
 
@@ -179,6 +193,7 @@ def _pump(one: socket.socket, other: socket.socket, read: Callable[[bytes], None
             # Counted first: who has the answer then finds it counted.
             read(data)
             other.sendall(data)
+    read(b"")
     with suppress(OSError):
         other.shutdown(socket.SHUT_RDWR)
 

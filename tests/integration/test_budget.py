@@ -129,8 +129,11 @@ def anyio_backend(clock: LeapingClock) -> tuple[str, dict[str, Any]]:
 
 
 @pytest.fixture
-def counted(settings: Settings, redis_client: redis.Redis) -> Iterator[Counted]:
+def counted(
+    settings: Settings, redis_client: redis.Redis, clock: LeapingClock
+) -> Iterator[Counted]:
     with counting(settings) as counted:
+        clock.is_answer_awaited = counted.is_answer_awaited
         yield counted
 
 
