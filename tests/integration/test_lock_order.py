@@ -13,7 +13,7 @@ import pytest
 from django.db import connection, connections, transaction
 from django.db.models import F, Model
 
-from dwp_project import clocks
+from dwp_project import clocks, exchange
 from hitl import services
 from hitl.delivery import attempts, lost_signals, resync
 from hitl.models import ApprovalRequest, OutboxEntry
@@ -127,6 +127,33 @@ def test_rows_are_locked_in_the_order_of_their_keys(
         holder.rollback()
         holder.close()
     locking.result(30)
+
+
+def test_opening_that_waits_for_an_id_lets_others_lock_the_chain(
+    redis_client: object, thread: ThreadPoolExecutor
+) -> None:
+    first = factories.opened()
+    holder = connections.create_connection("default")
+    try:
+        holder.set_autocommit(False)
+        with holder.cursor() as cursor:
+            # As who opens or adopts it at the same time: the request first, then the chain.
+            first.request_id = "wanted"
+            cursor.execute(*exchange.insert(first))
+            opening = thread.submit(opened_under, "wanted")
+            wait_for_a_lock()
+
+            cursor.execute(
+                "SELECT FROM hitl_auditchain WHERE tenant_id = %s FOR UPDATE NOWAIT", [TENANT]
+            )
+    finally:
+        holder.rollback()
+        holder.close()
+    assert opening.result(30) == "wanted"
+
+
+def opened_under(request_id: str) -> str:
+    return factories.opened(request_id=request_id).request_id
 
 
 def wait_for_a_lock() -> None:
