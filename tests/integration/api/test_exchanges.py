@@ -14,8 +14,11 @@ from dwp_project import exchange
 from dwp_project.exchange import Statement
 from hitl.delivery.redis_clock import redis_clock
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy
+from streaming import log
+from streaming.models import Session
 from tests import factories
 from tests.integration.calls import Api
+from tests.integration.events import START, begin
 from tests.people import REQUESTER
 from tests.services import services as used
 
@@ -77,6 +80,16 @@ def test_decision_takes_four_exchanges(
 HEAD = Statement(
     "INSERT INTO hitl_auditchain (tenant_id, last_sequence, last_hash) VALUES ('a', 0, '')"
 )
+
+
+def test_event_takes_two_exchanges(redis_client: redis.Redis, waits: list[object]) -> None:
+    session = begin()
+    waits.clear()
+
+    log.append(session.pk, [START], after=0, lease=1)
+
+    # Begin and lock; write and commit.
+    assert len(waits) == 2
 
 
 def test_transaction_begins_and_ends_with_its_statements(waits: list[object]) -> None:
@@ -152,7 +165,9 @@ def test_inner_block_is_not_committed_before_the_outer_one() -> None:
     assert not AuditChain.objects.exists()
 
 
-@pytest.mark.parametrize("model", [ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy])
+@pytest.mark.parametrize(
+    "model", [ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy, Session]
+)
 def test_rows_of_these_models_need_no_conversion(model: Any) -> None:
     for field in model._meta.concrete_fields:
         assert field.column == field.attname
