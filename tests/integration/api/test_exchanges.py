@@ -12,6 +12,9 @@ from psycopg.pq import TransactionStatus
 
 from dwp_project import exchange
 from dwp_project.exchange import Statement
+from dwp_project.offload import run_sync
+from hitl import services, waiting
+from hitl.audit import decision_record
 from hitl.delivery.redis_clock import redis_clock
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy
 from streaming import log
@@ -90,6 +93,20 @@ def test_event_takes_two_exchanges(redis_client: redis.Redis, waits: list[object
 
     # Begin and lock; write and commit.
     assert len(waits) == 2
+
+
+@pytest.mark.usefixtures("fresh_hub")
+async def test_end_and_its_records_are_read_in_one_exchange(
+    redis_client: redis.Redis, waits: list[object]
+) -> None:
+    request = await run_sync(factories.opened)
+    await run_sync(services.approve, request.request_id, factories.actor())
+    await waiting.until_ended(request.request_id)
+    waits.clear()
+
+    assert await waiting.result_of(decision_record.is_recorded, request.request_id)
+
+    assert len(waits) == 1
 
 
 def test_transaction_begins_and_ends_with_its_statements(waits: list[object]) -> None:
