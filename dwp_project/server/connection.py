@@ -191,6 +191,21 @@ class ClientConnection(HTTPChannel):
         self._stall.note_sent(len(data))
         super().write(data)  # type: ignore[no-untyped-call]
 
+    def write_at_once(self, data: bytes) -> None:
+        """Send `data` now, unless something waits to be sent before it.
+
+        Twisted asks the kernel to say when it takes data, which is three system calls instead of
+        one, and a turn of the event loop.
+        """
+        if unsent_bytes(self.transport) or not self.transport.connected:
+            return
+        sent = self.transport.writeSomeData(data)
+        taken = sent if isinstance(sent, int) else 0
+        self._stall.note_sent(taken)
+        if taken < len(data):
+            # The rest as usual, and what is wrong with the connection is noticed there.
+            self.write(data[taken:])
+
     def writeSequence(self, iovec: Any) -> None:
         self._stall.note_sent(sum(map(len, iovec)))
         super().writeSequence(iovec)  # type: ignore[no-untyped-call]

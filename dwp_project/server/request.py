@@ -11,6 +11,7 @@ import structlog
 from daphne.http_protocol import WebRequest
 from django.conf import settings
 from django.http import HttpRequest
+from twisted.web.http import toChunk
 
 from dwp_project.gateway import envelope, errors
 from dwp_project.jsontext import compact
@@ -78,6 +79,14 @@ class Request(WebRequest):
         super().handle_reply(message)
         if is_start and self.channel is not None and self.channel.is_last_answer:
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+    def write_at_once(self, data: bytes) -> None:
+        """Send a piece of an answer that has begun; nothing if the client has not received what was
+        sent before, or has left."""
+        if self.finished or self.channel is None or not self.startedWriting:
+            return
+        self.sentLength += len(data)
+        self.channel.write_at_once(b"".join(toChunk(data)) if self.chunked else data)
 
     async def wait_for_room(self) -> None:
         """Wait until the client has received what was sent, or has disconnected."""
