@@ -6,6 +6,7 @@ import asyncio
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import takewhile
 
 from django.conf import settings
 from structlog.stdlib import get_logger
@@ -46,34 +47,34 @@ class Heartbeats:
             self._add(heartbeat)
 
         restart()
+        if self._timer is None:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(heartbeat.due_at, self._beat)
         try:
             yield restart
         finally:
             del self._beating[heartbeat]
 
     def _add(self, heartbeat: Heartbeat) -> None:
-        loop = asyncio.get_running_loop()
-        heartbeat.due_at = loop.time() + settings.SSE_HEARTBEAT_SECONDS
+        heartbeat.due_at = asyncio.get_running_loop().time() + settings.SSE_HEARTBEAT_SECONDS
         self._beating[heartbeat] = None
-        if self._timer is None:
-            self._timer = loop.call_at(heartbeat.due_at, self._beat)
 
     def _beat(self) -> None:
         """Write to all that are due, and set the timer for the next."""
-        self._timer = None
         loop = asyncio.get_running_loop()
         until = loop.time() + min(_EARLY_SECONDS, settings.SSE_HEARTBEAT_SECONDS / 10)
-        for heartbeat in list(self._beating):
-            if heartbeat.due_at > until:
-                self._timer = loop.call_at(heartbeat.due_at, self._beat)
-                return
+        for heartbeat in list(takewhile(lambda one: one.due_at <= until, self._beating)):
             del self._beating[heartbeat]
+            self._add(heartbeat)
             try:
                 heartbeat.write(frames.HEARTBEAT)
             except Exception:
                 # The others wait for theirs.
                 logger.exception("heartbeat_not_sent")
-            self._add(heartbeat)
+        self._timer = None
+        for first in self._beating:
+            self._timer = loop.call_at(first.due_at, self._beat)
+            return
 
 
 _heartbeats: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, Heartbeats] = (
