@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -12,7 +13,7 @@ from django.utils.translation import gettext as _
 from dwp_project.gateway import envelope
 from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.gateway.errors import InvalidValue
-from dwp_project.offload import run_sync
+from dwp_project.offload import run_sync, start_afterwards
 from hitl import services, waiting
 from hitl.approvals.decisions import check_recorded
 from hitl.delivery import first_heard, wire
@@ -57,8 +58,8 @@ class WaitConsumer(ApiConsumer):
             ),
             202 if is_pending else 200,
         )
-        # Only now: the answer is out.
-        first_heard.note(request, identity.tenant_id, identity.user_id)
+        # Only now, and not here: the answer leaves with the event loop's next turn.
+        start_afterwards(partial(first_heard.note, request, identity.tenant_id, identity.user_id))
 
     async def _until_ended(
         self, request_id: str, tenant_id: str, seconds: float
