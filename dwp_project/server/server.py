@@ -196,9 +196,9 @@ class Server(DaphneServer):
         now = time.time()
         for protocol, connection in list(self.connections.items()):
             disconnected_at = connection.get("disconnected")
-            running = connection.get("application_instance")
             if disconnected_at is None:
                 continue
+            running = connection.get("application_instance")
             if running is None or running.done():
                 del self.connections[protocol]
             elif now - disconnected_at > self.application_close_timeout:
