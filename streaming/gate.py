@@ -35,6 +35,10 @@ logger = get_logger(__name__)
 # After one of these the agent goes no further, whatever it catches.
 _CLOSING_EXCEPTIONS = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
 
+# How long after an approval it is noted that the agent has it. Chosen: by then its next event is
+# out, and the signal is not repeated yet.
+_NOTED_AFTER_SECONDS = 0.05
+
 
 class SessionGate:
     """The `Gate` that the runner gives to an agent. Once closed it stays closed."""
@@ -89,8 +93,8 @@ class SessionGate:
         """
         ended, is_recorded = await waiting.result_of(self._confirmed, request_id)
         if ended.is_decided:
-            note = retry_until_database_answers(first_heard.mark_heard, ended)
-            self._notes.append(asyncio.create_task(note))
+            pause = _NOTED_AFTER_SECONDS if ended.status == Status.APPROVED else 0.0
+            self._notes.append(asyncio.create_task(_note_heard(ended, pause)))
         if ended.status != Status.APPROVED:
             await self.noted()
             raise _refusal(ended)
@@ -176,6 +180,11 @@ class SessionGate:
             question_event = AgentEvent("hitl", fields)
             last = log.append(self._session.pk, [question_event], after=after, lease=lease)
         return last, request.request_id
+
+
+async def _note_heard(request: ApprovalRequest, pause: float) -> None:
+    await asyncio.sleep(pause)
+    await retry_until_database_answers(first_heard.mark_heard, request)
 
 
 def _refusal(ended: ApprovalRequest) -> GateClosed:
