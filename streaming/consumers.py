@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from structlog.stdlib import get_logger
 
@@ -19,6 +18,7 @@ from dwp_project.gateway.identity import Identity, header, recorded
 from dwp_project.offload import run_sync
 from dwp_project.outages import DATABASE_AWAY
 from dwp_project.sse import frames
+from dwp_project.sse.heartbeats import heartbeats
 from dwp_project.wakeup import CONFIRM_SECONDS, Subscription, hub, reader
 from streaming import events, log, replay, runner, sessions
 from streaming.models import Session
@@ -73,33 +73,26 @@ class StreamConsumer(ApiConsumer):
 
     async def _follow(self, session: Session, after: int, subscription: Subscription) -> None:
         """Send every event after sequence `after` once, in order, up to the session's last."""
-        sent_at = time.monotonic()
-        page = await _read(session.pk, after)
-        while True:
-            if page is not None and page.frames:
-                await self.write(page.frames)
-                after, sent_at = page.sequence, time.monotonic()
-            if page is not None and page.is_last:
-                return
-            if page is not None and page.is_partial:
-                page = await _read(session.pk, after)
-                continue
-            silence = settings.SSE_HEARTBEAT_SECONDS - (time.monotonic() - sent_at)
-            if page is None:
-                message = await subscription.next(max(0.0, min(silence, _RETRY_SECONDS)))
-            else:
-                with reader(log.AWAITED).awaiting(session.pk, after, subscription):
-                    message = await subscription.next(max(0.0, silence))
-            if time.monotonic() - sent_at >= settings.SSE_HEARTBEAT_SECONDS:
-                await self.write(frames.HEARTBEAT)
-                sent_at = time.monotonic()
-            if message is None and page is not None:
-                # Neither woken nor behind: no statement for a heartbeat.
-                page = replay.NOTHING_NEW
-                continue
-            page = replay.from_wakeup(message, session.event_key, after) if message else None
-            if page is None:
-                page = await _read(session.pk, after)
+        with heartbeats().after_silence(self.write_at_once) as restart:
+            page = await _read(session.pk, after)
+            while True:
+                if page is not None and page.frames:
+                    await self.write(page.frames)
+                    after = page.sequence
+                    restart()
+                if page is not None and page.is_last:
+                    return
+                if page is not None and page.is_partial:
+                    page = await _read(session.pk, after)
+                    continue
+                if page is None:
+                    message = await subscription.next(_RETRY_SECONDS)
+                else:
+                    with reader(log.AWAITED).awaiting(session.pk, after, subscription):
+                        message = await subscription.next(None)
+                page = replay.from_wakeup(message, session.event_key, after) if message else None
+                if page is None:
+                    page = await _read(session.pk, after)
 
 
 class StartConsumer(StreamConsumer):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.db import transaction
@@ -15,7 +16,7 @@ from hitl.actors import Actor
 from hitl.audit import decision_record
 from hitl.delivery import first_heard
 from hitl.delivery.wire import milliseconds
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import ActorKind, Channel, Origin, Status
 from streaming import events, log
 from streaming.agents.base import (
@@ -34,6 +35,10 @@ logger = get_logger(__name__)
 # After one of these the agent goes no further, whatever it catches.
 _CLOSING_EXCEPTIONS = (GateClosed, Diverged, log.SessionEnded, log.SessionCancelled)
 
+# How long after an approval it is noted that the agent has it. Chosen: by then its next event is
+# out, and the signal is not repeated yet.
+_NOTED_AFTER_SECONDS = 0.05
+
 
 class SessionGate:
     """The `Gate` that the runner gives to an agent. Once closed it stays closed."""
@@ -42,6 +47,7 @@ class SessionGate:
         self._session = session
         self._writer = writer
         self._closed: Exception | None = None
+        self._notes: list[asyncio.Task[None]] = []
 
     def check(self) -> None:
         """Raise again what closed the gate: the agent may have caught and ignored it."""
@@ -85,15 +91,12 @@ class SessionGate:
 
         Raises `GateClosed` for any other end and `LeaseLost` if another process has taken over.
         """
-        ended = await waiting.until_ended(request_id)
+        ended, is_recorded = await waiting.result_of(self._confirmed, request_id)
         if ended.is_decided:
-            await retry_until_database_answers(first_heard.mark_heard, ended)
-        # Only a decision decides: a status that somebody wrote into the row is nobody's yes.
-        is_recorded = await retry_until_database_answers(decision_record.is_recorded, ended)
-        # After everything else: while this process was frozen, another may have taken over, and
-        # acts on the same approval.
-        await self._writer.confirm_lease()
+            pause = _NOTED_AFTER_SECONDS if ended.status == Status.APPROVED else 0.0
+            self._notes.append(asyncio.create_task(_note_heard(ended, pause)))
         if ended.status != Status.APPROVED:
+            await self.noted()
             raise _refusal(ended)
         if not is_recorded or not self._is_about(ended, question):
             logger.error("approval_not_vouched_for", request_id=ended.request_id)
@@ -102,6 +105,23 @@ class SessionGate:
                 request_id=ended.request_id,
             )
         return Decision(request_id=ended.request_id, decided_by=ended.decided_by)
+
+    async def noted(self) -> None:
+        """Return when it is written that the agent has heard: an approved agent goes on meanwhile,
+        but the session does not end before."""
+        while self._notes:
+            await self._notes.pop()
+
+    def _confirmed(
+        self, request: ApprovalRequest, records: Sequence[AuditRecord] | None
+    ) -> tuple[ApprovalRequest, bool]:
+        """Return the request, and whether the audit has its end; raise `LeaseLost`."""
+        # Only a decision decides: a status that somebody wrote into the row is nobody's yes.
+        is_recorded = decision_record.is_recorded(request, records)
+        # After everything else: while this process was frozen, another may have taken over, and
+        # acts on the same approval.
+        self._writer.confirm_lease()
+        return request, is_recorded
 
     def _is_about(self, request: ApprovalRequest, question: services.Question) -> bool:
         """Say whether the request is this session's and asks this question: the id by which it was
@@ -160,6 +180,11 @@ class SessionGate:
             question_event = AgentEvent("hitl", fields)
             last = log.append(self._session.pk, [question_event], after=after, lease=lease)
         return last, request.request_id
+
+
+async def _note_heard(request: ApprovalRequest, pause: float) -> None:
+    await asyncio.sleep(pause)
+    await retry_until_database_answers(first_heard.mark_heard, request)
 
 
 def _refusal(ended: ApprovalRequest) -> GateClosed:

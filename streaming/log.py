@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from django.db import transaction
+from django.db import connection, transaction
 
-from dwp_project import clocks, wakeup
+from dwp_project import clocks, exchange, wakeup
+from dwp_project.exchange import Statement
 from dwp_project.jsontext import compact
 from hitl.delivery import after_commit
 from streaming import events
@@ -50,6 +51,11 @@ AWAITED = wakeup.AwaitedTable(
     "stored.last_sequence > awaited.known OR stored.status <> 'running'",
 )
 
+# As SQL, because each event does it, and to build it takes longer than to answer it.
+_SESSION = f"SELECT {exchange.columns(Session)} FROM streaming_session WHERE id = %s"  # noqa: S608
+_ADVANCE = """
+    UPDATE streaming_session SET last_sequence = %s, status = %s, ended_at = %s WHERE id = %s"""
+
 
 def append(
     session_pk: int,
@@ -70,7 +76,7 @@ def append(
     """
     now = now or clocks.now()
     with transaction.atomic():
-        session = Session.objects.select_for_update().get(pk=session_pk)
+        session = _locked(session_pk)
         if session.lease_number != lease:
             # Checked first: a run that learns that its events are stored goes on to act, which it
             # may not do without the lease.
@@ -101,13 +107,27 @@ def append(
             )
             for number, event in enumerate(new, start=1)
         ]
-        Event.objects.bulk_create(rows)
         session.last_sequence += len(rows)
         if ending is not None:
             session.status, session.ended_at = ending, now
-        session.save(update_fields=["last_sequence", "status", "ended_at"])
+        advance = (session.last_sequence, session.status, exchange.moment(session.ended_at))
+        exchange.send(
+            *map(exchange.insert, rows),
+            Statement(_ADVANCE, [*advance, session_pk]),
+            ends_transaction=True,
+        )
         after_commit.run(lambda: _wake_streams(session_pk, rows, is_end=ending is not None))
     return session.last_sequence
+
+
+def _locked(session_pk: int) -> Session:
+    """Return the session, locked until the transaction ends."""
+    # SQLite's transactions have the lock when they begin.
+    lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
+    [sessions] = exchange.read((Session, Statement(_SESSION + lock, [session_pk])))
+    for session in sessions:
+        return session
+    raise Session.DoesNotExist
 
 
 def _is_already_appended(

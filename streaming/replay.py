@@ -34,9 +34,6 @@ class ReplayPage:
     is_partial: bool = False
 
 
-NOTHING_NEW = ReplayPage(b"", 0, is_last=False)
-
-
 class _OctetLength(Func):
     """The length of a text in bytes, computed without reading the text where the database can."""
 

@@ -128,6 +128,7 @@ async def _run_agent(
     except Exception as exc:
         logger.error("agent_failed", session_id=session.session_id, exc_info=exc)
         try:
+            await gate.noted()
             writer.check_all_repeated(f"{type(exc).__name__}: {exc}")
         except Diverged as diverged:
             return await _withdraw_and_end(session, diverged)
@@ -176,6 +177,7 @@ async def _work(
             gate.check()
             await writer.append([event])
     gate.check()
+    await gate.noted()
     writer.check_all_repeated()
 
 

@@ -122,12 +122,9 @@ class Writer:
         if self._recorded:
             raise Diverged(self._recorded[0], instead)
 
-    async def confirm_lease(self) -> None:
-        """Renew the lease, so that nobody takes over while the agent acts; raise `LeaseLost`.
-
-        Waits for a database that is away.
-        """
-        if not await retry_until_database_answers(leases.confirm, self._session_pk, self._lease):
+    def confirm_lease(self) -> None:
+        """Renew the lease, so that nobody takes over while the agent acts; raise `LeaseLost`."""
+        if not leases.confirm(self._session_pk, self._lease):
             raise log.LeaseLost(f"session {self._session_pk}, lease {self._lease}")
 
     def _skip_if_recorded(self, event: AgentEvent) -> bool:

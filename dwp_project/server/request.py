@@ -11,9 +11,11 @@ import structlog
 from daphne.http_protocol import WebRequest
 from django.conf import settings
 from django.http import HttpRequest
+from twisted.web.http import toChunk
 
 from dwp_project.gateway import envelope, errors
 from dwp_project.jsontext import compact
+from dwp_project.server.stall import unsent_bytes
 from dwp_project.sse.consumer import CUT
 
 logger = structlog.get_logger(__name__)
@@ -74,10 +76,25 @@ class Request(WebRequest):
             if not self.finished and self.channel is not None:
                 self.cut()
             return
+        if message.get("type") == "http.response.body" and message.get("more_body", False):
+            data = message.get("body", b"")
+            if data and self.startedWriting and not self.finished and self.channel is not None:
+                return self._write_piece(data)
         is_start = message.get("type") == "http.response.start" and not self._response_started
         super().handle_reply(message)
         if is_start and self.channel is not None and self.channel.is_last_answer:
             self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
+
+    def write_at_once(self, data: bytes) -> None:
+        """Send a piece of an answer that has begun; nothing if the client has not received what was
+        sent before, or has left."""
+        is_open = not self.finished and self.channel is not None and self.startedWriting
+        if is_open and not unsent_bytes(self.channel.transport):
+            self._write_piece(data)
+
+    def _write_piece(self, data: bytes) -> None:
+        self.sentLength += len(data)
+        self.channel.write_at_once(b"".join(toChunk(data)) if self.chunked else data)
 
     async def wait_for_room(self) -> None:
         """Wait until the client has received what was sent, or has disconnected."""

@@ -25,7 +25,7 @@ from dwp_project.server.limits import DEFAULT_LIMITS, REMEDY, Limits, allow_open
 from dwp_project.server.ports import OpenPort
 from dwp_project.server.request import Request
 from dwp_project.server.shutdown import DrainCallback, DrainCallbacks, cancel_all, drain_connections
-from dwp_project.sse.consumer import DRAIN
+from dwp_project.sse.consumer import DRAIN, WRITE
 
 logger = structlog.get_logger(__name__)
 # `Any`: Twisted assembles these at run time, and no declared type has all their methods.
@@ -149,7 +149,10 @@ class Server(DaphneServer):
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         scope[TOO_LARGE] = protocol.is_too_large
         scope["headers"] = protocol.sent_headers
-        scope["extensions"] = {DRAIN: partial(self._drains.add, protocol)}
+        scope["extensions"] = {
+            DRAIN: partial(self._drains.add, protocol),
+            WRITE: protocol.write_at_once,
+        }
         # An empty context: the next request of a connection would inherit the context variables
         # of the one before, with executors of Django that are shut down.
         queue = Context().run(super().create_application, protocol, scope)
@@ -193,9 +196,9 @@ class Server(DaphneServer):
         now = time.time()
         for protocol, connection in list(self.connections.items()):
             disconnected_at = connection.get("disconnected")
-            running = connection.get("application_instance")
             if disconnected_at is None:
                 continue
+            running = connection.get("application_instance")
             if running is None or running.done():
                 del self.connections[protocol]
             elif now - disconnected_at > self.application_close_timeout:

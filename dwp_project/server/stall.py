@@ -27,8 +27,11 @@ class StallDetector:
     def is_stalled(self, transport: Any, now: float, seconds: float) -> bool:
         """Say whether data waits for the client, which has received nothing for `seconds`."""
         waiting = unsent_bytes(transport)
-        received = self._written - waiting - (_in_kernel(transport) if waiting else 0)
-        if not waiting or received > self._received:
+        if not waiting:
+            self._received, self._received_at = self._written, now
+            return False
+        received = self._written - waiting - _in_kernel(transport)
+        if received > self._received:
             self._received_at = now
         self._received = received
         return now - self._received_at >= seconds

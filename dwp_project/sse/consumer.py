@@ -21,6 +21,9 @@ logger = get_logger(__name__)
 CUT = "dwp.response.cut"
 # Our own ASGI extension: an answer registers a callback for the server's shutdown.
 DRAIN = "dwp.drain"
+# Our own ASGI extension: a piece of the body is sent at once, by a call that does not wait; to a
+# client that has not received what was sent before, nothing is.
+WRITE = "dwp.write"
 # How long an answer that is to end may take until its headers are out: less than the 1.5 s that
 # the server leaves for it (dwp_project/server/shutdown.py).
 _START_SECONDS = 1.0
@@ -36,6 +39,7 @@ class HttpConsumer(AsyncConsumer):
         self._body = bytearray()
         self._task: asyncio.Task[None] | None = None
         self._started = asyncio.Event()
+        self._writing: asyncio.Task[None] | None = None
 
     @property
     def is_started(self) -> bool:
@@ -70,6 +74,15 @@ class HttpConsumer(AsyncConsumer):
     async def write(self, data: bytes) -> None:
         """Send a piece of the body; more may follow."""
         await self.send({"type": "http.response.body", "body": data, "more_body": True})
+
+    def write_at_once(self, data: bytes) -> None:
+        """Send a piece of the body without waiting until the client has received it."""
+        write = self.scope.get("extensions", {}).get(WRITE)
+        if write is not None:
+            write(data)
+        elif self._writing is None or self._writing.done():
+            # A stock daphne takes messages from coroutines alone.
+            self._writing = asyncio.create_task(self.write(data))
 
     async def finish(self, data: bytes = b"") -> None:
         """Send the last piece and end the response."""

@@ -38,9 +38,9 @@ class Subscription:
             return False
         return True
 
-    async def next(self, timeout: float) -> bytes | None:
+    async def next(self, timeout: float | None) -> bytes | None:
         """Return the next wake-up's payload, empty if there was none to carry, or None after
-        `timeout` seconds of silence. Nothing is lost when the caller is cancelled."""
+        `timeout` seconds of silence, if any. Nothing is lost when the caller is cancelled."""
         if not self._messages:
             self._arrived.clear()
             try:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -11,22 +13,24 @@ from django.utils.translation import gettext as _
 from dwp_project.gateway import envelope
 from dwp_project.gateway.consumers import ApiConsumer
 from dwp_project.gateway.errors import InvalidValue
-from dwp_project.offload import run_sync
+from dwp_project.offload import run_sync, start_afterwards
 from hitl import services, waiting
 from hitl.approvals.decisions import check_recorded
 from hitl.delivery import first_heard, wire
-from hitl.models import ApprovalRequest
+from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import Status
 
 # `timeout` in seconds: its default and its most (wire.md, 3.5).
 DEFAULT_SECONDS, MOST_SECONDS = 30, 60
 
 
-def _document(request: ApprovalRequest) -> dict[str, Any]:
-    """Return the request as the client sees it, read from the database; raises `RequestChanged`
-    for an end that the audit does not have."""
-    check_recorded(request)
-    return wire.document(request)
+def _document(
+    request: ApprovalRequest, records: Sequence[AuditRecord] | None = None
+) -> tuple[ApprovalRequest, dict[str, Any]]:
+    """Return the request, and what the client sees of it, read from the database; raises
+    `RequestChanged` for an end that the audit does not have."""
+    check_recorded(request, records)
+    return request, wire.document(request)
 
 
 class WaitConsumer(ApiConsumer):
@@ -45,9 +49,8 @@ class WaitConsumer(ApiConsumer):
         seconds = self._seconds()
         request_id = self.scope["url_route"]["kwargs"]["request_id"]
         await run_sync(services.find, request_id, identity.tenant_id)
-        request = await self._until_ended(request_id, identity.tenant_id, seconds)
+        request, document = await self._until_ended(request_id, identity.tenant_id, seconds)
         is_pending = request.status == Status.PENDING
-        document = await run_sync(_document, request)
         await self.send_json(
             envelope.success(
                 document,
@@ -55,14 +58,15 @@ class WaitConsumer(ApiConsumer):
             ),
             202 if is_pending else 200,
         )
-        # Only now: the answer is out.
-        first_heard.note(request, identity.tenant_id, identity.user_id)
+        # Only now, and not here: the answer leaves with the event loop's next turn.
+        start_afterwards(partial(first_heard.note, request, identity.tenant_id, identity.user_id))
 
     async def _until_ended(
         self, request_id: str, tenant_id: str, seconds: float
-    ) -> ApprovalRequest:
-        """Return the request once it has ended, after `seconds`, or when the server ends."""
-        ended = asyncio.create_task(waiting.until_ended(request_id, seconds=seconds))
+    ) -> tuple[ApprovalRequest, dict[str, Any]]:
+        """Return the request and its document once it has ended, after `seconds`, or when the
+        server ends."""
+        ended = asyncio.create_task(waiting.result_of(_document, request_id, seconds=seconds))
         draining = asyncio.create_task(self._draining.wait())
         try:
             await asyncio.wait([ended, draining], return_when=asyncio.FIRST_COMPLETED)
@@ -71,7 +75,7 @@ class WaitConsumer(ApiConsumer):
         finally:
             ended.cancel()
             draining.cancel()
-        return await run_sync(services.find, request_id, tenant_id)
+        return await run_sync(lambda: _document(services.find(request_id, tenant_id)))
 
     def _seconds(self) -> int:
         text = self.request.GET.get("timeout", str(DEFAULT_SECONDS))

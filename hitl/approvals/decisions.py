@@ -180,7 +180,10 @@ class ProposedDecision:
         raise refusal
 
 
-def check_recorded(request: ApprovalRequest) -> None:
-    """Raise `RequestChanged` if the request has an end that the audit does not have."""
-    if decision_record.unrecorded([request]):
+def check_recorded(request: ApprovalRequest, records: Sequence[AuditRecord] | None = None) -> None:
+    """Raise `RequestChanged` if the request has an end that the audit does not have; `records` are
+    those of its end, if they were read with it."""
+    if request.status == Status.PENDING:
+        return
+    if not decision_record.is_recorded(request, records):
         raise errors.RequestChanged

@@ -8,17 +8,43 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
+from dwp_project import exchange
+from dwp_project.exchange import Statement
 from dwp_project.jsontext import InvalidJSON, parse
 from hitl.audit.record_trust import is_vouched_for
 from hitl.audit.request_digest import request_digest
 from hitl.models import ApprovalRequest, AuditRecord
 from hitl.states import EVENT_OF, Status
 
+# As SQL, because whoever waits for a decision asks it, and to build it takes longer than to answer
+# it.
+_REQUEST = f"""
+    SELECT {exchange.columns(ApprovalRequest)} FROM hitl_approvalrequest
+     WHERE request_id = %s"""  # noqa: S608 - names of columns
+_RECORDS = f"""
+    SELECT {exchange.columns(AuditRecord)} FROM hitl_auditrecord
+     WHERE request_id = %s AND event IN ({", ".join(["%s"] * len(EVENT_OF))})
+     ORDER BY id"""  # noqa: S608 - names of columns
 
-def is_recorded(request: ApprovalRequest) -> bool:
+
+def read(request_id: str) -> tuple[ApprovalRequest, list[AuditRecord]]:
+    """Return the request and the records of its end, in one exchange; raises `DoesNotExist`."""
+    requests: list[ApprovalRequest]
+    requests, records = exchange.read(  # type: ignore[assignment]
+        (ApprovalRequest, Statement(_REQUEST, [request_id])),
+        (AuditRecord, Statement(_RECORDS, [request_id, *map(str, EVENT_OF.values())])),
+    )
+    for request in requests:
+        return request, records  # type: ignore[return-value]
+    raise ApprovalRequest.DoesNotExist
+
+
+def is_recorded(request: ApprovalRequest, records: Iterable[AuditRecord] | None = None) -> bool:
     """Say whether an audit record of this deployment says of the request's end what its row says;
-    one query. A pending request has no end."""
-    return request.pk in recorded([request])
+    one query, unless the `records` of its end were read with it. A pending request has no end."""
+    if records is None:
+        return request.pk in recorded([request])
+    return any(says_so(entry, request) for entry in records)
 
 
 def recorded(requests: Collection[ApprovalRequest]) -> set[int]:

@@ -12,10 +12,16 @@ from psycopg.pq import TransactionStatus
 
 from dwp_project import exchange
 from dwp_project.exchange import Statement
+from dwp_project.offload import run_sync
+from hitl import services, waiting
+from hitl.audit import decision_record
 from hitl.delivery.redis_clock import redis_clock
 from hitl.models import ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy
+from streaming import log
+from streaming.models import Session
 from tests import factories
 from tests.integration.calls import Api
+from tests.integration.events import START, begin
 from tests.people import REQUESTER
 from tests.services import services as used
 
@@ -137,6 +143,30 @@ HEAD = Statement(
 )
 
 
+def test_event_takes_two_exchanges(redis_client: redis.Redis, waits: list[object]) -> None:
+    session = begin()
+    waits.clear()
+
+    log.append(session.pk, [START], after=0, lease=1)
+
+    # Begin and lock; write and commit.
+    assert len(waits) == 2
+
+
+@pytest.mark.usefixtures("fresh_hub")
+async def test_end_and_its_records_are_read_in_one_exchange(
+    redis_client: redis.Redis, waits: list[object]
+) -> None:
+    request = await run_sync(factories.opened)
+    await run_sync(services.approve, request.request_id, factories.actor())
+    await waiting.until_ended(request.request_id)
+    waits.clear()
+
+    assert await waiting.result_of(decision_record.is_recorded, request.request_id)
+
+    assert len(waits) == 1
+
+
 def test_transaction_begins_and_ends_with_its_statements(waits: list[object]) -> None:
     connection.ensure_connection()
     waits.clear()
@@ -210,7 +240,9 @@ def test_inner_block_is_not_committed_before_the_outer_one() -> None:
     assert not AuditChain.objects.exists()
 
 
-@pytest.mark.parametrize("model", [ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy])
+@pytest.mark.parametrize(
+    "model", [ApprovalRequest, AuditChain, AuditRecord, OutboxEntry, Policy, Session]
+)
 def test_rows_of_these_models_need_no_conversion(model: Any) -> None:
     for field in model._meta.concrete_fields:
         assert field.column == field.attname

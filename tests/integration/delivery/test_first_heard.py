@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +106,8 @@ async def test_agent_that_waits_over_rest_is_noted(
     answer = await call("GET", f"{REQUESTS}/{request.request_id}/wait", REQUESTER)
 
     assert (answer.status, answer.data["status"]) == (200, "approved")
+    # It is noted on this thread, a moment after the answer.
+    await asyncio.wrap_future(offload.start_afterwards(lambda: None))
     assert (await run_sync(entry_of, request)).first_heard_at is not None
 
 

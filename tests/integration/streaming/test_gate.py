@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pytest_django import Settings
 
 from dwp_project.offload import run_sync
 from hitl import services
-from hitl.models import ApprovalRequest, AuditRecord
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from streaming.gate import SessionGate
 from streaming.log import LeaseLost
 from streaming.models import Session
@@ -87,6 +88,21 @@ async def test_two_questions_are_asked_one_after_the_other(settings: Settings) -
     await run_sync(services.reject, second.request_id, factories.actor())
 
     assert await ended(session, task) == ["start", "hitl", "tool_execution", "hitl", "error"]
+
+
+@pytest.mark.parametrize("end", [services.approve, services.reject])
+async def test_session_ends_only_when_it_is_noted_that_its_agent_has_heard(
+    settings: Settings, end: Callable[..., object]
+) -> None:
+    configure(settings, Asker)
+    _, task = await begun()
+    asked = await question()
+
+    await run_sync(end, asked.request_id, factories.actor())
+    await task
+
+    entry = await run_sync(OutboxEntry.objects.get)
+    assert entry.heard_at is not None
 
 
 async def test_question_is_asked_and_answered_with_redis_away(
