@@ -50,7 +50,7 @@ BUDGET = {
     # An exchange without a statement tries a connection that was idle for a second.
     "stream, idle minute": Cost(sql=120, statements=60, redis=20, commands=20),
     "200 streams, idle minute": Cost(sql=120, statements=60, redis=20, commands=20),
-    "wait, a minute in vain": Cost(sql=122, statements=62, redis=22, commands=22),
+    "wait, a minute in vain": Cost(sql=122, statements=64, redis=22, commands=22),
     "agent that waits, idle minute": Cost(sql=180, statements=100, redis=20, commands=20),
     "relay, idle minute": Cost(sql=222, statements=142, redis=111, commands=191),
     "an unheard decision, 5 minutes": Cost(sql=1324, statements=931, redis=615, commands=991),
