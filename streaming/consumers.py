@@ -6,6 +6,7 @@ import asyncio
 import random
 import time
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from structlog.stdlib import get_logger
 
@@ -73,8 +74,13 @@ class StreamConsumer(ApiConsumer):
 
     async def _follow(self, session: Session, after: int, subscription: Subscription) -> None:
         """Send every event after sequence `after` once, in order, up to the session's last."""
+        began_at = time.monotonic()
+        page = await _read(session.pk, after)
+        is_late = time.monotonic() - began_at >= settings.SSE_HEARTBEAT_SECONDS / 2
+        if is_late and (page is None or not page.frames):
+            # The first heartbeat comes a whole interval from now.
+            await self.write(frames.HEARTBEAT)
         with heartbeats().after_silence(self.write_at_once) as restart:
-            page = await _read(session.pk, after)
             while True:
                 if page is not None and page.frames:
                     await self.write(page.frames)
