@@ -88,11 +88,13 @@ def read(*questions: tuple[type[M], Statement]) -> list[list[M]]:
     ]
 
 
-def one(model: type[M], row: tuple[Any, ...]) -> M:
-    """Return the object of a row that has `columns`."""
+def one(model: type[M], row: Sequence[Any], fields: Sequence[Field[Any, Any]] | None = None) -> M:
+    """Return the object of a row that has `columns`, or those of these fields alone: the rest is
+    read when it is asked for."""
+    fields = fields or model._meta.concrete_fields
     if connection.vendor != "postgresql":
-        row = tuple(map(_converted, model._meta.concrete_fields, row))
-    return model.from_db(connection.alias, _names(model), row)
+        row = list(map(_converted, fields, row))
+    return model.from_db(connection.alias, [field.attname for field in fields], row)
 
 
 def _converted(field: Field[Any, Any], value: Any) -> Any:
@@ -104,11 +106,6 @@ def _converted(field: Field[Any, Any], value: Any) -> Any:
     ):
         value = convert(value, column, connection)
     return value
-
-
-@cache
-def _names(model: type[Model]) -> list[str]:
-    return [field.attname for field in model._meta.concrete_fields]
 
 
 @cache

@@ -13,19 +13,31 @@ from typing import Any
 
 from django.db import connection
 
+from dwp_project import exchange
 from hitl import metrics
 from hitl.delivery import commands, held, outbox, publisher, redis_state
 from hitl.delivery import keys as redis_keys
 from hitl.delivery.held import HeldEntry
 from hitl.delivery.leases import TERM, lease
 from hitl.delivery.redis_clock import redis_clock
-from hitl.models import ApprovalRequest, AuditRecord
+from hitl.models import ApprovalRequest, AuditRecord, OutboxEntry
 from hitl.states import DeliveryOutcome
 
 # Entries that one statement reads. Chosen.
 _AT_ONCE = 500
 # For how long a signal may be sent.
 _LIFE = timedelta(seconds=redis_keys.SIGNAL_TTL)
+# What `_needs_more` asks.
+_ASKED = (
+    *("entry.created_at", outbox.IS_OUTDATED % "entry.request_id"),
+    *("entry.receivers", "entry.attempts", "entry.error"),
+)
+# The fields of a request that a signal is derived from and compared with.
+_DERIVED = [
+    field
+    for field in ApprovalRequest._meta.concrete_fields
+    if field.name not in outbox.UNNEEDED_UNTIL_SENT
+]
 _RENEWAL = (
     "INSERT INTO hitl_relaylease (id, ends_at) VALUES (%s, %s)"
     " ON CONFLICT (id) DO UPDATE SET ends_at = excluded.ends_at"
@@ -67,10 +79,10 @@ def _send_again(entries: Sequence[HeldEntry], now: datetime) -> list[int]:
     sent = [entry for entry in mine if not _needs_more(rows[entry.pk], now)]
     unchecked = [entry for entry in sent if entry.row != rows[entry.pk]]
     if unchecked:
-        loaded = {entry.pk: entry for entry in outbox.own([entry.pk for entry in unchecked])}
+        loaded = {entry.pk: _loaded(entry.pk, rows[entry.pk]) for entry in unchecked}
         unvouched = outbox.unvouched(list(loaded.values()))
         for entry in unchecked:
-            if entry.pk in loaded and entry.pk not in unvouched:
+            if entry.pk not in unvouched:
                 entry.row = rows[entry.pk]
                 entry.signal = outbox.text_of(loaded[entry.pk])
         rest += [entry.pk for entry in sent if entry.row != rows[entry.pk]]
@@ -95,6 +107,17 @@ def _send_again(entries: Sequence[HeldEntry], now: datetime) -> list[int]:
     if received:
         publisher.record_received(dict(received))
     return rest
+
+
+def _loaded(pk: int, row: tuple[Any, ...]) -> OutboxEntry:
+    """Return the entry with its request and record, as they stand in a row of `_statement`."""
+    of_request, of_record = row[len(_ASKED) :][: len(_DERIVED)], row[len(_ASKED) + len(_DERIVED) :]
+    return OutboxEntry(
+        pk=pk,
+        request=exchange.one(ApprovalRequest, of_request, _DERIVED),
+        # The version before writes no reference.
+        record=None if of_record[0] is None else exchange.one(AuditRecord, of_record),
+    )
 
 
 def _needs_more(row: tuple[Any, ...], now: datetime) -> bool:
@@ -129,16 +152,11 @@ def _statement(count: int) -> str:
     """Return what reads so many entries: what `_needs_more` asks, then everything of the rows that
     a signal is derived from and compared with."""
     columns = [
-        *(
-            f"request.{field.column}"
-            for field in ApprovalRequest._meta.concrete_fields
-            if field.name not in outbox.UNNEEDED_UNTIL_SENT
-        ),
-        *(f"record.{field.column}" for field in AuditRecord._meta.concrete_fields),
+        *(f"request.{field.column}" for field in _DERIVED),
+        exchange.columns(AuditRecord, "record"),
     ]
     return f"""
-        SELECT entry.id, entry.created_at, {outbox.IS_OUTDATED % "entry.request_id"},
-               entry.receivers, entry.attempts, entry.error, {", ".join(columns)}
+        SELECT entry.id, {", ".join([*_ASKED, *columns])}
           FROM hitl_outboxentry entry
           JOIN hitl_approvalrequest request ON request.id = entry.request_id
           LEFT JOIN hitl_auditrecord record ON record.id = entry.record_id
