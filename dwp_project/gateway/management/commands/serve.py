@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from contextlib import ExitStack, suppress
 from typing import Any
 
@@ -17,6 +18,10 @@ from dwp_project import __version__, background, offload, server
 from dwp_project.deployment import identity
 from dwp_project.embedded_redis import EmbeddedRedis, RedisNotStarted
 from dwp_project.gateway import banner, first_run, shutdown
+
+# How long a call's thread keeps the interpreter while the event loop waits for it. Measured: with
+# Python's 5 ms an event goes out 3 ms later, and the slowest hundredth 24 ms.
+_SWITCH_SECONDS = 0.0005
 
 
 class Command(BaseCommand):
@@ -49,6 +54,7 @@ class Command(BaseCommand):
             self.stderr.write(text, str)
 
     def _serve(self, started: ExitStack, verbosity: int) -> None:
+        sys.setswitchinterval(_SWITCH_SECONDS)
         bound, taken = server.bind(settings.HOST, settings.PORTS)
         for port in bound:
             started.callback(port.socket.close)
