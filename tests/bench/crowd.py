@@ -1,4 +1,5 @@
-"""A process with many clients: `python -m tests.bench.crowd` with what they do as JSON.
+"""A process with many clients: `python -m tests.bench.crowd`, with what they do as a line of JSON
+on its input.
 
 It prints `ready` when all of them wait, and ends when its input does.
 """
@@ -36,13 +37,15 @@ class Crowd:
         """Watch each of `paths`, and start so many agents and watch them wait."""
         described = {"port": port, "headers": dict(headers), "paths": paths, "agents": agents}
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.bench.crowd", json.dumps(described)),
+            *(sys.executable, "-m", "tests.bench.crowd"),
             cwd=CHECKOUT,
             env=inherited(),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
         )
+        assert process.stdin is not None
         assert process.stdout is not None
+        process.stdin.write(json.dumps(described).encode() + b"\n")
         if (await process.stdout.readline()).strip() != b"ready":
             raise RuntimeError("not every client of a crowd was served")
         return cls(process)
@@ -83,7 +86,7 @@ async def _stay(port: int, headers: Mapping[str, str], paths: Sequence[str], age
 
 
 if __name__ == "__main__":
-    described = json.loads(sys.argv[1])
+    described = json.loads(sys.stdin.readline())
     asyncio.run(
         _stay(described["port"], described["headers"], described["paths"], described["agents"])
     )
