@@ -16,6 +16,7 @@ from django.db import connections
 from pytest_django import Settings
 
 from tests.integration import outages
+from tests.integration.proxy import Proxy, connected_to
 
 _POSTGRES_PORT = 5432
 
@@ -150,41 +151,19 @@ def _command(data: bytes) -> int | None:
     return at if at <= len(data) else None
 
 
-class _Proxy:
-    """Carries every connection to a Unix socket on to another address."""
+class _CountingProxy(Proxy):
+    """Has each connection read by a wire of its own."""
 
     def __init__(
         self, path: Path, connect: Callable[[], socket.socket], wire: Callable[[], _Wire]
     ) -> None:
-        self._connect, self._wire = connect, wire
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
-        self._ear = socket.socket(socket.AF_UNIX)
-        self._ear.bind(str(path))
-        self._ear.listen(128)
-        self._start(self._accept)
+        self._wire = wire
+        super().__init__(path, connect)
 
-    def close(self) -> None:
-        for one in (self._ear, *self._sockets):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-        for one in (self._ear, *self._sockets):
-            one.close()
-
-    def _start(self, run: Callable[..., None], *args: object) -> None:
-        self._threads.append(threading.Thread(target=run, args=args, daemon=True))
-        self._threads[-1].start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._ear.accept()
-                far, wire = self._connect(), self._wire()
-                self._sockets += [near, far]
-                self._start(_pump, near, far, wire.asked)
-                self._start(_pump, far, near, wire.answered)
+    def carry(self, near: socket.socket, far: socket.socket) -> None:
+        wire = self._wire()
+        self.start(_pump, near, far, wire.asked)
+        self.start(_pump, far, near, wire.answered)
 
 
 def _pump(one: socket.socket, other: socket.socket, read: Callable[[bytes], None]) -> None:
@@ -206,15 +185,15 @@ def counting(settings: Settings) -> Iterator[Counted]:
     kept = dict(described)
     counted = Counted()
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        database = _Proxy(
+        database = _CountingProxy(
             Path(folder) / f".s.PGSQL.{_POSTGRES_PORT}",
             lambda: _connected(kept["HOST"], int(kept["PORT"] or _POSTGRES_PORT)),
             lambda: PostgresWire(counted),
         )
         target = str(settings.REDIS_URL).removeprefix("unix://")
-        cache = _Proxy(
+        cache = _CountingProxy(
             Path(folder) / "redis.sock",
-            lambda: _connected_to(target),
+            lambda: connected_to(target),
             lambda: RedisWire(counted),
         )
         _reconnect(connection)
@@ -236,11 +215,5 @@ def _reconnect(connection: Any) -> None:
 
 def _connected(host: str, port: int) -> socket.socket:
     if host.startswith("/"):
-        return _connected_to(f"{host}/.s.PGSQL.{port}")
+        return connected_to(f"{host}/.s.PGSQL.{port}")
     return socket.create_connection((host, port))
-
-
-def _connected_to(path: str) -> socket.socket:
-    connected = socket.socket(socket.AF_UNIX)
-    connected.connect(path)
-    return connected

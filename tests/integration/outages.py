@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from django.db import connections
 from pytest_django import Settings
 
 from dwp_project.wakeup import redis_client
+from tests.integration.proxy import Proxy, connected_to
 
 
 @contextmanager
@@ -35,50 +36,26 @@ def frozen_redis(settings: Settings) -> Iterator[None]:
             yield
 
 
-class Link:
+class Link(Proxy):
     """A way to Redis on which everything that is open now can be frozen: bytes neither come
     nor go, and nobody is told. What is opened afterwards works."""
 
     def __init__(self, target: str, path: Path) -> None:
-        self._target = target
-        self._pairs: list[tuple[socket.socket, socket.socket, threading.Event]] = []
-        self._threads: list[threading.Thread] = []
-        self._ear = socket.socket(socket.AF_UNIX)
-        self._ear.bind(str(path))
-        self._ear.listen(128)
-        self._start(self._accept)
+        self._open: list[threading.Event] = []
+        super().__init__(path, lambda: connected_to(target))
 
     def freeze(self) -> int:
         """Freeze what is open; return how many connections that are."""
-        live = [frozen for _, _, frozen in self._pairs if not frozen.is_set()]
+        live = [frozen for frozen in self._open if not frozen.is_set()]
         for frozen in live:
             frozen.set()
         return len(live)
 
-    def close(self) -> None:
-        sockets = [self._ear, *(end for near, far, _ in self._pairs for end in (near, far))]
-        for one in sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join(5)
-        for one in sockets:
-            one.close()
-
-    def _start(self, run: Callable[..., None], *args: object) -> None:
-        self._threads.append(threading.Thread(target=run, args=args, daemon=True))
-        self._threads[-1].start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                near, _ = self._ear.accept()
-                far = socket.socket(socket.AF_UNIX)
-                frozen = threading.Event()
-                self._pairs.append((near, far, frozen))
-                far.connect(self._target)
-                self._start(_pump, near, far, frozen)
-                self._start(_pump, far, near, frozen)
+    def carry(self, near: socket.socket, far: socket.socket) -> None:
+        frozen = threading.Event()
+        self._open.append(frozen)
+        self.start(_pump, near, far, frozen)
+        self.start(_pump, far, near, frozen)
 
 
 def _pump(one: socket.socket, other: socket.socket, frozen: threading.Event) -> None:
