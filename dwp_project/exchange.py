@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -134,6 +135,8 @@ def _insert_into(model: type[Model]) -> str:
     return f"INSERT INTO {model._meta.db_table} ({', '.join(names)}) VALUES ({marks}) RETURNING id"  # noqa: S608
 
 
-def moment(value: Any) -> Any:
-    """Return a time or None as a parameter."""
-    return None if value is None else connection.ops.adapt_datetimefield_value(value)
+def adapted(value: Any) -> Any:
+    """Return a value as a parameter: times as the database takes them, all else as it is."""
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value

@@ -41,7 +41,7 @@ def claim_statements(
     """Return the statements that do what `claim_session` does; the second one answers the owner's
     tenant, user and origin."""
     lock = " FOR UPDATE" if connection.features.has_select_for_update else ""
-    claimed_at = exchange.moment(timezone.now())
+    claimed_at = exchange.adapted(timezone.now())
     return (
         Statement(_CLAIM, [session_id, tenant_id, user_id, origin, claimed_at]),
         Statement(_OWNER + lock, [session_id]),

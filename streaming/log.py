@@ -110,7 +110,7 @@ def append(
         session.last_sequence += len(rows)
         if ending is not None:
             session.status, session.ended_at = ending, now
-        advance = (session.last_sequence, session.status, exchange.moment(session.ended_at))
+        advance = (session.last_sequence, session.status, exchange.adapted(session.ended_at))
         exchange.send(
             *map(exchange.insert, rows),
             Statement(_ADVANCE, [*advance, session_pk]),

@@ -67,17 +67,14 @@ def leave_pending(request: ApprovalRequest, change: Mapping[str, Any], now: date
     row if it did. Time is over for an expiry, and for nothing else."""
     is_expiry = change["status"] == Status.EXPIRED
     escalated_at = request.escalated_at
-    values = [
-        exchange.moment(value) if isinstance(value, datetime) else value
-        for value in change.values()
-    ]
+    values = [*map(exchange.adapted, change.values())]
     sql = _LEAVE.format(
         changes=", ".join(f"{name} = %s" for name in change),
         in_time=f"expires_at {'<=' if is_expiry else '>'} %s",
         is_as_read=f"escalated_at {'IS NULL' if escalated_at is None else '= %s'}",
     )
-    as_read = [] if escalated_at is None else [exchange.moment(escalated_at)]
-    return Statement(sql, [*values, request.pk, exchange.moment(now), *as_read])
+    as_read = [] if escalated_at is None else [exchange.adapted(escalated_at)]
+    return Statement(sql, [*values, request.pk, exchange.adapted(now), *as_read])
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from django.db import connection, transaction
 
-from dwp_project import clocks
+from dwp_project import clocks, exchange
 from hitl import metrics
 from hitl.delivery import held, outbox
 from hitl.delivery.leases import TERM, lease
@@ -131,7 +131,7 @@ def _record(
     statement = _RECORD_RECEIVED if result.receivers else _RECORD
     with connection.cursor() as cursor:
         marks = ", ".join(["%s"] * len(pks))
-        cursor.execute(f"{statement} AND id IN ({marks})", [*map(outbox.adapted, values), *pks])
+        cursor.execute(f"{statement} AND id IN ({marks})", [*map(exchange.adapted, values), *pks])
 
 
 def _next_at(result: AttemptResult, tries: int, now: datetime) -> datetime:

@@ -118,7 +118,7 @@ def enqueue(
         due_at=now + _FAST_PATH,
     )
     asked_at = redis_clock.known()
-    values = [adapted(getattr(entry, name)) for name in _VALUES]
+    values = [exchange.adapted(getattr(entry, name)) for name in _VALUES]
     of_record = (record.tenant_id, record.sequence)
     insertion = Statement(_INSERT, [*values, *of_record, request.pk])
     *_, [(entry.pk, record.pk, is_outdated)] = exchange.send(
@@ -149,12 +149,6 @@ def _owner() -> Subquery | None:
         if lease.owner is None
         else Subquery(RelayLease.objects.filter(pk=lease.owner).values("pk"))
     )
-
-
-def adapted(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return connection.ops.adapt_datetimefield_value(value)
-    return value
 
 
 def text_of(entry: OutboxEntry) -> str:
@@ -192,7 +186,7 @@ def is_by_unknown_key(entry: OutboxEntry) -> bool:
 def look(now: datetime, limit: int) -> OutboxLook:
     """Return up to `limit` entries that may be taken, and all that are due and this process's; one
     statement."""
-    moment = adapted(now)
+    moment = exchange.adapted(now)
     with connection.cursor() as cursor:
         cursor.execute(_LOOK, [moment, limit, moment, moment, limit, owner_value(), moment])
         rows = cursor.fetchall()

@@ -53,7 +53,7 @@ def clear_missed(*requests: ApprovalRequest) -> None:
     as_sent: list[str] = []
     values: list[Any] = []
     for request in sent:
-        escalated_at = exchange.moment(request.escalated_at)
+        escalated_at = exchange.adapted(request.escalated_at)
         as_sent.append(_AS_SENT.format("IS NULL" if escalated_at is None else "= %s"))
         values += [request.pk, request.status, request.approvals]
         values += [] if escalated_at is None else [escalated_at]

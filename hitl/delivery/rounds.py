@@ -131,8 +131,7 @@ def _needs_more(row: tuple[Any, ...], now: datetime) -> bool:
 def _renew_and_read(pks: Sequence[int], now: datetime) -> dict[int, tuple[Any, ...]]:
     """Renew the lease, and return what stands about those of these entries that are pending and
     this process's, by key; one statement."""
-    ends_at = connection.ops.adapt_datetimefield_value(now + TERM)
-    renewal = [outbox.owner_value(), ends_at]
+    renewal = [outbox.owner_value(), exchange.adapted(now + TERM)]
     lease.note_renewed()
     with connection.cursor() as cursor:
         if not pks:

@@ -130,7 +130,8 @@ def policy_details(request: ApprovalRequest) -> dict[str, Any]:
 
 
 def _current(tenant_id: str) -> list[Policy]:
-    return list(Policy.objects.current().filter(tenant_id=tenant_id).order_by())
+    [current] = exchange.read((Policy, current_statement(tenant_id)))
+    return current
 
 
 def _matching(current: Iterable[Policy], action_type: str) -> list[Policy]:
